@@ -1,0 +1,26 @@
+"""Take a trained torchvision Mask R-CNN checkpoint to a camera on a Jetson, an x86 GPU or a bare CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import EdgeSegError
+
+if TYPE_CHECKING:
+    from .runtime.detections import Detections
+    from .runtime.model import Model, load
+
+__version__ = "0.1.0"
+__all__ = ["Detections", "EdgeSegError", "Model", "__version__", "load"]
+
+# NumPy and OpenCV take longer to import than `import edgeseg` may, so the runtime comes at first use.
+_LAZY = {"load": "model", "Model": "model", "Detections": "detections"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(f".runtime.{_LAZY[name]}", __name__), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,129 @@
+"""The bundle: the folder that `edgeseg export` writes and every other verb opens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ArtifactError
+from .record import json_from_record, record_from_json
+from .spec import Lowering, ModelSpec
+
+DEFAULT_PATH = Path("edgeseg-model")
+MANIFEST = "model.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """Size in bytes and SHA-256 of one file of a bundle."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The content of `model.json`."""
+
+    format: int = FORMAT
+    spec: ModelSpec
+    files: dict[str, FileRecord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle whose files have been found whole and unaltered."""
+
+    path: Path
+    spec: ModelSpec
+    files: dict[str, FileRecord]
+
+    def graph_path(self, lowering: Lowering) -> Path:
+        """Path of one of the two graphs.
+
+        Raises:
+            ArtifactError: The bundle was made without it.
+        """
+        if lowering.file_name not in self.files:
+            msg = f"{self.path} has no {lowering.file_name}; export it again with `edgeseg export`"
+            raise ArtifactError(msg)
+        return self.path / lowering.file_name
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle and verify every file it lists.
+
+    Raises:
+        ArtifactError: No bundle there, or a file is missing, truncated or altered.
+    """
+    manifest = _read_manifest(path)
+    for name, recorded in manifest.files.items():
+        _verify(path / name, recorded)
+    return Bundle(path=path, spec=manifest.spec, files=manifest.files)
+
+
+def write_manifest(folder: Path, spec: ModelSpec, names: list[str]) -> None:
+    """Write `model.json` beside the files it describes.
+
+    Args:
+        folder: Where the files already lie.
+        spec: The model.
+        names: Files of the bundle, relative to `folder`.
+    """
+    manifest = Manifest(spec=spec, files={name: file_record(folder / name) for name in names})
+    text = json.dumps(json_from_record(manifest), indent=2, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def file_record(path: Path) -> FileRecord:
+    """Measure a file: its size and SHA-256."""
+    return FileRecord(size=path.stat().st_size, sha256=sha256_of(path))
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file, as lower-case hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_manifest(path: Path) -> Manifest:
+    manifest_path = path / MANIFEST
+    try:
+        data: Any = json.loads(manifest_path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        msg = f"no bundle at {path}: {MANIFEST} is missing; make one with `edgeseg export CKPT -o {path}`"
+        raise ArtifactError(msg) from exc
+    except OSError as exc:
+        msg = f"cannot read {manifest_path}: {exc.strerror}"
+        raise ArtifactError(msg) from exc
+    except ValueError as exc:
+        msg = f"{manifest_path} is not valid JSON ({exc}); export the bundle again"
+        raise ArtifactError(msg) from exc
+    if isinstance(data, dict) and data.get("format") != FORMAT:
+        msg = f"{manifest_path} is of format {data.get('format')!r}, not {FORMAT}; export the bundle again"
+        raise ArtifactError(msg)
+    return record_from_json(Manifest, data, source=str(manifest_path))
+
+
+def _verify(path: Path, recorded: FileRecord) -> None:
+    try:
+        found = file_record(path)
+    except FileNotFoundError as exc:
+        msg = f"{path} is missing from the bundle; export it again or copy the whole folder"
+        raise ArtifactError(msg) from exc
+    except OSError as exc:
+        msg = f"cannot read {path}: {exc.strerror}"
+        raise ArtifactError(msg) from exc
+    if found.size != recorded.size:
+        msg = f"{path} has {found.size} bytes and must have {recorded.size}: truncated or altered"
+        raise ArtifactError(msg)
+    if found.sha256 != recorded.sha256:
+        msg = f"{path} was altered after export (SHA-256 differs from {MANIFEST}); copy or export it again"
+        raise ArtifactError(msg)

@@ -1,0 +1,1 @@
+"""Which images and which ranges; its product is a data file."""

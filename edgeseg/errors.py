@@ -1,0 +1,58 @@
+"""The one error tree; what the CLI catches and turns into a sentence and an exit code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeSegError(Exception):
+    """Anything a user can cause or mend; carries one readable sentence.
+
+    ```
+    EdgeSegError          exit 1
+    +-- ConfigError       a setting or combination of settings that cannot work
+    +-- DependencyError   a package, driver or tool is missing; the message has the command that installs it
+    +-- InputError        an image, video, checkpoint, label file or array is not what it must be
+    +-- ArtifactError     a bundle, graph or engine is missing, altered, stale or for another machine
+    +-- ExportError       the checkpoint could not be turned into a graph
+    +-- BuildError        an engine could not be built
+    +-- CalibrationError  ranges could not be measured
+    +-- ParityError       exit 3: a check ran, and its verdict is no
+    ```
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(EdgeSegError):
+    """A setting, or a combination of settings, that cannot work."""
+
+
+class DependencyError(EdgeSegError):
+    """A package, driver or tool is missing; the message names the command that installs it."""
+
+
+class InputError(EdgeSegError):
+    """An image, video, checkpoint, label file or array is not what it must be."""
+
+
+class ArtifactError(EdgeSegError):
+    """A bundle, graph or engine is missing, altered, stale or made for another machine."""
+
+
+class ExportError(EdgeSegError):
+    """The checkpoint could not be turned into a graph."""
+
+
+class BuildError(EdgeSegError):
+    """An engine could not be built."""
+
+
+class CalibrationError(EdgeSegError):
+    """Ranges could not be measured."""
+
+
+class ParityError(EdgeSegError):
+    """A check ran and its verdict is no: the graph does not reproduce the reference."""
+
+    exit_code: ClassVar[int] = 3

@@ -1,0 +1,1 @@
+"""Checkpoint to graph, and the proof that the two agree. Needs the extra `export`."""

@@ -1,0 +1,58 @@
+"""The one door through which heavy or optional packages are imported."""
+
+from __future__ import annotations
+
+import importlib
+from types import MappingProxyType, ModuleType
+
+from .errors import DependencyError
+
+EXTRA_BY_MODULE = MappingProxyType(
+    {
+        "torch": "export",
+        "torchvision": "export",
+        "onnx": "export",
+        "onnxscript": "export",
+        "onnxsim": "export",
+        "safetensors": "export",
+        "onnxruntime": "cpu",
+        "openvino": "openvino",
+        "supervision": "supervision",
+        "onnxruntime_ep_nv_tensorrt_rtx": "rtx",
+    }
+)
+HINT_BY_MODULE = MappingProxyType(
+    {
+        "tensorrt": "on a Jetson it comes with JetPack and needs a virtual environment made with "
+        "`python3 -m venv --system-site-packages`; on x86: pip install tensorrt",
+        "tensorrt_rtx_bindings": "pip install 'edgeseg[rtx]' "
+        "&& pip install --no-deps tensorrt-rtx-cu13-bindings",
+    }
+)
+
+
+def install_command(module: str) -> str:
+    """Say what to type to get a package that `edgeseg` can use."""
+    if hint := HINT_BY_MODULE.get(module):
+        return hint
+    extra = EXTRA_BY_MODULE.get(module.partition(".")[0])
+    return f"pip install 'edgeseg[{extra}]'" if extra else f"pip install {module}"
+
+
+def require(module: str, *, purpose: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it.
+
+    Args:
+        module: Dotted import name, such as `onnxruntime`.
+        purpose: What it is wanted for, as it reads after "to": `run a bundle`.
+
+    Raises:
+        DependencyError: The package is missing or fails to import.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as exc:
+        absent = isinstance(exc, ModuleNotFoundError) and exc.name == module.partition(".")[0]
+        state = "is not installed" if absent else f"is installed but does not import ({exc})"
+        msg = f"{module} is needed to {purpose} and {state}; mend it with: {install_command(module)}"
+        raise DependencyError(msg) from exc

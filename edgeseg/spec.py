@@ -1,0 +1,144 @@
+"""What a model is: the records that travel in `model.json` from exporter to device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from .errors import ConfigError
+
+SIZE_MULTIPLE = 32
+BACKGROUND = "__background__"
+
+
+class Lowering(str, Enum):
+    """The two graphs of a bundle; same results, different operators."""
+
+    PORTABLE = "portable"
+    TENSORRT = "tensorrt"
+
+    @property
+    def file_name(self) -> str:
+        """Name of the graph's file inside the bundle."""
+        return f"{self.value}.onnx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocess:
+    """How a frame becomes the network's input; the graph does the rest.
+
+    The runtime letterboxes (bilinear, frame at the upper left, `pad_bgr` to the right and below); cast,
+    channel order and normalisation are inside the graph.
+
+    Attributes:
+        mean_rgb: Subtracted from RGB in `[0, 1]`.
+        std_rgb: Divided by, after the mean.
+    """
+
+    mean_rgb: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std_rgb: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if min(self.std_rgb) <= 0:
+            msg = f"std_rgb must be positive, got {self.std_rgb}"
+            raise ConfigError(msg)
+
+    @property
+    def pad_bgr(self) -> tuple[int, int, int]:
+        """Padding colour in `uint8` BGR: the mean, which normalises to zero as torchvision's padding is."""
+        red, green, blue = (min(255, max(0, round(255 * value))) for value in self.mean_rgb)
+        return blue, green, red
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityRow:
+    """Agreement of one graph with PyTorch over all images of the gate."""
+
+    lowering: Lowering
+    images: int
+    reference_detections: int
+    matched: int
+    missing: int
+    extra: int
+    max_box_error_px: float
+    max_score_error: float
+    min_mask_iou: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityReport:
+    """The proof that travels with a bundle: what was compared, the bounds, the figures and the verdict.
+
+    Attributes:
+        passed: Every row is within the bounds, with nothing missing and nothing extra.
+        score_threshold: Detections of PyTorch above this score had to be found.
+    """
+
+    passed: bool
+    image_source: str
+    score_threshold: float
+    max_box_error_px: float
+    max_score_error: float
+    min_mask_iou: float
+    rows: tuple[ParityRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Everything the runtime must know of a model, and where the model came from.
+
+    Attributes:
+        class_names: Index is the label; index 0 is the background.
+        input_size_hw: Height and width of the network's input, multiples of 32.
+        batch: Images a call takes; fixed in the graph.
+        max_detections: K, rows of every output.
+        max_proposals: Boxes that the proposal network hands to the box head.
+        max_candidates: (proposal, class) pairs that enter the last NMS, best first; pairs beyond it are cut.
+        score_threshold: Lowest score that leaves the graph (`portable` takes another one at run time).
+        nms_threshold: Overlap above which the weaker box of one class is dropped.
+        mask_size: Side of the square mask of a detection, in mask pixels.
+        architecture: Such as `maskrcnn_resnet50_fpn`.
+        checkpoint: File name of the checkpoint.
+        versions: Package name to version at export.
+        parity: None when the gate was switched off.
+    """
+
+    class_names: tuple[str, ...]
+    input_size_hw: tuple[int, int] = (800, 1344)
+    batch: int = 1
+    max_detections: int = 100
+    max_proposals: int = 1000
+    max_candidates: int = 1000
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    mask_size: int = 28
+    preprocess: Preprocess = Preprocess()
+    architecture: str
+    checkpoint: str
+    checkpoint_sha256: str
+    versions: dict[str, str]
+    parity: ParityReport | None = None
+
+    def __post_init__(self) -> None:
+        _check_size(self.input_size_hw)
+        for name in ("batch", "max_detections", "max_proposals", "max_candidates", "mask_size"):
+            if (count := getattr(self, name)) < 1:
+                msg = f"{name} must be at least 1, got {count}"
+                raise ConfigError(msg)
+        for name in ("score_threshold", "nms_threshold"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                msg = f"{name} must be within 0 and 1, got {value}"
+                raise ConfigError(msg)
+        if len(self.class_names) < 2:
+            msg = f"class_names must be the background and at least one class, got {list(self.class_names)}"
+            raise ConfigError(msg)
+
+
+def _check_size(size_hw: tuple[int, int]) -> None:
+    if any(side < SIZE_MULTIPLE or side % SIZE_MULTIPLE for side in size_hw):
+        nearest = " ".join(str(max(1, round(side / SIZE_MULTIPLE)) * SIZE_MULTIPLE) for side in size_hw)
+        msg = (
+            f"input size must be positive multiples of {SIZE_MULTIPLE}, got {size_hw[0]} {size_hw[1]}; "
+            f"the nearest that fits is {nearest}"
+        )
+        raise ConfigError(msg)
