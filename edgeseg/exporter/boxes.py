@@ -1,0 +1,66 @@
+"""Box and index arithmetic of Mask R-CNN in static, batch-first tensor code."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# torchvision's BoxCoder keeps exp() finite by this bound on a predicted log size.
+MAX_LOG_SIZE = math.log(1000.0 / 16)
+
+
+def decode_boxes(deltas: Tensor, anchors_xyxy: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
+    """Apply predicted offsets to anchors or proposals.
+
+    Args:
+        deltas: `float32[..., 4]`: shift of the centre in anchor sizes, log of the size ratio; both weighted.
+        anchors_xyxy: `float32[..., 4]` in input pixels.
+        weights: What the four offsets were multiplied with in training.
+
+    Returns:
+        `float32[..., 4]`, xyxy in input pixels, not clipped.
+
+    Source:
+        torchvision `BoxCoder.decode_single`.
+    """
+    low, high = anchors_xyxy.split(2, -1)
+    shift, log_ratio = (deltas / torch.tensor(weights)).split(2, -1)
+    size = high - low
+    centre = shift * size + (low + 0.5 * size)
+    half = 0.5 * (log_ratio.clamp(max=MAX_LOG_SIZE).exp() * size)
+    return torch.cat((centre - half, centre + half), -1)
+
+
+def clip_boxes(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Clip `float32[..., 4]` boxes to an image of `size_hw` pixels."""
+    height, width = size_hw
+    return boxes_xyxy.clamp(min=0.0).minimum(torch.tensor((width, height, width, height), dtype=torch.float32))
+
+
+def shortest_side(boxes_xyxy: Tensor) -> Tensor:
+    """Smaller of width and height of `float32[..., 4]` boxes: `float32[...]`."""
+    low, high = boxes_xyxy.split(2, -1)
+    return (high - low).amin(-1)
+
+
+def gather_rows(rows: Tensor, index: Tensor) -> Tensor:
+    """Pick rows of every batch entry: `[B, N, D]` by `int64[B, M]` to `[B, M, D]`."""
+    return rows.gather(1, index.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
+
+
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """Pick rows of a table: `[N, ...]` by `int64[...]`; one ONNX Gather, where indexing makes several nodes."""
+    return table.index_select(0, index.flatten()).reshape(*index.shape, *table.shape[1:])
+
+
+@torch.library.custom_op("edgeseg::quotient", mutates_args=())
+def quotient(dividend: Tensor, divisor: int) -> Tensor:
+    """Divide `int64`, neither negative, dropping the remainder: ONNX's Div, where `//` makes ten nodes."""
+    return dividend // divisor
+
+
+@quotient.register_fake
+def _(dividend: Tensor, divisor: int) -> Tensor:
+    return torch.empty_like(dividend)

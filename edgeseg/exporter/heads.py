@@ -1,0 +1,101 @@
+"""From proposals to detections and their masks: the two heads of Mask R-CNN and what lies around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .boxes import clip_boxes, decode_boxes, gather_rows, look_up, quotient, shortest_side
+from .operators import ABSENT
+
+if TYPE_CHECKING:
+    from edgeseg.spec import ModelSpec
+
+    from .operators import Operators
+
+# torchvision drops detections thinner than this many pixels.
+MIN_DETECTION_SIZE = 1e-2
+
+
+class Detector(nn.Module):
+    """Class scores and box offsets of every proposal to the K best detections.
+
+    Source:
+        torchvision `RoIHeads.postprocess_detections`.
+    """
+
+    def __init__(self, roi_heads: Any, spec: ModelSpec) -> None:
+        super().__init__()
+        self.classes = len(spec.class_names)
+        self.size_hw = spec.input_size_hw
+        self.candidates = min(spec.max_candidates, spec.max_proposals * (self.classes - 1))
+        self.count = min(spec.max_detections, self.candidates)
+        self.pad = spec.max_detections - self.count
+        self.nms_threshold = spec.nms_threshold
+        self.weights = roi_heads.box_coder.weights
+
+    def forward(
+        self, logits: Tensor, deltas: Tensor, proposals: Tensor, threshold: Tensor | float, operators: Operators
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Pick the detections.
+
+        Args:
+            logits: `float32[B, R, classes]`; minus infinity but for the background where no proposal is.
+            deltas: `float32[B, R, classes * 4]`.
+            proposals: `float32[B, R, 4]`.
+            threshold: Scores must exceed it.
+            operators: The lowering.
+
+        Returns:
+            Boxes `float32[B, K, 4]`, scores `float32[B, K]` descending, labels `int64[B, K]`; zero where absent.
+        """
+        scores = logits.softmax(-1)[..., 1:].flatten(1)
+        best, pair = scores.topk(self.candidates)
+        row = quotient(pair, self.classes - 1)
+        labels = pair - row * (self.classes - 1) + 1
+        offsets = gather_rows(deltas.reshape(deltas.shape[0], -1, 4), row * self.classes + labels)
+        boxes = clip_boxes(decode_boxes(offsets, gather_rows(proposals, row), self.weights), self.size_hw)
+        usable = (best > threshold) & (shortest_side(boxes) >= MIN_DETECTION_SIZE)
+        usable_scores = torch.where(usable, best, ABSENT)
+        keep = operators.nms(boxes, usable_scores, labels, self.nms_threshold)
+        kept, index = torch.where(keep, usable_scores, ABSENT).topk(self.count)
+        kept = nn.functional.pad(kept, (0, self.pad), value=ABSENT)
+        index = nn.functional.pad(index, (0, self.pad))
+        present = kept > 0.5 * ABSENT
+        return (
+            gather_rows(boxes, index) * present.unsqueeze(-1),
+            kept * present,
+            labels.gather(1, index) * present,
+        )
+
+
+class MaskPredictor(nn.Module):
+    """The last layers of the mask head, for the predicted class only.
+
+    The 2x2 transposed convolution of stride 2 is a 1x1 convolution to four times the channels, one set for each
+    of the four pixels; the class weights are applied before those are put in place, which touches one channel
+    of the large map and not all.
+
+    Source:
+        torchvision `MaskRCNNPredictor`.
+    """
+
+    def __init__(self, predictor: Any) -> None:
+        super().__init__()
+        up, logits = predictor.conv5_mask, predictor.mask_fcn_logits
+        inner = up.weight.shape[1]
+        self.pixels = nn.Conv2d(up.weight.shape[0], 4 * inner, 1)
+        self.pixels.weight.data = up.weight.data.permute(2, 3, 1, 0).reshape(4 * inner, -1, 1, 1).contiguous()
+        self.pixels.bias.data = up.bias.data.repeat(4)
+        self.register_buffer("class_weight", logits.weight.data.flatten(1).clone())
+        self.register_buffer("class_bias", logits.bias.data.clone())
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Probabilities `float32[M, 2 * S, 2 * S]` of class `labels` (`int64[M]`) from `float32[M, C, S, S]`."""
+        side = features.shape[-1]
+        pixels = self.pixels(features).relu().reshape(-1, 4, self.class_weight.shape[1], side * side)
+        logits = look_up(self.class_weight, labels).unsqueeze(1).unsqueeze(1) @ pixels
+        logits = logits.squeeze(2) + look_up(self.class_bias, labels).view(-1, 1, 1)
+        return nn.functional.pixel_shuffle(logits.reshape(-1, 4, side, side), 2).squeeze(1).sigmoid()

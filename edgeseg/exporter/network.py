@@ -1,0 +1,130 @@
+"""Mask R-CNN as one static, batch-first network around the checkpoint's own modules."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .heads import Detector, MaskPredictor
+from .operators import Pyramid, Rois
+from .proposals import Proposals
+
+if TYPE_CHECKING:
+    from edgeseg.spec import ModelSpec
+
+    from .operators import Operators
+
+OUTPUT_NAMES = ("num_detections", "boxes", "scores", "labels", "masks")
+
+
+class LevelOfBox(nn.Module):
+    """Which pyramid level a box is cropped from.
+
+    Source:
+        torchvision `LevelMapper`, equation 1 of the FPN paper.
+    """
+
+    def __init__(self, pooler: Any, scales: list[float]) -> None:
+        super().__init__()
+        self.lowest, self.highest = (round(-math.log2(scale)) for scale in (scales[0], scales[-1]))
+        self.canonical_level = pooler.canonical_level
+        self.canonical_scale = pooler.canonical_scale
+
+    def forward(self, boxes_xyxy: Tensor) -> Tensor:
+        """Levels `int64[R]` of boxes `float32[R, 4]`."""
+        low, high = boxes_xyxy.split(2, -1)
+        side = (high - low).prod(-1).sqrt()
+        level = torch.floor(self.canonical_level + torch.log2(side / self.canonical_scale) + 1e-6)
+        return level.clamp(self.lowest, self.highest).to(torch.int64) - self.lowest
+
+
+class Network(nn.Module):
+    """The graph that is exported: `uint8` images in, detections and their masks out.
+
+    Args:
+        model: torchvision `MaskRCNN` in evaluation.
+        spec: Sizes, counts and thresholds.
+        operators: One of the two lowerings.
+    """
+
+    def __init__(self, model: Any, spec: ModelSpec, operators: Operators) -> None:
+        super().__init__()
+        self.spec = spec
+        self.operators = operators
+        mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (spec.preprocess.mean_rgb, spec.preprocess.std_rgb))
+        self.register_buffer("mean", mean * 255)
+        self.register_buffer("scale", 1 / (std * 255))
+        self.backbone, self.rpn_head = model.backbone, model.rpn.head
+        heads = model.roi_heads
+        self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
+        self.mask_head, self.mask_predictor = heads.mask_head, MaskPredictor(heads.mask_predictor)
+        self.box_pool, self.mask_pool = heads.box_roi_pool, heads.mask_roi_pool
+        sizes = self._feature_sizes()
+        self.proposals = Proposals(model.rpn, spec.input_size_hw, list(sizes.values()), spec.max_proposals)
+        self.detector = Detector(heads, spec)
+        self.pyramid_names = [name for name in self.box_pool.featmap_names if name in sizes]
+        self.scales = [2.0 ** round(math.log2(sizes[name][0] / spec.input_size_hw[0])) for name in self.pyramid_names]
+        self.level_of_box = LevelOfBox(self.box_pool, self.scales)
+
+    def forward(self, images: Tensor, score_threshold: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Detect.
+
+        Args:
+            images: `uint8[B, H, W, 3]`, BGR.
+            score_threshold: `float32[]`; None for the one in the spec.
+
+        Returns:
+            In the order of `OUTPUT_NAMES`: `int32[B]`, `float32[B, K, 4]`, `float32[B, K]`, `int32[B, K]`,
+            `float32[B, K, S, S]`.
+        """
+        features = self._features(images)
+        logits, deltas = self.rpn_head(list(features.values()))
+        proposals, present = self.proposals(logits, deltas, self.operators)
+        maps = [features[name] for name in self.pyramid_names]
+        threshold = self.spec.score_threshold if score_threshold is None else score_threshold
+        boxes, scores, labels = self._detect(maps, proposals, present, threshold)
+        masks = self._masks(maps, boxes, labels, scores > 0)
+        count = (scores > 0).sum(1).to(torch.int32)
+        return count, boxes, scores, labels.to(torch.int32), masks
+
+    def _features(self, images: Tensor) -> dict[str, Tensor]:
+        rgb = images.to(torch.float32).permute(0, 3, 1, 2).flip(1)
+        features = self.backbone((rgb - self.mean) * self.scale)
+        return {"0": features} if isinstance(features, Tensor) else features
+
+    def _detect(
+        self, maps: list[Tensor], proposals: Tensor, present: Tensor, threshold: Tensor | float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        crops = self._crop(maps, self.box_pool, proposals, slice(None))
+        logits, deltas = self.box_predictor(self.box_head(crops))
+        batch, count = present.shape
+        logits = logits.reshape(batch, count, -1)
+        # A row without a proposal becomes pure background, so that nothing is found there.
+        background = torch.full_like(logits[:1, :1], -100.0)
+        background[..., 0] = 100.0
+        logits = torch.where(present.unsqueeze(-1), logits, background)
+        return self.detector(logits, deltas.reshape(batch, count, -1), proposals, threshold, self.operators)
+
+    def _masks(self, maps: list[Tensor], boxes: Tensor, labels: Tensor, present: Tensor) -> Tensor:
+        def head(rows: Tensor | slice) -> Tensor:
+            crops = self._crop(maps, self.mask_pool, boxes, rows)
+            return self.mask_predictor(self.mask_head(crops), labels.flatten()[rows])
+
+        masks = self.operators.on_present(head, present.flatten())
+        return masks.reshape(*present.shape, *masks.shape[1:])
+
+    def _crop(self, maps: list[Tensor], pool: Any, boxes: Tensor, rows: Tensor | slice) -> Tensor:
+        batch, count = boxes.shape[:2]
+        images = torch.arange(batch).unsqueeze(1).expand(batch, count).flatten()[rows]
+        flat = boxes.flatten(0, 1)[rows]
+        rois = Rois(flat, self.level_of_box(flat), images)
+        pyramid = Pyramid(maps, self.scales, pool.sampling_ratio)
+        return self.operators.roi_align(pyramid, rois, pool.output_size[0])
+
+    def _feature_sizes(self) -> dict[str, tuple[int, int]]:
+        blank = torch.zeros(1, *self.spec.input_size_hw, 3, dtype=torch.uint8)
+        with torch.no_grad():
+            return {name: (level.shape[2], level.shape[3]) for name, level in self._features(blank).items()}

@@ -1,0 +1,154 @@
+"""The `portable` lowering: ONNX's own NonMaxSuppression and RoiAlign, for ONNX Runtime and OpenVINO.
+
+Each is a PyTorch operator of ours with a fixed output shape, so that `torch.export` meets no data-dependent
+one, and a translation that says which ONNX operators it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence  # noqa: TC003 - the exporter reads the annotations
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torchvision
+from onnxscript import opset18 as op
+from torch import Tensor
+
+from .operators import ABSENT
+
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .operators import Pyramid, Rois
+
+
+class PortableOperators:
+    """Native operators; the mask head runs only on the rows that hold a detection."""
+
+    def nms(self, boxes_xyxy: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
+        """See `Operators.nms`."""
+        classes = scores.unsqueeze(1)
+        if labels is not None:
+            # One score row a class: exact, where adding a class offset to the coordinates would round them.
+            of_class = torch.arange(1, self._classes + 1).view(1, -1, 1) == labels.unsqueeze(1)
+            classes = torch.where(of_class, classes, ABSENT)
+        return nms_keep(boxes_xyxy, classes, iou_threshold)
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+
+    def roi_align(self, pyramid: Pyramid, rois: Rois, side: int) -> Tensor:
+        """See `Operators.roi_align`."""
+        return roi_align_levels(
+            pyramid.maps, rois.boxes_xyxy, rois.images, rois.levels, pyramid.scales, side, pyramid.sampling_ratio
+        )
+
+    def on_present(self, head: Callable[[Tensor | slice], Tensor], present: Tensor) -> Tensor:
+        """See `Operators.on_present`."""
+        rows = present.nonzero().squeeze(1)
+        values = head(rows)
+        return values.new_zeros(present.shape[0], *values.shape[1:]).index_put((rows,), values)
+
+
+@torch.library.custom_op("edgeseg::nms_keep", mutates_args=())
+def nms_keep(boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """Mark what NMS keeps: boxes `[G, N, 4]`, scores `[G, C, N]` with `ABSENT` where not of the class."""
+    keep = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.bool)
+    for group, class_scores in enumerate(scores):
+        for row in class_scores:
+            of_class = (row > 0.5 * ABSENT).nonzero().squeeze(1)
+            kept = torchvision.ops.nms(boxes_xyxy[group, of_class], row[of_class], iou_threshold)
+            keep[group, of_class[kept]] = True
+    return keep
+
+
+@nms_keep.register_fake
+def _(boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    return torch.empty(scores.shape[0], scores.shape[2], dtype=torch.bool)
+
+
+@torch.library.custom_op("edgeseg::roi_align_levels", mutates_args=())
+def roi_align_levels(
+    maps: list[Tensor],
+    boxes_xyxy: Tensor,
+    images: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    side: int,
+    sampling_ratio: int,
+) -> Tensor:
+    """Crop each box from its level's map."""
+    crops = boxes_xyxy.new_zeros(boxes_xyxy.shape[0], maps[0].shape[1], side, side)
+    for level, (features, scale) in enumerate(zip(maps, scales, strict=True)):
+        rows = (levels == level).nonzero().squeeze(1)
+        rois = torch.cat((images[rows, None].to(boxes_xyxy.dtype), boxes_xyxy[rows]), 1)
+        crops[rows] = torchvision.ops.roi_align(features, rois, side, scale, sampling_ratio)
+    return crops
+
+
+@roi_align_levels.register_fake
+def _(
+    maps: list[Tensor],
+    boxes_xyxy: Tensor,
+    images: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    side: int,
+    sampling_ratio: int,
+) -> Tensor:
+    return boxes_xyxy.new_empty(boxes_xyxy.shape[0], maps[0].shape[1], side, side)
+
+
+def onnx_nms_keep(boxes_xyxy: Any, scores: Any, iou_threshold: float) -> Any:
+    """Say `nms_keep` in ONNX."""
+    limit = op.Constant(value_int=2**31 - 1)
+    kept = op.NonMaxSuppression(
+        boxes_xyxy,
+        scores,
+        limit,
+        op.Constant(value_float=iou_threshold),
+        op.Constant(value_float=0.5 * ABSENT),
+    )
+    where = op.Gather(kept, op.Constant(value_ints=[0, 2]), axis=1)
+    shape = op.Gather(op.Shape(scores), op.Constant(value_ints=[0, 2]))
+    none = op.ConstantOfShape(shape)
+    count = op.Gather(op.Shape(kept), op.Constant(value_ints=[0]))
+    ones = op.Expand(op.Constant(value_floats=[1.0]), count)
+    return op.Cast(op.ScatterND(none, where, ones), to=9)
+
+
+def onnx_roi_align_levels(
+    maps: Sequence[Any],
+    boxes_xyxy: Any,
+    images: Any,
+    levels: Any,
+    scales: Sequence[float],
+    side: int,
+    sampling_ratio: int,
+) -> Any:
+    """Say `roi_align_levels` in ONNX: a RoiAlign a level on its own boxes, put back in order."""
+    crops, orders = [], []
+    for level, (features, scale) in enumerate(zip(maps, scales, strict=True)):
+        rows = op.Squeeze(
+            op.NonZero(op.Equal(levels, op.Constant(value_int=level))), op.Constant(value_ints=[0])
+        )
+        crops.append(
+            op.RoiAlign(
+                features,
+                op.Gather(boxes_xyxy, rows),
+                op.Gather(images, rows),
+                coordinate_transformation_mode="output_half_pixel",
+                output_height=side,
+                output_width=side,
+                sampling_ratio=sampling_ratio,
+                spatial_scale=scale,
+            )
+        )
+        orders.append(rows)
+    order = op.Concat(*orders, axis=0)
+    count = op.Shape(order)
+    position = op.Range(op.Constant(value_int=0), op.Squeeze(count), op.Constant(value_int=1))
+    inverse = op.ScatterElements(order, order, position, axis=0)
+    return op.Gather(op.Concat(*crops, axis=0), inverse, axis=0)
