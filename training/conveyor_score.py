@@ -1,0 +1,80 @@
+"""COCO average precision of a model on scenes it has not seen."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import torch
+from conveyor_model import tensor_from_frame
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import nn
+
+from edgeseg.demo.conveyor import ConveyorFrame, ConveyorScene
+from edgeseg.demo.truth import coco_from_frames, rle_from_mask
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FIRST_UNSEEN_SEED = 1_000_000
+"""Seeds from here on are for measuring only; training draws from below."""
+
+
+def unseen_frames(count: int) -> list[ConveyorFrame]:
+    """Render one frame each of `count` scenes that training never uses, 480x640 pixels."""
+    return [ConveyorScene(seed=FIRST_UNSEEN_SEED + i).frame(17 * i % 200) for i in range(count)]
+
+
+@torch.inference_mode()
+def score_model(model: nn.Module, frames: list[ConveyorFrame]) -> dict[str, float]:
+    """Measure a torchvision detection model.
+
+    Args:
+        model: Takes a list of `float32[3, H, W]` RGB images; put in evaluation mode here.
+        frames: Frames with truth.
+
+    Returns:
+        `box_ap`, `box_ap50`, `mask_ap`, `mask_ap50` in 0 to 1, at most 100 detections an image.
+    """
+    model.eval()
+    results: list[dict[str, Any]] = []
+    for image_id, frame in enumerate(frames, start=1):
+        output = model([tensor_from_frame(frame.image)])[0]
+        results += _coco_results({name: value.float().numpy() for name, value in output.items()}, image_id)
+    return ap_from_results(coco_from_frames(frames), results)
+
+
+def ap_from_results(truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, float]:
+    """Run COCO's evaluation of boxes and masks; no result at all scores 0."""
+    scores = dict.fromkeys(("box_ap", "box_ap50", "mask_ap", "mask_ap50"), 0.0)
+    if not results:
+        return scores
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        detections = coco.loadRes(results)
+        for key, kind in (("box", "bbox"), ("mask", "segm")):
+            evaluation = COCOeval(coco, detections, kind)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            scores[f"{key}_ap"], scores[f"{key}_ap50"] = (float(x) for x in evaluation.stats[:2])
+    return scores
+
+
+def _coco_results(output: dict[str, NDArray[np.float32]], image_id: int) -> list[dict[str, Any]]:
+    rows = zip(output["boxes"], output["scores"], output["labels"], output["masks"], strict=True)
+    return [
+        {
+            "image_id": image_id,
+            "category_id": int(label),
+            "bbox": [float(x) for x in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
+            "score": float(score),
+            "segmentation": rle_from_mask(mask[0] >= 0.5),
+        }
+        for box, score, label, mask in rows
+    ]
