@@ -88,8 +88,8 @@ class BeltLayout:
         """
         while self._front_px < last_px + 4 * self.reach_px:
             self._drop()
-        # A part lies up to three radii behind the front it was dropped at: a long run need not be searched.
-        start = bisect_left(self._fronts_px, first_px - self.reach_px)
+        # A part lies within three radii of the front it was dropped at, so a long run need not be searched.
+        start = bisect_left(self._fronts_px, first_px - 4 * self.reach_px)
         stop = bisect_right(self._fronts_px, last_px + 4 * self.reach_px)
         near = self._placed[start:stop]
         return [p for p in near if first_px - p.radius_px <= p.along_px <= last_px + p.radius_px]
@@ -117,7 +117,7 @@ class BeltLayout:
 
     def _fits(self, along: float, across: float, radius: float, recent: list[Placement]) -> bool:
         top, bottom = self._rows_px
-        if not top + radius <= across <= bottom - radius or along < self._front_px - 3 * self.reach_px:
+        if not top + radius <= across <= bottom - radius or abs(along - self._front_px) > 3 * self.reach_px:
             return False
         apart = (np.hypot(p.along_px - along, p.across_px - across) / (p.radius_px + radius) for p in recent)
         ratios = sorted(apart)[:3]
