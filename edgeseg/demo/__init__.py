@@ -8,5 +8,5 @@ __all__ = ["checkpoint_path"]
 
 
 def checkpoint_path() -> Path:
-    """Path of the shipped checkpoint: torchvision `MaskRCNN`, half precision, for inputs of 384x512 pixels."""
+    """Path of the shipped checkpoint: a torchvision `MaskRCNN` in half precision, for 384x512 inputs."""
     return Path(__file__).with_name("conveyor.safetensors")

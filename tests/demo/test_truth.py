@@ -17,7 +17,6 @@ from pycocotools.cocoeval import COCOeval
 from edgeseg.demo.conveyor import PART_NAMES, ConveyorFrame, ConveyorScene
 from edgeseg.demo.truth import coco_from_frames
 
-
 # pycocotools 2.0.11 decodes through an `__array__` without NumPy 2's `copy` keyword.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
