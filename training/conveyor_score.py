@@ -37,7 +37,8 @@ def score_model(model: nn.Module, frames: list[ConveyorFrame]) -> dict[str, floa
         frames: Frames with truth.
 
     Returns:
-        `box_ap`, `box_ap50`, `mask_ap`, `mask_ap50` in 0 to 1, at most 100 detections an image.
+        `box_ap`, `box_ap50`, `mask_ap`, `mask_ap50` in 0 to 1, at most 100 detections an image, and the mask
+        AP of each class as `mask_ap_<name>`, -1 for a class that no frame shows.
     """
     model.eval()
     results: list[dict[str, Any]] = []
@@ -48,7 +49,7 @@ def score_model(model: nn.Module, frames: list[ConveyorFrame]) -> dict[str, floa
 
 
 def ap_from_results(truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, float]:
-    """Run COCO's evaluation of boxes and masks; no result at all scores 0."""
+    """Run COCO's evaluation of boxes and masks; no result at all scores 0, and then there are no classes."""
     scores = dict.fromkeys(("box_ap", "box_ap50", "mask_ap", "mask_ap50"), 0.0)
     if not results:
         return scores
@@ -63,6 +64,10 @@ def ap_from_results(truth: dict[str, Any], results: list[dict[str, Any]]) -> dic
             evaluation.accumulate()
             evaluation.summarize()
             scores[f"{key}_ap"], scores[f"{key}_ap50"] = (float(x) for x in evaluation.stats[:2])
+        # The last evaluation is of masks: precision by threshold, recall, class, all areas, 100 detections.
+        precision = evaluation.eval["precision"][:, :, :, 0, -1]
+        for column, category in enumerate(truth["categories"]):
+            scores[f"mask_ap_{category['name']}"] = float(precision[:, :, column].mean())
     return scores
 
 
