@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BuildError, ConfigError, DependencyError
+from ..errors import ArtifactError, BuildError, ConfigError, DependencyError
 from ..optional import install_command, require
 
 if TYPE_CHECKING:
@@ -48,10 +48,14 @@ def build_rtx_engine(graph: Path, *, compute_capabilities: tuple[str, ...] = ("S
         compute_capabilities: GPUs to build for, such as `SM86`; one engine serves all of them.
 
     Raises:
+        ArtifactError: There is no such file.
         BuildError: The parser or the builder refuses the graph; the message names the node.
         ConfigError: TensorRT for RTX knows no such compute capability.
         DependencyError: The libraries or the Python bindings are missing.
     """
+    if not compute_capabilities:
+        msg = "compute_capabilities must name at least one GPU generation, such as SM86; got none"
+        raise ConfigError(msg)
     rtx = load_rtx()
     targets = [_capability(rtx, name) for name in compute_capabilities]
     start = time.perf_counter()
@@ -135,7 +139,7 @@ def _set_capabilities(config: Any, targets: list[Any]) -> None:
 def _parse(rtx: Any, network: trt.INetworkDefinition, graph: Path, errors: list[str]) -> None:
     if not graph.is_file():
         msg = f"no graph at {graph}; make it with `edgeseg export`"
-        raise BuildError(msg)
+        raise ArtifactError(msg)
     parser: trt.OnnxParser = rtx.OnnxParser(network, _logger(rtx, errors))
     if parser.parse_from_file(str(graph)):
         return

@@ -1,0 +1,166 @@
+"""TensorRT for RTX parses and builds without a GPU, so these run wherever its wheels exist."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgeseg.errors import ArtifactError, BuildError, ConfigError, DependencyError
+from edgeseg.exporter import rtx
+
+onnx = pytest.importorskip("onnx")
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+needs_rtx = pytest.mark.skipif(
+    rtx.rtx_folder() is None or importlib.util.find_spec(rtx.BINDINGS) is None,
+    reason="TensorRT for RTX is not installed (wheels exist for Linux on x86-64 only)",
+)
+UINT8, FLOAT, INT64 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+
+
+def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
+    return onnx.helper.make_node(kind, inputs.split(), outputs.split(), name=f"a_{kind}", **attributes)
+
+
+def save_graph(
+    path: Path,
+    nodes: list[Any],
+    ports: tuple[Any, Any],
+    constants: dict[str, np.ndarray] | None = None,
+) -> Path:
+    initializers = [onnx.numpy_helper.from_array(value, name) for name, value in (constants or {}).items()]
+    graph = onnx.helper.make_graph(nodes, "net", [ports[0]], [ports[1]], initializers)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
+    return path
+
+
+def port(name: str, kind: int, shape: tuple[int | None, ...]) -> Any:
+    return onnx.helper.make_tensor_value_info(name, kind, shape)
+
+
+def detector_like(path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    nodes = [
+        node("Cast", "images", "float", to=FLOAT),
+        node("Transpose", "float", "planar", perm=[0, 3, 1, 2]),
+        node("Conv", "planar weight", "features"),
+        node("GridSample", "features grid", "sampled"),
+        node("Reshape", "sampled flat", "row"),
+        node("TopK", "row k", "scores indices"),
+    ]
+    constants = {
+        "weight": rng.random((4, 3, 3, 3), dtype=np.float32),
+        "grid": rng.random((1, 5, 5, 2), dtype=np.float32),
+        "flat": np.array([1, -1]),
+        "k": np.array([8]),
+    }
+    ports = (port("images", UINT8, (1, 16, 16, 3)), port("scores", FLOAT, (1, 8)))
+    return save_graph(path, nodes, ports, constants)
+
+
+@needs_rtx
+def test_build_of_convolution_topk_and_grid_sample(tmp_path: Path) -> None:
+    engine = rtx.build_rtx_engine(detector_like(tmp_path / "net.onnx"))
+
+    assert engine.layers >= 6
+    assert len(engine.plan) > 1000
+    assert engine.compute_capabilities == ("SM86",)
+    assert engine.version.startswith("1.")
+
+
+@needs_rtx
+def test_one_engine_for_several_gpu_generations(tmp_path: Path) -> None:
+    targets = ("SM75", "SM86", "SM89", "SM120")
+
+    engine = rtx.build_rtx_engine(detector_like(tmp_path / "net.onnx"), compute_capabilities=targets)
+
+    assert engine.compute_capabilities == targets
+
+
+@needs_rtx
+def test_uint8_input_must_be_cast_first(tmp_path: Path) -> None:
+    nodes = [
+        node("Transpose", "images", "planar", perm=[0, 3, 1, 2]),
+        node("Cast", "planar", "out", to=FLOAT),
+    ]
+    ports = (port("images", UINT8, (1, 16, 16, 3)), port("out", FLOAT, (1, 3, 16, 16)))
+    graph = save_graph(tmp_path / "transpose.onnx", nodes, ports)
+
+    with pytest.raises(BuildError, match=r"transpose\.onnx"):
+        rtx.build_rtx_engine(graph)
+
+
+@needs_rtx
+def test_refusal_of_non_max_suppression_names_the_node(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    nodes = [node("NonMaxSuppression", "boxes scores most", "kept")]
+    constants = {"scores": rng.random((1, 1, 50), dtype=np.float32), "most": np.array([5])}
+    ports = (port("boxes", FLOAT, (1, 50, 4)), port("kept", INT64, (None, 3)))
+    graph = save_graph(tmp_path / "nms.onnx", nodes, ports, constants)
+
+    with pytest.raises(BuildError, match="a_NonMaxSuppression"):
+        rtx.build_rtx_engine(graph)
+
+
+@needs_rtx
+def test_refusal_of_non_zero_names_node_and_operator(tmp_path: Path) -> None:
+    ports = (port("boxes", FLOAT, (1, 50, 4)), port("where", INT64, (3, None)))
+    graph = save_graph(tmp_path / "nonzero.onnx", [node("NonZero", "boxes", "where")], ports)
+
+    with pytest.raises(BuildError, match=r"node 'a_NonZero' \(NonZero\): .*plugin"):
+        rtx.build_rtx_engine(graph)
+
+
+@needs_rtx
+def test_truncated_graph_is_refused(tmp_path: Path) -> None:
+    whole = detector_like(tmp_path / "net.onnx").read_bytes()
+    (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
+
+    with pytest.raises(BuildError, match=r"cannot parse .*half\.onnx"):
+        rtx.build_rtx_engine(tmp_path / "half.onnx")
+
+
+@needs_rtx
+def test_absent_graph_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"no graph at .*absent\.onnx"):
+        rtx.build_rtx_engine(tmp_path / "absent.onnx")
+
+
+@needs_rtx
+@pytest.mark.parametrize("unknown", ["SM87", "SM90", "CURRENT", "86"])
+def test_gpu_that_it_cannot_build_for(tmp_path: Path, unknown: str) -> None:
+    with pytest.raises(ConfigError, match=rf"SM86.*got '{unknown}'"):
+        rtx.build_rtx_engine(detector_like(tmp_path / "net.onnx"), compute_capabilities=(unknown,))
+
+
+def test_no_gpu_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="got none"):
+        rtx.build_rtx_engine(tmp_path / "net.onnx", compute_capabilities=())
+
+
+def test_absent_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtx, "LIBRARY_PACKAGE", "no_such_package")
+
+    with pytest.raises(DependencyError, match=r"pip install 'edgeseg\[rtx\]'"):
+        rtx.load_rtx()
+
+
+def test_package_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtx, "rtx_folder", lambda: tmp_path)
+
+    with pytest.raises(DependencyError, match="libtensorrt_rtx"):
+        rtx.load_rtx()
+
+
+def test_library_that_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libtensorrt_rtx.so.1.7.1").write_bytes(b"not a library")
+    monkeypatch.setattr(rtx, "rtx_folder", lambda: tmp_path)
+
+    with pytest.raises(DependencyError, match=r"libtensorrt_rtx\.so\.1\.7\.1 does not load"):
+        rtx.load_rtx()
