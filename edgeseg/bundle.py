@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import ArtifactError
+from .errors import ArtifactError, ConfigError
 from .record import json_from_record, record_from_json
 from .spec import Lowering, ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_PATH = Path("edgeseg-model")
 MANIFEST = "model.json"
@@ -127,3 +133,59 @@ def _verify(path: Path, recorded: FileRecord) -> None:
     if found.sha256 != recorded.sha256:
         msg = f"{path} was altered after export (SHA-256 differs from {MANIFEST}); copy or export it again"
         raise ArtifactError(msg)
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Say before the work whether a bundle may be written.
+
+    Args:
+        target: Folder that the bundle will be.
+        force: Replace a bundle that is there.
+
+    Raises:
+        ConfigError: Something is there and `force` is off, or it is not a bundle.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file()):
+        msg = f"{target} exists and is not a bundle (no {MANIFEST} in it); choose another -o"
+        raise ConfigError(msg)
+    if any(target.iterdir()) and not force:
+        msg = f"{target} already holds a bundle; pass --force to replace it, or choose another -o"
+        raise ConfigError(msg)
+
+
+@contextmanager
+def staged(target: Path, *, force: bool) -> Iterator[Path]:
+    """Give a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
+
+    Args:
+        target: Folder that the bundle will be; its parent is made if need be.
+        force: Replace a bundle that is there.
+
+    Raises:
+        ConfigError: As `check_target`.
+    """
+    check_target(target, force=force)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        _replace(target, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(target: Path, folder: Path) -> None:
+    if not target.exists():
+        folder.rename(target)
+        return
+    old = folder.with_suffix(".old")
+    target.rename(old)
+    try:
+        folder.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -52,7 +52,13 @@ class Preprocess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRow:
-    """Agreement of one graph with PyTorch over all images of the gate."""
+    """Agreement of one graph with PyTorch over all images of the gate.
+
+    Attributes:
+        missing: Detections of PyTorch without a partner, but for those at the threshold or at the cut.
+        extra: Detections of the graph without a partner, likewise.
+        unsettled: Images on which the NMS of the `tensorrt` graph had not converged.
+    """
 
     lowering: Lowering
     images: int
@@ -60,6 +66,7 @@ class ParityRow:
     matched: int
     missing: int
     extra: int
+    unsettled: int
     max_box_error_px: float
     max_score_error: float
     min_mask_iou: float
@@ -71,11 +78,15 @@ class ParityReport:
 
     Attributes:
         passed: Every row is within the bounds, with nothing missing and nothing extra.
+        image_source: The folder given, or `built-in`.
         score_threshold: Detections of PyTorch above this score had to be found.
+        most_candidates: Most (proposal, class) pairs above the threshold on an image; the graph takes
+            `max_candidates` of them and torchvision all.
     """
 
     passed: bool
     image_source: str
+    most_candidates: int
     score_threshold: float
     max_box_error_px: float
     max_score_error: float

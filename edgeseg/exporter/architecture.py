@@ -43,7 +43,7 @@ def model_from_weights(weights: Mapping[str, Tensor]) -> tuple[str, MaskRCNN]:
     """Build the model that a state_dict belongs to and load it.
 
     Returns:
-        torchvision's name of the architecture, such as `maskrcnn_resnet50_fpn_v2`, and the model in evaluation.
+        torchvision's name of the architecture, such as `maskrcnn_resnet50_fpn_v2`, and the model.
 
     Raises:
         InputError: Not a Mask R-CNN that is known; says which tensors are the matter.
@@ -56,7 +56,9 @@ def model_from_weights(weights: Mapping[str, Tensor]) -> tuple[str, MaskRCNN]:
     model = MaskRCNN(
         backbone,
         rpn_anchor_generator=_anchors(weights, levels),
-        rpn_head=RPNHead(channels, _rows(weights, "rpn.head.cls_logits"), conv_depth=_count(weights, "rpn.head.conv")),
+        rpn_head=RPNHead(
+            channels, _rows(weights, "rpn.head.cls_logits"), conv_depth=_count(weights, "rpn.head.conv")
+        ),
         box_roi_pool=MultiScaleRoIAlign(pooled, _box_pool_side(weights, channels), sampling_ratio=2),
         box_head=_box_head(weights, channels),
         box_predictor=_box_predictor(weights),
@@ -75,7 +77,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     Raises:
         InputError: A tensor is missing, left over or of another shape; names the first of each.
     """
-    own = model.state_dict()
+    own: dict[str, Tensor] = model.state_dict()
     # Batch norms count batches while training; older checkpoints and frozen norms lack the count.
     missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
     extra = [key for key in weights if key not in own and not key.endswith("num_batches_tracked")]
@@ -102,7 +104,7 @@ def _check_kind(weights: Mapping[str, Tensor]) -> None:
     kind = "not of a Mask R-CNN over a feature pyramid"
     if all("mask" in key for key in missing):
         kind = "of a Faster R-CNN, which has no mask head"
-    msg = f"the checkpoint is {kind}: {missing[0]} is missing; found {len(weights)} tensors: {found}, ...; {USE_FACTORY}"
+    msg = f"the checkpoint is {kind}: it lacks {missing[0]} and has {found}, ...; {USE_FACTORY}"
     raise InputError(msg)
 
 
@@ -129,33 +131,37 @@ def _box_pool_side(weights: Mapping[str, Tensor], channels: int) -> int:
     return side
 
 
-def _box_head(weights: Mapping[str, Tensor], channels: int) -> nn.Module:
+def _box_head(weights: Mapping[str, Tensor], channels: int) -> Any:
     side = _box_pool_side(weights, channels)
     if "roi_heads.box_head.fc6.weight" in weights:
         return TwoMLPHead(channels * side * side, _rows(weights, "roi_heads.box_head.fc6"))
     convolutions = [
-        _rows(weights, f"roi_heads.box_head.{index}.0") for index in range(_count(weights, "roi_heads.box_head"))
+        _rows(weights, f"roi_heads.box_head.{index}.0")
+        for index in range(_count(weights, "roi_heads.box_head"))
     ]
     dense = [_rows(weights, f"roi_heads.box_head.{len(convolutions) + 1}")]
     return FastRCNNConvFCHead((channels, side, side), convolutions, dense, norm_layer=nn.BatchNorm2d)
 
 
-def _box_predictor(weights: Mapping[str, Tensor]) -> nn.Module:
+def _box_predictor(weights: Mapping[str, Tensor]) -> Any:
     classes, inputs = weights["roi_heads.box_predictor.cls_score.weight"].shape
     return FastRCNNPredictor(int(inputs), int(classes))
 
 
-def _mask_head(weights: Mapping[str, Tensor], channels: int) -> nn.Module:
+def _mask_head(weights: Mapping[str, Tensor], channels: int) -> Any:
     layers = [
-        _rows(weights, f"roi_heads.mask_head.{index}.0") for index in range(_count(weights, "roi_heads.mask_head"))
+        _rows(weights, f"roi_heads.mask_head.{index}.0")
+        for index in range(_count(weights, "roi_heads.mask_head"))
     ]
     norm = nn.BatchNorm2d if "roi_heads.mask_head.0.1.weight" in weights else None
     return MaskRCNNHeads(channels, layers, 1, norm_layer=norm)
 
 
-def _mask_predictor(weights: Mapping[str, Tensor]) -> nn.Module:
+def _mask_predictor(weights: Mapping[str, Tensor]) -> Any:
     inputs, inner = weights["roi_heads.mask_predictor.conv5_mask.weight"].shape[:2]
-    return MaskRCNNPredictor(int(inputs), int(inner), _rows(weights, "roi_heads.mask_predictor.mask_fcn_logits"))
+    return MaskRCNNPredictor(
+        int(inputs), int(inner), _rows(weights, "roi_heads.mask_predictor.mask_fcn_logits")
+    )
 
 
 def _rows(weights: Mapping[str, Tensor], layer: str) -> int:

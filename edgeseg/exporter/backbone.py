@@ -106,7 +106,7 @@ def _stages(network: nn.Module, channels: list[int], body: Mapping[str, Tensor])
 
 
 def _stage_channels(network: nn.Module) -> list[tuple[str, int]]:
-    """Name and channels of each stage: the four layers of a ResNet, else where torchvision cuts a MobileNet."""
+    """Name and channels of each stage: a ResNet's four layers, or where torchvision cuts a MobileNet."""
     if isinstance(network, models.ResNet):
         return [(f"layer{i}", network.inplanes // 2 ** (4 - i)) for i in range(1, 5)]
     blocks = list(network.children())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
+from typing import Any
 
 import torch
+from onnxscript import opset18 as op
 from torch import Tensor
 
 # torchvision's BoxCoder keeps exp() finite by this bound on a predicted log size.
@@ -36,7 +39,8 @@ def decode_boxes(deltas: Tensor, anchors_xyxy: Tensor, weights: tuple[float, flo
 def clip_boxes(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """Clip `float32[..., 4]` boxes to an image of `size_hw` pixels."""
     height, width = size_hw
-    return boxes_xyxy.clamp(min=0.0).minimum(torch.tensor((width, height, width, height), dtype=torch.float32))
+    limit = torch.tensor((width, height, width, height), dtype=torch.float32)
+    return boxes_xyxy.clamp(min=0.0).minimum(limit)
 
 
 def shortest_side(boxes_xyxy: Tensor) -> Tensor:
@@ -51,7 +55,7 @@ def gather_rows(rows: Tensor, index: Tensor) -> Tensor:
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:
-    """Pick rows of a table: `[N, ...]` by `int64[...]`; one ONNX Gather, where indexing makes several nodes."""
+    """Pick rows of a table: `[N, ...]` by `int64[...]`; a single ONNX Gather."""
     return table.index_select(0, index.flatten()).reshape(*index.shape, *table.shape[1:])
 
 
@@ -64,3 +68,10 @@ def quotient(dividend: Tensor, divisor: int) -> Tensor:
 @quotient.register_fake
 def _(dividend: Tensor, divisor: int) -> Tensor:
     return torch.empty_like(dividend)
+
+
+def _onnx_quotient(dividend: Any, divisor: int) -> Any:
+    return op.Div(dividend, op.Constant(value_int=divisor))
+
+
+TRANSLATIONS = MappingProxyType({torch.ops.edgeseg.quotient.default: _onnx_quotient})

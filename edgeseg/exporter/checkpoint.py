@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from edgeseg.bundle import sha256_of
 from edgeseg.errors import InputError
 from edgeseg.optional import require
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
 
 NESTED_UNDER = ("model_state_dict", "state_dict", "model")
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
@@ -72,14 +72,19 @@ def _check_file(path: Path) -> None:
 
 
 def _read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
-    torch = require("torch", purpose="read a checkpoint")
-    import pickle
-
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:
         raise InputError(_refusal(path, str(exc))) from exc
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, UnicodeDecodeError) as exc:
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        UnicodeDecodeError,
+    ) as exc:
         msg = f"{path} is truncated or not a PyTorch checkpoint: {_first_line(exc)}"
         raise InputError(msg) from exc
     except OSError as exc:
@@ -100,7 +105,6 @@ def _refusal(path: Path, reason: str) -> str:
 
 def _read_safetensors(path: Path) -> tuple[Any, tuple[str, ...]]:
     safetensors = require("safetensors", purpose="read a .safetensors checkpoint")
-    require("torch", purpose="read a checkpoint")
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
@@ -129,9 +133,10 @@ def _names_in(content: Any) -> tuple[str, ...]:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    torch = require("torch", purpose="read a checkpoint")
     if isinstance(content, Mapping):
-        nested = next((content[key] for key in NESTED_UNDER if isinstance(content.get(key), Mapping)), content)
+        nested = next(
+            (content[key] for key in NESTED_UNDER if isinstance(content.get(key), Mapping)), content
+        )
         weights = {key: value for key, value in nested.items() if isinstance(value, torch.Tensor)}
         if weights and all(isinstance(key, str) for key in weights):
             return weights
@@ -145,7 +150,10 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
 def _canonical(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     while prefix := next((p for p in WRAPPER_PREFIXES if all(key.startswith(p) for key in weights)), None):
         weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-    return {_current_name(key): value.float() if value.is_floating_point() else value for key, value in weights.items()}
+    return {
+        _current_name(key): value.float() if value.is_floating_point() else value
+        for key, value in weights.items()
+    }
 
 
 def _current_name(name: str) -> str:

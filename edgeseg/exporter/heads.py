@@ -37,7 +37,12 @@ class Detector(nn.Module):
         self.weights = roi_heads.box_coder.weights
 
     def forward(
-        self, logits: Tensor, deltas: Tensor, proposals: Tensor, threshold: Tensor | float, operators: Operators
+        self,
+        logits: Tensor,
+        deltas: Tensor,
+        proposals: Tensor,
+        threshold: Tensor | float,
+        operators: Operators,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pick the detections.
 
@@ -49,7 +54,7 @@ class Detector(nn.Module):
             operators: The lowering.
 
         Returns:
-            Boxes `float32[B, K, 4]`, scores `float32[B, K]` descending, labels `int64[B, K]`; zero where absent.
+            Boxes `float32[B, K, 4]`, scores `float32[B, K]` descending, labels `int64[B, K]`; zero if absent.
         """
         scores = logits.softmax(-1)[..., 1:].flatten(1)
         best, pair = scores.topk(self.candidates)
@@ -74,26 +79,29 @@ class Detector(nn.Module):
 class MaskPredictor(nn.Module):
     """The last layers of the mask head, for the predicted class only.
 
-    The 2x2 transposed convolution of stride 2 is a 1x1 convolution to four times the channels, one set for each
-    of the four pixels; the class weights are applied before those are put in place, which touches one channel
-    of the large map and not all.
+    The 2x2 transposed convolution of stride 2 is a 1x1 convolution to four times the channels, one set for
+    each of the four pixels; the class weights are applied before those are put in place, which moves one
+    channel of the large map and not all.
 
     Source:
         torchvision `MaskRCNNPredictor`.
     """
+
+    class_weight: Tensor
+    class_bias: Tensor
 
     def __init__(self, predictor: Any) -> None:
         super().__init__()
         up, logits = predictor.conv5_mask, predictor.mask_fcn_logits
         inner = up.weight.shape[1]
         self.pixels = nn.Conv2d(up.weight.shape[0], 4 * inner, 1)
-        self.pixels.weight.data = up.weight.data.permute(2, 3, 1, 0).reshape(4 * inner, -1, 1, 1).contiguous()
-        self.pixels.bias.data = up.bias.data.repeat(4)
+        weight = up.weight.detach().permute(2, 3, 1, 0).reshape(4 * inner, -1, 1, 1)
+        self.pixels.load_state_dict({"weight": weight, "bias": up.bias.detach().repeat(4)})
         self.register_buffer("class_weight", logits.weight.data.flatten(1).clone())
         self.register_buffer("class_bias", logits.bias.data.clone())
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Probabilities `float32[M, 2 * S, 2 * S]` of class `labels` (`int64[M]`) from `float32[M, C, S, S]`."""
+        """Predict masks `float32[M, 2 * S, 2 * S]` of `labels` (`int64[M]`) from `float32[M, C, S, S]`."""
         side = features.shape[-1]
         pixels = self.pixels(features).relu().reshape(-1, 4, self.class_weight.shape[1], side * side)
         logits = look_up(self.class_weight, labels).unsqueeze(1).unsqueeze(1) @ pixels

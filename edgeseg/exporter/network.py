@@ -50,23 +50,26 @@ class Network(nn.Module):
         operators: One of the two lowerings.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: Any, spec: ModelSpec, operators: Operators) -> None:
         super().__init__()
         self.spec = spec
         self.operators = operators
-        mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (spec.preprocess.mean_rgb, spec.preprocess.std_rgb))
-        self.register_buffer("mean", mean * 255)
-        self.register_buffer("scale", 1 / (std * 255))
+        self.register_buffer("mean", 255 * torch.tensor(spec.preprocess.mean_rgb).view(1, 3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(spec.preprocess.std_rgb).view(1, 3, 1, 1))
         self.backbone, self.rpn_head = model.backbone, model.rpn.head
         heads = model.roi_heads
         self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
         self.mask_head, self.mask_predictor = heads.mask_head, MaskPredictor(heads.mask_predictor)
         self.box_pool, self.mask_pool = heads.box_roi_pool, heads.mask_roi_pool
         sizes = self._feature_sizes()
-        self.proposals = Proposals(model.rpn, spec.input_size_hw, list(sizes.values()), spec.max_proposals)
+        self.proposals = Proposals(model.rpn, spec, list(sizes.values()))
         self.detector = Detector(heads, spec)
         self.pyramid_names = [name for name in self.box_pool.featmap_names if name in sizes]
-        self.scales = [2.0 ** round(math.log2(sizes[name][0] / spec.input_size_hw[0])) for name in self.pyramid_names]
+        height = spec.input_size_hw[0]
+        self.scales = [2.0 ** round(math.log2(sizes[name][0] / height)) for name in self.pyramid_names]
         self.level_of_box = LevelOfBox(self.box_pool, self.scales)
 
     def forward(self, images: Tensor, score_threshold: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -88,11 +91,18 @@ class Network(nn.Module):
         boxes, scores, labels = self._detect(maps, proposals, present, threshold)
         masks = self._masks(maps, boxes, labels, scores > 0)
         count = (scores > 0).sum(1).to(torch.int32)
-        return count, boxes, scores, labels.to(torch.int32), masks
+        return (
+            count,
+            boxes,
+            scores,
+            labels.to(torch.int32),
+            masks,
+            *self.operators.extra_outputs(images.shape[0]),
+        )
 
     def _features(self, images: Tensor) -> dict[str, Tensor]:
         rgb = images.to(torch.float32).permute(0, 3, 1, 2).flip(1)
-        features = self.backbone((rgb - self.mean) * self.scale)
+        features = self.backbone((rgb - self.mean) / self.std)
         return {"0": features} if isinstance(features, Tensor) else features
 
     def _detect(

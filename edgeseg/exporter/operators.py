@@ -32,6 +32,9 @@ class Operators(Protocol):
             `bool[G, N]`.
         """
 
+    def extra_outputs(self, batch: int) -> list[Tensor]:
+        """Give what the graph puts out besides detections, once everything else was computed."""
+
     def roi_align(self, pyramid: Pyramid, rois: Rois, side: int) -> Tensor:
         """Crop every box from the feature map of its level: `float32[R, C, side, side]`."""
 
@@ -68,7 +71,7 @@ class Rois:
     Attributes:
         boxes_xyxy: `float32[R, 4]` in input pixels.
         levels: `int64[R]`, index into the pyramid.
-        images: `int64[R]`, index into the batch, ascending; the same number of rows an image where R is fixed.
+        images: `int64[R]`, index into the batch, ascending; equally many rows an image where R is fixed.
     """
 
     def __init__(self, boxes_xyxy: Tensor, levels: Tensor, images: Tensor) -> None:

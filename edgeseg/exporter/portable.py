@@ -7,25 +7,34 @@ one, and a translation that says which ONNX operators it stands for.
 from __future__ import annotations
 
 from collections.abc import Sequence  # noqa: TC003 - the exporter reads the annotations
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torchvision
-from onnxscript import opset18 as op
+from onnxscript import opset18
 from torch import Tensor
 
 from .operators import ABSENT
-
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .operators import Pyramid, Rois
 
+# Its typed signatures are narrower than what it accepts.
+op: Any = opset18
+
 
 class PortableOperators:
-    """Native operators; the mask head runs only on the rows that hold a detection."""
+    """Native operators; the mask head runs only on the rows that hold a detection.
+
+    Args:
+        classes: Without the background.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
 
     def nms(self, boxes_xyxy: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
         """See `Operators.nms`."""
@@ -36,13 +45,15 @@ class PortableOperators:
             classes = torch.where(of_class, classes, ABSENT)
         return nms_keep(boxes_xyxy, classes, iou_threshold)
 
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
+    def extra_outputs(self, batch: int) -> list[Tensor]:
+        """See `Operators.extra_outputs`: none."""
+        return []
 
     def roi_align(self, pyramid: Pyramid, rois: Rois, side: int) -> Tensor:
         """See `Operators.roi_align`."""
+        boxes, images, levels = rois.boxes_xyxy, rois.images, rois.levels
         return roi_align_levels(
-            pyramid.maps, rois.boxes_xyxy, rois.images, rois.levels, pyramid.scales, side, pyramid.sampling_ratio
+            pyramid.maps, boxes, images, levels, pyramid.scales, side, pyramid.sampling_ratio
         )
 
     def on_present(self, head: Callable[[Tensor | slice], Tensor], present: Tensor) -> Tensor:
@@ -101,7 +112,7 @@ def _(
     return boxes_xyxy.new_empty(boxes_xyxy.shape[0], maps[0].shape[1], side, side)
 
 
-def onnx_nms_keep(boxes_xyxy: Any, scores: Any, iou_threshold: float) -> Any:
+def _onnx_nms_keep(boxes_xyxy: Any, scores: Any, iou_threshold: float) -> Any:
     """Say `nms_keep` in ONNX."""
     limit = op.Constant(value_int=2**31 - 1)
     kept = op.NonMaxSuppression(
@@ -119,7 +130,7 @@ def onnx_nms_keep(boxes_xyxy: Any, scores: Any, iou_threshold: float) -> Any:
     return op.Cast(op.ScatterND(none, where, ones), to=9)
 
 
-def onnx_roi_align_levels(
+def _onnx_roi_align_levels(
     maps: Sequence[Any],
     boxes_xyxy: Any,
     images: Any,
@@ -152,3 +163,11 @@ def onnx_roi_align_levels(
     position = op.Range(op.Constant(value_int=0), op.Squeeze(count), op.Constant(value_int=1))
     inverse = op.ScatterElements(order, order, position, axis=0)
     return op.Gather(op.Concat(*crops, axis=0), inverse, axis=0)
+
+
+TRANSLATIONS = MappingProxyType(
+    {
+        torch.ops.edgeseg.nms_keep.default: _onnx_nms_keep,
+        torch.ops.edgeseg.roi_align_levels.default: _onnx_roi_align_levels,
+    }
+)

@@ -1,4 +1,4 @@
-"""The region proposal network after its convolutions: anchors, top-k, decoding and NMS, all of fixed shape."""
+"""What follows the convolutions of the region proposal network: anchors, top-k, decoding, NMS."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from .boxes import clip_boxes, decode_boxes, gather_rows, look_up, quotient, sho
 from .operators import ABSENT
 
 if TYPE_CHECKING:
+    from edgeseg.spec import ModelSpec
+
     from .operators import Operators
 
 
 class LevelAnchors(nn.Module):
     """Anchors of one level, computed from their index: no table of 200,000 boxes in the graph."""
+
+    base_xyxy: Tensor
 
     def __init__(self, base_xyxy: Tensor, size_hw: tuple[int, int], stride_hw: tuple[int, int]) -> None:
         super().__init__()
@@ -36,12 +40,18 @@ class LevelAnchors(nn.Module):
 class Proposals(nn.Module):
     """Turn RPN outputs into the boxes that the box head looks at.
 
+    Args:
+        rpn: torchvision `RegionProposalNetwork`, for its anchors, counts and thresholds.
+        spec: Input size and how many proposals to give.
+        sizes_hw: Height and width of each feature map.
+
     Source:
         torchvision `RegionProposalNetwork.filter_proposals` in evaluation.
     """
 
-    def __init__(self, rpn: Any, size_hw: tuple[int, int], sizes_hw: list[tuple[int, int]], count: int) -> None:
+    def __init__(self, rpn: Any, spec: ModelSpec, sizes_hw: list[tuple[int, int]]) -> None:
         super().__init__()
+        size_hw = spec.input_size_hw
         bases = rpn.anchor_generator.cell_anchors
         strides = [(size_hw[0] // height, size_hw[1] // width) for height, width in sizes_hw]
         self.anchors = nn.ModuleList(
@@ -49,14 +59,16 @@ class Proposals(nn.Module):
             for base, size, stride in zip(bases, sizes_hw, strides, strict=True)
         )
         self.size_hw = size_hw
-        self.count = count
+        self.count = spec.max_proposals
         self.candidates = rpn._pre_nms_top_n["testing"]
         self.nms_threshold = rpn.nms_thresh
         self.min_size = rpn.min_size
         self.score_threshold = rpn.score_thresh
         self.weights = rpn.box_coder.weights
 
-    def forward(self, logits: list[Tensor], deltas: list[Tensor], operators: Operators) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, logits: list[Tensor], deltas: list[Tensor], operators: Operators
+    ) -> tuple[Tensor, Tensor]:
         """Pick the proposals.
 
         Args:
@@ -73,7 +85,8 @@ class Proposals(nn.Module):
         keep = operators.nms(boxes.flatten(0, 1), scores.flatten(0, 1), None, self.nms_threshold)
         kept = torch.where(keep.reshape(scores.shape), scores, ABSENT).flatten(1)
         best, index = kept.topk(self.count)
-        return gather_rows(boxes.flatten(1, 2), index), best > 0.5 * ABSENT
+        present = best > 0.5 * ABSENT
+        return gather_rows(boxes.flatten(1, 2), index) * present.unsqueeze(-1), present
 
     def _level(self, anchors: nn.Module, logits: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
         flat = logits.permute(0, 2, 3, 1).flatten(1)

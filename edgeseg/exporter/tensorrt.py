@@ -33,7 +33,7 @@ class TensorRTOperators:
         self.changed: list[Tensor] = []
 
     def nms(self, boxes_xyxy: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
-        """See `Operators.nms`: a box stays unless a better one that stays covers it, until nothing changes."""
+        """See `Operators.nms`: a box goes if a better one that stays covers it, until nothing changes."""
         stronger = torch.ones(scores.shape[1], scores.shape[1]).tril(-1).bool()
         suppresses = (pairwise_iou(boxes_xyxy) > iou_threshold) & stronger
         if labels is not None:
@@ -46,6 +46,11 @@ class TensorRTOperators:
             before, keep = keep, (present - matrix @ keep).relu()
         self.changed.append((keep - before).abs().amax((1, 2)))
         return keep.squeeze(-1) > 0.5
+
+    def extra_outputs(self, batch: int) -> list[Tensor]:
+        """See `Operators.extra_outputs`: one, `int32[B]`, 1 where every NMS of the image had settled."""
+        changed = [call.reshape(batch, -1).amax(1) for call in self.changed]
+        return [(torch.stack(changed).amax(0) < 0.5).to(torch.int32)]
 
     def roi_align(self, pyramid: Pyramid, rois: Rois, side: int) -> Tensor:
         """See `Operators.roi_align`: bilinear samples of the atlas, averaged in each bin."""
@@ -66,8 +71,8 @@ class TensorRTOperators:
 class Atlas:
     """All levels of a pyramid in one feature map: the finest at the left, the others stacked beside it.
 
-    Every level is followed by one replicated pixel right and below, so that bilinear sampling between the last
-    pixel and the border reads the last pixel, as torchvision does.
+    Every level is followed by one replicated pixel right and below, so that bilinear sampling between the
+    last pixel and the border reads the last pixel, as torchvision does.
 
     Attributes:
         features: `float32[B, C, H, W]`.
@@ -76,9 +81,10 @@ class Atlas:
     def __init__(self, pyramid: Pyramid) -> None:
         framed = [nn.functional.pad(level, (0, 1, 0, 1), mode="replicate") for level in pyramid.maps]
         heights, widths = zip(*(level.shape[-2:] for level in framed), strict=True)
-        tops = (0, *itertools.accumulate(heights[1:-1], initial=0)) if len(framed) > 1 else (0,)
-        self._top_left = torch.tensor([(top, widths[0] * (top_of > 0)) for top_of, top in enumerate(tops)])
-        self._last = torch.tensor([(height - 1, width - 1) for height, width in zip(heights, widths, strict=True)])
+        tops = [0, *itertools.accumulate(heights[1:-1], initial=0)][: len(framed)]
+        lefts = [0] + [widths[0]] * (len(framed) - 1)
+        self._top_left = torch.tensor([tops, lefts]).T
+        self._last = torch.tensor([heights, widths]).T - 1
         self._scales = torch.tensor(pyramid.scales)
         extent = max(heights[0], sum(heights[1:]))
         column = [_padded(level, level.shape[-2], max(widths[1:])) for level in framed[1:]]
@@ -94,7 +100,8 @@ class Atlas:
         height, width = self.features.shape[-2:]
         x = _axis_positions(Axis(x1, x2, last_x, left, width), samples)
         y = _axis_positions(Axis(y1, y2, last_y, top, height), samples)
-        return torch.stack((x.unsqueeze(1).expand(-1, samples, -1), y.unsqueeze(2).expand(-1, -1, samples)), -1)
+        x, y = x.unsqueeze(1).expand(-1, samples, -1), y.unsqueeze(2).expand(-1, -1, samples)
+        return torch.stack((x, y), -1)
 
 
 class Axis(NamedTuple):

@@ -1,0 +1,79 @@
+"""What a user may say about an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeseg.bundle import DEFAULT_PATH
+from edgeseg.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """Settings of an export; None leaves what the model itself has.
+
+    Attributes:
+        checkpoint: `.pth` or `.safetensors`.
+        input_size_hw: Multiples of 32.
+        classes: File with class names.
+        factory: `package.module:function` that builds the model.
+        check: Folder of images for the parity gate; None for the built-in ones.
+        parity: Run the gate.
+        force: Replace a bundle at `output`.
+    """
+
+    checkpoint: Path
+    output: Path = DEFAULT_PATH
+    input_size_hw: tuple[int, int] = (800, 1344)
+    batch: int = 1
+    classes: Path | None = None
+    max_detections: int | None = None
+    max_proposals: int | None = None
+    score_threshold: float | None = None
+    nms_threshold: float | None = None
+    factory: str | None = None
+    check: Path | None = None
+    parity: bool = True
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Counts and thresholds that torchvision keeps inside the model."""
+
+    max_detections: int
+    max_proposals: int
+    score_threshold: float
+    nms_threshold: float
+
+
+def limits_of(model: Any, config: ExportConfig) -> Limits:
+    """Take each from the settings, else from torchvision's `model`.
+
+    Raises:
+        ConfigError: More detections than proposals, or more proposals than the graph can rank.
+    """
+    heads, rpn = model.roi_heads, model.rpn
+    own = Limits(
+        max_detections=heads.detections_per_img,
+        max_proposals=rpn._post_nms_top_n["testing"],
+        score_threshold=heads.score_thresh,
+        nms_threshold=heads.nms_thresh,
+    )
+    asked = {name: getattr(config, name) for name in Limits.__slots__}
+    limits = replace(own, **{name: value for name, value in asked.items() if value is not None})
+    ranked = rpn._pre_nms_top_n["testing"]
+    if not 1 <= limits.max_proposals <= ranked:
+        msg = f"proposals must be 1 to {ranked}, as many as a level ranks; got {limits.max_proposals}"
+        raise ConfigError(msg)
+    return limits
+
+
+def impose(limits: Limits, model: Any) -> None:
+    """Set torchvision's `model` to the same counts and thresholds, so that it can be the reference."""
+    model.rpn._post_nms_top_n["testing"] = limits.max_proposals
+    model.roi_heads.detections_per_img = limits.max_detections
+    model.roi_heads.score_thresh = limits.score_threshold
+    model.roi_heads.nms_thresh = limits.nms_threshold

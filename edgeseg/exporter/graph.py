@@ -1,0 +1,142 @@
+"""From the network to an ONNX file: export, simplify, check, label."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edgeseg.errors import ExportError
+from edgeseg.optional import require
+from edgeseg.spec import Lowering
+
+from . import boxes, portable
+from .network import OUTPUT_NAMES, Network
+from .portable import PortableOperators
+from .tensorrt import TensorRTOperators
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edgeseg.spec import ModelSpec
+
+OPSET = 18
+TRANSLATIONS: dict[Any, Any] = {**boxes.TRANSLATIONS, **portable.TRANSLATIONS}
+PRODUCER = "edgeseg"
+# What the tensorrt graph must not hold: TensorRT has no kernel for it, or only a plugin, or its shape moves.
+FORBIDDEN_IN_TENSORRT = ("NonMaxSuppression", "NonZero", "RoiAlign", "Loop", "If", "Scan")
+
+
+def write_graph(model: Any, spec: ModelSpec, lowering: Lowering, path: Path) -> None:
+    """Export one of the two graphs.
+
+    Args:
+        model: torchvision `MaskRCNN` in evaluation; not changed.
+        spec: Sizes, counts and thresholds to build for.
+        lowering: Which operators to use.
+        path: Where the ONNX file goes.
+
+    Raises:
+        ExportError: The exporter or the simplifier failed, or the graph is not what the lowering promises.
+    """
+    onnx = require("onnx", purpose="write a graph")
+    require("onnxscript", purpose="export a graph")
+    onnxsim = require("onnxsim", purpose="simplify a graph")
+    exported = _export(model, spec, lowering)
+    graph, same = onnxsim.simplify(exported)
+    if not same:
+        msg = (
+            f"onnxsim changed what the {lowering.value} graph computes; please report it with the checkpoint"
+        )
+        raise ExportError(msg)
+    _check_promises(graph, lowering)
+    _label(graph, spec, lowering)
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
+        msg = f"the {lowering.value} graph is not valid ONNX: {exc}"
+        raise ExportError(msg) from exc
+    onnx.save(graph, path)
+
+
+def _export(model: Any, spec: ModelSpec, lowering: Lowering) -> Any:
+    images = torch.zeros(spec.batch, *spec.input_size_hw, 3, dtype=torch.uint8)
+    arguments: tuple[Any, ...] = (images,)
+    names = list(OUTPUT_NAMES)
+    operators: PortableOperators | TensorRTOperators
+    if lowering is Lowering.PORTABLE:
+        operators = PortableOperators(len(spec.class_names) - 1)
+        arguments = (images, torch.tensor(spec.score_threshold))
+    else:
+        operators = TensorRTOperators()
+        names.append("nms_converged")
+    network = Network(model, spec, operators).eval()
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                network,
+                arguments,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["images", "score_threshold"][: len(arguments)],
+                output_names=names,
+                custom_translation_table=TRANSLATIONS,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as exc:
+        cause = str(exc.__cause__ or exc).strip().splitlines()
+        msg = (
+            f"the exporter of torch {torch.__version__} failed on this model: {cause[0] if cause else exc!r}"
+        )
+        raise ExportError(msg) from exc
+    return program.model_proto  # type: ignore[union-attr]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress prints and the deprecations inside PyTorch from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_promises(graph: Any, lowering: Lowering) -> None:
+    if lowering is not Lowering.TENSORRT:
+        return
+    found = sorted({node.op_type for node in graph.graph.node} & set(FORBIDDEN_IN_TENSORRT))
+    if found:
+        msg = f"the tensorrt graph must not hold {', '.join(found)}"
+        raise ExportError(msg)
+    values = [*graph.graph.input, *graph.graph.output, *graph.graph.value_info]
+    moving = [v.name for v in values if any(d.dim_param for d in v.type.tensor_type.shape.dim)]
+    if moving:
+        msg = f"the tensorrt graph must be static, {moving[0]} has a symbolic dimension"
+        raise ExportError(msg)
+
+
+def _label(graph: Any, spec: ModelSpec, lowering: Lowering) -> None:
+    graph.producer_name = PRODUCER
+    graph.producer_version = spec.versions.get("edgeseg", "")
+    graph.graph.name = f"{spec.architecture} ({lowering.value})"
+    graph.doc_string = "uint8 BGR images [B, H, W, 3] to boxes, scores, labels and masks; see model.json"
+    facts = {
+        "architecture": spec.architecture,
+        "checkpoint_sha256": spec.checkpoint_sha256,
+        "lowering": lowering.value,
+        "class_names": "\n".join(spec.class_names),
+        "input_size_hw": f"{spec.input_size_hw[0]} {spec.input_size_hw[1]}",
+    }
+    del graph.metadata_props[:]
+    for key, value in facts.items():
+        graph.metadata_props.add(key=key, value=value)

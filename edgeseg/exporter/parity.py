@@ -1,0 +1,144 @@
+"""The parity gate: does a graph find what PyTorch finds, detection by detection?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeseg.runtime.masks import paste_masks
+from edgeseg.spec import ParityRow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgeseg.spec import Lowering
+
+    from .reference import Found
+
+# Two boxes of one label that overlap less than this are not the same detection.
+SAME_OBJECT_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What counts as equal.
+
+    Attributes:
+        box_px: Largest difference of a coordinate, in input pixels.
+        score: Largest difference of a score.
+        mask_iou: Smallest overlap of two masks pasted into the input.
+    """
+
+    box_px: float = 0.5
+    score: float = 0.005
+    mask_iou: float = 0.99
+
+
+@dataclass(slots=True, kw_only=True)
+class Agreement:
+    """Running comparison of one graph with the reference over images.
+
+    Attributes:
+        lowering: The graph.
+        max_detections: K; a full list was cut there, and its last scores are no certain verdict.
+        unsettled: Images whose NMS had not converged.
+    """
+
+    lowering: Lowering
+    bounds: Bounds
+    max_detections: int
+    score_threshold: float
+    size_hw: tuple[int, int]
+    images: int = 0
+    reference_detections: int = 0
+    matched: int = 0
+    missing: int = 0
+    extra: int = 0
+    unsettled: int = 0
+    box_errors: list[float] = field(default_factory=list)
+    score_errors: list[float] = field(default_factory=list)
+    mask_ious: list[float] = field(default_factory=list)
+
+    def add(self, reference: Found, found: Found) -> None:
+        """Compare one image."""
+        pairs = match(reference, found)
+        self.images += 1
+        self.reference_detections += len(reference.scores)
+        self.matched += len(pairs)
+        self.missing += self._certain(reference, found, {i for i, _ in pairs})
+        self.extra += self._certain(found, reference, {j for _, j in pairs})
+        if not pairs:
+            return
+        left, right = (np.array(side) for side in zip(*pairs, strict=True))
+        self.box_errors.append(float(np.abs(reference.boxes_xyxy[left] - found.boxes_xyxy[right]).max()))
+        self.score_errors.append(float(np.abs(reference.scores[left] - found.scores[right]).max()))
+        self.mask_ious.append(min(self._mask_iou(reference, i, found, j) for i, j in pairs))
+
+    def row(self) -> ParityRow:
+        """Sum up."""
+        return ParityRow(
+            lowering=self.lowering,
+            images=self.images,
+            reference_detections=self.reference_detections,
+            matched=self.matched,
+            missing=self.missing,
+            extra=self.extra,
+            unsettled=self.unsettled,
+            max_box_error_px=max(self.box_errors, default=0.0),
+            max_score_error=max(self.score_errors, default=0.0),
+            min_mask_iou=min(self.mask_ious, default=1.0),
+        )
+
+    def passed(self) -> bool:
+        """Everything found, nothing invented, every difference within the bounds."""
+        row = self.row()
+        return (
+            row.missing == row.extra == row.unsettled == 0
+            and row.max_box_error_px <= self.bounds.box_px
+            and row.max_score_error <= self.bounds.score
+            and row.min_mask_iou >= self.bounds.mask_iou
+        )
+
+    def _certain(self, one: Found, other: Found, matched: set[int]) -> int:
+        """Count detections of `one` without a partner whose score leaves no doubt that there must be one.
+
+        A score within the bound of the threshold, or of the last place of a full list, may fall either way.
+        """
+        full = len(other.scores) == self.max_detections
+        floor = max(self.score_threshold, float(other.scores.min()) if full else 0.0) + self.bounds.score
+        return sum(score > floor for i, score in enumerate(one.scores) if i not in matched)
+
+    def _mask_iou(self, reference: Found, i: int, found: Found, j: int) -> float:
+        pasted = [
+            paste_masks(side.masks[k : k + 1], side.boxes_xyxy[k : k + 1], self.size_hw)[0]
+            for side, k in ((reference, i), (found, j))
+        ]
+        union = np.count_nonzero(pasted[0] | pasted[1])
+        return np.count_nonzero(pasted[0] & pasted[1]) / union if union else 1.0
+
+
+def match(reference: Found, found: Found) -> list[tuple[int, int]]:
+    """Pair detections of one label one to one, the nearest boxes first."""
+    iou = pairwise_iou(reference.boxes_xyxy, found.boxes_xyxy)
+    iou[reference.labels[:, None] != found.labels[None]] = 0
+    candidates = np.argwhere(iou >= SAME_OBJECT_IOU)
+    nearest_first = candidates[np.argsort(-iou[tuple(candidates.T)], kind="stable")]
+    partner: dict[int, int] = {}
+    taken: set[int] = set()
+    for i, j in nearest_first.tolist():
+        if i not in partner and j not in taken:
+            partner[i] = j
+            taken.add(j)
+    return sorted(partner.items())
+
+
+def pairwise_iou(first_xyxy: NDArray[np.float32], second_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Intersection over union of `float32[N, 4]` with `float32[M, 4]`: `float64[N, M]`."""
+    first, second = first_xyxy.astype(np.float64), second_xyxy.astype(np.float64)
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = (high - low).clip(0).prod(-1)
+    area_first, area_second = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (first, second))
+    return shared / np.maximum(area_first[:, None] + area_second[None] - shared, 1e-9)
