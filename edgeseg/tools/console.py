@@ -1,0 +1,69 @@
+"""The one place that prints: results on stdout as tables or JSON, remarks on stderr."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+
+def print_json(data: Any) -> None:
+    """Print JSON's types on stdout, for machines."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_note(text: str) -> None:
+    """Print a remark on stderr, where it does not disturb a result that is piped on."""
+    click.echo(text, err=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout.
+
+    Args:
+        title: Line above the table; empty for none.
+        columns: Headings.
+        rows: Cells as plain text, one a column; square brackets in them are shown as they are.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    _stdout().print(table)
+
+
+def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line, on stdout."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE)
+    table.show_header = False
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(escape(name), escape(value))
+    _stdout().print(table)
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    # Emoji and highlighting would change names such as `:0:`; colours stay off when stdout is not a terminal.
+    console = Console(emoji=False, highlight=False)
+    if not console.is_terminal:
+        # A pipe has no width, and rich would cut everything to 80 columns.
+        console.width = 160
+    return console

@@ -1,0 +1,139 @@
+"""The command `edgeseg`: its verbs, and the one place where errors become a sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import traceback
+from importlib import import_module
+from types import MappingProxyType
+from typing import IO, Any
+
+import click
+
+from .. import __version__
+from ..errors import EdgeSegError
+
+INTERRUPTED = 130
+HELP_WIDTH = 100
+
+# Verb -> (module, attribute, one-line help). `edgeseg --help` prints it without importing any verb, for OpenCV and
+# rich alone would take longer than the help may; a test compares each line with the verb's own.
+VERBS = MappingProxyType(
+    {
+        "export": ("export", "export", "Turn a trained checkpoint into a bundle, proven equal to PyTorch."),
+        "run": ("run", "run", "Find instances in a camera, video, folder or image."),
+        "inspect": ("inspect", "inspect", "Show what a bundle contains and how it was proven."),
+        "doctor": ("doctor", "doctor", "Show what this machine has, what is missing and how to get it."),
+        "demo": ("demo", "demo", "Export and run a shipped model on a synthetic conveyor belt."),
+    }
+)
+
+
+class Failure(click.ClickException):
+    """A failure already put into one sentence; click prints it and exits."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence on stderr."""
+        click.echo(f"{click.style('error', fg='red')}: {self.message}", file=file, err=True)
+
+
+class VerbGroup(click.Group):
+    """A group that imports a verb's module when the verb is called, and maps what it raises."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the verbs, in the order in which a newcomer needs them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, attribute, _ = VERBS[cmd_name]
+        command: click.Command = getattr(import_module(f".{module}", __package__), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in VERBS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the command line, for the advice to run it again with `--debug`."""
+        ctx.meta[__name__] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; whatever it raises leaves as a `Failure`.
+
+        Raises:
+            Failure: The verb failed.
+        """
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as exc:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            raise failure_from_error(exc, ctx.meta[__name__]) from exc
+
+
+def failure_from_error(exc: BaseException, args: tuple[str, ...]) -> Failure:
+    """Put an error into one sentence that says how to go on, and choose the exit code.
+
+    Args:
+        exc: What a verb raised.
+        args: The command line, without `edgeseg`.
+    """
+    if isinstance(exc, EdgeSegError):
+        return Failure(str(exc), exc.exit_code)
+    if isinstance(exc, KeyboardInterrupt):
+        return Failure("interrupted; what was written before stays", INTERRUPTED)
+    if isinstance(exc, OSError) and exc.errno is not None:
+        return Failure(_sentence_from_os_error(exc))
+    if isinstance(exc, MemoryError):
+        return Failure("out of memory; close other programs or choose a smaller --size or --batch")
+    words = str(exc).strip()
+    reason = f"{type(exc).__name__}: {words.splitlines()[0]}" if words else type(exc).__name__
+    again = shlex.join(["edgeseg", "--debug", *args])
+    return Failure(f"unexpected {reason}; to see where, run: {again}")
+
+
+def _sentence_from_os_error(exc: OSError) -> str:
+    where = f"{exc.filename}: " if exc.filename else ""
+    advice = {
+        errno.ENOSPC: "no space left on the disk; free some, or name a folder on another disk with -o",
+        errno.EDQUOT: "disk quota used up; free some, or name a folder on another disk with -o",
+        errno.EACCES: "permission denied; change its owner or mode, or name another path",
+        errno.EPERM: "operation not permitted; change its owner or mode, or name another path",
+        errno.EROFS: "the file system is read-only; name a folder elsewhere with -o",
+        errno.ENOENT: "no such file or folder; check the path",
+        errno.EPIPE: "the program that read the output has ended; write to a file to keep all of it",
+        errno.EMFILE: "too many open files; raise the limit with `ulimit -n 4096`",
+    }
+    return where + advice.get(exc.errno or 0, f"{exc.strerror or exc}; check the path and the device")
+
+
+@click.group(
+    cls=VerbGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
+    epilog="\b\nExample:\n  edgeseg export model.pth && edgeseg run --source images/",
+)
+@click.version_option(__version__, message="edgeseg %(version)s")
+@click.option("--debug", is_flag=True, help="Show where an error came from (the Python traceback).")
+def cli(debug: bool) -> None:
+    """Take a trained torchvision Mask R-CNN checkpoint to a camera.
+
+    On a Jetson, an x86 GPU or a bare CPU. Start with `edgeseg export`, or with `edgeseg demo` if you have no
+    checkpoint at hand. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check ran and said no, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="edgeseg")
