@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArtifactError, BuildError, ConfigError, DependencyError
-from ..optional import install_command, require
+from edgeseg.errors import ArtifactError, BuildError, ConfigError, DependencyError
+from edgeseg.optional import install_command, require
 
 if TYPE_CHECKING:
     import tensorrt as trt

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -67,3 +68,21 @@ def _stdout() -> Console:
         # A pipe has no width, and rich would cut everything to 80 columns.
         console.width = 160
     return console
+
+
+@contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """Show which stage a long command is in: a spinner on a terminal's stderr, nothing elsewhere.
+
+    Yields:
+        A function to call with each stage as it begins.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda stage: None
+        return
+    with console.status("") as status:
+        yield lambda stage: status.update(escape(stage))

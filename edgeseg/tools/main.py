@@ -11,14 +11,14 @@ from typing import IO, Any
 
 import click
 
-from .. import __version__
-from ..errors import EdgeSegError
+from edgeseg import __version__
+from edgeseg.errors import EdgeSegError
 
 INTERRUPTED = 130
 HELP_WIDTH = 100
 
-# Verb -> (module, attribute, one-line help). `edgeseg --help` prints it without importing any verb, for OpenCV and
-# rich alone would take longer than the help may; a test compares each line with the verb's own.
+# Verb -> (module, attribute, one-line help). `edgeseg --help` prints it without importing any verb, for OpenCV
+# and rich alone would take longer than the help may; a test compares each line with the verb's own.
 VERBS = MappingProxyType(
     {
         "export": ("export", "export", "Turn a trained checkpoint into a bundle, proven equal to PyTorch."),
@@ -129,8 +129,10 @@ def _sentence_from_os_error(exc: OSError) -> str:
 def cli(debug: bool) -> None:
     """Take a trained torchvision Mask R-CNN checkpoint to a camera.
 
-    On a Jetson, an x86 GPU or a bare CPU. Start with `edgeseg export`, or with `edgeseg demo` if you have no
-    checkpoint at hand. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check ran and said no, 130 interrupted.
+    On a Jetson, an x86 GPU or a bare CPU. Start with `edgeseg export`, or with `edgeseg demo` if you have
+    no checkpoint at hand.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check ran and said no, 130 interrupted.
     """
 
 
