@@ -2,67 +2,109 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torchvision.models import detection
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import mobilenet_backbone, resnet_fpn_backbone
+from torchvision.models.detection.image_list import ImageList
+
+from edgeseg.spec import ModelSpec, Preprocess
+
+MOBILENET_ANCHORS = AnchorGenerator(((32, 64, 128, 256, 512),) * 3, ((0.5, 1.0, 2.0),) * 3)
 
 
-def detecting(model: Any, image: torch.Tensor, *, classes_above: float = 3.0, seed: int = 0) -> Any:
-    """Scale random weights so that the model finds a few dozen objects of several classes on a real image.
+def build(name: str, classes: int) -> Any:
+    """Build one of the architectures that the design lists, with random weights."""
+    torch.manual_seed(1)
+    if name in ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"):
+        return getattr(detection, name)(weights=None, weights_backbone=None, num_classes=classes)
+    if name.startswith("mobilenet"):
+        backbone = mobilenet_backbone(backbone_name=name, weights=None, fpn=True)
+        return detection.MaskRCNN(backbone, classes, rpn_anchor_generator=MOBILENET_ANCHORS)
+    return detection.MaskRCNN(resnet_fpn_backbone(backbone_name=name, weights=None), classes)
+
+
+def spec_of(model: Any, size_hw: tuple[int, int], **changes: Any) -> ModelSpec:
+    """Make the spec that an export of `model` has."""
+    classes = model.roi_heads.mask_predictor.mask_fcn_logits.weight.shape[0]
+    facts: dict[str, Any] = {
+        "class_names": tuple(f"class_{label}" for label in range(classes)),
+        "input_size_hw": size_hw,
+        "architecture": "test",
+        "checkpoint": "test.pth",
+        "checkpoint_sha256": "0" * 64,
+        "versions": {},
+    }
+    return ModelSpec(**{**facts, **changes})
+
+
+def detecting(model: Any, image: np.ndarray, *, gain: float = 2.5, background: float = 3.0) -> Any:
+    """Scale random weights so that the model finds some dozen objects of several classes on a real image.
 
     Args:
-        model: torchvision `MaskRCNN` with random weights.
-        image: `float32[3, H, W]`, RGB in 0 to 1.
-        classes_above: Gain on class logits; larger finds more.
-        seed: Of the noise in batch-norm gains.
+        model: torchvision `MaskRCNN` with random weights; changed.
+        image: `uint8[H, W, 3]`, BGR.
+        gain: Spread of the class logits; larger is surer.
+        background: Added to the background's logit; larger finds less.
     """
-    torch.manual_seed(seed)
     model.eval()
-    normal = (image - image.mean((1, 2), keepdim=True)) / image.std((1, 2), keepdim=True)
-    hooks = [
-        module.register_forward_pre_hook(_settle)
-        for module in model.modules()
-        if hasattr(module, "running_mean")
-    ]
     with torch.no_grad():
-        features = model.backbone(normal[None])
-        for hook in hooks:
-            hook.remove()
-        for name, level in features.items():
-            features[name] = level
-        head = model.rpn.head
-        logits, deltas = head(list(features.values()))
-        _rescale(head.cls_logits, torch.cat([x.flatten() for x in logits]), 2.0)
-        _rescale(head.bbox_pred, torch.cat([x.flatten() for x in deltas]), 0.15)
-        _settle_heads(model, features, normal, classes_above)
+        batch = _normalised(image)
+        features = _settled(model.backbone, batch.tensors)
+        features = features if isinstance(features, dict) else OrderedDict([("0", features)])
+        _settle_proposals(model.rpn.head, list(features.values()))
+        proposals, _ = model.rpn(batch, features)
+        _settle_boxes(model.roi_heads, features, proposals, batch.image_sizes, gain, background)
+        _settle_masks(model.roi_heads, features, proposals, batch.image_sizes)
     return model
 
 
-def _settle_heads(model: Any, features: Any, image: torch.Tensor, gain: float) -> None:
-    heads = model.roi_heads
-    images = detection.image_list.ImageList(image[None], [tuple(image.shape[1:])])
-    proposals, _ = model.rpn(images, features)
-    hooks = [m.register_forward_pre_hook(_settle) for m in heads.modules() if hasattr(m, "running_mean")]
-    crops = heads.box_roi_pool(features, proposals, images.image_sizes)
-    logits, deltas = heads.box_predictor(heads.box_head(crops))
+def _normalised(image: np.ndarray) -> ImageList:
+    rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1).float() / 255
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (Preprocess().mean_rgb, Preprocess().std_rgb))
+    return ImageList(((rgb - mean) / std)[None], [tuple(image.shape[:2])])
+
+
+def _settle_proposals(head: Any, features: list[torch.Tensor]) -> None:
+    logits, deltas = _settled(head, features)
+    _rescale(head.cls_logits, torch.cat([level.flatten() for level in logits]), 2.0)
+    _rescale(head.bbox_pred, torch.cat([level.flatten() for level in deltas]), 0.15)
+
+
+def _settle_boxes(heads: Any, features: Any, proposals: Any, sizes: Any, gain: float, background: float) -> None:
+    vectors = _settled(heads.box_head, heads.box_roi_pool(features, proposals, sizes))
+    logits, deltas = heads.box_predictor(vectors)
     _rescale(heads.box_predictor.cls_score, logits - logits.mean(0), gain)
-    heads.box_predictor.cls_score.bias -= heads.box_predictor(heads.box_head(crops))[0].mean(0)
-    heads.box_predictor.cls_score.bias[0] += 2.0
+    heads.box_predictor.cls_score.bias -= heads.box_predictor(vectors)[0].mean(0)
+    heads.box_predictor.cls_score.bias[0] += background
     _rescale(heads.box_predictor.bbox_pred, deltas, 0.5)
-    crops = heads.mask_roi_pool(features, [proposals[0][:20]], images.image_sizes)
-    masks = heads.mask_predictor(heads.mask_head(crops))
-    _rescale(heads.mask_predictor.mask_fcn_logits, masks, 3.0)
+
+
+def _settle_masks(heads: Any, features: Any, proposals: Any, sizes: Any) -> None:
+    crops = heads.mask_roi_pool(features, [proposals[0][:20]], sizes)
+    masks = heads.mask_predictor(_settled(heads.mask_head, crops))
+    _rescale(heads.mask_predictor.mask_fcn_logits, masks - masks.mean(), 3.0)
+
+
+def _settled(module: nn.Module, inputs: Any) -> Any:
+    """Run a module while each of its batch norms takes the statistics of what it is given."""
+    norms = [child for child in module.modules() if hasattr(child, "running_mean")]
+    hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
+    output = module(inputs)
     for hook in hooks:
         hook.remove()
+    return output
 
 
-def _settle(module: Any, inputs: tuple[torch.Tensor]) -> None:
-    (x,) = inputs
-    module.running_mean.copy_(x.mean((0, 2, 3)))
-    module.running_var.copy_(x.var((0, 2, 3)) + 1e-3)
+def _take_statistics(norm: Any, inputs: tuple[torch.Tensor]) -> None:
+    norm.running_mean.copy_(inputs[0].mean((0, 2, 3)))
+    norm.running_var.copy_(inputs[0].var((0, 2, 3)) + 1e-3)
 
 
-def _rescale(layer: nn.Module, output: torch.Tensor, target: float) -> None:
+def _rescale(layer: Any, output: torch.Tensor, target: float) -> None:
     layer.weight.mul_(target / output.std())

@@ -43,7 +43,7 @@ def export(config: ExportConfig, progress: Callable[[str], None] = lambda stage:
         ConfigError: Settings that cannot work, or something is already at the output.
         InputError: The checkpoint, the class names or the images of the gate are unusable.
         ExportError: The graph could not be made.
-        ParityFailure: A graph does not find what PyTorch finds; no bundle is written.
+        GraphParityError: A graph does not find what PyTorch finds; no bundle is written.
     """
     check_target(config.output, force=config.force)
     progress(f"reading {config.checkpoint.name}")

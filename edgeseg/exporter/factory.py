@@ -26,7 +26,7 @@ def model_from_factory(name: str) -> Any:
         model = getattr(_module(module_name), function_name)()
     except EdgeSegError:
         raise
-    except Exception as exc:  # noqa: BLE001 - any code of the user's may fail in any way
+    except Exception as exc:
         msg = f"--factory {name} failed: {type(exc).__name__}: {exc}"
         raise ConfigError(msg) from exc
     if not isinstance(model, MaskRCNN):

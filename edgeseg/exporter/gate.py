@@ -6,11 +6,153 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgeseg.errors import InputError, ParityError
+from edgeseg.optional import require
+from edgeseg.runtime.images import image_paths, read_image
+from edgeseg.runtime.letterbox import Letterbox
 from edgeseg.spec import Lowering, ParityReport
 
+from .parity import Agreement, Bounds
+from .reference import Found, Reference
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from edgeseg.spec import ModelSpec
+
 BUILT_IN_IMAGES = Path(__file__).parent / "images"
+# Beyond this many the proof gets slower and no stronger; they are taken evenly from the folder.
+MAX_IMAGES = 8
+
+
+def run_gate(
+    model: Any, spec: ModelSpec, folder: Path, check: Path | None, progress: Callable[[str], None]
+) -> ModelSpec:
+    """Compare both graphs with PyTorch on real images.
+
+    Args:
+        model: torchvision `MaskRCNN` with the counts and thresholds of `spec`.
+        spec: What was exported.
+        folder: Where the graphs lie.
+        check: Folder of images; None for the built-in ones.
+        progress: Called with each stage as it begins.
+
+    Returns:
+        The spec with the report in it.
+
+    Raises:
+        InputError: No usable image in `check`.
+        ParityError: A graph does not find what PyTorch finds; carries the report.
+    """
+    images = check_images(check)
+    bounds = Bounds()
+    reference = Reference(model, spec)
+    graphs = {lowering: Graph(folder / lowering.file_name, spec) for lowering in Lowering}
+    agreements = [
+        Agreement(
+            lowering=lowering,
+            bounds=bounds,
+            max_detections=spec.max_detections,
+            score_threshold=spec.score_threshold,
+            size_hw=spec.input_size_hw,
+        )
+        for lowering in Lowering
+    ]
+    for start in range(0, len(images), spec.batch):
+        chunk = images[start : start + spec.batch]
+        progress(f"comparing with PyTorch on image {start + 1} of {len(images)}")
+        batch = _batch(chunk, spec)
+        expected = reference(batch)[: len(chunk)]
+        for agreement in agreements:
+            found, settled = graphs[agreement.lowering](batch)
+            agreement.unsettled += len(chunk) - int(settled[: len(chunk)].sum())
+            for one, other in zip(expected, found, strict=False):
+                agreement.add(one, other)
+    report = ParityReport(
+        passed=all(agreement.passed() for agreement in agreements),
+        image_source=str(check) if check else "built-in",
+        most_candidates=reference.most_candidates,
+        score_threshold=spec.score_threshold,
+        max_box_error_px=bounds.box_px,
+        max_score_error=bounds.score,
+        min_mask_iou=bounds.mask_iou,
+        rows=tuple(agreement.row() for agreement in agreements),
+    )
+    if not report.passed:
+        raise GraphParityError(report)
+    return replace(spec, parity=report)
+
+
+class GraphParityError(ParityError):
+    """The gate said no.
+
+    Attributes:
+        report: What it measured.
+    """
+
+    def __init__(self, report: ParityReport) -> None:
+        self.report = report
+        bounds = f"box {report.max_box_error_px} px, score {report.max_score_error}, mask IoU {report.min_mask_iou}"
+        super().__init__(
+            f"both graphs must find what PyTorch finds within {bounds}, and one does not; no bundle was written"
+        )
+
+
+class Graph:
+    """One exported graph on ONNX Runtime's CPU provider.
+
+    Args:
+        path: ONNX file.
+        spec: Its threshold is what the `portable` graph is given.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
+        ort = require("onnxruntime", purpose="compare a graph with PyTorch")
+        self._session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self._threshold = np.array(spec.score_threshold, np.float32)
+
+    def __call__(self, images: NDArray[np.uint8]) -> tuple[list[Found], NDArray[np.bool_]]:
+        """Detect in `uint8[B, H, W, 3]`; also says for each image whether NMS had settled, `bool[B]`."""
+        names = [node.name for node in self._session.get_inputs()]
+        feeds = {"images": images, "score_threshold": self._threshold}
+        counts, boxes, scores, labels, masks, *settled = self._session.run(
+            None, {name: feeds[name] for name in names}
+        )
+        found = [
+            Found(boxes_xyxy=boxes[i, :n], scores=scores[i, :n], labels=labels[i, :n], masks=masks[i, :n])
+            for i, n in enumerate(counts)
+        ]
+        return found, settled[0].astype(bool) if settled else np.ones(len(images), bool)
+
+
+def check_images(folder: Path | None) -> list[NDArray[np.uint8]]:
+    """Read the images of the gate: at most `MAX_IMAGES`, evenly from the folder.
+
+    Args:
+        folder: None for the built-in photographs.
+
+    Returns:
+        `uint8[H, W, 3]` BGR each, of any size.
+
+    Raises:
+        InputError: No image in the folder, or one that cannot be read.
+    """
+    paths = image_paths(folder or BUILT_IN_IMAGES)
+    if not paths:
+        msg = f"--check needs a folder with images, found none in {folder}"
+        raise InputError(msg)
+    chosen = np.linspace(0, len(paths) - 1, min(MAX_IMAGES, len(paths))).round().astype(int)
+    return [read_image(paths[index]) for index in chosen]
+
+
+def _batch(images: Sequence[NDArray[np.uint8]], spec: ModelSpec) -> NDArray[np.uint8]:
+    batch = np.zeros((spec.batch, *spec.input_size_hw, 3), np.uint8)
+    for slot, image in zip(batch, images, strict=False):
+        Letterbox(frame_size_hw=image.shape[:2], input_size_hw=spec.input_size_hw).fit(
+            image, slot, spec.preprocess.pad_bgr
+        )
+    return batch

@@ -6,16 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgeseg.bundle import FileRecord
 from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.optional import install_command, require
-from edgeseg.spec import Lowering
+from edgeseg.spec import Lowering, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edgeseg.bundle import Bundle, FileRecord
-    from edgeseg.spec import ModelSpec
+    from edgeseg.bundle import Bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def read_graph(path: Path) -> GraphInfo:
         return _read_with_onnxruntime(path)
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except Exception as exc:  # noqa: BLE001 (protobuf's decoder has its own error tree, which moves)
+    except Exception as exc:
         raise _unreadable(path, exc) from exc
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
@@ -129,7 +129,7 @@ def _read_with_onnxruntime(path: Path) -> GraphInfo:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # noqa: BLE001 (ONNX Runtime's errors share no base but Exception)
+    except Exception as exc:
         raise _unreadable(path, exc) from exc
     return GraphInfo(
         inputs=tuple(_port_from_argument(value) for value in session.get_inputs()),

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeseg.runtime.masks import paste_masks
-from edgeseg.spec import ParityRow
+from edgeseg.spec import Lowering, ParityRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from edgeseg.spec import Lowering
 
     from .reference import Found
 
 # Two boxes of one label that overlap less than this are not the same detection.
 SAME_OBJECT_IOU = 0.5
+# A mask of fewer than 100 pixels cannot show an overlap of 0.99 and yet differ, so one pixel is let pass.
+INDISTINGUISHABLE_PX = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Bounds:
     Attributes:
         box_px: Largest difference of a coordinate, in input pixels.
         score: Largest difference of a score.
-        mask_iou: Smallest overlap of two masks pasted into the input.
+        mask_iou: Smallest overlap of two masks pasted into the input; a single pixel counts as none.
     """
 
     box_px: float = 0.5
@@ -111,12 +111,12 @@ class Agreement:
         return sum(score > floor for i, score in enumerate(one.scores) if i not in matched)
 
     def _mask_iou(self, reference: Found, i: int, found: Found, j: int) -> float:
-        pasted = [
-            paste_masks(side.masks[k : k + 1], side.boxes_xyxy[k : k + 1], self.size_hw)[0]
-            for side, k in ((reference, i), (found, j))
-        ]
-        union = np.count_nonzero(pasted[0] | pasted[1])
-        return np.count_nonzero(pasted[0] & pasted[1]) / union if union else 1.0
+        # Both go into the reference's box: pasting rounds a box to whole pixels, and the box has its own bound.
+        masks = np.stack((reference.masks[i], found.masks[j]))
+        one, other = paste_masks(masks, reference.boxes_xyxy[[i, i]], self.size_hw)
+        if np.count_nonzero(one ^ other) <= INDISTINGUISHABLE_PX:
+            return 1.0
+        return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
 
 
 def match(reference: Found, found: Found) -> list[tuple[int, int]]:

@@ -1,0 +1,107 @@
+"""Drawing detections over a frame."""
+
+from __future__ import annotations
+
+import colorsys
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .detections import Detections
+
+MASK_OPACITY = 0.45
+# Successive multiples of the golden ratio lie far apart on the colour circle, however many there are.
+HUE_STEP = 0.61803398875
+# Labels and lines keep their size on the screen: in proportion to the frame, with a floor for small ones.
+FONT_PER_SIDE = 1 / 48
+MIN_FONT_PX = 11
+LINE_PER_FONT = 1 / 9
+
+
+def draw_detections(detections: Detections, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Draw masks, outlines and names over a copy of a frame.
+
+    Args:
+        detections: In pixels of this frame.
+        frame: `uint8[H, W, 3]`, BGR.
+
+    Returns:
+        `uint8[H, W, 3]`, BGR.
+
+    Raises:
+        InputError: The frame is of another size than the detections.
+    """
+    if frame.shape[:2] != detections.frame_size_hw:
+        size, wanted = ("x".join(map(str, hw)) for hw in (frame.shape[:2], detections.frame_size_hw))
+        msg = f"detections of a {wanted} frame cannot be drawn on one of {size}"
+        raise InputError(msg)
+    canvas = frame.copy()
+    font_px = max(MIN_FONT_PX, round(min(frame.shape[:2]) * FONT_PER_SIDE))
+    line_px = max(1, round(font_px * LINE_PER_FONT))
+    rows = list(zip(detections.masks, detections.polygons(), detections.labels.tolist(), strict=True))
+    # The best come last, on top.
+    for mask, outlines, label in reversed(rows):
+        color = color_of(label)
+        _tint(canvas, mask.pixels, (mask.left, mask.top), color)
+        cv2.polylines(canvas, outlines, isClosed=True, color=color, thickness=line_px, lineType=cv2.LINE_AA)
+    names = [f"{name} {score:.0%}" for name, score in zip(detections.names, detections.scores, strict=True)]
+    for text, box, (_, _, label) in reversed(
+        list(zip(names, detections.boxes_xyxy.tolist(), rows, strict=True))
+    ):
+        _place(canvas, _label(text, color_of(label), font_px), (round(box[0]), round(box[1])))
+    return canvas
+
+
+@lru_cache(maxsize=1024)
+def color_of(label: int) -> tuple[int, int, int]:
+    """Choose a colour for a class, BGR; the same one every time."""
+    red, green, blue = colorsys.hsv_to_rgb((label * HUE_STEP) % 1.0, 0.75, 1.0)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def _tint(
+    canvas: NDArray[np.uint8], mask: NDArray[np.uint8], corner: tuple[int, int], color: tuple[int, int, int]
+) -> None:
+    left, top = corner
+    height, width = mask.shape
+    if not mask.size:
+        return
+    region = canvas[top : top + height, left : left + width]
+    tinted = cv2.addWeighted(region, 1 - MASK_OPACITY, np.full_like(region, color), MASK_OPACITY, 0)
+    cv2.copyTo(tinted, mask, region)
+
+
+@lru_cache(maxsize=4096)
+def _label(text: str, color: tuple[int, int, int], font_px: int) -> NDArray[np.uint8]:
+    """Render a name on its colour: `uint8[h, w, 3]`, BGR."""
+    font = _font(font_px)
+    left, _top, right, _bottom = font.getbbox(text)
+    pad = max(2, font_px // 5)
+    size = (round(right - left) + 2 * pad, round(1.15 * font_px) + pad)
+    # Black or white, whichever stands out from the colour.
+    luma = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2]
+    image = Image.new("RGB", size, color)
+    ink = (0, 0, 0) if luma > 140 else (255, 255, 255)
+    ImageDraw.Draw(image).text((pad - left, size[1] / 2), text, fill=ink, font=font, anchor="lm")
+    return np.asarray(image)
+
+
+@lru_cache(maxsize=8)
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size_px)
+
+
+def _place(canvas: NDArray[np.uint8], label: NDArray[np.uint8], corner: tuple[int, int]) -> None:
+    """Put a label above a box's upper left corner, or inside the frame where there is no room."""
+    height, width = (min(a, b) for a, b in zip(label.shape[:2], canvas.shape[:2], strict=True))
+    left = min(max(corner[0], 0), canvas.shape[1] - width)
+    top = min(max(corner[1] - height, 0), canvas.shape[0] - height)
+    canvas[top : top + height, left : left + width] = label[:height, :width]

@@ -1,0 +1,65 @@
+"""Fitting a frame of any size into the network's input, and boxes back into the frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letterbox:
+    """Where a frame lies in the network's input: at the upper left, as large as fits, its shape kept.
+
+    Attributes:
+        frame_size_hw: Height and width of the frame, in pixels.
+        input_size_hw: Height and width of the network's input.
+    """
+
+    frame_size_hw: tuple[int, int]
+    input_size_hw: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.frame_size_hw) < 1:
+            msg = f"a frame must have at least one pixel, got {self.frame_size_hw[0]}x{self.frame_size_hw[1]}"
+            raise InputError(msg)
+
+    @property
+    def resized_hw(self) -> tuple[int, int]:
+        """Size of the frame inside the input: whole pixels, at least one."""
+        pairs = list(zip(self.input_size_hw, self.frame_size_hw, strict=True))
+        scale = min(room / side for room, side in pairs)
+        height, width = (min(room, max(1, round(side * scale))) for room, side in pairs)
+        return height, width
+
+    def fit(self, frame: NDArray[np.uint8], slot: NDArray[np.uint8], pad_bgr: tuple[int, int, int]) -> None:
+        """Write a frame into the network's input.
+
+        Args:
+            frame: `uint8[H, W, 3]`, BGR, of `frame_size_hw`.
+            slot: `uint8[H, W, 3]` of `input_size_hw`; overwritten.
+            pad_bgr: Colour right of and below the frame.
+        """
+        height, width = self.resized_hw
+        # Bilinear without antialiasing, as torchvision resizes in training.
+        cv2.resize(frame, (width, height), dst=slot[:height, :width], interpolation=cv2.INTER_LINEAR)
+        slot[:height, width:] = pad_bgr
+        slot[height:] = pad_bgr
+
+    def to_frame(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map `float32[N, 4]` boxes from input pixels to frame pixels, clipped to the frame."""
+        height, width = self.frame_size_hw
+        # Rounding to whole pixels makes the two scales differ a little, so each axis has its own.
+        scale_y, scale_x = (
+            side / part for side, part in zip(self.frame_size_hw, self.resized_hw, strict=True)
+        )
+        scale = np.array((scale_x, scale_y, scale_x, scale_y), np.float32)
+        limit = np.array((width, height, width, height), np.float32)
+        return np.clip(boxes_xyxy * scale, 0, limit).astype(np.float32)

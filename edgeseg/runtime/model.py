@@ -1,0 +1,171 @@
+"""A frame in, detections out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from ..bundle import DEFAULT_PATH, open_bundle
+from ..errors import ConfigError, InputError
+from ..spec import Lowering
+from .detections import Detections
+from .letterbox import Letterbox
+from .masks import crop_masks
+from .ort import OnnxRuntimeBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from ..spec import ModelSpec
+    from .backend import Backend, RawDetections
+
+BACKENDS = ("auto", "onnxruntime")
+PRECISIONS = ("auto", "fp32")
+
+
+def load(
+    path: str | Path = DEFAULT_PATH,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Model:
+    """Load a bundle on the best backend of this machine.
+
+    Args:
+        path: Folder that `edgeseg export` wrote.
+        backend: `auto` or `onnxruntime`.
+        precision: `auto` or `fp32`.
+        threads: Of one inference on a CPU; None for one a core.
+
+    Raises:
+        ArtifactError: The bundle is missing, altered or truncated.
+        ConfigError: No such backend or precision.
+        DependencyError: The backend is not installed.
+    """
+    for name, value, choices in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
+        if value not in choices:
+            msg = f"{name} must be one of {', '.join(choices)}, got {value!r}"
+            raise ConfigError(msg)
+    if threads is not None and threads < 1:
+        msg = f"threads must be at least 1, got {threads}"
+        raise ConfigError(msg)
+    bundle = open_bundle(Path(path))
+    graph = bundle.graph_path(Lowering.PORTABLE)
+    return Model(bundle.spec, OnnxRuntimeBackend(graph, bundle.spec, threads=threads))
+
+
+class Model:
+    """A loaded bundle: call it with a frame or a list of frames.
+
+    May be called from several threads if its backend may. Use it in a `with` block, or `close()` it, to release
+    the memory early.
+
+    Attributes:
+        spec: What the model is.
+    """
+
+    def __init__(self, spec: ModelSpec, backend: Backend) -> None:
+        self.spec = spec
+        self._backend = backend
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def description(self) -> str:
+        """What computes and where, for people."""
+        return self._backend.description
+
+    @overload
+    def __call__(self, frames: NDArray[np.uint8], score_threshold: float = 0.5) -> Detections: ...
+    @overload
+    def __call__(
+        self, frames: Sequence[NDArray[np.uint8]], score_threshold: float = 0.5
+    ) -> list[Detections]: ...
+    def __call__(
+        self, frames: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], score_threshold: float = 0.5
+    ) -> Detections | list[Detections]:
+        """Find instances.
+
+        Args:
+            frames: `uint8[H, W, 3]` BGR of any size, or a list of such; a list may be of any length.
+            score_threshold: Only instances above it, 0 to 1.
+
+        Returns:
+            Detections in pixels of the frame; a list of them for a list.
+
+        Raises:
+            InputError: A frame of another shape or type.
+            ConfigError: The threshold is not within 0 and 1.
+        """
+        if not 0 <= score_threshold <= 1 or math.isnan(score_threshold):
+            msg = f"score_threshold must be within 0 and 1, got {score_threshold}"
+            raise ConfigError(msg)
+        if isinstance(frames, np.ndarray):
+            return self._detect([frames], score_threshold)[0]
+        size = self.spec.batch
+        chunks = [frames[start : start + size] for start in range(0, len(frames), size)]
+        return [found for chunk in chunks for found in self._detect(chunk, score_threshold)]
+
+    def close(self) -> None:
+        """Release the memory; calls afterwards fail."""
+        self._backend.close()
+
+    def _detect(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
+        for frame in frames:
+            check_frame(frame)
+        images = np.zeros((self.spec.batch, *self.spec.input_size_hw, 3), np.uint8)
+        boxes = [
+            Letterbox(frame_size_hw=frame.shape[:2], input_size_hw=self.spec.input_size_hw)
+            for frame in frames
+        ]
+        for box, frame, slot in zip(boxes, frames, images, strict=False):
+            box.fit(frame, slot, self.spec.preprocess.pad_bgr)
+        raw = self._backend(images, score_threshold)
+        return [self._detections(raw, index, box) for index, box in enumerate(boxes)]
+
+    def _detections(self, raw: RawDetections, index: int, box: Letterbox) -> Detections:
+        rows = slice(int(raw.counts[index]))
+        boxes = box.to_frame(raw.boxes_xyxy[index, rows])
+        return Detections(
+            boxes_xyxy=boxes,
+            scores=raw.scores[index, rows].copy(),
+            labels=raw.labels[index, rows].copy(),
+            masks=crop_masks(raw.masks[index, rows], boxes, box.frame_size_hw),
+            frame_size_hw=box.frame_size_hw,
+            class_names=self.spec.class_names,
+        )
+
+
+def check_frame(frame: NDArray[np.uint8]) -> None:
+    """Refuse what is not a colour frame, and say how to make one of it.
+
+    Raises:
+        InputError: Not `uint8[H, W, 3]` with at least one pixel.
+    """
+    if not isinstance(frame, np.ndarray):
+        msg = f"a frame must be a NumPy array uint8[H, W, 3], got {type(frame).__name__}"
+        raise InputError(msg)
+    if frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 and frame.size:
+        return
+    advice = ""
+    if frame.ndim == 2:
+        advice = "; make it so with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)"
+    elif frame.ndim == 3 and frame.shape[2] == 4:
+        advice = "; make it so with cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)"
+    elif frame.dtype != np.uint8:
+        advice = "; scale it to 0 to 255 and convert with .astype(np.uint8)"
+    msg = f"a frame must be uint8[H, W, 3] in BGR, got {frame.dtype}{list(frame.shape)}{advice}"
+    raise InputError(msg)
