@@ -102,6 +102,7 @@ def read_graph(path: Path) -> GraphInfo:
         return _read_with_onnxruntime(path)
     try:
         model = onnx.load(str(path), load_external_data=False)
+    # protobuf's decoder has an error tree of its own, which moves between releases.
     except Exception as exc:
         raise _unreadable(path, exc) from exc
     graph = model.graph
@@ -129,6 +130,7 @@ def _read_with_onnxruntime(path: Path) -> GraphInfo:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # ONNX Runtime's errors have no base but Exception.
     except Exception as exc:
         raise _unreadable(path, exc) from exc
     return GraphInfo(

@@ -7,7 +7,7 @@ import shlex
 import traceback
 from importlib import import_module
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -17,8 +17,8 @@ from edgeseg.errors import EdgeSegError
 INTERRUPTED = 130
 HELP_WIDTH = 100
 
-# Verb -> (module, attribute, one-line help). `edgeseg --help` prints it without importing any verb, for OpenCV
-# and rich alone would take longer than the help may; a test compares each line with the verb's own.
+# Verb -> (module, attribute, one-line help). `edgeseg --help` prints it without importing any verb: OpenCV and
+# rich alone would take longer than the help may. A test compares each line with the verb's own.
 VERBS = MappingProxyType(
     {
         "export": ("export", "export", "Turn a trained checkpoint into a bundle, proven equal to PyTorch."),
@@ -30,16 +30,11 @@ VERBS = MappingProxyType(
 )
 
 
-class Failure(click.ClickException):
-    """A failure already put into one sentence; click prints it and exits."""
+class Failure(NamedTuple):
+    """How an error is told: one sentence and an exit code."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print the sentence on stderr."""
-        click.echo(f"{click.style('error', fg='red')}: {self.message}", file=file, err=True)
+    sentence: str
+    exit_code: int = 1
 
 
 class VerbGroup(click.Group):
@@ -68,11 +63,7 @@ class VerbGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; whatever it raises leaves as a `Failure`.
-
-        Raises:
-            Failure: The verb failed.
-        """
+        """Run the verb; whatever it raises is told on stderr."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -80,7 +71,9 @@ class VerbGroup(click.Group):
         except (Exception, KeyboardInterrupt) as exc:
             if ctx.params["debug"]:
                 traceback.print_exc()
-            raise failure_from_error(exc, ctx.meta[__name__]) from exc
+            failure = failure_from_error(exc, ctx.meta[__name__])
+            click.echo(f"{click.style('error', fg='red')}: {failure.sentence}", err=True)
+            ctx.exit(failure.exit_code)
 
 
 def failure_from_error(exc: BaseException, args: tuple[str, ...]) -> Failure:
