@@ -59,8 +59,8 @@ def backbone_from_weights(weights: Mapping[str, Tensor]) -> tuple[str, BackboneW
     )
 
 
-def _body(name: str, norm: Any) -> nn.Module:
-    network: nn.Module = models.get_model(name, weights=None, norm_layer=norm)
+def _body(name: str, norm: Any) -> Any:
+    network: Any = models.get_model(name, weights=None, norm_layer=norm)
     return network.features if name in MOBILENETS else network
 
 
@@ -84,13 +84,13 @@ def _matching(body: Mapping[str, Tensor], norm: Any) -> str:
 
 
 def _pyramid_inputs(weights: Mapping[str, Tensor]) -> list[int]:
-    channels = []
+    channels: list[int] = []
     while (block := weights.get(f"backbone.fpn.inner_blocks.{len(channels)}.0.weight")) is not None:
         channels.append(int(block.shape[1]))
     return channels
 
 
-def _stages(network: nn.Module, channels: list[int], body: Mapping[str, Tensor]) -> list[str]:
+def _stages(network: Any, channels: list[int], body: Mapping[str, Tensor]) -> list[str]:
     """Find the children of the body that the pyramid reads, by their channels, from the last one back."""
     children = {key.partition(".")[0] for key in body}
     outputs = [(name, size) for name, size in _stage_channels(network) if name in children]
@@ -105,7 +105,7 @@ def _stages(network: nn.Module, channels: list[int], body: Mapping[str, Tensor])
     return stages[::-1]
 
 
-def _stage_channels(network: nn.Module) -> list[tuple[str, int]]:
+def _stage_channels(network: Any) -> list[tuple[str, int]]:
     """Name and channels of each stage: a ResNet's four layers, or where torchvision cuts a MobileNet."""
     if isinstance(network, models.ResNet):
         return [(f"layer{i}", network.inplanes // 2 ** (4 - i)) for i in range(1, 5)]

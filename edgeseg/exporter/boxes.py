@@ -40,7 +40,8 @@ def clip_boxes(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """Clip `float32[..., 4]` boxes to an image of `size_hw` pixels."""
     height, width = size_hw
     limit = torch.tensor((width, height, width, height), dtype=torch.float32)
-    return boxes_xyxy.clamp(min=0.0).minimum(limit)
+    clipped: Tensor = boxes_xyxy.clamp(min=0.0).minimum(limit)
+    return clipped
 
 
 def shortest_side(boxes_xyxy: Tensor) -> Tensor:

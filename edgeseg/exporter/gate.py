@@ -96,9 +96,10 @@ class GraphParityError(ParityError):
 
     def __init__(self, report: ParityReport) -> None:
         self.report = report
-        bounds = f"box {report.max_box_error_px} px, score {report.max_score_error}, mask IoU {report.min_mask_iou}"
         super().__init__(
-            f"both graphs must find what PyTorch finds within {bounds}, and one does not; no bundle was written"
+            f"both graphs must find what PyTorch finds (within {report.max_box_error_px} px, a score of "
+            f"{report.max_score_error}, a mask IoU of {report.min_mask_iou}), and one does not; "
+            "no bundle was written"
         )
 
 

@@ -111,7 +111,7 @@ class Agreement:
         return sum(score > floor for i, score in enumerate(one.scores) if i not in matched)
 
     def _mask_iou(self, reference: Found, i: int, found: Found, j: int) -> float:
-        # Both go into the reference's box: pasting rounds a box to whole pixels, and the box has its own bound.
+        # Both go into the reference's box: pasting rounds boxes to pixels, and they have their own bound.
         masks = np.stack((reference.masks[i], found.masks[j]))
         one, other = paste_masks(masks, reference.boxes_xyxy[[i, i]], self.size_hw)
         if np.count_nonzero(one ^ other) <= INDISTINGUISHABLE_PX:

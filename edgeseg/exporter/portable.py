@@ -43,7 +43,8 @@ class PortableOperators:
             # One score row a class: exact, where adding a class offset to the coordinates would round them.
             of_class = torch.arange(1, self._classes + 1).view(1, -1, 1) == labels.unsqueeze(1)
             classes = torch.where(of_class, classes, ABSENT)
-        return nms_keep(boxes_xyxy, classes, iou_threshold)
+        keep: Tensor = nms_keep(boxes_xyxy, classes, iou_threshold)
+        return keep
 
     def extra_outputs(self, batch: int) -> list[Tensor]:
         """See `Operators.extra_outputs`: none."""

@@ -84,7 +84,7 @@ class Detections:
         return dense_masks(self.masks, self.frame_size_hw)
 
     def polygons(self) -> list[list[NDArray[np.int32]]]:
-        """Outer outlines of each mask, `int32[P, 2]` x, y in pixels of the frame; several if it is in parts."""
+        """Outer outlines of each mask, `int32[P, 2]` x, y in pixels of the frame; one for each part."""
         found = []
         for crop in self.masks:
             outlines = (
@@ -98,12 +98,11 @@ class Detections:
         return found
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """Write each instance as a COCO result: image_id, category_id (the label), bbox xywh, score, RLE mask."""
+        """Write COCO results: image_id, category_id (the label), bbox xywh, score, segmentation as RLE."""
         boxes = self.boxes_xyxy.astype(float)
+        masks = rle_from_crops(self.masks, self.frame_size_hw)
         boxes[:, 2:] -= boxes[:, :2]
-        rows = zip(
-            self.labels, boxes, self.scores, rle_from_crops(self.masks, self.frame_size_hw), strict=True
-        )
+        rows = zip(self.labels, boxes, self.scores, masks, strict=True)
         return [
             {
                 "image_id": image_id,
@@ -116,7 +115,7 @@ class Detections:
         ]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Write each instance in JSON's types: class, label, score, box xyxy in pixels, mask area in pixels."""
+        """Write instances in JSON's types: class, label, score, box in frame pixels, mask area."""
         rows = zip(self.names, self.labels, self.scores, self.boxes_xyxy, self.masks, strict=True)
         return [
             {

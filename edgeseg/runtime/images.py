@@ -15,28 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".mpo",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
+# What Pillow's wheels read.
+SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm png pnm ppm tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
 
 
 def image_paths(folder: Path) -> list[Path]:

@@ -57,9 +57,6 @@ class Letterbox:
         """Map `float32[N, 4]` boxes from input pixels to frame pixels, clipped to the frame."""
         height, width = self.frame_size_hw
         # Rounding to whole pixels makes the two scales differ a little, so each axis has its own.
-        scale_y, scale_x = (
-            side / part for side, part in zip(self.frame_size_hw, self.resized_hw, strict=True)
-        )
-        scale = np.array((scale_x, scale_y, scale_x, scale_y), np.float32)
-        limit = np.array((width, height, width, height), np.float32)
-        return np.clip(boxes_xyxy * scale, 0, limit).astype(np.float32)
+        scale = np.array((width, height), np.float32) / np.array(self.resized_hw[::-1], np.float32)
+        boxes = boxes_xyxy.reshape(-1, 2, 2) * scale
+        return boxes.clip(0, np.array((width, height), np.float32)).reshape(-1, 4)

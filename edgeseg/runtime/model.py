@@ -64,8 +64,8 @@ def load(
 class Model:
     """A loaded bundle: call it with a frame or a list of frames.
 
-    May be called from several threads if its backend may. Use it in a `with` block, or `close()` it, to release
-    the memory early.
+    May be called from several threads at once. Use it in a `with` block, or `close()` it, to release its
+    memory early.
 
     Attributes:
         spec: What the model is.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ArtifactError, DependencyError, InputError
+from ..errors import ArtifactError, InputError
 from ..optional import require
 from .backend import RawDetections
 
@@ -60,8 +60,8 @@ class OnnxRuntimeBackend:
         try:
             counts, boxes, scores, labels, masks = session.run(OUTPUTS, feeds)
         except Exception as exc:
-            msg_0 = "failed to compute"
-            raise self._failure(msg_0, exc) from exc
+            msg = f"the graph failed to compute; {self._reason(exc)}"
+            raise ArtifactError(msg) from exc
         return RawDetections(counts=counts, boxes_xyxy=boxes, scores=scores, labels=labels, masks=masks)
 
     def close(self) -> None:
@@ -84,8 +84,8 @@ class OnnxRuntimeBackend:
         try:
             return self._ort.InferenceSession(graph, options, providers=[CUDA, CPU] if cuda else [CPU])
         except Exception as exc:
-            msg = f"cannot load {graph}"
-            raise self._failure(msg, exc) from exc
+            msg = f"cannot load {graph}; {self._reason(exc)}"
+            raise ArtifactError(msg) from exc
 
     def _check(self, graph: Path) -> None:
         """Compare inputs and outputs with the spec, so that a wrong graph fails here and not in a frame."""
@@ -107,6 +107,6 @@ class OnnxRuntimeBackend:
             msg = f"{graph} does not fit its model.json: {name} is {found.get(name)}, not {wanted.get(name)}"
             raise ArtifactError(msg)
 
-    def _failure(self, what: str, exc: Exception) -> ArtifactError | DependencyError:
+    def _reason(self, exc: Exception) -> str:
         lines = str(exc).strip().splitlines() or [type(exc).__name__]
-        return ArtifactError(f"ONNX Runtime {self._ort.__version__} {what}: {lines[0]}")
+        return f"ONNX Runtime {self._ort.__version__}: {lines[0]}"

@@ -1,0 +1,131 @@
+"""`edgeseg export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..bundle import DEFAULT_PATH
+from ..record import json_from_record
+from .console import print_json, print_pairs, progress_line
+from .options import force_option, json_option
+from .parity import print_parity, print_remarks
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+    from ..spec import ParityReport
+
+
+@click.command(
+    epilog="\b\nExample:\n  edgeseg export model.pth --size 480 640 --classes names.txt --check photos/",
+)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_PATH,
+    show_default=True,
+    help="Folder of the bundle.",
+)
+@click.option(
+    "--size",
+    "input_size_hw",
+    type=(int, int),
+    metavar="H W",
+    default=(800, 1344),
+    show_default=True,
+    help="Input height and width, multiples of 32; frames are letterboxed into it.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call; fixed in the graph."
+)
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    help="Class names: text, one a line, or JSON. [default: the checkpoint's own, COCO's, or class_N]",
+)
+@click.option(
+    "--detections",
+    "max_detections",
+    type=click.IntRange(1),
+    help="Most detections an image. [default: the model's, 100]",
+)
+@click.option(
+    "--proposals",
+    "max_proposals",
+    type=click.IntRange(1),
+    help="Boxes the second stage looks at. [default: the model's, 1000]",
+)
+@click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    help="Lowest score that leaves the graph. [default: the model's, 0.05]",
+)
+@click.option(
+    "--nms-threshold",
+    type=click.FloatRange(0, 1),
+    help="Overlap above which the weaker box goes. [default: the model's, 0.5]",
+)
+@click.option("--factory", metavar="MODULE:FUNCTION", help="Function that builds the model.")
+@click.option(
+    "--check",
+    type=click.Path(path_type=Path),
+    help="Folder of images for the parity gate. [default: built-in photographs]",
+)
+@click.option(
+    "--parity/--no-parity", default=True, show_default=True, help="Prove the graphs equal to PyTorch."
+)
+@force_option
+@json_option
+def export(as_json: bool, **settings: Any) -> None:
+    """Turn a trained checkpoint into a bundle, proven equal to PyTorch.
+
+    CHECKPOINT is a .pth or .safetensors file with the weights of a torchvision Mask R-CNN. Its architecture
+    and number of classes are read from the shapes of its tensors. Exit code 3: a graph finds something else
+    than PyTorch does.
+    """
+    from ..optional import require
+
+    for package in ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors", "onnxruntime"):
+        require(package, purpose="export a checkpoint")
+    from ..exporter.config import ExportConfig
+    from ..exporter.export import export as export_checkpoint
+    from ..exporter.gate import GraphParityError
+
+    config = ExportConfig(**settings)
+    try:
+        with progress_line() as progress:
+            bundle = export_checkpoint(config, progress)
+    except GraphParityError as failure:
+        _print_failure(failure.report, as_json)
+        raise
+    _print_bundle(bundle, as_json)
+
+
+def _print_failure(report: ParityReport, as_json: bool) -> None:
+    if as_json:
+        print_json({"bundle": None, "parity": json_from_record(report)})
+    else:
+        print_parity(report)
+
+
+def _print_bundle(bundle: Bundle, as_json: bool) -> None:
+    spec = bundle.spec
+    if as_json:
+        print_json({"bundle": str(bundle.path), **json_from_record(spec)})
+        return
+    if spec.parity is not None:
+        print_parity(spec.parity)
+    print_remarks(spec)
+    height, width = spec.input_size_hw
+    facts = [
+        ("bundle", str(bundle.path)),
+        ("architecture", spec.architecture),
+        ("classes", ", ".join(spec.class_names[1:6]) + (", ..." if len(spec.class_names) > 6 else "")),
+        ("input", f"{spec.batch} x {height} x {width}"),
+        *((name, f"{record.size / 1e6:.1f} MB") for name, record in bundle.files.items()),
+    ]
+    print_pairs("", facts)

@@ -1,0 +1,50 @@
+"""The parity report as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .console import print_note, print_table
+
+if TYPE_CHECKING:
+    from ..spec import ModelSpec, ParityReport
+
+COLUMNS = ("graph", "images", "PyTorch found", "matched", "missing", "extra", "box px", "score", "mask IoU")
+
+
+def print_parity(report: ParityReport) -> None:
+    """Print one row a graph: what PyTorch found on real images, and how far the graph is from it."""
+    rows = [
+        (
+            row.lowering.file_name,
+            str(row.images),
+            str(row.reference_detections),
+            str(row.matched),
+            str(row.missing),
+            str(row.extra),
+            f"{row.max_box_error_px:.4f}",
+            f"{row.max_score_error:.6f}",
+            f"{row.min_mask_iou:.4f}",
+        )
+        for row in report.rows
+    ]
+    verdict = "passed" if report.passed else "FAILED"
+    title = f"Parity with PyTorch above a score of {report.score_threshold}: {verdict}"
+    print_table(title, COLUMNS, rows)
+
+
+def print_remarks(spec: ModelSpec) -> None:
+    """Say on stderr what makes a passed gate worth less than it looks."""
+    report = spec.parity
+    if report is None:
+        print_note("the graphs were not compared with PyTorch (--no-parity)")
+        return
+    if not report.rows[0].reference_detections:
+        print_note(
+            "PyTorch found nothing on these images, so little was proven: pass --check with images of yours"
+        )
+    if report.most_candidates > spec.max_candidates:
+        print_note(
+            f"one image had {report.most_candidates} candidates above the threshold and the graph takes "
+            f"{spec.max_candidates}; raise --score-threshold if detections are missing"
+        )
