@@ -19,6 +19,12 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
+def print_lines(*lines: str) -> None:
+    """Print text on stdout as it is, one line each."""
+    for line in lines:
+        click.echo(line)
+
+
 def print_note(text: str) -> None:
     """Print a remark on stderr, where it does not disturb a result that is piped on."""
     click.echo(text, err=True)
@@ -36,7 +42,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False
+    )
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
@@ -50,7 +58,9 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE)
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE, show_edge=False
+    )
     table.show_header = False
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")

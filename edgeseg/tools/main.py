@@ -17,8 +17,8 @@ from edgeseg.errors import EdgeSegError
 INTERRUPTED = 130
 HELP_WIDTH = 100
 
-# Verb -> (module, attribute, one-line help). `edgeseg --help` prints it without importing any verb: OpenCV and
-# rich alone would take longer than the help may. A test compares each line with the verb's own.
+# Verb -> (module, attribute, one-line help). `edgeseg --help` prints it without importing any verb: OpenCV
+# and rich alone would take longer than the help may. A test compares each line with the verb's own.
 VERBS = MappingProxyType(
     {
         "export": ("export", "export", "Turn a trained checkpoint into a bundle, proven equal to PyTorch."),
@@ -59,7 +59,7 @@ class VerbGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the command line, for the advice to run it again with `--debug`."""
-        ctx.meta[__name__] = tuple(args)
+        ctx.meta[__name__] = tuple(arg for arg in args if arg != "--debug")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -68,7 +68,10 @@ class VerbGroup(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except (Exception, KeyboardInterrupt) as exc:
+        except BrokenPipeError:
+            # The reader of a pipe, such as `head`, has seen enough; click then leaves without a word.
+            raise
+        except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001
             if ctx.params["debug"]:
                 traceback.print_exc()
             failure = failure_from_error(exc, ctx.meta[__name__])
@@ -106,7 +109,6 @@ def _sentence_from_os_error(exc: OSError) -> str:
         errno.EPERM: "operation not permitted; change its owner or mode, or name another path",
         errno.EROFS: "the file system is read-only; name a folder elsewhere with -o",
         errno.ENOENT: "no such file or folder; check the path",
-        errno.EPIPE: "the program that read the output has ended; write to a file to keep all of it",
         errno.EMFILE: "too many open files; raise the limit with `ulimit -n 4096`",
     }
     return where + advice.get(exc.errno or 0, f"{exc.strerror or exc}; check the path and the device")

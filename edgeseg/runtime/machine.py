@@ -1,0 +1,215 @@
+"""Facts about this machine: Python, processor, GPU, Jetson and cameras, and how to mend what is wrong."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What integer convolutions use, fastest first, as /proc/cpuinfo spells it on x86 and on ARM.
+INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
+GPU_QUERY = (
+    "nvidia-smi",
+    "--query-gpu=name,compute_cap,memory.total,driver_version",
+    "--format=csv,noheader",
+)
+NVIDIA_VENDOR = "0x10de"
+DISPLAY_CLASS = "0x03"
+SYSTEM_VENV = "python3 -m venv --system-site-packages .venv"
+COMMAND_TIMEOUT_S = 60
+
+
+class State(str, Enum):
+    """Whether a component can be used."""
+
+    OK = "ok"
+    LIMITED = "limited"
+    MISSING = "missing"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One line of the report.
+
+    Attributes:
+        state: `missing` can be mended; `none` is of no use or not in this machine.
+        detail: Version, or what was found.
+        needed_to: What cannot be done as it is; empty where nothing is wrong.
+        mend: Command that mends it; None when nothing needs mending.
+    """
+
+    name: str
+    state: State
+    detail: str
+    needed_to: str = ""
+    mend: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Where facts are read from.
+
+    Attributes:
+        root: The root of the file system; tests put a made-up one in its place.
+    """
+
+    root: Path = Path("/")
+
+    def text(self, path: str) -> str:
+        """Read a small file below the root; empty if there is none."""
+        try:
+            return (self.root / path).read_text(encoding="utf-8", errors="replace").replace("\0", "").strip()
+        except OSError:
+            return ""
+
+    def output_of(self, command: Sequence[str]) -> str | None:
+        """Run a command and return what it printed; None if it is absent, fails or hangs."""
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    @property
+    def is_jetson(self) -> bool:
+        """Whether this is one of NVIDIA's Tegra boards."""
+        board = self.text("proc/device-tree/model")
+        return (self.root / "etc/nv_tegra_release").exists() or "Jetson" in board
+
+
+def machine_components(host: Host) -> list[Component]:
+    """Look at the hardware and the Python that runs on it."""
+    return [python(host), processor(host), memory(host), jetpack(host), *gpus(host), cameras(host)]
+
+
+def python(host: Host) -> Component:
+    """Python's version, and whether it sees the system's packages, where JetPack puts TensorRT."""
+    version = platform.python_version()
+    if sys.prefix == sys.base_prefix:
+        return Component(name="Python", state=State.OK, detail=f"{version}, no virtual environment")
+    config = Path(sys.prefix, "pyvenv.cfg").read_text(encoding="utf-8")
+    if re.search(r"^include-system-site-packages\s*=\s*true", config, re.IGNORECASE | re.MULTILINE):
+        detail = f"{version}, virtual environment with --system-site-packages"
+        return Component(name="Python", state=State.OK, detail=detail)
+    detail = f"{version}, virtual environment without --system-site-packages"
+    if not host.is_jetson:
+        return Component(name="Python", state=State.OK, detail=detail)
+    return Component(
+        name="Python",
+        state=State.LIMITED,
+        detail=detail,
+        needed_to="use the TensorRT and OpenCV that JetPack brings",
+        mend=SYSTEM_VENV,
+    )
+
+
+def processor(host: Host) -> Component:
+    """The processor, its cores and what it has for INT8."""
+    info = host.text("proc/cpuinfo")
+    named = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
+    model = named[1] if named else platform.processor() or platform.machine()
+    flags = set(" ".join(re.findall(r"^(?:flags|Features)\s*:\s*(.+)$", info, re.MULTILINE)).split())
+    int8 = [flag for flag in INT8_FLAGS if flag in flags]
+    detail = f"{model}, {_cores()} cores, INT8: {' '.join(int8) or 'no instructions of its own'}"
+    return Component(name="Processor", state=State.OK, detail=detail)
+
+
+def memory(host: Host) -> Component:
+    """Memory in all, which bounds what can be exported or built here."""
+    total = re.search(r"^MemTotal:\s+(\d+) kB", host.text("proc/meminfo"), re.MULTILINE)
+    detail = f"{int(total[1]) / 2**20:.1f} GiB" if total else "unknown"
+    return Component(name="Memory", state=State.OK, detail=detail)
+
+
+def jetpack(host: Host) -> Component:
+    """The Jetson board and its release of JetPack."""
+    if not host.is_jetson:
+        return Component(name="JetPack", state=State.NONE, detail="not a Jetson")
+    board = host.text("proc/device-tree/model") or "Jetson"
+    release = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", host.text("etc/nv_tegra_release"))
+    linux = f"L4T {release[1]}.{release[2]}" if release else "L4T of unknown release"
+    version = host.output_of(("dpkg-query", "-W", "-f=${Version}", "nvidia-jetpack"))
+    if version:
+        return Component(name="JetPack", state=State.OK, detail=f"{version} ({linux}) on {board}")
+    return Component(
+        name="JetPack",
+        state=State.MISSING,
+        detail=f"{linux} on {board}, without the package nvidia-jetpack",
+        needed_to="have TensorRT",
+        mend="sudo apt update && sudo apt install nvidia-jetpack",
+    )
+
+
+def gpus(host: Host) -> list[Component]:
+    """NVIDIA GPUs with their driver."""
+    listed = host.output_of(GPU_QUERY)
+    if listed:
+        return [_gpu(line) for line in listed.splitlines()]
+    if host.is_jetson:
+        # Before JetPack 7 nvidia-smi knows nothing of an integrated GPU.
+        return [Component(name="GPU", state=State.OK, detail="integrated")]
+    if not _has_nvidia_card(host):
+        return [Component(name="GPU", state=State.NONE, detail="no NVIDIA GPU")]
+    return [
+        Component(
+            name="GPU",
+            state=State.MISSING,
+            detail="an NVIDIA card without a working driver (nvidia-smi is absent or fails)",
+            needed_to="use the GPU",
+            mend="sudo ubuntu-drivers install && sudo reboot",
+        )
+    ]
+
+
+def cameras(host: Host) -> Component:
+    """Cameras that Video4Linux lists, with the numbers that `edgeseg run --camera` takes."""
+    devices = sorted((host.root / "dev").glob("video[0-9]*"), key=lambda path: int(path.name[5:]))
+    if not devices:
+        return Component(name="Cameras", state=State.NONE, detail="no /dev/video*")
+    names = [host.text(f"sys/class/video4linux/{device.name}/name") for device in devices]
+    listed = ", ".join(
+        f"{device.name[5:]}: {name or 'unnamed'}" for device, name in zip(devices, names, strict=True)
+    )
+    if all(os.access(device, os.R_OK | os.W_OK) for device in devices):
+        return Component(name="Cameras", state=State.OK, detail=listed)
+    return Component(
+        name="Cameras",
+        state=State.LIMITED,
+        detail=f"{listed} (not all may be opened by this user)",
+        needed_to="open a camera",
+        mend='sudo usermod -aG video "$USER", then log in again',
+    )
+
+
+def _cores() -> int:
+    # Not os.cpu_count(): a container or taskset may allow fewer.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _gpu(line: str) -> Component:
+    name, capability, total, driver = (part.strip() for part in line.split(","))
+    detail = f"{name}, compute capability {capability}, {total}, driver {driver}"
+    return Component(name="GPU", state=State.OK, detail=detail)
+
+
+def _has_nvidia_card(host: Host) -> bool:
+    cards = (host.root / "sys/bus/pci/devices").glob("*")
+    return any(
+        host.text(f"sys/bus/pci/devices/{card.name}/vendor") == NVIDIA_VENDOR
+        and host.text(f"sys/bus/pci/devices/{card.name}/class").startswith(DISPLAY_CLASS)
+        for card in cards
+    )

@@ -1,0 +1,44 @@
+"""`edgeseg doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import json_option
+
+if TYPE_CHECKING:
+    from edgeseg.runtime.machine import Component
+
+
+@click.command(epilog="\b\nExample:\n  edgeseg doctor")
+@json_option
+def doctor(as_json: bool) -> None:
+    """Show what this machine has, what is missing and how to get it.
+
+    Nothing is installed or changed. "none" is not an error: it says that a piece of hardware is not in this
+    machine, or that a package would be of no use here.
+    """
+    from edgeseg import __version__
+    from edgeseg.record import json_from_record
+    from edgeseg.runtime.packages import look_around
+
+    from .console import print_json
+
+    components = look_around()
+    if as_json:
+        print_json({"edgeseg": __version__, "components": [json_from_record(item) for item in components]})
+    else:
+        _print(components)
+
+
+def _print(components: list[Component]) -> None:
+    from .console import print_lines, print_table
+
+    print_table("", ("component", "state", "detail"), [(c.name, c.state.value, c.detail) for c in components])
+    wanting = [component for component in components if component.mend]
+    if not wanting:
+        print_lines("Nothing is missing.")
+    for component in wanting:
+        print_lines(f"To {component.needed_to} ({component.name}):", f"  {component.mend}")
