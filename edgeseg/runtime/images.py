@@ -79,10 +79,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def _may_be_image(path: Path) -> bool:
     if path.name.startswith(".") or not path.is_file():
         return False
-    return path.suffix.lower() in IMAGE_SUFFIXES or (not path.suffix and _is_image(path))
+    return path.suffix.lower() in IMAGE_SUFFIXES or (not path.suffix and is_image(path))
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Tell by its content whether a file is an image; its pixels may still be broken."""
     try:
         with Image.open(path):
             return True

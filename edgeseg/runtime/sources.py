@@ -1,0 +1,136 @@
+"""Opening what `--source` names: an image, a folder, a glob pattern or a video; and the images among them."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .frames import Frame, Skipped, Source, SourceKind
+from .images import IMAGE_SUFFIXES, image_paths, is_image, read_image
+from .video import VIDEO_SUFFIXES, VideoSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# Found in folders of photographs, but Pillow does not read them; passing over them would look like loss.
+FOREIGN_SUFFIXES = frozenset((".heic", ".heif"))
+FOREIGN_REASON = "HEIC cannot be read; convert it to JPEG or PNG"
+VIDEO_REASON = "it is a video; name it as the source by itself"
+
+
+def open_source(text: str, *, exclude: Path | None = None) -> Source:
+    """Open images or a video.
+
+    Args:
+        text: Path of an image, a video or a folder (searched with all its subfolders), or a glob pattern.
+        exclude: Folder whose content is not input: where this run writes.
+
+    Raises:
+        InputError: Nothing there, nothing readable there, or a stream, which is not supported.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return ImageSource(_outside(_listed(path), exclude), root=path, name=text)
+    if path.is_file():
+        return _open_file(path)
+    if "://" in text:
+        msg = f"{text} is a stream, which edgeseg does not read yet; name a file, a folder or a camera"
+        raise InputError(msg)
+    found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())  # noqa: PTH207 - patterns may be absolute
+    if not found:
+        what = "matches the pattern" if glob.has_magic(text) else "is at"
+        msg = f"no file or folder {what} {text}"
+        raise InputError(msg)
+    if len(found) == 1:
+        return _open_file(found[0])
+    return ImageSource(_outside(found, exclude), root=_common_folder(found), name=text)
+
+
+class ImageSource:
+    """Image files in the order given.
+
+    Args:
+        paths: Files; those that are no images are reported as skipped.
+        root: Folder below which they lie, for their names.
+        name: Of the whole, for messages.
+
+    Raises:
+        InputError: No paths.
+    """
+
+    kind = SourceKind.IMAGES
+    fps = None
+
+    def __init__(self, paths: Sequence[Path], *, root: Path, name: str) -> None:
+        if not paths:
+            msg = f"no images in {name}; looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
+            raise InputError(msg)
+        self._paths = paths
+        self._root = root
+        self._image_ids = image_ids_from_paths(paths)
+
+    @property
+    def total(self) -> int:
+        """Number of files."""
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[Frame | Skipped]:
+        """Read each file; see `Source`."""
+        for path, image_id in zip(self._paths, self._image_ids, strict=True):
+            name = path.relative_to(self._root).as_posix()
+            if reason := _foreign(path):
+                yield Skipped(name=name, reason=reason)
+                continue
+            try:
+                image = read_image(path)
+            except InputError as exc:
+                yield Skipped(name=name, reason=str(exc))
+                continue
+            yield Frame(image=image, name=name, image_id=image_id)
+
+    def close(self) -> None:
+        """Nothing is open between two files."""
+
+
+def image_ids_from_paths(paths: Sequence[Path]) -> list[int]:
+    """Choose COCO image ids: the file names where each is a different number, else 1, 2, 3 and so on."""
+    stems = [path.stem for path in paths]
+    if all(stem.isascii() and stem.isdigit() for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return list(range(1, len(paths) + 1))
+
+
+def _open_file(path: Path) -> Source:
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_image(path)):
+        return ImageSource([path], root=path.parent, name=str(path))
+    return VideoSource(path)
+
+
+def _listed(folder: Path) -> list[Path]:
+    """List images, and what a user would miss if it were passed over in silence."""
+    foreign = (path for path in folder.rglob("*") if _foreign(path) and not path.name.startswith("."))
+    return sorted({*image_paths(folder), *(path for path in foreign if path.is_file())})
+
+
+def _foreign(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in FOREIGN_SUFFIXES:
+        return FOREIGN_REASON
+    return VIDEO_REASON if suffix in VIDEO_SUFFIXES else ""
+
+
+def _outside(paths: list[Path], exclude: Path | None) -> list[Path]:
+    if exclude is None:
+        return paths
+    barred = exclude.resolve()
+    return [path for path in paths if barred not in path.resolve().parents]
+
+
+def _common_folder(paths: list[Path]) -> Path:
+    first = paths[0]
+    return next(folder for folder in first.parents if all(folder in path.parents for path in paths))
