@@ -46,17 +46,13 @@ def draw_detections(detections: Detections, frame: NDArray[np.uint8]) -> NDArray
     canvas = frame.copy()
     font_px = max(MIN_FONT_PX, round(min(frame.shape[:2]) * FONT_PER_SIDE))
     line_px = max(1, round(font_px * LINE_PER_FONT))
-    rows = list(zip(detections.masks, detections.polygons(), detections.labels.tolist(), strict=True))
+    rows = list(zip(detections.masks, detections.polygons(), detections.labels, strict=True))
     # The best come last, on top.
     for mask, outlines, label in reversed(rows):
-        color = color_of(label)
+        color = color_of(int(label))
         _tint(canvas, mask.pixels, (mask.left, mask.top), color)
         cv2.polylines(canvas, outlines, isClosed=True, color=color, thickness=line_px, lineType=cv2.LINE_AA)
-    names = [f"{name} {score:.0%}" for name, score in zip(detections.names, detections.scores, strict=True)]
-    for text, box, (_, _, label) in reversed(
-        list(zip(names, detections.boxes_xyxy.tolist(), rows, strict=True))
-    ):
-        _place(canvas, _label(text, color_of(label), font_px), (round(box[0]), round(box[1])))
+    _name(canvas, detections, font_px)
     return canvas
 
 
@@ -99,9 +95,17 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
 
 
-def _place(canvas: NDArray[np.uint8], label: NDArray[np.uint8], corner: tuple[int, int]) -> None:
-    """Put a label above a box's upper left corner, or inside the frame where there is no room."""
-    height, width = (min(a, b) for a, b in zip(label.shape[:2], canvas.shape[:2], strict=True))
-    left = min(max(corner[0], 0), canvas.shape[1] - width)
-    top = min(max(corner[1] - height, 0), canvas.shape[0] - height)
-    canvas[top : top + height, left : left + width] = label[:height, :width]
+def _name(canvas: NDArray[np.uint8], detections: Detections, font_px: int) -> None:
+    """Name instances, the best first; a name that would cover another is left out."""
+    taken = np.zeros(canvas.shape[:2], np.bool_)
+    rows = zip(detections.names, detections.scores, detections.labels, detections.boxes_xyxy, strict=True)
+    for name, score, label_index, box in rows:
+        label = _label(f"{name} {score:.0%}", color_of(int(label_index)), font_px)
+        height, width = (min(a, b) for a, b in zip(label.shape[:2], canvas.shape[:2], strict=True))
+        # Above the box's upper left corner, or inside the frame where there is no room.
+        left = min(max(round(float(box[0])), 0), canvas.shape[1] - width)
+        top = min(max(round(float(box[1])) - height, 0), canvas.shape[0] - height)
+        place = np.s_[top : top + height, left : left + width]
+        if not taken[place].any():
+            canvas[place] = label[:height, :width]
+            taken[place] = True
