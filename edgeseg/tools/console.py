@@ -11,7 +11,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rich.console import Console
+    from rich.table import Table
+
+PIPE_WIDTH = 160
 
 
 def print_json(data: Any) -> None:
@@ -49,7 +51,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    _stdout().print(table)
+    _show(table)
 
 
 def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
@@ -66,18 +68,23 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for name, value in pairs:
         table.add_row(escape(name), escape(value))
-    _stdout().print(table)
+    _show(table)
 
 
-def _stdout() -> Console:
+def _show(table: Table) -> None:
     from rich.console import Console
 
     # Emoji and highlighting would change names such as `:0:`; colours stay off when stdout is not a terminal.
     console = Console(emoji=False, highlight=False)
-    if not console.is_terminal:
-        # A pipe has no width, and rich would cut everything to 80 columns.
-        console.width = 160
-    return console
+    if console.is_terminal:
+        console.print(table)
+        console.print()
+        return
+    # A pipe has no width, and rich would cut everything to 80 columns and pad it with blanks.
+    console.width = PIPE_WIDTH
+    with console.capture() as captured:
+        console.print(table)
+    print_lines(*(line.rstrip() for line in captured.get().splitlines()), "")
 
 
 @contextmanager
