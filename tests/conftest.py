@@ -1,0 +1,20 @@
+"""Which tests wait to be asked for, and why."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("-m"):
+        _skip(items, "slow", "takes minutes; run with `-m slow`")
+    if shutil.which("nvidia-smi") is None:
+        _skip(items, "gpu", "needs a CUDA GPU; nvidia-smi is not here")
+
+
+def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
+    for item in items:
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))
