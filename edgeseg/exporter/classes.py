@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COCO_CLASSES = 91
+# A larger one is a mistake in the file, and would cost memory.
+MAX_LABEL = 10_000
 
 
 def class_names_from_file(path: Path) -> tuple[str, ...]:
@@ -79,15 +81,19 @@ def _names_from_json(text: str, path: Path) -> list[str]:
             str(item.get("id")): item.get("name") for item in content["categories"] if isinstance(item, dict)
         }
     if isinstance(content, dict) and all(key.isdigit() for key in content):
-        by_label = {int(key): name for key, name in content.items()}
-        first = min(by_label, default=1) and 1
-        content = [
-            by_label.get(label, f"class_{label}") for label in range(first, max(by_label, default=0) + 1)
-        ]
+        content = _names_by_label({int(key): name for key, name in content.items()}, path)
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
         return content
     msg = f"{path} must be a JSON list of names, an object of label to name, or COCO annotations"
     raise InputError(msg)
+
+
+def _names_by_label(by_label: dict[int, Any], path: Path) -> list[Any]:
+    first, last = min(by_label, default=1), max(by_label, default=0)
+    if last > MAX_LABEL:
+        msg = f"labels in {path} must be at most {MAX_LABEL}, got {last}"
+        raise InputError(msg)
+    return [by_label.get(label, f"class_{label}") for label in range(min(first, 1), last + 1)]
 
 
 def _coco_names() -> list[str]:

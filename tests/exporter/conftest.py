@@ -1,0 +1,44 @@
+"""Exports that several tests share; each takes some ten seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edgeseg.exporter.config import ExportConfig
+from edgeseg.exporter.export import export
+from edgeseg.exporter.gate import BUILT_IN_IMAGES
+from tests.models import build, detecting
+
+SIZE_HW = (256, 320)
+
+
+@pytest.fixture(scope="session")
+def photographs() -> np.ndarray:
+    """Four real photographs, `uint8[4, 256, 320, 3]` BGR."""
+    paths = sorted(BUILT_IN_IMAGES.glob("*.jpg"))
+    return np.stack([cv2.resize(cv2.imread(str(path)), SIZE_HW[::-1]) for path in paths])
+
+
+@pytest.fixture(scope="session")
+def resnet18(photographs):
+    """A Mask R-CNN over ResNet-18 that finds something on photographs."""
+    return detecting(build("resnet18", 5), photographs[0])
+
+
+@pytest.fixture(scope="session")
+def checkpoint(resnet18, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "parts.pth"
+    torch.save({"model_state_dict": resnet18.state_dict(), "classes": ["bolt", "nut", "gear", "cam"]}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(checkpoint, tmp_path_factory):
+    """The bundle of that checkpoint at batch 1, through the gate on the built-in photographs."""
+    output = tmp_path_factory.mktemp("bundle") / "model"
+    return export(ExportConfig(checkpoint=checkpoint, output=output, input_size_hw=SIZE_HW))
