@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from .masks import crop_masks
 from .ort import OnnxRuntimeBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -113,10 +113,10 @@ class Model:
         if not 0 <= score_threshold <= 1 or math.isnan(score_threshold):
             msg = f"score_threshold must be within 0 and 1, got {score_threshold}"
             raise ConfigError(msg)
-        if isinstance(frames, np.ndarray):
+        if isinstance(frames, str) or not isinstance(frames, Sequence):
             return self._detect([frames], score_threshold)[0]
-        size = self.spec.batch
-        chunks = [frames[start : start + size] for start in range(0, len(frames), size)]
+        rows, size = list(frames), self.spec.batch
+        chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
         return [found for chunk in chunks for found in self._detect(chunk, score_threshold)]
 
     def close(self) -> None:
@@ -156,16 +156,27 @@ def check_frame(frame: NDArray[np.uint8]) -> None:
         InputError: Not `uint8[H, W, 3]` with at least one pixel.
     """
     if not isinstance(frame, np.ndarray):
-        msg = f"a frame must be a NumPy array uint8[H, W, 3], got {type(frame).__name__}"
+        advice = "; cv2.imread gives None for a file that it cannot read" if frame is None else ""
+        if isinstance(frame, (str, Path)):
+            advice = "; read the file with cv2.imread or edgeseg.runtime.images.read_image"
+        msg = f"a frame must be a NumPy array uint8[H, W, 3] in BGR, got {type(frame).__name__}{advice}"
         raise InputError(msg)
     if frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 and frame.size:
         return
-    advice = ""
-    if frame.ndim == 2:
-        advice = "; make it so with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)"
-    elif frame.ndim == 3 and frame.shape[2] == 4:
-        advice = "; make it so with cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)"
-    elif frame.dtype != np.uint8:
-        advice = "; scale it to 0 to 255 and convert with .astype(np.uint8)"
-    msg = f"a frame must be uint8[H, W, 3] in BGR, got {frame.dtype}{list(frame.shape)}{advice}"
+    msg = f"a frame must be uint8[H, W, 3] in BGR, got {frame.dtype}{list(frame.shape)}{_advice(frame)}"
     raise InputError(msg)
+
+
+def _advice(frame: NDArray[Any]) -> str:
+    channels = frame.shape[2] if frame.ndim == 3 else None
+    if frame.ndim == 4:
+        return "; pass a batch as a list of frames"
+    if frame.dtype != np.uint8:
+        return "; scale it to 0 to 255 and convert with .astype(np.uint8)"
+    if frame.ndim == 2 or channels == 1:
+        return "; make it so with cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)"
+    if channels == 4:
+        return "; make it so with cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)"
+    if channels is not None and frame.shape[0] == 3:
+        return "; put the channels last with frame.transpose(1, 2, 0)"
+    return ""

@@ -92,20 +92,21 @@ class OnnxRuntimeBackend:
         spec = self._spec
         rows = [spec.batch, spec.max_detections]
         wanted = {
-            "images": [spec.batch, *spec.input_size_hw, 3],
-            "score_threshold": [],
-            "num_detections": [spec.batch],
-            "boxes": [*rows, 4],
-            "scores": rows,
-            "labels": rows,
-            "masks": [*rows, spec.mask_size, spec.mask_size],
+            "images": f"tensor(uint8){[spec.batch, *spec.input_size_hw, 3]}",
+            "score_threshold": "tensor(float)[]",
+            "num_detections": f"tensor(int32){[spec.batch]}",
+            "boxes": f"tensor(float){[*rows, 4]}",
+            "scores": f"tensor(float){rows}",
+            "labels": f"tensor(int32){rows}",
+            "masks": f"tensor(float){[*rows, spec.mask_size, spec.mask_size]}",
         }
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
-        found = {node.name: list(node.shape) for node in nodes}
-        if found != wanted:
-            name = next(name for name in {**wanted, **found} if found.get(name) != wanted.get(name))
-            msg = f"{graph} does not fit its model.json: {name} is {found.get(name)}, not {wanted.get(name)}"
-            raise ArtifactError(msg)
+        found = {node.name: f"{node.type}{list(node.shape)}" for node in nodes}
+        for name in {**wanted, **found}:
+            is_there, should_be = found.get(name, "missing"), wanted.get(name, "missing")
+            if is_there != should_be:
+                msg = f"{graph} does not fit its model.json: {name} is {is_there}, not {should_be}"
+                raise ArtifactError(msg)
 
     def _reason(self, exc: Exception) -> str:
         lines = str(exc).strip().splitlines() or [type(exc).__name__]

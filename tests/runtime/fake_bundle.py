@@ -1,0 +1,133 @@
+"""A bundle with a graph of a few operators that keeps the portable graph's contract.
+
+Scores, labels and masks are constants. The threshold cuts them as in a real graph, and box 0 moves with the
+brightness of its image, so that results of the wrong image show.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgeseg.bundle import write_manifest
+from edgeseg.spec import Lowering, ModelSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+onnx = pytest.importorskip("onnx")
+
+SIZE_HW = (64, 96)
+NAMES = ("__background__", "bolt", "nut", "washer")
+BOXES = np.array(
+    [(4, 6, 20, 30), (40, 10, 90, 60), (0, 0, 96, 64), (50, 50, 60, 60), (5, 5, 9, 9)], np.float32
+)
+SCORES = np.array([0.9, 0.7, 0.6, 0.3, 0.1], np.float32)
+LABELS = np.array([1, 2, 3, 1, 2], np.int32)
+SIDE = 28
+# Box 0 goes right by as many pixels in a white image as here, in a black one by none.
+SHIFT_PX = 50.0
+
+
+def make_spec(**changes: Any) -> ModelSpec:
+    facts: dict[str, Any] = {
+        "class_names": NAMES,
+        "input_size_hw": SIZE_HW,
+        "batch": 1,
+        "max_detections": len(SCORES),
+        "mask_size": SIDE,
+        "architecture": "fake",
+        "checkpoint": "fake.pth",
+        "checkpoint_sha256": "0" * 64,
+        "versions": {},
+    }
+    return ModelSpec(**{**facts, **changes})
+
+
+def disc(side: int = SIDE) -> np.ndarray:
+    """Probability of 1 at the middle of a mask, falling to 0 at the middle of its borders."""
+    away = (np.arange(side) + 0.5) / side * 2 - 1
+    return (1 - np.hypot(away, away[:, None])).clip(0, 1).astype(np.float32)
+
+
+def write_graph(
+    path: Path, spec: ModelSpec, *, label_type: Any = np.int32, fails_above: float | None = None
+) -> Path:
+    """Write the graph for a spec; `fails_above` makes it break off at larger thresholds."""
+    batch, rows, side = spec.batch, spec.max_detections, spec.mask_size
+    tensor, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    label_onnx = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(label_type))
+    picks = np.arange(rows) % len(SCORES)
+    move = np.zeros((1, rows, 4), np.float32)
+    move[0, 0, ::2] = SHIFT_PX / 255
+    limit = 2.0 if fails_above is None else fails_above
+    constants = {
+        "all_boxes": BOXES[picks][None],
+        "all_scores": np.sort(SCORES[picks])[None, ::-1].repeat(batch, 0),
+        "all_labels": LABELS[picks][None].astype(label_type),
+        "all_masks": np.broadcast_to(disc(side), (1, rows, side, side)),
+        "move": move,
+        "limit": np.array(limit, np.float32),
+        "zero": np.zeros(1, np.float32),
+        "pixel_axes": np.array([1, 2, 3], np.int64),
+        "row_axis": np.array([1], np.int64),
+        "last_axes": np.array([2], np.int64),
+        "mask_axes": np.array([2, 3], np.int64),
+        "one_by_one": np.array([-1, 1, 1], np.int64),
+    }
+    steps = [
+        # Index 1 of a list of one is what fails.
+        ("Greater", "score_threshold limit", "over", {}),
+        ("Cast", "over", "over_index", {"to": types.INT64}),
+        ("Gather", "zero over_index", "nothing", {}),
+        ("Add", "score_threshold nothing", "threshold", {}),
+        ("Greater", "all_scores threshold", "kept", {}),
+        ("Cast", "kept", "kept_float", {"to": types.FLOAT}),
+        ("Cast", "kept", "kept_int", {"to": types.INT32}),
+        ("Cast", "kept", "kept_label", {"to": label_onnx}),
+        ("ReduceSum", "kept_int row_axis", "num_detections", {"keepdims": 0}),
+        ("Mul", "all_scores kept_float", "scores", {}),
+        ("Mul", "all_labels kept_label", "labels", {}),
+        ("Cast", "images", "pixels", {"to": types.FLOAT}),
+        ("ReduceMean", "pixels pixel_axes", "mean", {"keepdims": 0}),
+        ("Reshape", "mean one_by_one", "mean_rows", {}),
+        ("Mul", "mean_rows move", "moved", {}),
+        ("Add", "all_boxes moved", "placed", {}),
+        ("Unsqueeze", "kept_float last_axes", "kept_boxes", {}),
+        ("Mul", "placed kept_boxes", "boxes", {}),
+        ("Unsqueeze", "kept_float mask_axes", "kept_masks", {}),
+        ("Mul", "all_masks kept_masks", "masks", {}),
+    ]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(kind, ins.split(), [out], **more) for kind, ins, out, more in steps],
+        "fake",
+        [
+            tensor("images", types.UINT8, [batch, *spec.input_size_hw, 3]),
+            tensor("score_threshold", types.FLOAT, []),
+        ],
+        [
+            tensor("num_detections", types.INT32, [batch]),
+            tensor("boxes", types.FLOAT, [batch, rows, 4]),
+            tensor("scores", types.FLOAT, [batch, rows]),
+            tensor("labels", label_onnx, [batch, rows]),
+            tensor("masks", types.FLOAT, [batch, rows, side, side]),
+        ],
+        [
+            onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
+            for name, value in constants.items()
+        ],
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path
+
+
+def make_bundle(folder: Path, **changes: Any) -> Path:
+    """Make a bundle of the portable graph; `changes` go into its spec."""
+    folder.mkdir()
+    spec = make_spec(**changes)
+    write_graph(folder / Lowering.PORTABLE.file_name, spec)
+    write_manifest(folder, spec, [Lowering.PORTABLE.file_name])
+    return folder
