@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ..errors import InputError
+from ..errors import EdgeSegError, InputError
 from .frames import SourceKind
 from .sinks import write_whole
 from .video import quiet_opencv
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Written as they are; everything else becomes JPEG.
 KEPT_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
 JPEG_QUALITY = 92
+JPEG_MAX_SIDE = 65500
 FALLBACK_FPS = 25.0
 # OpenCV does not say that a video could not be written, and its index is written at the end.
 MIN_FREE_BYTES = 16 << 20
@@ -40,7 +41,9 @@ class ImageOverlays:
         """See `Sink.write`."""
         path = self._folder / overlay_name(frame.name)
         drawn = detections.draw(frame.image)
-        good, data = cv2.imencode(path.suffix, drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        # JPEG ends there; the picture keeps its name, and every viewer looks at the content.
+        suffix = ".png" if max(drawn.shape) > JPEG_MAX_SIDE else path.suffix
+        good, data = cv2.imencode(suffix, drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         if not good:
             msg = f"{path} cannot be encoded: {frame.image.shape[1]}x{frame.image.shape[0]} pixels"
             raise InputError(msg)
@@ -89,8 +92,14 @@ class VideoOverlay:
 
     def close(self) -> None:
         """See `Sink.close`."""
-        if self._writer is not None:
-            self._writer.release()
+        if self._writer is None:
+            return
+        self._writer.release()
+        with quiet_opencv():
+            whole = cv2.VideoCapture(str(self._path)).isOpened()
+        if self._written and not whole:
+            msg = f"{self._path} cannot be played; the disk or the quota was used up while it was written"
+            raise EdgeSegError(msg)
 
     def _open(self, size_hw: tuple[int, int]) -> None:
         self._size_hw = size_hw

@@ -6,12 +6,13 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError, EdgeSegError, InputError
+from ..errors import EdgeSegError, InputError
 from ..record import json_from_record
 from . import job
 from .frames import Frame, Source, SourceKind
 from .job import Observer, RunConfig, RunStoppedError, RunSummary
 from .model import load
+from .outputs import check_output, clear_output, product_paths
 from .overlays import ImageOverlays, VideoOverlay
 from .sinks import CocoResults, JsonLines, Sink, write_json, writing
 from .sources import open_source
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from .detections import Detections
     from .model import Model
-
-PRODUCTS = (job.OVERLAY_FOLDER, job.OVERLAY_VIDEO, job.COCO_FILE, job.LINES_FILE, job.SUMMARY_FILE)
 
 
 def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
@@ -43,7 +42,7 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
         ArtifactError: The bundle cannot be opened.
         RunStoppedError: It ended early, or no input could be read; everything before it is on the disk.
     """
-    _check_output(config)
+    check_output(config)
     with (
         closing(_source(config)) as source,
         load(config.model, backend=config.backend, threads=config.threads) as model,
@@ -81,7 +80,7 @@ class _Runner:
     def finish(self, computed_by: str) -> RunSummary:
         """Write the summary, and raise what went wrong."""
         tally = self._tally
-        if not tally.frames and tally.skipped and not tally.error:
+        if not (tally.frames or tally.error or tally.interrupted) and tally.skipped:
             many = f"none of the {len(tally.skipped)} inputs" if len(tally.skipped) > 1 else "the only input"
             tally.error = InputError(f"{many} could not be read: {tally.skipped[0].reason}")
         outputs = {kind: str(path) for kind, path in self._outputs.items() if path.exists()}
@@ -100,6 +99,7 @@ class _Runner:
         config, outputs = self._config, self._outputs
         with writing(config.output):
             config.output.mkdir(parents=True, exist_ok=True)
+        clear_output(config.output)
         if config.overlay and source.kind is SourceKind.IMAGES:
             outputs["overlays"] = config.output / job.OVERLAY_FOLDER
             sinks.append(ImageOverlays(outputs["overlays"]))
@@ -150,17 +150,5 @@ class _Runner:
 
 def _source(config: RunConfig) -> Source:
     if config.source is not None:
-        return open_source(config.source, exclude=config.output)
+        return open_source(config.source, exclude=product_paths(config.output))
     return CameraSource(config.camera or 0)
-
-
-def _check_output(config: RunConfig) -> None:
-    """Say before the work whether the results may be written."""
-    output = config.output
-    if output.exists() and not output.is_dir():
-        msg = f"{output} is a file and must be a folder; name another with -o"
-        raise ConfigError(msg)
-    there = [name for name in PRODUCTS if (output / name).exists()]
-    if there and not config.force:
-        msg = f"{output} already holds {there[0]}; pass --force to replace it, or name another folder with -o"
-        raise ConfigError(msg)

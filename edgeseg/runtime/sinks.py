@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from .detections import Detections
     from .frames import Frame
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Sink(Protocol):
@@ -42,25 +45,29 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         reason = exc.strerror or str(exc)
-        msg = f"cannot write {path}: {reason}; make room or name another folder with -o"
+        make_room = "make room or " if exc.errno in FULL else ""
+        msg = f"cannot write {path}: {reason}; {make_room}name another folder with -o"
         raise EdgeSegError(msg) from exc
 
 
 class RecordFile:
-    """A file that always ends after a whole record: one that cannot be written is taken back.
+    """A file that is whole after each record: one that cannot be written is taken back.
 
     Args:
         path: Replaced if it exists.
+        head: What stands before the records.
+        tail: What stands after them; each record is put before it, so the end needs no room on a full disk.
 
     Raises:
         EdgeSegError: The file cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, head: bytes = b"", tail: bytes = b"") -> None:
+        self._path, self._tail, self._end = path, tail, len(head)
         with writing(path):
             # Unbuffered, or a full disk would show at some later record.
             self._stream = path.open("wb", buffering=0)
+            self._write(head + tail)
 
     def append(self, record: str) -> None:
         """Write a record whole or not at all.
@@ -68,20 +75,28 @@ class RecordFile:
         Raises:
             EdgeSegError: It could not be written.
         """
-        end, data = self._stream.tell(), memoryview(record.encode())
+        # Names that are no UTF-8 become escapes, which JSON reads back as they were.
+        data = record.encode(errors="backslashreplace")
         try:
             with writing(self._path):
-                while data:
-                    data = data[self._stream.write(data) :]
+                self._stream.seek(self._end)
+                self._write(data + self._tail)
         except BaseException:
             # An interruption cuts a record in two just as a full disk does.
-            self._stream.seek(end)
+            self._stream.seek(self._end)
+            self._write(self._tail)
             self._stream.truncate()
             raise
+        self._end += len(data)
 
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._stream.write(rest) :]
 
 
 class JsonLines:
@@ -115,7 +130,7 @@ class JsonLines:
 class CocoResults:
     """COCO's results file: one JSON list of all instances, with RLE masks.
 
-    It has the name `path` plus `.partial` until it is closed, for a list without its end is no JSON.
+    It has the name `path` plus `.partial` until it is closed; even that one is valid JSON after each frame.
 
     Args:
         path: Replaced if it exists.
@@ -123,9 +138,9 @@ class CocoResults:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
-        self._file = RecordFile(self._partial)
-        self._before = "[\n"
+        self._partial = partial_path(path)
+        self._file = RecordFile(self._partial, head=b"[", tail=b"\n]\n")
+        self._before = "\n"
 
     def write(self, frame: Frame, detections: Detections) -> None:
         """See `Sink.write`."""
@@ -136,10 +151,14 @@ class CocoResults:
 
     def close(self) -> None:
         """See `Sink.close`."""
-        self._file.append("[]\n" if self._before == "[\n" else "\n]\n")
         self._file.close()
         with writing(self._path):
             self._partial.replace(self._path)
+
+
+def partial_path(path: Path) -> Path:
+    """Name a COCO results file while it grows."""
+    return path.with_name(f"{path.name}.partial")
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -160,4 +179,6 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write an indented JSON object; see `write_whole`."""
-    write_whole(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(
+        path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+    )

@@ -20,16 +20,19 @@ FOREIGN_REASON = "HEIC cannot be read; convert it to JPEG or PNG"
 VIDEO_REASON = "it is a video; name it as the source by itself"
 
 
-def open_source(text: str, *, exclude: Path | None = None) -> Source:
+def open_source(text: str, *, exclude: Sequence[Path] = ()) -> Source:
     """Open images or a video.
 
     Args:
         text: Path of an image, a video or a folder (searched with all its subfolders), or a glob pattern.
-        exclude: Folder whose content is not input: where this run writes.
+        exclude: Files and folders that are not input: what this run writes.
 
     Raises:
         InputError: Nothing there, nothing readable there, or a stream, which is not supported.
     """
+    if not text.strip():
+        msg = "the source must be a path and is empty; name an image, a folder, a pattern or a video"
+        raise InputError(msg)
     path = Path(text)
     if path.is_dir():
         return ImageSource(_outside(_listed(path), exclude), root=path, name=text)
@@ -124,11 +127,9 @@ def _foreign(path: Path) -> str:
     return VIDEO_REASON if suffix in VIDEO_SUFFIXES else ""
 
 
-def _outside(paths: list[Path], exclude: Path | None) -> list[Path]:
-    if exclude is None:
-        return paths
-    barred = exclude.resolve()
-    return [path for path in paths if barred not in path.resolve().parents]
+def _outside(paths: list[Path], exclude: Sequence[Path]) -> list[Path]:
+    barred = {path.resolve() for path in exclude}
+    return [path for path in paths if barred.isdisjoint((path.resolve(), *path.resolve().parents))]
 
 
 def _common_folder(paths: list[Path]) -> Path:

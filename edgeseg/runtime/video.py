@@ -26,6 +26,8 @@ VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
 COMPLETE = 0.95
 # A camera that has just been opened may need some reads before its first picture.
 FIRST_READS = 30
+# A cable's glitch spoils a picture or two; a camera that hangs keeps each read waiting for ten seconds.
+LAST_READS = 3
 
 
 class VideoSource:
@@ -44,7 +46,8 @@ class VideoSource:
             raise InputError(msg)
         self._capture = _opened(str(path))
         if self._capture is None:
-            msg = f"{path} is not a video that can be read; it may be truncated or of an unknown format"
+            kind = "not a video" if path.suffix.lower() in VIDEO_SUFFIXES else "neither an image nor a video"
+            msg = f"{path} is {kind} that can be read; it may be truncated or of an unknown format"
             raise InputError(msg)
         self._first = _read(self._capture)
         if self._first is None:
@@ -101,10 +104,15 @@ class CameraSource:
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
         """Read frame after frame; see `Source`."""
-        start_s, index = time.monotonic(), 0
-        while (image := _read(self._capture)) is not None:
+        start_s, index, failed = time.monotonic(), 0, 0
+        while failed < LAST_READS:
+            image = _read(self._capture)
+            if image is None:
+                failed += 1
+                yield Skipped(name=self._name, reason=f"no picture came after frame {index}")
+                continue
             yield Frame(image=image, name=self._name, image_id=index, time_s=time.monotonic() - start_s)
-            index += 1
+            index, failed = index + 1, 0
         msg = f"{self._name} gives no more pictures after frame {index}; check that it is still connected"
         raise InputError(msg)
 
