@@ -1,0 +1,193 @@
+"""Facts of machines that are made up as folders: a Jetson, a PC with and without a driver."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgeseg.runtime import machine
+from edgeseg.runtime.machine import Host, State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeUpHost(Host):
+    """A host whose commands print what the test says; commands it does not list are absent."""
+
+    printed: dict[str, str] = field(default_factory=dict)
+
+    def output_of(self, command):
+        return self.printed.get(command[0])
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    return root
+
+
+ORIN = {
+    "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
+    "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+    "proc/cpuinfo": "processor : 0\nFeatures\t: fp asimd asimddp i8mm\n",
+    "proc/meminfo": "MemTotal:        7802000 kB\n",
+}
+CARD = {
+    "sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
+    "sys/bus/pci/devices/0000:01:00.0/class": "0x030000\n",
+}
+
+
+def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, system: str) -> None:
+    write(tmp_path / "env", {"pyvenv.cfg": f"home = /usr/bin\ninclude-system-site-packages = {system}\n"})
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
+
+
+def test_jetson_with_jetpack(tmp_path: Path) -> None:
+    host = MadeUpHost(root=write(tmp_path, ORIN), printed={"dpkg-query": "6.2+b77"})
+
+    found = machine.jetpack(host)
+
+    assert host.is_jetson
+    assert found.state is State.OK
+    assert found.detail == "6.2+b77 (L4T 36.4.3) on NVIDIA Jetson Orin Nano Developer Kit"
+
+
+def test_jetson_without_jetpack(tmp_path: Path) -> None:
+    found = machine.jetpack(MadeUpHost(root=write(tmp_path, ORIN)))
+
+    assert found.state is State.MISSING
+    assert found.mend == "sudo apt update && sudo apt install nvidia-jetpack"
+
+
+def test_jetson_of_a_release_that_is_written_otherwise(tmp_path: Path) -> None:
+    root = write(tmp_path, {**ORIN, "etc/nv_tegra_release": "something new"})
+
+    assert "L4T of unknown release" in machine.jetpack(MadeUpHost(root=root)).detail
+
+
+def test_virtual_environment_on_a_jetson_needs_the_systems_packages(tmp_path, monkeypatch) -> None:
+    venv(tmp_path, monkeypatch, system="false")
+
+    found = machine.python(MadeUpHost(root=write(tmp_path, ORIN)))
+
+    assert found.state is State.LIMITED
+    assert found.mend == "python3 -m venv --system-site-packages .venv"
+
+
+@pytest.mark.parametrize(("system", "files"), [("true", ORIN), ("TRUE", ORIN), ("false", {})])
+def test_virtual_environment_that_is_right(tmp_path, monkeypatch, system: str, files: dict[str, str]) -> None:
+    venv(tmp_path, monkeypatch, system=system)
+
+    assert machine.python(MadeUpHost(root=write(tmp_path, files))).state is State.OK
+
+
+def test_no_virtual_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+
+    assert "no virtual environment" in machine.python(MadeUpHost(root=tmp_path)).detail
+
+
+def test_processor_and_memory_of_a_jetson(tmp_path: Path) -> None:
+    host = MadeUpHost(root=write(tmp_path, ORIN))
+
+    assert machine.processor(host).detail.endswith("INT8: i8mm asimddp")
+    assert machine.memory(host).detail == "7.4 GiB"
+
+
+def test_processor_of_a_pc(tmp_path: Path) -> None:
+    info = "model name\t: Some(R) CPU @ 2 GHz\nflags\t\t: fpu avx512_vnni sse2\n" * 2
+    root = write(tmp_path, {"proc/cpuinfo": info})
+
+    found = machine.processor(MadeUpHost(root=root)).detail
+
+    assert found.startswith("Some(R) CPU @ 2 GHz, ")
+    assert found.endswith("INT8: avx512_vnni")
+
+
+def test_machine_without_proc(tmp_path: Path) -> None:
+    host = MadeUpHost(root=tmp_path)
+
+    assert "no instructions of its own" in machine.processor(host).detail
+    assert machine.memory(host).detail == "unknown"
+
+
+def test_two_gpus() -> None:
+    lines = "NVIDIA RTX A5000, 8.6, 24564 MiB, 570.1\nNVIDIA L4, 8.9, 23034 MiB, 570.1"
+
+    found = machine.gpus(MadeUpHost(printed={"nvidia-smi": lines}))
+
+    assert [gpu.state for gpu in found] == [State.OK, State.OK]
+    assert found[1].detail == "NVIDIA L4, compute capability 8.9, 23034 MiB, driver 570.1"
+
+
+def test_card_without_a_driver(tmp_path: Path) -> None:
+    (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, CARD)))
+
+    assert found.state is State.MISSING
+    assert found.mend is not None
+
+
+@pytest.mark.parametrize(("entry", "value"), [("vendor", "0x8086"), ("class", "0x040300")])
+def test_other_cards_are_no_gpu(tmp_path: Path, entry: str, value: str) -> None:
+    root = write(tmp_path, {**CARD, f"sys/bus/pci/devices/0000:01:00.0/{entry}": value})
+
+    (found,) = machine.gpus(MadeUpHost(root=root))
+
+    assert found.state is State.NONE
+    assert found.mend is None
+
+
+def test_integrated_gpu(tmp_path: Path) -> None:
+    (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, ORIN)))
+
+    assert (found.state, found.detail) == (State.OK, "integrated")
+
+
+def test_cameras_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    devices = {f"dev/video{number}": "" for number in (10, 0, 2)}
+    names = {"sys/class/video4linux/video0/name": "HD Webcam\n", "sys/class/video4linux/video10/name": "Loop"}
+
+    found = machine.cameras(MadeUpHost(root=write(tmp_path, {**devices, **names})))
+
+    assert found.state is State.OK
+    assert found.detail == "0: HD Webcam, 2: unnamed, 10: Loop"
+
+
+def test_camera_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "access", lambda path, mode: False)
+
+    found = machine.cameras(MadeUpHost(root=write(tmp_path, {"dev/video0": ""})))
+
+    assert found.state is State.LIMITED
+    assert "usermod" in (found.mend or "")
+
+
+def test_no_camera(tmp_path: Path) -> None:
+    assert machine.cameras(MadeUpHost(root=tmp_path)).state is State.NONE
+
+
+@pytest.mark.parametrize(
+    "command", [("no-such-command-anywhere",), (sys.executable, "-c", "raise SystemExit(1)")]
+)
+def test_command_that_is_absent_or_fails(command: tuple[str, ...]) -> None:
+    assert Host().output_of(command) is None
+
+
+def test_command_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "COMMAND_TIMEOUT_S", 0.1)
+
+    assert Host().output_of((sys.executable, "-c", "import time; time.sleep(60)")) is None
+
+
+def test_this_machine() -> None:
+    found = machine.machine_components(Host())
+
+    assert all(component.detail for component in found)
