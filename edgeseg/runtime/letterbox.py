@@ -56,7 +56,8 @@ class Letterbox:
     def to_frame(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map `float32[N, 4]` boxes from input pixels to frame pixels, clipped to the frame."""
         height, width = self.frame_size_hw
-        # Rounding to whole pixels makes the two scales differ a little, so each axis has its own.
-        scale = np.array((width, height), np.float32) / np.array(self.resized_hw[::-1], np.float32)
-        boxes = boxes_xyxy.reshape(-1, 2, 2) * scale
-        return boxes.clip(0, np.array((width, height), np.float32)).reshape(-1, 4)
+        # Rounding to whole pixels makes the two scales differ a little, so each axis has its own; in double
+        # precision, so that the whole input is the whole frame and not a hair less.
+        scale = np.array((width, height)) / np.array(self.resized_hw[::-1])
+        boxes = (boxes_xyxy.reshape(-1, 2, 2) * scale).clip(0, (width, height))
+        return boxes.astype(np.float32).reshape(-1, 4)

@@ -41,7 +41,8 @@ def _counts(crop: MaskCrop, size_hw: tuple[int, int]) -> list[int]:
     starts, ends = starts[np.r_[True, apart][: len(starts)]], ends[np.r_[apart, True][: len(ends)]]
     edges = np.stack((starts, ends), 1).ravel()
     counts: list[int] = np.diff(edges, prepend=0, append=size_hw[0] * size_hw[1]).tolist()
-    return counts
+    # A mask that reaches the last pixel ends the frame; COCO's encoder has no empty run after it.
+    return counts if counts[-1] else counts[:-1]
 
 
 def _positions(where: NDArray[np.bool_], crop: MaskCrop, height: int) -> NDArray[np.int64]:
