@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import EdgeSegError
@@ -83,9 +83,11 @@ class RecordFile:
                 self._write(data + self._tail)
         except BaseException:
             # An interruption cuts a record in two just as a full disk does.
-            self._stream.seek(self._end)
-            self._write(self._tail)
-            self._stream.truncate()
+            # What failed first is what the user must hear.
+            with suppress(OSError):
+                self._stream.seek(self._end)
+                self._write(self._tail)
+                self._stream.truncate()
             raise
         self._end += len(data)
 
