@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 from torchvision.models import detection
@@ -14,6 +13,9 @@ from torchvision.models.detection.backbone_utils import mobilenet_backbone, resn
 from torchvision.models.detection.image_list import ImageList
 
 from edgeseg.spec import ModelSpec, Preprocess
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MOBILENET_ANCHORS = AnchorGenerator(((32, 64, 128, 256, 512),) * 3, ((0.5, 1.0, 2.0),) * 3)
 
@@ -76,7 +78,9 @@ def _settle_proposals(head: Any, features: list[torch.Tensor]) -> None:
     _rescale(head.bbox_pred, torch.cat([level.flatten() for level in deltas]), 0.15)
 
 
-def _settle_boxes(heads: Any, features: Any, proposals: Any, sizes: Any, gain: float, background: float) -> None:
+def _settle_boxes(
+    heads: Any, features: Any, proposals: Any, sizes: Any, gain: float, background: float
+) -> None:
     vectors = _settled(heads.box_head, heads.box_roi_pool(features, proposals, sizes))
     logits, deltas = heads.box_predictor(vectors)
     _rescale(heads.box_predictor.cls_score, logits - logits.mean(0), gain)

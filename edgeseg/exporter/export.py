@@ -14,7 +14,7 @@ from .checkpoint import read_checkpoint
 from .classes import class_names_from_file, names_for
 from .config import impose, limits_of
 from .factory import model_from_factory
-from .gate import run_gate
+from .gate import check_images, run_gate
 from .graph import write_graph
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def export(config: ExportConfig, progress: Callable[[str], None] = lambda stage:
         GraphParityError: A graph does not find what PyTorch finds; no bundle is written.
     """
     check_target(config.output, force=config.force)
+    check = check_images(config.check) if config.parity else None
     progress(f"reading {config.checkpoint.name}")
     checkpoint = read_checkpoint(config.checkpoint)
     architecture, model = _model(checkpoint, config)
@@ -55,8 +56,8 @@ def export(config: ExportConfig, progress: Callable[[str], None] = lambda stage:
             progress(f"exporting {lowering.file_name}")
             write_graph(model, spec, lowering, folder / lowering.file_name)
         names = [lowering.file_name for lowering in Lowering]
-        if config.parity:
-            spec = run_gate(model, spec, folder, config.check, progress)
+        if check is not None:
+            spec = run_gate(model, spec, folder, check, progress)
         progress("writing the bundle")
         write_manifest(folder, spec, names)
     return open_bundle(config.output)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeseg.errors import InputError, ParityError
 from edgeseg.optional import require
@@ -20,8 +21,6 @@ from .reference import Found, Reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from edgeseg.spec import ModelSpec
 
 BUILT_IN_IMAGES = Path(__file__).parent / "images"
@@ -29,8 +28,16 @@ BUILT_IN_IMAGES = Path(__file__).parent / "images"
 MAX_IMAGES = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckImages:
+    """Images of the gate, `uint8[H, W, 3]` BGR each, and where they are from."""
+
+    source: str
+    images: tuple[NDArray[np.uint8], ...]
+
+
 def run_gate(
-    model: Any, spec: ModelSpec, folder: Path, check: Path | None, progress: Callable[[str], None]
+    model: Any, spec: ModelSpec, folder: Path, check: CheckImages, progress: Callable[[str], None]
 ) -> ModelSpec:
     """Compare both graphs with PyTorch on real images.
 
@@ -38,17 +45,16 @@ def run_gate(
         model: torchvision `MaskRCNN` with the counts and thresholds of `spec`.
         spec: What was exported.
         folder: Where the graphs lie.
-        check: Folder of images; None for the built-in ones.
+        check: What to compare on.
         progress: Called with each stage as it begins.
 
     Returns:
         The spec with the report in it.
 
     Raises:
-        InputError: No usable image in `check`.
-        ParityError: A graph does not find what PyTorch finds; carries the report.
+        GraphParityError: A graph does not find what PyTorch finds.
     """
-    images = check_images(check)
+    images = check.images
     bounds = Bounds()
     reference = Reference(model, spec)
     graphs = {lowering: Graph(folder / lowering.file_name, spec) for lowering in Lowering}
@@ -74,7 +80,7 @@ def run_gate(
                 agreement.add(one, other)
     report = ParityReport(
         passed=all(agreement.passed() for agreement in agreements),
-        image_source=str(check) if check else "built-in",
+        image_source=check.source,
         most_candidates=reference.most_candidates,
         score_threshold=spec.score_threshold,
         max_box_error_px=bounds.box_px,
@@ -130,14 +136,11 @@ class Graph:
         return found, settled[0].astype(bool) if settled else np.ones(len(images), bool)
 
 
-def check_images(folder: Path | None) -> list[NDArray[np.uint8]]:
+def check_images(folder: Path | None) -> CheckImages:
     """Read the images of the gate: at most `MAX_IMAGES`, evenly from the folder.
 
     Args:
         folder: None for the built-in photographs.
-
-    Returns:
-        `uint8[H, W, 3]` BGR each, of any size.
 
     Raises:
         InputError: No image in the folder, or one that cannot be read.
@@ -147,7 +150,8 @@ def check_images(folder: Path | None) -> list[NDArray[np.uint8]]:
         msg = f"--check needs a folder with images, found none in {folder}"
         raise InputError(msg)
     chosen = np.linspace(0, len(paths) - 1, min(MAX_IMAGES, len(paths))).round().astype(int)
-    return [read_image(paths[index]) for index in chosen]
+    images = tuple(read_image(paths[index]) for index in chosen)
+    return CheckImages(source=str(folder or "built-in"), images=images)
 
 
 def _batch(images: Sequence[NDArray[np.uint8]], spec: ModelSpec) -> NDArray[np.uint8]:

@@ -36,7 +36,9 @@ class LevelOfBox(nn.Module):
     def forward(self, boxes_xyxy: Tensor) -> Tensor:
         """Levels `int64[R]` of boxes `float32[R, 4]`."""
         low, high = boxes_xyxy.split(2, -1)
-        side = (high - low).prod(-1).sqrt()
+        # Not a product over the axis: ONNX Runtime 1.31 keeps that axis when there are no boxes.
+        width, height = (high - low).split(1, -1)
+        side = (width * height).squeeze(-1).sqrt()
         level = torch.floor(self.canonical_level + torch.log2(side / self.canonical_scale) + 1e-6)
         return level.clamp(self.lowest, self.highest).to(torch.int64) - self.lowest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +13,9 @@ from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
 from edgeseg.exporter.gate import BUILT_IN_IMAGES
 from tests.models import build, detecting
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIZE_HW = (256, 320)
 

@@ -38,7 +38,7 @@ def assert_same(found, weights):
         lambda w: {key: value.half() if value.is_floating_point() else value for key, value in w.items()},
         lambda w: {key: value.bfloat16() if value.is_floating_point() else value for key, value in w.items()},
     ],
-    ids="bare model_state_dict state_dict model module orig_mod both half bfloat16".split(),
+    ids=["bare", "model_state_dict", "state_dict", "model", "module", "orig_mod", "both", "half", "bfloat16"],
 )
 def test_accepted_forms(tmp_path, weights, wrap):
     path = tmp_path / "checkpoint.pth"
@@ -114,7 +114,7 @@ def test_missing_empty_truncated_and_garbage(tmp_path, weights, suffix):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], whole[:100], b"\x00" * 1000, b"hello world\n" * 100):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="truncated or not a|is not a PyTorch"):
+        with pytest.raises(InputError, match=r"truncated or not a|is not a PyTorch"):
             read_checkpoint(path)
 
 
@@ -143,7 +143,7 @@ def test_other_models_are_named_by_their_keys(weights):
 
 def test_unknown_anchors_ask_for_a_factory(weights):
     head = "rpn.head.cls_logits.weight"
-    with pytest.raises(InputError, match="9 anchors a location on 5 levels.*--factory"):
+    with pytest.raises(InputError, match=r"9 anchors a location on 5 levels.*--factory"):
         model_from_weights({**weights, head: torch.ones(9, 256, 1, 1)})
 
 

@@ -1,0 +1,256 @@
+"""Exporting a checkpoint: what the bundle holds, and that nothing half-made is left behind."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import edgeseg
+from edgeseg.bundle import MANIFEST, open_bundle
+from edgeseg.errors import ConfigError, InputError
+from edgeseg.exporter.config import ExportConfig
+from edgeseg.exporter.export import export
+from edgeseg.exporter.gate import Graph
+from edgeseg.exporter.graph import FORBIDDEN_IN_TENSORRT, write_graph
+from edgeseg.exporter.parity import Agreement, Bounds
+from edgeseg.exporter.reference import Reference
+from edgeseg.exporter.rtx import build_rtx_engine
+from edgeseg.spec import Lowering
+from tests.models import build, detecting, spec_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE_HW = (256, 320)
+
+
+def config(checkpoint: Path, output: Path, **changes) -> ExportConfig:
+    return ExportConfig(checkpoint=checkpoint, output=output, input_size_hw=SIZE_HW, **changes)
+
+
+def graph_of(bundle, lowering: Lowering) -> onnx.ModelProto:
+    return onnx.load(bundle.graph_path(lowering))
+
+
+def shapes(values) -> dict[str, list[int | str]]:
+    return {v.name: [d.dim_value or d.dim_param for d in v.type.tensor_type.shape.dim] for v in values}
+
+
+def test_bundle_says_what_it_is(bundle, checkpoint):
+    spec = open_bundle(bundle.path).spec
+    assert spec == bundle.spec
+    assert spec.class_names == ("__background__", "bolt", "nut", "gear", "cam")
+    assert spec.architecture == "maskrcnn_resnet18_fpn"
+    assert (spec.input_size_hw, spec.batch, spec.checkpoint) == (SIZE_HW, 1, "parts.pth")
+    assert spec.versions["torch"] == torch.__version__.partition("+")[0] or "torch" in spec.versions
+    assert spec.parity is not None
+    assert spec.parity.passed
+    assert [row.lowering for row in spec.parity.rows] == list(Lowering)
+    assert sorted(path.name for path in bundle.path.iterdir()) == [MANIFEST, "portable.onnx", "tensorrt.onnx"]
+
+
+def test_graphs_have_the_promised_inputs_and_outputs(bundle):
+    outputs = {
+        "num_detections": [1],
+        "boxes": [1, 100, 4],
+        "scores": [1, 100],
+        "labels": [1, 100],
+        "masks": [1, 100, 28, 28],
+    }
+    portable, tensorrt = (graph_of(bundle, lowering).graph for lowering in Lowering)
+    assert shapes(portable.input) == {"images": [1, *SIZE_HW, 3], "score_threshold": []}
+    assert shapes(tensorrt.input) == {"images": [1, *SIZE_HW, 3]}
+    assert shapes(portable.output) == outputs
+    assert shapes(tensorrt.output) == {**outputs, "nms_converged": [1]}
+    assert portable.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_tensorrt_graph_is_static_and_plugin_free(bundle):
+    model = graph_of(bundle, Lowering.TENSORRT)
+    assert not {node.op_type for node in model.graph.node} & set(FORBIDDEN_IN_TENSORRT)
+    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    assert not any(d.dim_param for v in inferred.value_info for d in v.type.tensor_type.shape.dim)
+    assert {"architecture", "checkpoint_sha256", "lowering"} <= {p.key for p in model.metadata_props}
+    # TensorRT: a uint8 input must be cast before anything else touches it.
+    assert [node.op_type for node in model.graph.node if "images" in node.input] == ["Cast"]
+
+
+@pytest.mark.skipif(find_spec("tensorrt_rtx_bindings") is None, reason="needs TensorRT for RTX (extra rtx)")
+def test_tensorrt_for_rtx_builds_the_one_graph_and_refuses_the_other(bundle):
+    engine = build_rtx_engine(bundle.graph_path(Lowering.TENSORRT), compute_capabilities=("SM86", "SM120"))
+    assert len(engine.plan) > 10_000_000
+    with pytest.raises(edgeseg.EdgeSegError, match=r"NonZero|NonMaxSuppression|RoiAlign"):
+        build_rtx_engine(bundle.graph_path(Lowering.PORTABLE))
+
+
+def test_runtime_finds_what_the_graph_finds(bundle, photographs):
+    model = edgeseg.load(bundle.path)
+    raw = Graph(bundle.graph_path(Lowering.PORTABLE), bundle.spec)(photographs[:1])[0][0]
+    detections = model(photographs[0], score_threshold=0.05)
+    assert len(detections) == len(raw.scores) > 5
+    np.testing.assert_allclose(detections.boxes_xyxy, raw.boxes_xyxy, atol=1e-3)
+    assert (detections.labels == raw.labels).all()
+    assert len(model(photographs[0], score_threshold=1.0)) == 0
+    assert len(model(np.zeros((33, 517, 3), np.uint8), score_threshold=0.99)) >= 0
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 100])
+def test_number_of_detections(bundle, resnet18, photographs, wanted):
+    scores = Reference(resnet18, bundle.spec)(photographs[:1])[0].scores
+    thresholds = {0: (scores[0] + 1) / 2, 1: (scores[0] + scores[1]) / 2, 100: 0.0}
+    model = edgeseg.load(bundle.path)
+    assert len(model(photographs[0], score_threshold=float(thresholds[wanted]))) == wanted
+
+
+def test_batch_of_four_with_a_blank_image(photographs, tmp_path):
+    model = detecting(build("mobilenet_v2", 5), photographs[0])
+    spec = spec_of(model, SIZE_HW, batch=4)
+    images = photographs.copy()
+    images[2] = 0
+    reference = Reference(model, spec)(images)
+    for lowering in Lowering:
+        write_graph(model, spec, lowering, tmp_path / lowering.file_name)
+        verdict = Agreement(
+            lowering=lowering,
+            bounds=Bounds(),
+            max_detections=spec.max_detections,
+            score_threshold=spec.score_threshold,
+            size_hw=SIZE_HW,
+        )
+        found, settled = Graph(tmp_path / lowering.file_name, spec)(images)
+        assert settled.all()
+        for expected, got in zip(reference, found, strict=True):
+            verdict.add(expected, got)
+        assert verdict.passed(), verdict.row()
+        assert verdict.matched > 20
+
+
+def test_settings_reach_the_bundle(checkpoint, tmp_path):
+    names = tmp_path / "names.json"
+    names.write_text('{"1": "a", "2": "b", "3": "c", "4": "d"}')
+    changes = {
+        "classes": names,
+        "max_detections": 7,
+        "max_proposals": 50,
+        "score_threshold": 0.2,
+        "nms_threshold": 0.4,
+    }
+    spec = export(config(checkpoint, tmp_path / "model", parity=False, **changes)).spec
+    assert spec.class_names[1:] == ("a", "b", "c", "d")
+    assert (spec.max_detections, spec.max_proposals) == (7, 50)
+    assert (spec.score_threshold, spec.nms_threshold, spec.parity) == (0.2, 0.4, None)
+
+
+@pytest.fixture
+def failing_graphs(monkeypatch):
+    """Replace the ten seconds of export; a test says what happens instead."""
+
+    def install(action):
+        monkeypatch.setattr("edgeseg.exporter.export.write_graph", action)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt(), MemoryError()]
+)
+def test_an_export_that_breaks_leaves_nothing_new(checkpoint, tmp_path, failing_graphs, error):
+    def write_some(model, spec, lowering, path):
+        path.write_bytes(b"half")
+        raise error
+
+    failing_graphs(write_some)
+    with pytest.raises(type(error)):
+        export(config(checkpoint, tmp_path / "model"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_force_keeps_the_old_bundle_until_the_new_one_is_whole(bundle, checkpoint, tmp_path, failing_graphs):
+    target = tmp_path / "model"
+    shutil.copytree(bundle.path, target)
+    with pytest.raises(ConfigError, match="already holds a bundle; pass --force"):
+        export(config(checkpoint, target))
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    failing_graphs(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(config(checkpoint, target, force=True))
+    assert open_bundle(target).spec == bundle.spec
+    failing_graphs(lambda model, spec, lowering, path: path.write_bytes(b"new"))
+    assert export(config(checkpoint, target, force=True, parity=False)).spec.parity is None
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_is_not_a_bundle_is_never_replaced(checkpoint, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="exists and is not a bundle"):
+        export(config(checkpoint, tmp_path, force=True))
+    with pytest.raises(ConfigError, match="exists and is not a bundle"):
+        export(config(checkpoint, tmp_path / "thesis.txt", force=True))
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_size_hw": (250, 320)}, "multiples of 32, got 250 320; the nearest that fits is 256 320"),
+        ({"input_size_hw": (0, 320)}, "multiples of 32, got 0 320"),
+        ({"max_proposals": 5000}, "proposals must be 1 to 1000.*got 5000"),
+        ({"factory": "nonsense"}, "must be package.module:function, got 'nonsense'"),
+        ({"factory": "edgeseg.absent:build"}, "failed: ModuleNotFoundError"),
+        ({"factory": "builtins:dict"}, "must return a torchvision MaskRCNN, it returned dict"),
+    ],
+)
+def test_settings_that_cannot_work(checkpoint, tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        export(ExportConfig(checkpoint=checkpoint, output=tmp_path / "model", **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_number_of_class_names(checkpoint, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("a\nb\nc\n")
+    with pytest.raises(InputError, match=r"has 4 classes and the background, .*names\.txt has 3 names"):
+        export(config(checkpoint, tmp_path / "model", classes=names))
+
+
+def custom() -> torch.nn.Module:
+    """A model whose anchors no tensor shape can tell: what `--factory` is for."""
+    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+
+    anchors = AnchorGenerator(((16,), (24,), (48,), (96,), (192,)), ((0.5, 1.0),) * 5)
+    backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None)
+    return MaskRCNN(
+        backbone,
+        4,
+        rpn_anchor_generator=anchors,
+        box_detections_per_img=30,
+        rpn_post_nms_top_n_test=200,
+        image_mean=(0.5, 0.5, 0.5),
+        image_std=(0.25, 0.25, 0.25),
+    )
+
+
+def test_factory_brings_custom_anchors_counts_and_normalisation(photographs, tmp_path):
+    model = detecting(custom(), photographs[0])
+    torch.save(model.state_dict(), tmp_path / "custom.pth")
+    factory = f"{__name__}:custom"
+    spec = export(config(tmp_path / "custom.pth", tmp_path / "model", factory=factory)).spec
+    assert spec.parity is not None
+    assert spec.parity.rows[0].reference_detections > 5
+    assert (spec.max_detections, spec.max_proposals) == (30, 200)
+    assert spec.preprocess.mean_rgb == (0.5, 0.5, 0.5)
+    with pytest.raises(InputError, match="2 anchors a location"):
+        export(config(tmp_path / "custom.pth", tmp_path / "other"))
