@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 # What Pillow's wheels read.
 SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm png pnm ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
+# What Pillow's decoders raise on corrupt files, beside OSError.
+_DECODER_ERRORS = (
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+)
 
 
 def image_paths(folder: Path) -> list[Path]:
@@ -29,7 +43,7 @@ def image_paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
         msg = f"no folder at {folder}"
         raise InputError(msg)
-    return sorted(path for path in folder.rglob("*") if _may_be_image(path))
+    return sorted(path for path in folder.rglob("*") if _may_be_image(path, folder))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -61,23 +75,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except OSError as exc:
         msg = f"cannot read {path}: {exc.strerror or exc}"
         raise InputError(msg) from exc
-    except (
-        SyntaxError,
-        ValueError,
-        TypeError,
-        IndexError,
-        KeyError,
-        EOFError,
-        MemoryError,
-        OverflowError,
-    ) as exc:
-        # What Pillow's decoders raise on corrupt files.
+    except _DECODER_ERRORS as exc:
         msg = f"{path} is corrupt: {exc or type(exc).__name__}"
         raise InputError(msg) from exc
 
 
-def _may_be_image(path: Path) -> bool:
-    if path.name.startswith(".") or not path.is_file():
+def _may_be_image(path: Path, folder: Path) -> bool:
+    # Hidden: thumbnails, checkpoints of notebooks, what macOS adds.
+    if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
         return False
     return path.suffix.lower() in IMAGE_SUFFIXES or (not path.suffix and is_image(path))
 
@@ -85,9 +90,13 @@ def _may_be_image(path: Path) -> bool:
 def is_image(path: Path) -> bool:
     """Tell by its content whether a file is an image; its pixels may still be broken."""
     try:
-        with Image.open(path):
-            return True
-    except (OSError, SyntaxError, ValueError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path):
+                return True
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, *_DECODER_ERRORS):
         return False
 
 
@@ -110,7 +119,7 @@ def _bgr(image: Image.Image) -> NDArray[np.uint8]:
 def _eight_bits(gray: NDArray[Any], mode: str) -> NDArray[np.uint8]:
     """Scale gray of 16 or more bits to 8; Pillow would clip at 255."""
     if mode == "F":
-        top = float(np.nanmax(gray, initial=0.0))
+        top = float(gray[np.isfinite(gray)].max(initial=0.0))
         scale = 255.0 / top if top > 255 else (255.0 if top <= 1 else 1.0)
         return np.nan_to_num(gray * scale).clip(0, 255).astype(np.uint8)
     if mode == "I" and gray.max(initial=0) <= 255:

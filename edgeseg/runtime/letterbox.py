@@ -59,5 +59,5 @@ class Letterbox:
         # Rounding to whole pixels makes the two scales differ a little, so each axis has its own; in double
         # precision, so that the whole input is the whole frame and not a hair less.
         scale = np.array((width, height)) / np.array(self.resized_hw[::-1])
-        boxes = (boxes_xyxy.reshape(-1, 2, 2) * scale).clip(0, (width, height))
-        return boxes.astype(np.float32).reshape(-1, 4)
+        boxes: NDArray[np.float64] = (boxes_xyxy.reshape(-1, 2, 2) * scale).clip(0, (width, height))
+        return boxes.reshape(-1, 4).astype(np.float32)
