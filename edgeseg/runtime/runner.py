@@ -81,8 +81,13 @@ class _Runner:
         """Write the summary, and raise what went wrong."""
         tally = self._tally
         if not (tally.frames or tally.error or tally.interrupted) and tally.skipped:
-            many = f"none of the {len(tally.skipped)} inputs" if len(tally.skipped) > 1 else "the only input"
-            tally.error = InputError(f"{many} could not be read: {tally.skipped[0].reason}")
+            count = len(tally.skipped)
+            what = (
+                f"none of the {count} inputs can be read; the first"
+                if count > 1
+                else "the only input cannot be read"
+            )
+            tally.error = InputError(f"{what}: {tally.skipped[0].reason}")
         outputs = {kind: str(path) for kind, path in self._outputs.items() if path.exists()}
         summary = tally.summary(self._config, computed_by, outputs)
         try:
@@ -90,7 +95,9 @@ class _Runner:
         except EdgeSegError as exc:
             tally.error = tally.error or exc
         if tally.error:
-            kept = f"; {tally.frames} frames before it are in {self._config.output}" if tally.frames else ""
+            kept = (
+                f"; frames done before it: {tally.frames}, in {self._config.output}" if tally.frames else ""
+            )
             msg = f"{tally.error}{kept}"
             raise RunStoppedError(msg, summary) from tally.error
         return summary

@@ -76,7 +76,7 @@ def run(as_json: bool, **settings: Any) -> None:
         raise
     _print(summary, as_json)
     if summary.interrupted:
-        print_note(f"interrupted; the {summary.frames} frames before it are in {config.output}")
+        print_note(f"interrupted; frames done before it: {summary.frames}, in {config.output}")
         raise click.exceptions.Exit(INTERRUPTED)
 
 

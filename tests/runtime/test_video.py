@@ -211,9 +211,10 @@ def test_the_log_level_is_put_back():
     logging = cv2.utils.logging
     before = logging.getLogLevel()
 
-    with pytest.raises(InputError), quiet_opencv():
-        inside = logging.getLogLevel()
-        raise InputError
+    def fail() -> None:
+        with quiet_opencv():
+            raise InputError(logging.getLogLevel())
 
-    assert inside == logging.LOG_LEVEL_SILENT
+    with pytest.raises(InputError, match=f"^{logging.LOG_LEVEL_SILENT}$"):
+        fail()
     assert logging.getLogLevel() == before

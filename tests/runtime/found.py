@@ -1,0 +1,29 @@
+"""Frames and detections made by hand, for what writes them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeseg.runtime.detections import Detections
+from edgeseg.runtime.frames import Frame
+from edgeseg.runtime.masks import MaskCrop
+
+NAMES = ("__background__", "bolt", "nut")
+
+
+def make_frame(name: str = "a.png", size_hw: tuple[int, int] = (40, 60), **facts) -> Frame:
+    return Frame(image=np.full((*size_hw, 3), 90, np.uint8), name=name, **{"image_id": 1, **facts})
+
+
+def make_detections(count: int = 2, size_hw: tuple[int, int] = (40, 60)) -> Detections:
+    """Squares of 10 pixels one beside the other, labelled 1 and 2 by turns."""
+    lefts = 12 * np.arange(count, dtype=np.float32)
+    tops = np.full_like(lefts, 3)
+    return Detections(
+        boxes_xyxy=np.stack([lefts, tops, lefts + 10, tops + 10], -1),
+        scores=np.linspace(0.9, 0.6, count, dtype=np.float32),
+        labels=1 + np.arange(count, dtype=np.int32) % 2,
+        masks=tuple(MaskCrop(pixels=np.ones((10, 10), np.uint8), left=int(left), top=3) for left in lefts),
+        frame_size_hw=size_hw,
+        class_names=NAMES,
+    )
