@@ -60,11 +60,11 @@ class Detections:
 
     def __iter__(self) -> Iterator[Detections]:
         """Give each instance as detections of its own."""
-        return (self[[index]] for index in range(len(self)))
+        return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, rows: slice | list[int] | NDArray[Any]) -> Detections:
-        """Pick instances by a slice, indices `int[M]` or a condition `bool[N]`."""
-        index = np.arange(len(self))[rows]
+    def __getitem__(self, rows: int | slice | list[int] | NDArray[Any]) -> Detections:
+        """Pick instances by an index, a slice, indices `int[M]` or a condition `bool[N]`."""
+        index = np.atleast_1d(np.arange(len(self))[rows])
         return Detections(
             boxes_xyxy=self.boxes_xyxy[index],
             scores=self.scores[index],

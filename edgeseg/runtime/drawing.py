@@ -37,11 +37,14 @@ def draw_detections(detections: Detections, frame: NDArray[np.uint8]) -> NDArray
         `uint8[H, W, 3]`, BGR.
 
     Raises:
-        InputError: The frame is of another size than the detections.
+        InputError: The frame is of another size than the detections, or of another type.
     """
     if frame.shape[:2] != detections.frame_size_hw:
         size, wanted = ("x".join(map(str, hw)) for hw in (frame.shape[:2], detections.frame_size_hw))
         msg = f"detections of a {wanted} frame cannot be drawn on one of {size}"
+        raise InputError(msg)
+    if frame.dtype != np.uint8 or frame.shape[2:] != (3,):
+        msg = f"a frame to draw on must be uint8[H, W, 3] in BGR, got {frame.dtype}{list(frame.shape)}"
         raise InputError(msg)
     canvas = frame.copy()
     font_px = max(MIN_FONT_PX, round(min(frame.shape[:2]) * FONT_PER_SIDE))

@@ -183,6 +183,8 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "tif", "webp", "ppm", "avif"])
 def test_a_damaged_file_is_read_or_refused_but_never_crashes(tmp_path: Path, suffix: str) -> None:
+    if f".{suffix}" not in Image.registered_extensions():
+        pytest.skip(f"this Pillow does not write .{suffix}")
     rng = np.random.default_rng(9)
     path = save(tmp_path / f"good.{suffix}", rng.integers(0, 256, (40, 50, 3), np.uint8))
     content = path.read_bytes()
