@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml Makefile
 	@touch $@
 
 demo: install
-	$(BIN)/edgeseg demo
+	$(BIN)/edgeseg demo --force
 
 test: install
 	$(PYTEST)
@@ -53,5 +53,5 @@ docs: install
 	$(BIN)/python -m edgeseg.tools.reference docs/commands.md
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache edgeseg-model demo-output
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache edgeseg-model edgeseg-demo edgeseg-output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,204 @@
+"""The whole way on one command: export the shipped checkpoint, run it on a belt it has not seen, score it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from ..errors import ConfigError, InputError
+from ..exporter.config import ExportConfig
+from ..exporter.export import export
+from ..runtime.job import Observer, RunConfig, RunSummary
+from ..runtime.model import load
+from ..runtime.runner import run
+from . import checkpoint_path
+from .conveyor import PART_NAMES, ConveyorFrame, ConveyorScene
+from .score import ap_from_results
+from .truth import coco_from_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from ..bundle import Bundle
+
+INPUT_SIZE_HW = (384, 512)
+# Training draws its seeds from below a million.
+FIRST_UNSEEN_SEED = 1_000_000
+CHECK_FRAMES = 4
+FPS = 25
+# Average precision is measured over all scores, counts over those a user would look at.
+LOWEST_SCORE = 0.05
+SCORE_THRESHOLD = 0.5
+MARGIN_PX = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoConfig:
+    """What to show.
+
+    Attributes:
+        output: Folder for everything the demo makes.
+        frames: Length of the clip.
+        scored: Unseen scenes to score, a frame each.
+        force: Replace an earlier demo there.
+    """
+
+    output: Path = Path("edgeseg-demo")
+    frames: int = 75
+    scored: int = 30
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.frames, self.scored) < 1:
+            msg = f"frames and scored must be at least 1, got {self.frames} and {self.scored}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """One class over the scored frames: instances in truth, found above 0.5, and COCO mask AP, 0 to 1."""
+
+    name: str
+    present: int
+    found: int
+    mask_ap: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoReport:
+    """What the demo made and measured.
+
+    Attributes:
+        scored: Frames behind the scores.
+        clip: The run on the clip.
+        picture: What was found in one frame, beside its truth.
+    """
+
+    scored: int
+    box_ap: float
+    mask_ap: float
+    mask_ap50: float
+    classes: tuple[ClassScore, ...]
+    clip: RunSummary
+    picture: str
+
+
+def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, DemoReport]:
+    """Export the shipped checkpoint, run it on an unseen clip and score it on unseen scenes.
+
+    Args:
+        config: What to show.
+        progress: Called with each stage as it begins.
+
+    Raises:
+        ConfigError: Something else than an earlier demo is in the way.
+        ParityError: The exported graphs do not find what PyTorch finds.
+    """
+    out = config.output
+    _prepare(config)
+    progress("rendering the belt")
+    scene = ConveyorScene(seed=FIRST_UNSEEN_SEED - 1)
+    for index in range(CHECK_FRAMES):
+        write_image(out / "check" / f"{index}.png", scene.frame(40 * index).image)
+    _write_clip(out / "belt.mp4", scene, config.frames)
+    bundle = export(
+        ExportConfig(
+            checkpoint=checkpoint_path(),
+            output=out / "model",
+            input_size_hw=INPUT_SIZE_HW,
+            check=out / "check",
+            force=True,
+        ),
+        progress,
+    )
+    clip = run(
+        RunConfig(source=str(out / "belt.mp4"), model=bundle.path, output=out / "found", force=True),
+        Observer(progress=progress),
+    )
+    return bundle, _score(config, bundle, clip, progress)
+
+
+def unseen_frames(count: int) -> list[ConveyorFrame]:
+    """Render a frame each of `count` scenes that training never used."""
+    return [ConveyorScene(seed=FIRST_UNSEEN_SEED + i).frame(17 * i % 200) for i in range(count)]
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write `uint8[H, W, 3]` BGR in the format of the suffix, making the folder.
+
+    Raises:
+        InputError: The format is not known or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), image):
+        msg = f"cannot write {path}: check the free space and the permissions of {path.parent}"
+        raise InputError(msg)
+
+
+def _prepare(config: DemoConfig) -> None:
+    out = config.output
+    if out.exists() and not out.is_dir():
+        msg = f"{out} is a file; choose another -o"
+        raise ConfigError(msg)
+    if (out / "belt.mp4").exists() and not config.force:
+        msg = f"{out} already holds a demo; pass --force to replace it, or choose another -o"
+        raise ConfigError(msg)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _write_clip(path: Path, scene: ConveyorScene, frames: int) -> None:
+    size = scene.size_hw[::-1]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
+    try:
+        for index in range(frames):
+            writer.write(scene.frame(index).image)
+    finally:
+        writer.release()
+    if not path.is_file() or not path.stat().st_size:
+        msg = f"cannot write {path}: check the free space and the permissions of {path.parent}"
+        raise InputError(msg)
+
+
+def _score(
+    config: DemoConfig, bundle: Bundle, clip: RunSummary, progress: Callable[[str], None]
+) -> DemoReport:
+    frames = unseen_frames(config.scored)
+    truth = coco_from_frames(frames)
+    results: list[dict[str, Any]] = []
+    with load(bundle.path) as model:
+        for image_id, frame in enumerate(frames, start=1):
+            progress(f"scoring unseen scene {image_id} of {len(frames)}")
+            results += model(frame.image, score_threshold=LOWEST_SCORE).to_coco(image_id)
+        found = model(frames[0].image, score_threshold=SCORE_THRESHOLD).draw(frames[0].image)
+    picture = config.output / "picture.png"
+    write_image(picture, _side_by_side(frames[0], found))
+    scores = ap_from_results(truth, results)
+    return DemoReport(
+        scored=len(frames),
+        box_ap=scores["box_ap"],
+        mask_ap=scores["mask_ap"],
+        mask_ap50=scores["mask_ap50"],
+        classes=tuple(
+            ClassScore(
+                name=name,
+                present=sum(item["category_id"] == label for item in truth["annotations"]),
+                found=sum(r["category_id"] == label and r["score"] > SCORE_THRESHOLD for r in results),
+                mask_ap=scores.get(f"mask_ap_{name}", 0.0),
+            )
+            for label, name in enumerate(PART_NAMES, start=1)
+        ),
+        clip=clip,
+        picture=str(picture),
+    )
+
+
+def _side_by_side(frame: ConveyorFrame, found: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put the bare frame left of what was found in it."""
+    gap = np.full((frame.image.shape[0], MARGIN_PX, 3), 255, np.uint8)
+    return np.concatenate((frame.image, gap, found), 1)
