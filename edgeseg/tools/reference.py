@@ -26,7 +26,7 @@ def command_reference() -> str:
 
 def help_page(verb: str | None = None) -> str:
     """Give the help of a verb, or of `edgeseg` itself, at a fixed width."""
-    parent = click.Context(cli, info_name="edgeseg", terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH)
+    parent = click.Context(cli, info_name="edgeseg", terminal_width=HELP_WIDTH, **cli.context_settings)
     if verb is None:
         return cli.get_help(parent)
     command = cli.get_command(parent, verb)
