@@ -24,6 +24,8 @@ HUE_STEP = 0.61803398875
 FONT_PER_SIDE = 1 / 48
 MIN_FONT_PX = 11
 LINE_PER_FONT = 1 / 9
+# On a frame that is less high than so many names, names would hide what they name.
+MIN_NAMES_HIGH = 6
 
 
 def draw_detections(detections: Detections, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -99,16 +101,18 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _name(canvas: NDArray[np.uint8], detections: Detections, font_px: int) -> None:
-    """Name instances, the best first; a name that would cover another is left out."""
+    """Name instances, the best first; a name that would cover another or most of the frame is left out."""
     taken = np.zeros(canvas.shape[:2], np.bool_)
     rows = zip(detections.names, detections.scores, detections.labels, detections.boxes_xyxy, strict=True)
     for name, score, label_index, box in rows:
         label = _label(f"{name} {score:.0%}", color_of(int(label_index)), font_px)
-        height, width = (min(a, b) for a, b in zip(label.shape[:2], canvas.shape[:2], strict=True))
+        height, width = label.shape[:2]
+        if MIN_NAMES_HIGH * height > canvas.shape[0] or width > canvas.shape[1]:
+            continue
         # Above the box's upper left corner, or inside the frame where there is no room.
         left = min(max(round(float(box[0])), 0), canvas.shape[1] - width)
         top = min(max(round(float(box[1])) - height, 0), canvas.shape[0] - height)
         place = np.s_[top : top + height, left : left + width]
         if not taken[place].any():
-            canvas[place] = label[:height, :width]
+            canvas[place] = label
             taken[place] = True

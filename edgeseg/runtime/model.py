@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..bundle import DEFAULT_PATH, open_bundle
-from ..errors import ConfigError, InputError
+from ..errors import ArtifactError, ConfigError, InputError
 from ..spec import Lowering
 from .detections import Detections
 from .letterbox import Letterbox
@@ -109,6 +109,7 @@ class Model:
         Raises:
             InputError: A frame of another shape or type.
             ConfigError: The threshold is not within 0 and 1.
+            ArtifactError: The model is closed, or its graph failed or gave numbers that are not finite.
         """
         if not 0 <= score_threshold <= 1 or math.isnan(score_threshold):
             msg = f"score_threshold must be within 0 and 1, got {score_threshold}"
@@ -138,6 +139,9 @@ class Model:
 
     def _detections(self, raw: RawDetections, index: int, box: Letterbox) -> Detections:
         rows = slice(int(raw.counts[index]))
+        if not np.isfinite(raw.boxes_xyxy[index, rows]).all():
+            msg = f"the graph gave a box that is not finite on {self.description}; export the model again"
+            raise ArtifactError(msg)
         boxes = box.to_frame(raw.boxes_xyxy[index, rows])
         return Detections(
             boxes_xyxy=boxes,

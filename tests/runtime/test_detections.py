@@ -254,6 +254,22 @@ def test_drawing_on_frames_of_any_size(size_hw: tuple[int, int]) -> None:
     assert drawn.any()
 
 
+@pytest.mark.parametrize(("size_hw", "named"), [((64, 64), False), ((480, 30), False), ((480, 640), True)])
+def test_a_name_is_left_out_where_it_would_hide_the_frame(size_hw: tuple[int, int], named: bool) -> None:
+    nothing = (MaskCrop(pixels=np.zeros((0, 0), np.uint8), left=0, top=0),)
+    drawn = some(1, size_hw, masks=nothing).draw(np.zeros((*size_hw, 3), np.uint8))
+    assert drawn.any() == named
+
+
+def test_a_name_does_not_cover_a_better_one() -> None:
+    nothing = MaskCrop(pixels=np.zeros((0, 0), np.uint8), left=0, top=0)
+    box = np.array([(50, 60, 90, 100)] * 2, np.float32)
+    two = some(2, boxes_xyxy=box, masks=(nothing, nothing), labels=np.array([1, 2], np.int32))
+    frame = np.zeros((*SIZE_HW, 3), np.uint8)
+    assert np.array_equal(two.draw(frame), two[0].draw(frame))
+    assert not np.array_equal(two.draw(frame), two[1].draw(frame))
+
+
 def test_drawing_on_a_view() -> None:
     frame = np.random.default_rng(1).integers(0, 256, (*SIZE_HW, 3), np.uint8)
     mirrored = frame[:, ::-1, ::-1]

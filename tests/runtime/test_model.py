@@ -12,10 +12,11 @@ import pytest
 
 import edgeseg
 from edgeseg.errors import ArtifactError, ConfigError, InputError
+from edgeseg.runtime.backend import RawDetections
 from edgeseg.runtime.detections import Detections
 from edgeseg.runtime.model import Model, check_frame, load
 
-from .fake_bundle import BOXES, NAMES, SCORES, SHIFT_PX, SIZE_HW, make_bundle
+from .fake_bundle import BOXES, LABELS, NAMES, SCORES, SHIFT_PX, SIZE_HW, make_bundle, make_spec
 
 pytest.importorskip("onnxruntime")
 
@@ -275,6 +276,36 @@ def test_the_with_block_closes(folder: Path) -> None:
         assert len(model(gray(0))) == 3
     with pytest.raises(ArtifactError, match="closed"):
         model(gray(0))
+
+
+class Spoilt:
+    """A backend whose first box has a side that is not a number."""
+
+    description = "a spoilt graph on paper"
+
+    def __init__(self, side: float) -> None:
+        self.side = side
+
+    def __call__(self, images: np.ndarray, score_threshold: float) -> RawDetections:
+        boxes = BOXES[None].copy()
+        boxes[0, 0, 2] = self.side
+        return RawDetections(
+            counts=np.array([1], np.int32),
+            boxes_xyxy=boxes,
+            scores=SCORES[None],
+            labels=LABELS[None],
+            masks=np.ones((1, 5, 28, 28), np.float32),
+        )
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("side", [math.nan, math.inf, -math.inf])
+def test_a_graph_that_gives_no_numbers(side: float) -> None:
+    with pytest.raises(ArtifactError, match="not finite on a spoilt graph"):
+        Model(make_spec(), Spoilt(side))(gray(0))
+    assert len(Model(make_spec(), Spoilt(30.0))(gray(0))) == 1
 
 
 def test_several_threads(model_of_4: Model) -> None:
