@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -28,6 +28,8 @@ COMPLETE = 0.95
 FIRST_READS = 30
 # A cable's glitch spoils a picture or two; a camera that hangs keeps each read waiting for ten seconds.
 LAST_READS = 3
+# OpenCV's LOG_LEVEL_SILENT, which not every release exports.
+SILENT = 0
 
 
 class VideoSource:
@@ -124,14 +126,18 @@ class CameraSource:
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's own log off stderr while something that may fail is tried; what failed is said once."""
-    # A submodule that OpenCV's type stubs leave out.
-    logging: Any = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    log = _log()
+    level = log.getLogLevel()
+    log.setLogLevel(SILENT)
     try:
         yield
     finally:
-        logging.setLogLevel(level)
+        log.setLogLevel(level)
+
+
+def _log() -> Any:
+    # OpenCV 5 moved the log's level from its main module to one that its type stubs leave out.
+    return cv2 if hasattr(cv2, "setLogLevel") else cast("Any", cv2).utils.logging
 
 
 def _opened(target: str | int) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError, InputError
 from edgeseg.runtime import runner, sinks
@@ -160,6 +161,9 @@ def test_every_odd_image_is_done_or_named(config, tmp_path):
     folder = shared("data", "odd_images")
     rows = [line.split("\t") for line in (folder / "CHECK.tsv").read_text("utf-8").splitlines()]
     bad = {name for name, _, state in rows if "OPEN-FAILS" in state or "LOAD-FAILS" in state}
+    if ".avif" not in Image.registered_extensions():
+        # Pillow reads AVIF from 11.3 on.
+        bad |= {name for name, _, _ in rows if name.endswith(".avif")}
     notes: list[str] = []
 
     summary = run(config(source=str(folder)), Observer(note=notes.append))

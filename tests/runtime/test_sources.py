@@ -76,6 +76,9 @@ def test_every_odd_image_is_read_or_named():
             skipped[item.name] = item.reason
 
     bad = {name for name, _, state in rows if any(word in state for word in BAD)}
+    if ".avif" not in Image.registered_extensions():
+        # Pillow reads AVIF from 11.3 on.
+        bad |= {name for name, _, _ in rows if name.endswith(".avif")}
     assert set(skipped) == bad
     assert set(read) == {name for name, _, _ in rows} - bad
     assert all(shape[2] == 3 for shape in read.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -207,14 +208,24 @@ def test_an_infrared_camera_becomes_three_channels(plug_in):
     assert (frame.image == 7).all()
 
 
+@pytest.mark.parametrize("moved", [True, False])
+def test_the_log_is_found_where_opencv_4_and_5_have_it(monkeypatch, moved):
+    monkeypatch.setattr(cv2, "utils", SimpleNamespace(logging="log of 5"), raising=False)
+    monkeypatch.delattr(cv2, "setLogLevel", raising=False)
+    if not moved:
+        monkeypatch.setattr(cv2, "setLogLevel", lambda level: None, raising=False)
+
+    assert video._log() == ("log of 5" if moved else cv2)
+
+
 def test_the_log_level_is_put_back():
-    logging = cv2.utils.logging
-    before = logging.getLogLevel()
+    log = video._log()
+    before = log.getLogLevel()
 
     def fail() -> None:
         with quiet_opencv():
-            raise InputError(logging.getLogLevel())
+            raise InputError(log.getLogLevel())
 
-    with pytest.raises(InputError, match=f"^{logging.LOG_LEVEL_SILENT}$"):
+    with pytest.raises(InputError, match=r"^0$"):
         fail()
-    assert logging.getLogLevel() == before
+    assert log.getLogLevel() == before
