@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from .masks import MaskCrop
 
@@ -32,19 +31,16 @@ def rle_from_crops(crops: Sequence[MaskCrop], size_hw: tuple[int, int]) -> list[
 def _counts(crop: MaskCrop, size_hw: tuple[int, int]) -> list[int]:
     """Lengths of alternating runs of 0 and 1, down the columns of the frame."""
     rows, columns = crop.pixels.shape
-    framed = np.zeros((columns, rows + 2), np.int8)
-    framed[:, 1:-1] = crop.pixels.T
-    change = np.diff(framed, axis=1)
-    starts, ends = (_positions(change == sign, crop, size_hw[0]) for sign in (1, -1))
-    # A crop as high as the frame has runs that go on in the next column.
-    apart = starts[1:] != ends[:-1]
-    starts, ends = starts[np.r_[True, apart][: len(starts)]], ends[np.r_[apart, True][: len(ends)]]
-    edges = np.stack((starts, ends), 1).ravel()
+    # A zero after each column, and before the first, makes every run begin and end inside its column.
+    framed = np.zeros(1 + columns * (rows + 1), np.uint8)
+    if crop.pixels.size:
+        framed[1:].reshape(columns, rows + 1)[:, :-1] = cv2.transpose(crop.pixels)
+    column, row = np.divmod(np.flatnonzero(framed[1:] != framed[:-1]), rows + 1)
+    edges = (crop.left + column) * size_hw[0] + crop.top + row
+    # A crop as high as the frame has runs that go on in the next column: an end there is no end.
+    inner = edges[1:-1].reshape(-1, 2)
+    apart = inner[inner[:, 0] != inner[:, 1]].ravel()
+    edges = np.concatenate((edges[:1], apart, edges[-1:]))
     counts: list[int] = np.diff(edges, prepend=0, append=size_hw[0] * size_hw[1]).tolist()
     # A mask that reaches the last pixel ends the frame; COCO's encoder has no empty run after it.
     return counts if counts[-1] else counts[:-1]
-
-
-def _positions(where: NDArray[np.bool_], crop: MaskCrop, height: int) -> NDArray[np.int64]:
-    column, row = np.nonzero(where)
-    return (crop.left + column) * height + crop.top + row
