@@ -45,31 +45,30 @@ def spec_of(model: Any, size_hw: tuple[int, int], **changes: Any) -> ModelSpec:
     return ModelSpec(**{**facts, **changes})
 
 
-def detecting(model: Any, image: np.ndarray, *, gain: float = 2.5, background: float = 3.0) -> Any:
-    """Scale random weights so that the model finds some dozen objects of several classes on a real image.
+def detecting(model: Any, images: np.ndarray, *, pairs: int = 30) -> Any:
+    """Scale random weights so that the model finds some dozen objects of several classes on real images.
 
     Args:
         model: torchvision `MaskRCNN` with random weights; changed.
-        image: `uint8[H, W, 3]`, BGR.
-        gain: Spread of the class logits; larger is surer.
-        background: Added to the background's logit; larger finds less.
+        images: `uint8[B, H, W, 3]`, BGR; several, or other images give all or nothing.
+        pairs: How many (proposal, class) pairs score above 0.05 on each, at least; NMS leaves a part.
     """
     model.eval()
     with torch.no_grad():
-        batch = _normalised(image)
+        batch = _normalised(images)
         features = _settled(model.backbone, batch.tensors)
         features = features if isinstance(features, dict) else OrderedDict([("0", features)])
         _settle_proposals(model.rpn.head, list(features.values()))
         proposals, _ = model.rpn(batch, features)
-        _settle_boxes(model.roi_heads, features, proposals, batch.image_sizes, gain, background)
+        _settle_boxes(model.roi_heads, features, proposals, batch.image_sizes, pairs)
         _settle_masks(model.roi_heads, features, proposals, batch.image_sizes)
     return model
 
 
-def _normalised(image: np.ndarray) -> ImageList:
-    rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1).float() / 255
+def _normalised(images: np.ndarray) -> ImageList:
+    rgb = torch.from_numpy(images[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (Preprocess().mean_rgb, Preprocess().std_rgb))
-    return ImageList(((rgb - mean) / std)[None], [tuple(image.shape[:2])])
+    return ImageList((rgb - mean) / std, [tuple(images.shape[1:3])] * len(images))
 
 
 def _settle_proposals(head: Any, features: list[torch.Tensor]) -> None:
@@ -78,19 +77,30 @@ def _settle_proposals(head: Any, features: list[torch.Tensor]) -> None:
     _rescale(head.bbox_pred, torch.cat([level.flatten() for level in deltas]), 0.15)
 
 
-def _settle_boxes(
-    heads: Any, features: Any, proposals: Any, sizes: Any, gain: float, background: float
-) -> None:
+def _settle_boxes(heads: Any, features: Any, proposals: Any, sizes: Any, pairs: int) -> None:
     vectors = _settled(heads.box_head, heads.box_roi_pool(features, proposals, sizes))
+    # A random network tells images apart better than what is in them: make the classifier blind to that.
+    means = torch.stack([rows.mean(0) for rows in vectors.split([len(boxes) for boxes in proposals])])
+    between = torch.linalg.qr((means - means.mean(0)).T)[0][:, : len(means) - 1]
+    weight = heads.box_predictor.cls_score.weight
+    weight -= weight @ between @ between.T
     logits, deltas = heads.box_predictor(vectors)
-    _rescale(heads.box_predictor.cls_score, logits - logits.mean(0), gain)
+    _rescale(heads.box_predictor.cls_score, logits - logits.mean(0), 2.5)
     heads.box_predictor.cls_score.bias -= heads.box_predictor(vectors)[0].mean(0)
-    heads.box_predictor.cls_score.bias[0] += background
     _rescale(heads.box_predictor.bbox_pred, deltas, 0.5)
+    logits = heads.box_predictor(vectors)[0]
+    low, high = -20.0, 40.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        shifted = logits.clone()
+        shifted[:, 0] += middle
+        above = (shifted.softmax(-1)[:, 1:] > 0.05).sum(1).split([len(boxes) for boxes in proposals])
+        low, high = (middle, high) if min(map(sum, above)) > pairs else (low, middle)
+    heads.box_predictor.cls_score.bias[0] += high
 
 
 def _settle_masks(heads: Any, features: Any, proposals: Any, sizes: Any) -> None:
-    crops = heads.mask_roi_pool(features, [proposals[0][:20]], sizes)
+    crops = heads.mask_roi_pool(features, [boxes[:10] for boxes in proposals], sizes)
     masks = heads.mask_predictor(_settled(heads.mask_head, crops))
     _rescale(heads.mask_predictor.mask_fcn_logits, masks - masks.mean(), 3.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import cv2
@@ -28,15 +29,20 @@ def photographs() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def resnet18(photographs):
-    """A Mask R-CNN over ResNet-18 that finds something on photographs."""
-    return detecting(build("resnet18", 5), photographs[0])
+def _resnet18(photographs):
+    return detecting(build("resnet18", 5), photographs)
+
+
+@pytest.fixture
+def resnet18(_resnet18):
+    """A Mask R-CNN over ResNet-18 that finds something on photographs; the test's own."""
+    return copy.deepcopy(_resnet18)
 
 
 @pytest.fixture(scope="session")
-def checkpoint(resnet18, tmp_path_factory) -> Path:
+def checkpoint(_resnet18, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "parts.pth"
-    torch.save({"model_state_dict": resnet18.state_dict(), "classes": ["bolt", "nut", "gear", "cam"]}, path)
+    torch.save({"model_state_dict": _resnet18.state_dict(), "classes": ["bolt", "nut", "gear", "cam"]}, path)
     return path
 
 

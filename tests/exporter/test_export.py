@@ -111,7 +111,7 @@ def test_number_of_detections(bundle, resnet18, photographs, wanted):
 
 
 def test_batch_of_four_with_a_blank_image(photographs, tmp_path):
-    model = detecting(build("mobilenet_v2", 5), photographs[0])
+    model = detecting(build("mobilenet_v2", 5), photographs)
     spec = spec_of(model, SIZE_HW, batch=4)
     images = photographs.copy()
     images[2] = 0
@@ -244,7 +244,7 @@ def custom() -> torch.nn.Module:
 
 
 def test_factory_brings_custom_anchors_counts_and_normalisation(photographs, tmp_path):
-    model = detecting(custom(), photographs[0])
+    model = detecting(custom(), photographs)
     torch.save(model.state_dict(), tmp_path / "custom.pth")
     factory = f"{__name__}:custom"
     spec = export(config(tmp_path / "custom.pth", tmp_path / "model", factory=factory)).spec
