@@ -52,6 +52,7 @@ def device(folder: Path, wheel: Path) -> Path:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Path:
     """A bundle, exported where torch is."""
+    pytest.importorskip("torch")
     output = folder / "edgeseg-model"
     command = ("-c", "from edgeseg.tools.main import main; main()", "export", CHECKPOINT, "--no-parity")
     output_of(sys.executable, *command, "--size", *SIZE_HW, "-o", output, cwd=folder)
