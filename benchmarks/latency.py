@@ -3,15 +3,14 @@
     python benchmarks/latency.py --checkpoint model.pth --model edgeseg-model --images photos/
 
 Every frame is scaled to the input's size first, so that torchvision neither resizes nor pads it and both
-compute the same network on the same pixels. `--above N` sets the threshold, frame by frame, so that N boxes lie
-above it.
+compute the same network on the same pixels. `--above N` sets the threshold, frame by frame, so that N boxes
+lie above it.
 """
 
 from __future__ import annotations
 
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,16 +33,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MEMORY_OF_RUNTIME = """
-import sys, resource, numpy as np
+import sys, numpy as np
 from pathlib import Path
 import edgeseg
-from edgeseg.runtime.images import read_image
 model = edgeseg.load(sys.argv[1], threads=int(sys.argv[2]))
 frame = np.load(sys.argv[3])
 for _ in range(3):
     found = model(frame, score_threshold=float(sys.argv[4]))
 assert "torch" not in sys.modules
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+# Not ru_maxrss, which a child inherits from the process that started it.
+status = Path("/proc/self/status").read_text()
+print(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 """
 
 
@@ -131,7 +131,6 @@ def main(checkpoint: Path, bundle: Path, images: Path, above: tuple[int, ...], *
         "processor": platform.processor() or platform.machine(),
         "input_hw": [height, width],
         **counts,
-        "peak_rss_of_this_process_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     click.echo(json.dumps({"machine": facts, "rows": rows}, indent=2))
 

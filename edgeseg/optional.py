@@ -16,17 +16,15 @@ EXTRA_BY_MODULE = MappingProxyType(
         "onnxsim": "export",
         "safetensors": "export",
         "onnxruntime": "cpu",
-        "openvino": "openvino",
         "supervision": "supervision",
         "onnxruntime_ep_nv_tensorrt_rtx": "rtx",
+        "tensorrt_rtx_bindings": "rtx",
     }
 )
 HINT_BY_MODULE = MappingProxyType(
     {
         "tensorrt": "on a Jetson it comes with JetPack and needs a virtual environment made with "
         "`python3 -m venv --system-site-packages`; on x86: pip install tensorrt",
-        "tensorrt_rtx_bindings": "pip install 'edgeseg[rtx]' "
-        "&& pip install --no-deps tensorrt-rtx-cu13-bindings",
     }
 )
 

@@ -8,7 +8,7 @@ import typing
 from enum import Enum
 from typing import Any, TypeVar
 
-from .errors import ArtifactError
+from .errors import ArtifactError, ConfigError
 
 RecordT = TypeVar("RecordT")
 
@@ -31,7 +31,7 @@ def record_from_json(kind: type[RecordT], data: object, *, source: str) -> Recor
         source: Where it came from, for messages: `model.json`.
 
     Raises:
-        ArtifactError: Not an object, an unknown or missing key, or a value of the wrong type.
+        ArtifactError: Not an object, an unknown or missing key, or a value of the wrong type or range.
     """
     if not isinstance(data, dict):
         msg = f"{source}: {kind.__name__} must be a JSON object, got {type(data).__name__}"
@@ -46,6 +46,9 @@ def record_from_json(kind: type[RecordT], data: object, *, source: str) -> Recor
         return kind(**values)
     except TypeError as exc:
         msg = f"{source}: {kind.__name__} is incomplete: {exc}"
+        raise ArtifactError(msg) from exc
+    except ConfigError as exc:
+        msg = f"{source}: {exc}"
         raise ArtifactError(msg) from exc
 
 

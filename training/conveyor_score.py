@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from typing import TYPE_CHECKING, Any
 
 import torch
 from conveyor_model import tensor_from_frame
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import nn
 
-from edgeseg.demo.conveyor import ConveyorFrame, ConveyorScene
+from edgeseg.demo.score import ap_from_results
 from edgeseg.demo.truth import coco_from_frames, rle_from_mask
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FIRST_UNSEEN_SEED = 1_000_000
-"""Seeds from here on are for measuring only; training draws from below."""
-
-
-def unseen_frames(count: int) -> list[ConveyorFrame]:
-    """Render one frame each of `count` scenes that training never uses, 480x640 pixels."""
-    return [ConveyorScene(seed=FIRST_UNSEEN_SEED + i).frame(17 * i % 200) for i in range(count)]
+    from edgeseg.demo.conveyor import ConveyorFrame
 
 
 @torch.inference_mode()
@@ -46,29 +36,6 @@ def score_model(model: nn.Module, frames: list[ConveyorFrame]) -> dict[str, floa
         output = model([tensor_from_frame(frame.image)])[0]
         results += _coco_results({name: value.float().numpy() for name, value in output.items()}, image_id)
     return ap_from_results(coco_from_frames(frames), results)
-
-
-def ap_from_results(truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, float]:
-    """Run COCO's evaluation of boxes and masks; no result at all scores 0, and then there are no classes."""
-    scores = dict.fromkeys(("box_ap", "box_ap50", "mask_ap", "mask_ap50"), 0.0)
-    if not results:
-        return scores
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = truth
-        coco.createIndex()
-        detections = coco.loadRes(results)
-        for key, kind in (("box", "bbox"), ("mask", "segm")):
-            evaluation = COCOeval(coco, detections, kind)
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-            scores[f"{key}_ap"], scores[f"{key}_ap50"] = (float(x) for x in evaluation.stats[:2])
-        # The last evaluation is of masks: precision by threshold, recall, class, all areas, 100 detections.
-        precision = evaluation.eval["precision"][:, :, :, 0, -1]
-        for column, category in enumerate(truth["categories"]):
-            scores[f"mask_ap_{category['name']}"] = float(precision[:, :, column].mean())
-    return scores
 
 
 def _coco_results(output: dict[str, NDArray[np.float32]], image_id: int) -> list[dict[str, Any]]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 import torch
 from conveyor_model import build_model
-from conveyor_score import score_model, unseen_frames
+from conveyor_score import score_model
 from safetensors.torch import load_file
 
 from edgeseg.demo.parts import PART_NAMES
+from edgeseg.demo.score import unseen_frames
 
 
 @click.command()

@@ -14,11 +14,12 @@ import torch
 import torchvision
 from conveyor_model import SIZE_HW, build_model
 from conveyor_pool import batches, render_pool
-from conveyor_score import score_model, unseen_frames
+from conveyor_score import score_model
 from safetensors.torch import save_file
 from torch import nn
 
 from edgeseg.demo.parts import PART_NAMES
+from edgeseg.demo.score import unseen_frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,20 @@
-"""COCO average precision of results on the conveyor, by pycocotools."""
+"""Scenes that training never used, and COCO average precision of results on them."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 from typing import Any
+
+from .conveyor import ConveyorFrame, ConveyorScene
+
+# Training draws its seeds from below.
+FIRST_UNSEEN_SEED = 1_000_000
+
+
+def unseen_frames(count: int) -> list[ConveyorFrame]:
+    """Render a frame each of `count` scenes that training never used."""
+    return [ConveyorScene(seed=FIRST_UNSEEN_SEED + i).frame(17 * i % 200) for i in range(count)]
 
 
 def ap_from_results(truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from ..runtime.model import load
 from ..runtime.runner import run
 from . import checkpoint_path
 from .conveyor import PART_NAMES, ConveyorFrame, ConveyorScene
-from .score import ap_from_results
+from .score import FIRST_UNSEEN_SEED, ap_from_results, unseen_frames
 from .truth import coco_from_frames
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
 
 INPUT_SIZE_HW = (384, 512)
-# Training draws its seeds from below a million.
-FIRST_UNSEEN_SEED = 1_000_000
 CHECK_FRAMES = 4
 FPS = 25
 # Average precision is measured over all scores, counts over those a user would look at.
@@ -103,7 +101,7 @@ def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, D
     out = config.output
     _prepare(config)
     progress("rendering the belt")
-    scene = ConveyorScene(seed=FIRST_UNSEEN_SEED - 1)
+    scene = ConveyorScene(seed=FIRST_UNSEEN_SEED + config.scored)
     for index in range(CHECK_FRAMES):
         write_image(out / "check" / f"{index}.png", scene.frame(40 * index).image)
     _write_clip(out / "belt.mp4", scene, config.frames)
@@ -122,11 +120,6 @@ def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, D
         Observer(progress=progress),
     )
     return bundle, _score(config, bundle, clip, progress)
-
-
-def unseen_frames(count: int) -> list[ConveyorFrame]:
-    """Render a frame each of `count` scenes that training never used."""
-    return [ConveyorScene(seed=FIRST_UNSEEN_SEED + i).frame(17 * i % 200) for i in range(count)]
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:

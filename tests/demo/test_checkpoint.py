@@ -11,6 +11,7 @@ import pytest
 
 from edgeseg.demo import checkpoint_path
 from edgeseg.demo.conveyor import PART_NAMES
+from edgeseg.demo.score import unseen_frames
 
 CHECKPOINT = checkpoint_path()
 TRAINING = Path(__file__).parents[2] / "training"
@@ -56,6 +57,6 @@ def test_fits_the_architecture(trained: Any) -> None:
 @pytest.mark.slow
 def test_finds_parts_in_unseen_scenes(trained: Any) -> None:
     score = import_module("conveyor_score")
-    scores = score.score_model(trained, score.unseen_frames(20))
+    scores = score.score_model(trained, unseen_frames(20))
     assert scores["mask_ap50"] >= 0.8
     assert scores["box_ap50"] >= 0.8
