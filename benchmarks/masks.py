@@ -32,7 +32,7 @@ def detections(seed: int) -> tuple[Any, Any]:
     side = np.exp(rng.normal(np.log(MEDIAN_SIDE_PX), 0.8, (COUNT, 2))).clip(4, frame - 1)
     corner = rng.uniform(0, 1, (COUNT, 2)) * (frame - side)
     noise = [cv2.GaussianBlur(rng.random((28, 28)), (0, 0), 3) for _ in range(COUNT)]
-    masks = np.stack([((blob - blob.mean()) / blob.std() + 0.6).clip(0, 1) for blob in noise])
+    masks = np.stack([((blob - blob.mean()) / blob.std() + 0.6).clip(0.02, 0.98) for blob in noise])
     return masks.astype(np.float32), np.concatenate((corner, corner + side), 1).astype(np.float32)
 
 

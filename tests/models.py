@@ -11,6 +11,7 @@ from torchvision.models import detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import mobilenet_backbone, resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from edgeseg.spec import ModelSpec, Preprocess
 
@@ -56,6 +57,7 @@ def detecting(model: Any, images: np.ndarray, *, pairs: int = 30) -> Any:
     model.eval()
     with torch.no_grad():
         batch = _normalised(images)
+        _calm(model.backbone)
         features = _settled(model.backbone, batch.tensors)
         features = features if isinstance(features, dict) else OrderedDict([("0", features)])
         _settle_proposals(model.rpn.head, list(features.values()))
@@ -63,6 +65,14 @@ def detecting(model: Any, images: np.ndarray, *, pairs: int = 30) -> Any:
         _settle_boxes(model.roi_heads, features, proposals, batch.image_sizes, pairs)
         _settle_masks(model.roi_heads, features, proposals, batch.image_sizes)
     return model
+
+
+def _calm(backbone: nn.Module) -> None:
+    """Weaken the residual branches: a hundred random ones in a row blow rounding errors up a thousandfold."""
+    for block in backbone.modules():
+        if isinstance(block, Bottleneck | BasicBlock):
+            last = block.bn3 if isinstance(block, Bottleneck) else block.bn2
+            last.weight.mul_(0.3)
 
 
 def _normalised(images: np.ndarray) -> ImageList:

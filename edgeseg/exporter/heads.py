@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .boxes import clip_boxes, decode_boxes, gather_rows, look_up, quotient, shortest_side
 from .operators import ABSENT
@@ -74,6 +77,25 @@ class Detector(nn.Module):
             kept * present,
             labels.gather(1, index) * present,
         )
+
+
+def fold_batch_norm(head: nn.Module) -> nn.Module:
+    """Copy a head with each batch norm merged into the convolution before it, which computes the same.
+
+    `torch.export` cannot trace a batch norm over as many rows as there happen to be detections.
+    """
+    folded = copy.deepcopy(head)
+    for block in folded.modules():
+        if isinstance(block, nn.Sequential):
+            _fold_pairs(block)
+    return folded
+
+
+def _fold_pairs(block: nn.Sequential) -> None:
+    for index, (first, second) in enumerate(itertools.pairwise(list(block))):
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            block[index] = fuse_conv_bn_eval(first, second)
+            block[index + 1] = nn.Identity()
 
 
 class MaskPredictor(nn.Module):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .heads import Detector, MaskPredictor
+from .heads import Detector, MaskPredictor, fold_batch_norm
 from .operators import Pyramid, Rois
 from .proposals import Proposals
 
@@ -64,7 +64,8 @@ class Network(nn.Module):
         self.backbone, self.rpn_head = model.backbone, model.rpn.head
         heads = model.roi_heads
         self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
-        self.mask_head, self.mask_predictor = heads.mask_head, MaskPredictor(heads.mask_predictor)
+        self.mask_head = fold_batch_norm(heads.mask_head)
+        self.mask_predictor = MaskPredictor(heads.mask_predictor)
         self.box_pool, self.mask_pool = heads.box_roi_pool, heads.mask_roi_pool
         sizes = self._feature_sizes()
         self.proposals = Proposals(model.rpn, spec, list(sizes.values()))

@@ -15,7 +15,7 @@ import torch
 import edgeseg
 from edgeseg.bundle import MANIFEST, open_bundle
 from edgeseg.errors import ConfigError, InputError
-from edgeseg.exporter.config import ExportConfig
+from edgeseg.exporter.config import ExportConfig, Limits, impose
 from edgeseg.exporter.export import export
 from edgeseg.exporter.gate import Graph
 from edgeseg.exporter.graph import FORBIDDEN_IN_TENSORRT, write_graph
@@ -108,6 +108,24 @@ def test_number_of_detections(bundle, resnet18, photographs, wanted):
     thresholds = {0: (scores[0] + 1) / 2, 1: (scores[0] + scores[1]) / 2, 100: 0.0}
     model = edgeseg.load(bundle.path)
     assert len(model(photographs[0], score_threshold=float(thresholds[wanted]))) == wanted
+
+
+def test_version_2_with_its_batch_norms_in_the_heads(photographs, tmp_path):
+    model = detecting(build("maskrcnn_resnet50_fpn_v2", 5), photographs[:2])
+    spec = spec_of(model, SIZE_HW, max_proposals=100)
+    impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
+    write_graph(model, spec, Lowering.PORTABLE, tmp_path / "portable.onnx")
+    verdict = Agreement(
+        lowering=Lowering.PORTABLE,
+        bounds=Bounds(),
+        max_detections=spec.max_detections,
+        score_threshold=spec.score_threshold,
+        size_hw=SIZE_HW,
+    )
+    graph = Graph(tmp_path / "portable.onnx", spec)
+    verdict.add(Reference(model, spec)(photographs[:1])[0], graph(photographs[:1])[0][0])
+    assert verdict.passed(), verdict.row()
+    assert verdict.matched > 2
 
 
 def test_batch_of_four_with_a_blank_image(photographs, tmp_path):

@@ -1,0 +1,41 @@
+"""The command `edgeseg demo`: the whole way, short."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+from click.testing import CliRunner
+
+from edgeseg.tools.main import cli
+
+
+def run(*args: str):
+    return CliRunner().invoke(cli, ["demo", *args])
+
+
+def test_exports_runs_and_scores_the_shipped_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("--frames", "3", "--scored", "6", "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["parity"]["passed"]
+    assert report["parity"]["rows"][0]["reference_detections"] > 20
+    assert report["mask_ap50"] >= 0.8
+    assert report["clip"]["frames"] == 3
+    assert [row["name"] for row in report["classes"]] == ["washer", "bolt", "nut", "gear", "bracket"]
+    assert cv2.imread("edgeseg-demo/picture.png").shape == (480, 2 * 640 + 8, 3)
+    assert cv2.VideoCapture("edgeseg-demo/found/overlay.mp4").isOpened()
+    again = run("--frames", "3")
+    assert again.exit_code == 1
+    assert "already holds a demo; pass --force" in again.stderr
+
+
+def test_bad_usage(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    result = run("-o", str(tmp_path / "file"), "--force")
+    assert result.exit_code == 1
+    assert "is a file" in result.stderr
+    assert Path(tmp_path / "file").read_text() == "mine"
+    assert run("--frames", "0").exit_code == 2
