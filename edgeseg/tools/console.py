@@ -44,14 +44,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False
-    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    _show(table)
+    _show(title, table)
 
 
 def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
@@ -60,28 +58,30 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE, show_edge=False
-    )
+    table = Table(box=box.SIMPLE, show_edge=False)
     table.show_header = False
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
         table.add_row(escape(name), escape(value))
-    _show(table)
+    _show(title, table)
 
 
-def _show(table: Table) -> None:
+def _show(title: str, table: Table) -> None:
     from rich.console import Console
 
     # Emoji and highlighting would change names such as `:0:`; colours stay off when stdout is not a terminal.
     console = Console(emoji=False, highlight=False)
     if console.is_terminal:
+        if title:
+            console.print(title, style="bold", markup=False)
         console.print(table)
         console.print()
         return
     # A pipe has no width, and rich would cut everything to 80 columns and pad it with blanks.
     console.width = PIPE_WIDTH
+    if title:
+        print_lines(title)
     with console.capture() as captured:
         console.print(table)
     print_lines(*(line.rstrip() for line in captured.get().splitlines()), "")
