@@ -54,3 +54,18 @@ def require(module: str, *, purpose: str) -> ModuleType:
         state = "is not installed" if absent else f"is installed but does not import ({exc})"
         msg = f"{module} is needed to {purpose} and {state}; mend it with: {install_command(module)}"
         raise DependencyError(msg) from exc
+
+
+def require_extra(extra: str, *, purpose: str) -> None:
+    """Check that every package of an extra imports.
+
+    Args:
+        extra: Such as `export`.
+        purpose: As `require`.
+
+    Raises:
+        DependencyError: One is missing or fails to import.
+    """
+    for module, name in EXTRA_BY_MODULE.items():
+        if name == extra:
+            require(module, purpose=purpose)

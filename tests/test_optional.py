@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeseg.errors import DependencyError
-from edgeseg.optional import EXTRA_BY_MODULE, install_command, require
+from edgeseg.optional import EXTRA_BY_MODULE, install_command, require, require_extra
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -64,3 +64,10 @@ def test_every_extra_that_is_named_exists() -> None:
     extras = re.findall(r"^(\w+) = \[", section, re.MULTILINE)
 
     assert set(EXTRA_BY_MODULE.values()) <= set(extras)
+
+
+def test_an_extra_is_required_whole(monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(DependencyError, match=r"safetensors is needed to fly .*edgeseg\[export\]"):
+        require_extra("export", purpose="fly")
+    require_extra("cpu", purpose="fly")

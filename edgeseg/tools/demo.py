@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..optional import require
+from ..optional import require_extra
 from ..record import json_from_record
 from .console import print_json, print_pairs, print_table, progress_line
 from .options import force_option, json_option
@@ -39,8 +39,8 @@ def demo(output: Path, frames: int, scored: int, force: bool, as_json: bool) -> 
     on other scenes of it. Writes the bundle, a clip, the clip with what was found, a picture, and prints how
     good it is.
     """
-    for package in ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors", "onnxruntime"):
-        require(package, purpose="run the demo")
+    for extra in ("export", "cpu"):
+        require_extra(extra, purpose="run the demo")
     from ..demo.show import DemoConfig, show
 
     config = DemoConfig(output=output, frames=frames, scored=scored, force=force)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..bundle import DEFAULT_PATH
+from ..optional import require_extra
 from ..record import json_from_record
 from .console import print_json, print_pairs, progress_line
 from .options import force_option, json_option
@@ -87,10 +88,8 @@ def export(as_json: bool, **settings: Any) -> None:
     and number of classes are read from the shapes of its tensors. Exit code 3: a graph finds something else
     than PyTorch does.
     """
-    from ..optional import require
-
-    for package in ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors", "onnxruntime"):
-        require(package, purpose="export a checkpoint")
+    for extra in ("export", "cpu"):
+        require_extra(extra, purpose="export a checkpoint")
     from ..exporter.config import ExportConfig
     from ..exporter.export import export as export_checkpoint
     from ..exporter.gate import GraphParityError

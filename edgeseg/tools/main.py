@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import errno
 import shlex
+import signal
 import traceback
+from contextlib import contextmanager
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from edgeseg import __version__
 from edgeseg.errors import EdgeSegError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 INTERRUPTED = 130
 HELP_WIDTH = 100
@@ -65,7 +70,8 @@ class VerbGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; whatever it raises is told on stderr."""
         try:
-            return super().invoke(ctx)
+            with _termination_as_interrupt():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
@@ -112,6 +118,20 @@ def _sentence_from_os_error(exc: OSError) -> str:
         errno.EMFILE: "too many open files; raise the limit with `ulimit -n 4096`",
     }
     return where + advice.get(exc.errno or 0, f"{exc.strerror or exc}; check the path and the device")
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let `docker stop` and systemd end a verb as Ctrl-C does, so that its files are made whole."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,6 @@ from .console import print_json, print_note, print_pairs, progress_line
 from .options import force_option, json_option, model_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..runtime.job import RunSummary
 
 INTERRUPTED = 130
@@ -69,7 +65,7 @@ def run(as_json: bool, **settings: Any) -> None:
 
     config = RunConfig(**settings)
     try:
-        with _termination_as_interrupt(), progress_line() as progress:
+        with progress_line() as progress:
             summary = run_source(config, Observer(progress=progress, note=print_note))
     except RunStoppedError as stopped:
         _print(stopped.summary, as_json)
@@ -99,17 +95,3 @@ def _print(summary: RunSummary, as_json: bool) -> None:
         **summary.outputs,
     }
     print_pairs("", pairs.items())
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let `docker stop` and systemd end a run as Ctrl-C does, so that its files are made whole."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
