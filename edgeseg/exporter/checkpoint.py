@@ -89,7 +89,7 @@ def _read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
         TypeError,
         UnicodeDecodeError,
     ) as exc:
-        msg = f"{path} is truncated or not a PyTorch checkpoint: {_first_line(exc)}"
+        msg = f"{path} is truncated or not a PyTorch checkpoint: {_first_sentence(exc)}"
         raise InputError(msg) from exc
     except OSError as exc:
         msg = f"cannot read {path}: {exc.strerror or exc}"
@@ -100,7 +100,7 @@ def _read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
 def _refusal(path: Path, reason: str) -> str:
     named = re.search(r"GLOBAL ([\w.]+)", reason)
     if not named:
-        return f"{path} is not a PyTorch checkpoint: {_first_line(reason)}"
+        return f"{path} is not a PyTorch checkpoint: {_first_sentence(reason)}"
     return (
         f"{path} holds more than tensors: it wants to run {named.group(1)}, which is refused; "
         "save the weights alone with `torch.save(model.state_dict(), path)`"
@@ -114,7 +114,7 @@ def _read_safetensors(path: Path) -> tuple[Any, tuple[str, ...]]:
             weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
             metadata = stream.metadata() or {}
     except (safetensors.SafetensorError, OSError) as exc:
-        msg = f"{path} is truncated or not a safetensors file: {_first_line(exc)}"
+        msg = f"{path} is truncated or not a safetensors file: {_first_sentence(exc)}"
         raise InputError(msg) from exc
     return weights, _names_in({key: _json_or_none(value) for key, value in metadata.items()})
 
@@ -166,6 +166,6 @@ def _current_name(name: str) -> str:
     return name
 
 
-def _first_line(text: object) -> str:
+def _first_sentence(text: object) -> str:
     lines = str(text).strip().splitlines()
-    return lines[0][:200] if lines else type(text).__name__
+    return lines[0].partition(". ")[0][:200] if lines else type(text).__name__

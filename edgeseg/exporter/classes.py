@@ -60,8 +60,9 @@ def names_for(classes: int, given: tuple[str, ...], *, source: str) -> tuple[str
     if len(given) == classes - 1:
         return (BACKGROUND, *given)
     if given:
+        plural = "es" * (classes > 2)
         msg = (
-            f"the checkpoint has {classes - 1} classes and the background, {source} has {len(given)} names "
+            f"the checkpoint has {classes - 1} class{plural} and the background, {source} has {len(given)} names "
             f"({given[0]}, ...); it must have {classes - 1}, or {classes} with the background first"
         )
         raise InputError(msg)
