@@ -62,8 +62,8 @@ def names_for(classes: int, given: tuple[str, ...], *, source: str) -> tuple[str
     if given:
         plural = "es" * (classes > 2)
         msg = (
-            f"the checkpoint has {classes - 1} class{plural} and the background, {source} has {len(given)} names "
-            f"({given[0]}, ...); it must have {classes - 1}, or {classes} with the background first"
+            f"the checkpoint has {classes - 1} class{plural} and the background, {source} has {len(given)} "
+            f"names ({given[0]}, ...); it must have {classes - 1}, or {classes} with the background first"
         )
         raise InputError(msg)
     if classes == COCO_CLASSES:
