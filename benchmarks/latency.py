@@ -2,9 +2,10 @@
 
     python benchmarks/latency.py --checkpoint model.pth --model edgeseg-model --images photos/
 
-Every frame is scaled to the input's size first, so that torchvision neither resizes nor pads it and both
-compute the same network on the same pixels. `--above N` sets the threshold, frame by frame, so that N boxes
-lie above it.
+Every frame is scaled first to `--frame`, by default the input's size, so that torchvision neither resizes nor
+pads it. Another size of the same shape, such as `--frame 1143 1920` for an input of 800x1344, leaves the
+resizing to both; the network then computes as much in both. `--above N` sets the threshold, frame by frame,
+so that N boxes lie above it.
 """
 
 from __future__ import annotations
@@ -93,10 +94,18 @@ def measure(reference: Any, model: Any, frame: NDArray[np.uint8], above: int, re
 @click.option("--model", "bundle", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--images", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--above", type=int, multiple=True, default=(100, 10), show_default=True)
+@click.option("--frame", "frame_hw", type=(int, int), metavar="H W", help="[default: the input's size]")
 @click.option("--frames", default=2, show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--threads", default=2, show_default=True)
-def main(checkpoint: Path, bundle: Path, images: Path, above: tuple[int, ...], **counts: int) -> None:
+def main(
+    checkpoint: Path,
+    bundle: Path,
+    images: Path,
+    above: tuple[int, ...],
+    frame_hw: tuple[int, int] | None,
+    **counts: int,
+) -> None:
     """Print medians, the ratio pair by pair, and the runtime's peak memory, as JSON."""
     torch.set_num_threads(counts["threads"])
     cv2.setNumThreads(counts["threads"])
@@ -104,7 +113,7 @@ def main(checkpoint: Path, bundle: Path, images: Path, above: tuple[int, ...], *
     model = edgeseg.load(bundle, threads=counts["threads"])
     height, width = model.spec.input_size_hw
     reference.transform.min_size, reference.transform.max_size = (min(height, width),), max(height, width)
-    frames = frames_of(images, (height, width), counts["frames"])
+    frames = frames_of(images, frame_hw or (height, width), counts["frames"])
     rows = []
     for wanted in above:
         runs = [measure(reference, model, frame, wanted, counts["repeats"]) for frame in frames]
@@ -130,6 +139,7 @@ def main(checkpoint: Path, bundle: Path, images: Path, above: tuple[int, ...], *
         **{name: version(name) for name in ("torch", "torchvision", "onnxruntime")},
         "processor": platform.processor() or platform.machine(),
         "input_hw": [height, width],
+        "frame_hw": list(frames[0].shape[:2]),
         **counts,
     }
     click.echo(json.dumps({"machine": facts, "rows": rows}, indent=2))

@@ -43,7 +43,8 @@ class ImageOverlays:
         drawn = detections.draw(frame.image)
         # JPEG ends there; the picture keeps its name, and every viewer looks at the content.
         suffix = ".png" if max(drawn.shape) > JPEG_MAX_SIDE else path.suffix
-        good, data = cv2.imencode(suffix, drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        good, data = cv2.imencode(suffix, drawn, options)
         if not good:
             msg = f"{path} cannot be encoded: {frame.image.shape[1]}x{frame.image.shape[0]} pixels"
             raise InputError(msg)

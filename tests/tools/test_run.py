@@ -154,8 +154,11 @@ def test_interrupted_after_a_frame(run, monkeypatch, by):
 
     monkeypatch.setattr("edgeseg.runtime.sources.read_image", interrupting)
     before = signal.getsignal(signal.SIGTERM)
+    # Where the tests themselves run in the background, the shell has SIGINT ignored.
+    at_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     result = run("--source", "photos", "--json")
+    signal.signal(signal.SIGINT, at_interrupt)
 
     assert result.exit_code == 130
     printed = json.loads(result.stdout)
