@@ -113,7 +113,18 @@ def test_last_place_of_a_full_list_may_fall_either_way():
     assert not verdict(replace(one, scores=scores), replace(other, scores=scores), max_detections=6).passed()
 
 
-def test_one_pixel_of_a_tiny_mask_is_let_pass_and_two_are_not():
+def test_one_pixel_of_a_tiny_mask_is_let_pass_and_two_are_not(monkeypatch):
+    from edgeseg.exporter import parity
+
+    whole = np.ones((2, 4, 4), bool)
+    for off, passes in ((1, True), (2, False)):
+        pasted = whole.copy()
+        pasted[1, 0, :off] = False
+        monkeypatch.setattr(parity, "paste_masks", lambda *arguments, pasted=pasted: pasted)
+        assert verdict(found(1), found(1)).passed() is passes
+
+
+def test_half_a_tiny_mask_fails():
     box = np.array([[100.0, 100.0, 104.0, 104.0]], np.float32)
     masks = np.ones((1, 28, 28), np.float32)
     tiny = Found(boxes_xyxy=box, scores=np.array([0.9]), labels=np.array([1]), masks=masks)
