@@ -8,8 +8,8 @@ import torch
 from conveyor_model import tensor_from_frame
 from torch import nn
 
-from edgeseg.demo.score import ap_from_results
 from edgeseg.demo.truth import coco_from_frames, rle_from_mask
+from edgeseg.runtime.evaluation import average_precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,14 +28,16 @@ def score_model(model: nn.Module, frames: list[ConveyorFrame]) -> dict[str, floa
 
     Returns:
         `box_ap`, `box_ap50`, `mask_ap`, `mask_ap50` in 0 to 1, at most 100 detections an image, and the mask
-        AP of each class as `mask_ap_<name>`, -1 for a class that no frame shows.
+        AP of each class that a frame shows as `mask_ap_<name>`.
     """
     model.eval()
     results: list[dict[str, Any]] = []
     for image_id, frame in enumerate(frames, start=1):
         output = model([tensor_from_frame(frame.image)])[0]
         results += _coco_results({name: value.float().numpy() for name, value in output.items()}, image_id)
-    return ap_from_results(coco_from_frames(frames), results)
+    scores = average_precision(coco_from_frames(frames), results)
+    overall = {name: getattr(scores, name) for name in ("box_ap", "box_ap50", "mask_ap", "mask_ap50")}
+    return overall | {f"mask_ap_{name}": value for name, value in scores.mask_ap_by_class.items()}
 
 
 def _coco_results(output: dict[str, NDArray[np.float32]], image_id: int) -> list[dict[str, Any]]:

@@ -12,12 +12,13 @@ import numpy as np
 from ..errors import ConfigError, InputError
 from ..exporter.config import ExportConfig
 from ..exporter.export import export
+from ..runtime.evaluation import average_precision
 from ..runtime.job import Observer, RunConfig, RunSummary
 from ..runtime.model import load
 from ..runtime.runner import run
 from . import checkpoint_path
 from .conveyor import PART_NAMES, ConveyorFrame, ConveyorScene
-from .score import FIRST_UNSEEN_SEED, ap_from_results, unseen_frames
+from .score import FIRST_UNSEEN_SEED, unseen_frames
 from .truth import coco_from_frames
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ FPS = 25
 # Average precision is measured over all scores, counts over those a user would look at.
 LOWEST_SCORE = 0.05
 SCORE_THRESHOLD = 0.5
+# COCO's figure for a class that no frame shows.
+ABSENT = -1.0
 MARGIN_PX = 8
 
 
@@ -60,7 +63,7 @@ class DemoConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScore:
-    """One class over the scored frames: instances in truth, found above 0.5, and COCO mask AP, 0 to 1."""
+    """One class over the scored frames: instances in truth, found above 0.5, COCO mask AP or -1."""
 
     name: str
     present: int
@@ -171,18 +174,18 @@ def _score(
         found = model(frames[0].image, score_threshold=SCORE_THRESHOLD).draw(frames[0].image)
     picture = config.output / "picture.png"
     write_image(picture, _side_by_side(frames[0], found))
-    scores = ap_from_results(truth, results)
+    scores = average_precision(truth, results)
     return DemoReport(
         scored=len(frames),
-        box_ap=scores["box_ap"],
-        mask_ap=scores["mask_ap"],
-        mask_ap50=scores["mask_ap50"],
+        box_ap=scores.box_ap,
+        mask_ap=scores.mask_ap,
+        mask_ap50=scores.mask_ap50,
         classes=tuple(
             ClassScore(
                 name=name,
                 present=sum(item["category_id"] == label for item in truth["annotations"]),
                 found=sum(r["category_id"] == label and r["score"] > SCORE_THRESHOLD for r in results),
-                mask_ap=scores.get(f"mask_ap_{name}", 0.0),
+                mask_ap=scores.mask_ap_by_class.get(name, ABSENT),
             )
             for label, name in enumerate(PART_NAMES, start=1)
         ),

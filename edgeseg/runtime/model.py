@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..bundle import Bundle
     from ..spec import ModelSpec
     from .backend import Backend, RawDetections
 
 BACKENDS = ("auto", "onnxruntime")
 PRECISIONS = ("auto", "fp32")
+
+
+def precisions_of(bundle: Bundle) -> tuple[str, ...]:
+    """Name the precisions that a bundle can be run in here, the most exact first."""
+    return ("fp32",)
 
 
 def load(

@@ -28,6 +28,7 @@ VERBS = MappingProxyType(
     {
         "export": ("export", "export", "Turn a trained checkpoint into a bundle, proven equal to PyTorch."),
         "run": ("run", "run", "Find instances in a camera, video, folder or image."),
+        "evaluate": ("evaluate", "evaluate", "Score a bundle by COCO average precision of boxes and masks."),
         "inspect": ("inspect", "inspect", "Show what a bundle contains and how it was proven."),
         "doctor": ("doctor", "doctor", "Show what this machine has, what is missing and how to get it."),
         "demo": ("demo", "demo", "Export and run a shipped model on a synthetic conveyor belt."),

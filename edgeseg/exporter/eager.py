@@ -1,0 +1,108 @@
+"""torchvision's own model where a graph would be, so that both are measured by the same code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torchvision
+
+from edgeseg.errors import ConfigError, InputError
+from edgeseg.runtime.backend import RawDetections
+from edgeseg.runtime.model import Model
+
+from .architecture import load_weights, model_from_weights
+from .checkpoint import read_checkpoint
+from .config import Limits, impose
+from .factory import model_from_factory
+from .reference import Reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edgeseg.spec import ModelSpec
+
+
+class EagerBackend:
+    """A torchvision `MaskRCNN` behind the contract of `edgeseg.runtime.backend.Backend`.
+
+    Args:
+        model: In evaluation; its counts and thresholds are set to those of `spec`.
+        spec: What was exported from it; no detection below its score threshold is found.
+        threads: Of torch, during a call only; None leaves them as they are.
+    """
+
+    def __init__(self, model: Any, spec: ModelSpec, *, threads: int | None = None) -> None:
+        impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
+        self._reference = Reference(model, spec)
+        self._spec = spec
+        self._threads = threads
+
+    @property
+    def description(self) -> str:
+        """Versions of torchvision and torch."""
+        return f"torchvision {torchvision.__version__}, torch {torch.__version__} eager on CPU"
+
+    def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
+        """Detect in `uint8[B, H, W, 3]`; see `Backend`."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads or before)
+        try:
+            found = self._reference(images)
+        finally:
+            torch.set_num_threads(before)
+        batch, rows, side = len(images), self._spec.max_detections, self._spec.mask_size
+        raw = RawDetections(
+            counts=np.zeros(batch, np.int32),
+            boxes_xyxy=np.zeros((batch, rows, 4), np.float32),
+            scores=np.zeros((batch, rows), np.float32),
+            labels=np.zeros((batch, rows), np.int32),
+            masks=np.zeros((batch, rows, side, side), np.float32),
+        )
+        for index, one in enumerate(found):
+            # Scores descend, so what is above the threshold comes first.
+            count = int(np.count_nonzero(one.scores > score_threshold))
+            raw.counts[index] = count
+            for name in ("boxes_xyxy", "scores", "labels", "masks"):
+                getattr(raw, name)[index, :count] = getattr(one, name)[:count]
+        return raw
+
+    def close(self) -> None:
+        """Nothing to release but the model, which goes with this."""
+
+
+def eager_from_checkpoint(
+    path: Path, spec: ModelSpec, *, factory: str | None = None, threads: int | None = None
+) -> Model:
+    """Load the checkpoint of a bundle in torchvision, to be called as a loaded bundle is.
+
+    Args:
+        path: `.pth` or `.safetensors`.
+        spec: Of the bundle.
+        factory: `package.module:function` that builds the model, if it was exported with one.
+        threads: As `EagerBackend`.
+
+    Raises:
+        InputError: The checkpoint cannot be read, or is not the one that the bundle was exported from.
+        ConfigError: The bundle was exported with a factory, and none is given or it does not work.
+    """
+    checkpoint = read_checkpoint(path)
+    if checkpoint.sha256 != spec.checkpoint_sha256:
+        msg = (
+            f"the bundle was exported from {spec.checkpoint} (SHA-256 begins {spec.checkpoint_sha256[:12]}), "
+            f"and {path} is another ({checkpoint.sha256[:12]}); name that one, or export this one"
+        )
+        raise InputError(msg)
+    if factory is not None:
+        model = model_from_factory(factory)
+        load_weights(model, checkpoint.weights)
+    elif ":" in spec.architecture:
+        # Named in a file that may come from anywhere: only the user may have it run.
+        msg = f"the model was exported with --factory {spec.architecture}; pass it here too"
+        raise ConfigError(msg)
+    else:
+        _, model = model_from_weights(checkpoint.weights)
+    return Model(spec, EagerBackend(model, spec, threads=threads))

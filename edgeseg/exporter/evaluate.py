@@ -1,0 +1,177 @@
+"""One table of average precision: PyTorch, the FP32 graph and every engine of a bundle on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeseg.bundle import DEFAULT_PATH, open_bundle
+from edgeseg.errors import ConfigError
+from edgeseg.optional import require
+from edgeseg.runtime.annotations import read_annotations
+from edgeseg.runtime.evaluation import AveragePrecision, evaluate
+from edgeseg.runtime.frames import Skipped
+from edgeseg.runtime.labelled import labelled_images
+from edgeseg.runtime.model import Model, load, precisions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgeseg.bundle import Bundle
+    from edgeseg.runtime.labelled import LabelledImages
+
+PYTORCH = "PyTorch"
+IMAGE_FOLDER = "images"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """What to score on what.
+
+    Attributes:
+        annotations: COCO annotation file.
+        images: Folder of its images; None for `images` beside the file, or else the file's own folder.
+        model: Bundle.
+        precisions: Engines to score; empty for all that the bundle has.
+        checkpoint: Score this in torchvision too, first; None not to.
+        factory: Function that builds the checkpoint's model, if it was exported with one.
+        max_images: Take the first by image id; None for all.
+        threads: Of one inference on a CPU; None for one a core.
+    """
+
+    annotations: Path
+    images: Path | None = None
+    model: Path = DEFAULT_PATH
+    precisions: tuple[str, ...] = ()
+    checkpoint: Path | None = None
+    factory: str | None = None
+    max_images: int | None = None
+    threads: int | None = None
+
+    @property
+    def image_folder(self) -> Path:
+        """Where the images are looked for."""
+        beside = self.annotations.parent / IMAGE_FOLDER
+        return self.images or (beside if beside.is_dir() else self.annotations.parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRow:
+    """The score of one engine.
+
+    Attributes:
+        name: `PyTorch`, or a precision such as `FP32`.
+        computed_by: Package, its version and where it ran.
+    """
+
+    name: str
+    computed_by: str
+    scores: AveragePrecision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport:
+    """All scores, on the same images.
+
+    Attributes:
+        model: Path of the bundle.
+        annotations: Path of the file.
+        images: Folder.
+        score_threshold: Detections below it were not scored; it is the bundle's.
+        skipped: Annotated images that are missing or cannot be read; their instances did not count.
+        remark: On the classes; empty if nothing.
+        rows: The one to compare with first.
+        interrupted: Stopped by Ctrl-C; rows that were not finished are left out.
+    """
+
+    model: str
+    annotations: str
+    images: str
+    score_threshold: float
+    skipped: tuple[Skipped, ...]
+    remark: str
+    rows: tuple[EvaluationRow, ...]
+    interrupted: bool = False
+
+
+def evaluate_bundle(
+    config: EvaluateConfig, progress: Callable[[str], None] = lambda line: None
+) -> EvaluationReport:
+    """Score a bundle's engines, and PyTorch if its checkpoint is given, by COCO average precision.
+
+    Args:
+        config: What to score on what.
+        progress: Called with a line for each image.
+
+    Raises:
+        InputError: The annotations, the images or the checkpoint are unusable or do not belong together.
+        ArtifactError: The bundle cannot be opened.
+        ConfigError: No such precision, or a setting cannot work.
+        DependencyError: torch or a backend is not installed.
+        KeyboardInterrupt: Interrupted before any row was finished.
+    """
+    annotations = read_annotations(config.annotations)
+    bundle = open_bundle(config.model)
+    precisions = _precisions(config, bundle)
+    labelled = labelled_images(
+        annotations,
+        config.image_folder,
+        bundle.spec.class_names,
+        max_images=config.max_images,
+        progress=progress,
+    )
+    rows: list[EvaluationRow] = []
+    interrupted = False
+    try:
+        for name, detector in _detectors(config, bundle, precisions):
+            with detector:
+                rows.append(_row(name, detector, labelled, progress))
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        interrupted = True
+    return EvaluationReport(
+        model=str(bundle.path),
+        annotations=annotations.source,
+        images=str(config.image_folder),
+        score_threshold=bundle.spec.score_threshold,
+        skipped=labelled.skipped,
+        remark=labelled.remark,
+        rows=tuple(rows),
+        interrupted=interrupted,
+    )
+
+
+def _precisions(config: EvaluateConfig, bundle: Bundle) -> tuple[str, ...]:
+    there = precisions_of(bundle)
+    for name in config.precisions:
+        if name not in there:
+            msg = f"precision must be one that {bundle.path} has ({', '.join(there)}), got {name!r}"
+            raise ConfigError(msg)
+    return tuple(dict.fromkeys(config.precisions)) or there
+
+
+def _detectors(
+    config: EvaluateConfig, bundle: Bundle, precisions: tuple[str, ...]
+) -> Iterator[tuple[str, Model]]:
+    """Load one after the other, so that one at a time is in memory."""
+    if config.checkpoint is not None:
+        require("torchvision", purpose="score a checkpoint")
+        from .eager import eager_from_checkpoint
+
+        yield (
+            PYTORCH,
+            eager_from_checkpoint(
+                config.checkpoint, bundle.spec, factory=config.factory, threads=config.threads
+            ),
+        )
+    for precision in precisions:
+        yield precision.upper(), load(bundle.path, precision=precision, threads=config.threads)
+
+
+def _row(
+    name: str, detector: Model, labelled: LabelledImages, progress: Callable[[str], None]
+) -> EvaluationRow:
+    scores = evaluate(detector, labelled, progress=lambda line: progress(f"{name}: {line}"))
+    return EvaluationRow(name=name, computed_by=detector.description, scores=scores)
