@@ -1,0 +1,98 @@
+"""Which layers of a graph can be quantised, and names for their tensors that both graphs share.
+
+Node and value names differ from graph to graph; the names of the weights come from the checkpoint and do not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+# Operators between layers that work on the same numbers; what they give is named after what they take.
+CARRIED = ("Relu", "Clip", "HardSwish", "HardSigmoid", "Add", "Mul", "Resize", "MaxPool", "GlobalAveragePool")
+ACTIVATIONS = ("Relu", "Clip")
+WEIGHT = ".weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A convolution or dense layer with constant weights.
+
+    Attributes:
+        name: Where its weights are in the checkpoint, such as `backbone.body.layer1.0.conv1`; the second use
+            of the same weights ends in `#1`.
+        node: The ONNX node: `Conv` or `Gemm`.
+        source: Value that it takes.
+        product: Value that it gives, after the ReLU if that is all that follows.
+    """
+
+    name: str
+    node: Any
+    source: str
+    product: str
+
+    @property
+    def block(self) -> str:
+        """Name without the count of the use."""
+        return self.name.partition("#")[0]
+
+
+class LayerGraph:
+    """A graph seen as its layers.
+
+    Attributes:
+        model: The ONNX model; not changed.
+        layers: In the order of computation.
+        keys: Value name to the name that both graphs share.
+        consumers: Value name to the nodes that take it.
+        producers: Value name to the node that gives it.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.producers = {output: node for node in model.graph.node for output in node.output}
+        self.consumers: dict[str, list[Any]] = defaultdict(list)
+        for node in model.graph.node:
+            for value in node.input:
+                self.consumers[value].append(node)
+        self.layers = tuple(self._layers())
+        self.keys = self._keys()
+
+    def key_of_input(self, layer: Layer) -> str:
+        """Shared name of what a layer takes; crops of a pyramid are named after the layer."""
+        return self.keys.get(layer.source, f"{layer.name}.input")
+
+    def _layers(self) -> list[Layer]:
+        uses: Counter[str] = Counter()
+        found = []
+        for node in self.model.graph.node:
+            if node.op_type not in ("Conv", "Gemm") or node.input[1] not in self.weights:
+                continue
+            base = node.input[1].removesuffix(WEIGHT)
+            name = f"{base}#{uses[base]}" if uses[base] else base
+            uses[base] += 1
+            found.append(
+                Layer(name=name, node=node, source=node.input[0], product=self.activated(node.output[0]))
+            )
+        return found
+
+    def activated(self, value: str) -> str:
+        """Value after the activation, where the activation is the only consumer."""
+        after = self.consumers[value]
+        if len(after) == 1 and after[0].op_type in ACTIVATIONS:
+            return str(after[0].output[0])
+        return value
+
+    def _keys(self) -> dict[str, str]:
+        keys = {layer.node.output[0]: layer.name for layer in self.layers}
+        taken = Counter(keys.values())
+        for node in self.model.graph.node:
+            known = [keys[value] for value in node.input if value in keys]
+            if node.op_type not in CARRIED or not known:
+                continue
+            key = f"{known[0]}.{node.op_type.lower()}"
+            taken[key] += 1
+            keys[node.output[0]] = key if taken[key] == 1 else f"{key}#{taken[key] - 1}"
+        return keys
