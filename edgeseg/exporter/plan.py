@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 from edgeseg.calibration.taps import Rows, Tap, Taps
 from edgeseg.errors import ArtifactError
 
+from .layers import Layer
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .layers import Layer, LayerGraph
+    from .layers import LayerGraph
 
 # Their results are ranked, decoded or compared with a threshold, and are not rounded again.
-OUTPUT_LAYERS = ("rpn_head.cls_logits", "rpn_head.bbox_pred", "box_predictor.cls_score", "box_predictor.bbox_pred")
+OUTPUT_LAYERS = (
+    "rpn_head.cls_logits",
+    "rpn_head.bbox_pred",
+    "box_predictor.cls_score",
+    "box_predictor.bbox_pred",
+)
 # Operators that move values without changing them, so that their output has the input's range.
 MOVED = ("MaxPool", "Resize")
 ROWS_BY_PART = {
@@ -71,6 +78,26 @@ def spared_layers(graph: LayerGraph) -> tuple[str, ...]:
     gates = [layer.block for layer in graph.layers if ".globalaveragepool" in graph.key_of_input(layer)]
     outputs = [layer.block for layer in graph.layers if layer.block in OUTPUT_LAYERS]
     return (graph.layers[0].block, *dict.fromkeys(gates + outputs))
+
+
+def blocks_of(graph: LayerGraph) -> dict[str, tuple[str, ...]]:
+    """Group the layers that can be rounded, in the order of computation: block name to layer names.
+
+    A block is what a checkpoint calls one: a residual or inverted residual block, a level of the pyramid, a
+    layer of a head.
+    """
+    blocks: dict[str, dict[str, None]] = {}
+    for layer in plan_for(graph).layers:
+        blocks.setdefault(_block(layer.block), {})[layer.block] = None
+    return {block: tuple(layers) for block, layers in blocks.items()}
+
+
+def _block(layer: str) -> str:
+    parts = layer.split(".")
+    if parts[0] != "backbone":
+        return ".".join(parts[:-1] if parts[0] == "rpn_head" else parts[:2])
+    deep = parts[1] == "fpn" or parts[2].startswith("layer")
+    return ".".join(parts[: 4 if deep else 3])
 
 
 def taps_of(graph: LayerGraph) -> Taps:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from ..bundle import DEFAULT_PATH, open_bundle
+from ..engines import engine_path, machine_family, open_engine
 from ..errors import ArtifactError, ConfigError, InputError
 from ..spec import Lowering
 from .detections import Detections
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
     from .backend import Backend, RawDetections
 
 BACKENDS = ("auto", "onnxruntime")
-PRECISIONS = ("auto", "fp32")
+PRECISIONS = ("auto", "fp32", "int8")
 
 
 def precisions_of(bundle: Bundle) -> tuple[str, ...]:
-    """Name the precisions that a bundle can be run in here, the most exact first."""
-    return ("fp32",)
+    """Name the precisions that a bundle has an engine of, the most exact first."""
+    built = engine_path(bundle.path, "onnxruntime", "int8").is_file()
+    return ("fp32", "int8") if built else ("fp32",)
 
 
 def load(
@@ -47,7 +50,8 @@ def load(
     Args:
         path: Folder that `edgeseg export` wrote.
         backend: `auto` or `onnxruntime`.
-        precision: `auto` or `fp32`.
+        precision: `int8` for the engine that `edgeseg build-engine --int8` made, `fp32` for the exported
+            graph; `auto` for the first of these that fits this machine, which `description` then names.
         threads: Of one inference on a CPU; None for one a core.
 
     Raises:
@@ -63,8 +67,31 @@ def load(
         msg = f"threads must be at least 1, got {threads}"
         raise ConfigError(msg)
     bundle = open_bundle(Path(path))
-    graph = bundle.graph_path(Lowering.PORTABLE)
-    return Model(bundle.spec, OnnxRuntimeBackend(graph, bundle.spec, threads=threads))
+    chosen = _chosen(bundle, precision)
+    return Model(
+        bundle.spec, OnnxRuntimeBackend(chosen.graph, bundle.spec, threads=threads), remark=chosen.remark
+    )
+
+
+class _Chosen(NamedTuple):
+    """A graph to run, and what to tell of it."""
+
+    graph: Path
+    remark: str
+
+
+def _chosen(bundle: Bundle, precision: str) -> _Chosen:
+    """Take the 8-bit engine if it fits; else the FP32 graph, unless the engine was asked for by name."""
+    remark = ""
+    if precision == "int8" or (precision == "auto" and "int8" in precisions_of(bundle)):
+        try:
+            engine = open_engine(bundle, "onnxruntime", "int8", machine_family(platform.machine()))
+            return _Chosen(engine.path, "INT8")
+        except ArtifactError as exc:
+            if precision == "int8":
+                raise
+            remark = f", as the INT8 engine does not fit: {exc}"
+    return _Chosen(bundle.graph_path(Lowering.PORTABLE), f"FP32{remark}")
 
 
 class Model:
@@ -75,10 +102,12 @@ class Model:
 
     Attributes:
         spec: What the model is.
+        remark: Its precision, and why it is not another; ends `description`.
     """
 
-    def __init__(self, spec: ModelSpec, backend: Backend) -> None:
+    def __init__(self, spec: ModelSpec, backend: Backend, remark: str = "FP32") -> None:
         self.spec = spec
+        self.remark = remark
         self._backend = backend
 
     def __enter__(self) -> Model:
@@ -91,8 +120,8 @@ class Model:
 
     @property
     def description(self) -> str:
-        """What computes and where, for people."""
-        return self._backend.description
+        """What computes, where and in which precision, for people."""
+        return f"{self._backend.description}, {self.remark}"
 
     @overload
     def __call__(self, frames: NDArray[np.uint8], score_threshold: float = 0.5) -> Detections: ...

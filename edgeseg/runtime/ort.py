@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+# It moves rounding in front of the first MaxPool, which is ten times slower in 8 bits than in float.
+DISABLED_OPTIMIZERS = ("QDQPropagationTransformer",)
 OUTPUTS = ("num_detections", "boxes", "scores", "labels", "masks")
 
 
@@ -78,11 +80,18 @@ class OnnxRuntimeBackend:
         options = self._ort.SessionOptions()
         # Its own log would say on stderr what the exception says again.
         options.log_severity_level = 4
+        # Without VNNI, kernels add pairs of products in 16 bits and saturate; this makes them exact.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         cuda = CUDA in self._ort.get_available_providers()
         try:
-            return self._ort.InferenceSession(graph, options, providers=[CUDA, CPU] if cuda else [CPU])
+            return self._ort.InferenceSession(
+                graph,
+                options,
+                providers=[CUDA, CPU] if cuda else [CPU],
+                disabled_optimizers=list(DISABLED_OPTIMIZERS),
+            )
         except Exception as exc:
             msg = f"cannot load {graph}; {self._reason(exc)}"
             raise ArtifactError(msg) from exc
