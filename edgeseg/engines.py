@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bundle import FileRecord, file_record
@@ -12,8 +13,6 @@ from .record import json_from_record, record_from_json
 from .spec import Lowering
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .bundle import Bundle
 
 FOLDER = "engines"

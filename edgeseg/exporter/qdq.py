@@ -148,6 +148,12 @@ class QdqWriter:
         steps, scale = rounded_weight(
             self.array(name), self.bias(layer), self.rounding_of(layer.source).scale
         )
+        return self.dequantized_weight(layer, steps, scale), scale
+
+    def dequantized_weight(
+        self, layer: Layer, steps: NDArray[np.int8], scale: NDArray[np.float32], *, axis: int = 0
+    ) -> str:
+        """Store rounded weights and give them back as numbers, under the name to use in their place."""
         # The levels of a pyramid share a layer's weights, and its steps unless a bias forces coarser ones.
         base = layer.block
         known = self._constants.get(f"{base}.weight.scale")
@@ -155,7 +161,7 @@ class QdqWriter:
             base = layer.name
         inputs = [self.constant(f"{base}.weight.q", steps), self.constant(f"{base}.weight.scale", scale)]
         inputs.append(self.constant(f"{base}.weight.zero_point", np.zeros(len(scale), np.int8)))
-        return self.node("DequantizeLinear", inputs, f"{layer.name}.weight.dq", axis=0), scale
+        return self.node("DequantizeLinear", inputs, f"{layer.name}.weight.dq", axis=axis)
 
     def bias(self, layer: Layer) -> NDArray[np.float32] | None:
         """Read a layer's bias."""

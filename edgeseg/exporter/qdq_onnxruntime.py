@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from .layers import Layer
 
+# Only their weights are rounded, which is what makes the file small; what they take is not.
+WEIGHT_ONLY = ("box_predictor.cls_score", "box_predictor.bbox_pred")
 # Their sums stay 32 bits wide: they are ranked among thousands, where 256 steps would tie.
 WIDE = ("rpn_head.cls_logits", "rpn_head.bbox_pred")
 
@@ -40,12 +42,15 @@ class _Writer(QdqWriter):
             for layer in self.graph.layers
             if layer.block in WIDE and layer.source in self.plan.values
         }
+        small = {layer.node.output[0]: layer for layer in self.graph.layers if layer.block in WEIGHT_ONLY}
         for node in self.model.graph.node:
             result = node.output[0]
             if result in wide:
                 self._wide(wide[result])
-            else:
-                self._node(node, layers.get(result))
+                continue
+            if result in small:
+                node.input[1] = self._stored(small[result])
+            self._node(node, layers.get(result))
             for value in node.output:
                 if value in self.plan.values:
                     self.quantize(value)
@@ -82,6 +87,11 @@ class _Writer(QdqWriter):
         ]
         node.input[2] = self.node("DequantizeLinear", inputs, f"{name}.dq", axis=0)
 
+    def _stored(self, layer: Layer) -> str:
+        """Round the weights alone."""
+        steps, scale = rounded_weight(self.array(layer.node.input[1]), None, np.float32(1))
+        return self.dequantized_weight(layer, steps, scale)
+
     def _wide(self, layer: Layer) -> None:
         """A 1x1 convolution as a product of 8-bit values that gives its sums unrounded."""
         name = layer.name
@@ -89,12 +99,7 @@ class _Writer(QdqWriter):
         steps, scale = rounded_weight(weight, None, self.rounding_of(layer.source).scale)
         last = self.node("Transpose", [f"{layer.source}.q"], f"{name}.last", perm=[0, 2, 3, 1])
         taken = self.node("DequantizeLinear", [last, *self.parameters(layer.source)], f"{name}.taken")
-        inputs = [
-            self.constant(f"{layer.block}.weight.q", steps.T.copy()),
-            self.constant(f"{layer.block}.weight.scale", scale),
-            self.constant(f"{layer.block}.weight.zero_point", np.zeros(len(scale), np.int8)),
-        ]
-        weights = self.node("DequantizeLinear", inputs, f"{name}.weight.dq", axis=1)
+        weights = self.dequantized_weight(layer, steps.T.copy(), scale, axis=1)
         total = self.node("MatMul", [taken, weights], f"{name}.sums")
         if (bias := self.bias(layer)) is not None:
             total = self.node("Add", [total, self.constant(f"{name}.bias", bias)], f"{name}.biased")

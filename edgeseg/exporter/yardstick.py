@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Protocol
 from edgeseg.errors import CalibrationError, InputError
 from edgeseg.runtime.evaluation import average_precision, evaluate, truth_from_detections
 from edgeseg.runtime.images import image_paths, read_image
+from edgeseg.runtime.labelled import LabelledImages
+from edgeseg.runtime.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from edgeseg.runtime.detections import Detections
-    from edgeseg.runtime.labelled import LabelledImages
-    from edgeseg.runtime.model import Model
     from edgeseg.spec import ModelSpec
 
 # More images make the verdict slower and hardly other.
@@ -64,7 +64,9 @@ class AnnotatedYardstick:
         timed = _Timed(model)
         found = evaluate(timed, self.labelled)
         return Score(
-            box_ap=100 * found.box_ap, mask_ap=100 * found.mask_ap, latency_ms=timed.median_ms(model.spec.batch)
+            box_ap=100 * found.box_ap,
+            mask_ap=100 * found.mask_ap,
+            latency_ms=timed.median_ms(model.spec.batch),
         )
 
 

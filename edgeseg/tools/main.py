@@ -27,6 +27,12 @@ HELP_WIDTH = 100
 VERBS = MappingProxyType(
     {
         "export": ("export", "export", "Turn a trained checkpoint into a bundle, proven equal to PyTorch."),
+        "calibrate": ("calibrate", "calibrate", "Measure the ranges that INT8 needs, on images of yours."),
+        "build-engine": (
+            "build_engine",
+            "build_engine",
+            "Build the INT8 engine of ONNX Runtime for this machine.",
+        ),
         "run": ("run", "run", "Find instances in a camera, video, folder or image."),
         "evaluate": ("evaluate", "evaluate", "Score a bundle by COCO average precision of boxes and masks."),
         "inspect": ("inspect", "inspect", "Show what a bundle contains and how it was proven."),
