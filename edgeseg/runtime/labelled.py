@@ -158,9 +158,9 @@ def _check_distinct(found: dict[int, Path], annotations: Annotations) -> None:
 def _check_size(image: AnnotatedImage, path: Path, size_hw: tuple[int, ...], source: str) -> None:
     if size_hw == image.size_hw:
         return
-    turned = " (turned by its EXIF orientation?)" if size_hw == image.size_hw[::-1] else ""
+    turned = ", turned by its EXIF orientation" if size_hw == image.size_hw[::-1] else ""
     msg = (
-        f"the annotations do not match the images: {path} is {size_hw[0]}x{size_hw[1]} (height x width)"
-        f"{turned}, and {source} has it as {image.size_hw[0]}x{image.size_hw[1]}"
+        f"the annotations do not match the images: {path} is {size_hw[0]}x{size_hw[1]} (height x width"
+        f"{turned}), and {source} has it as {image.size_hw[0]}x{image.size_hw[1]}"
     )
     raise InputError(msg)
