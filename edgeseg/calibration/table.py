@@ -1,0 +1,127 @@
+"""`calibration.json`: the ranges of every value that is rounded to 8 bits, and what they were measured on."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ArtifactError, ConfigError
+from ..record import json_from_record, record_from_json
+from ..spec import Lowering
+from .whole import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..bundle import Bundle
+
+TABLE_FILE = "calibration.json"
+FORMAT = 1
+AGAIN = "make it again with `edgeseg calibrate --calib DIR --force`"
+
+
+class Method(str, Enum):
+    """How a range is cut from a histogram."""
+
+    ENTROPY = "entropy"
+    PERCENTILE = "percentile"
+    MINMAX = "minmax"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """What a value may be before it is clipped; zero is always inside."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            msg = f"a range must be finite and its high above its low, got {self.low} to {self.high}"
+            raise ConfigError(msg)
+        if not self.low <= 0 <= self.high:
+            msg = f"a range must hold zero, got {self.low} to {self.high}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationTable:
+    """The content of `calibration.json`.
+
+    Attributes:
+        images: How many images the ranges come from.
+        images_sha256: Of the images, as `edgeseg.calibration.images.images_sha256` takes it.
+        graph_sha256: Of the `portable.onnx` that was measured.
+        seed: Of the choice of images.
+        ranges: Key of a tap to its range.
+        float_layers: Layers that stay in higher precision, as rounding them was measured to cost too much.
+    """
+
+    format: int = FORMAT
+    method: Method
+    images: int
+    images_sha256: str
+    graph_sha256: str
+    seed: int
+    ranges: dict[str, Range] = field(repr=False)
+    float_layers: tuple[str, ...] = ()
+
+
+def write_table(table: CalibrationTable, path: Path) -> None:
+    """Write a table; one that is there is replaced at once and whole.
+
+    Raises:
+        CalibrationError: The file cannot be written.
+    """
+    text = json.dumps(json_from_record(table), indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode())
+
+
+def read_table(path: Path) -> CalibrationTable:
+    """Read a table.
+
+    Raises:
+        ArtifactError: Missing, truncated, of another format, or not a table.
+    """
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        msg = f"no calibration at {path}; make it with `edgeseg calibrate --calib DIR`"
+        raise ArtifactError(msg) from exc
+    except OSError as exc:
+        msg = f"cannot read {path}: {exc.strerror}"
+        raise ArtifactError(msg) from exc
+    except ValueError as exc:
+        msg = f"{path} is not valid JSON ({exc}); {AGAIN}"
+        raise ArtifactError(msg) from exc
+    if isinstance(data, dict) and data.get("format") != FORMAT:
+        msg = f"{path} is of format {data.get('format')!r}, not {FORMAT}; {AGAIN}"
+        raise ArtifactError(msg)
+    try:
+        return record_from_json(CalibrationTable, data, source=str(path))
+    except ArtifactError as exc:
+        msg = f"{exc}; {AGAIN}"
+        raise ArtifactError(msg) from exc
+
+
+def table_for(bundle: Bundle) -> CalibrationTable:
+    """Read the table of a bundle, which must have been measured on the graph that is in it.
+
+    Raises:
+        ArtifactError: As `read_table`, or it was measured on another graph.
+    """
+    path = bundle.path / TABLE_FILE
+    table = read_table(path)
+    name = Lowering.PORTABLE.file_name
+    bundle.graph_path(Lowering.PORTABLE)
+    found = bundle.files[name].sha256
+    if table.graph_sha256 != found:
+        msg = (
+            f"{path} was measured on another graph: on a {name} of SHA-256 {table.graph_sha256[:12]}, and "
+            f"the bundle's is {found[:12]}; {AGAIN}"
+        )
+        raise ArtifactError(msg)
+    return table
