@@ -84,11 +84,9 @@ def open_engine(bundle: Bundle, backend: str, precision: str, machine: str) -> E
     again = f"build it with `edgeseg build-engine --{precision} --model {bundle.path}`"
     record = _read_record(path.with_suffix(".json"), again)
     _check(path, record, again)
+    graph = bundle.files.get(record.graph)
     facts = {
-        "graph": (
-            record.graph_sha256,
-            bundle.files[record.graph].sha256 if record.graph in bundle.files else "",
-        ),
+        "graph": (record.graph_sha256, graph.sha256 if graph else "none"),
         "machine": (record.machine, machine),
     }
     for name, (built, here) in facts.items():

@@ -22,6 +22,8 @@ OUTPUT_LAYERS = (
     "box_predictor.cls_score",
     "box_predictor.bbox_pred",
 )
+# What torchvision calls the two layers of squeeze-and-excitation.
+GATES = (".fc1", ".fc2")
 # Operators that move values without changing them, so that their output has the input's range.
 MOVED = ("MaxPool", "Resize")
 ROWS_BY_PART = {
@@ -71,13 +73,14 @@ def plan_for(graph: LayerGraph, float_layers: Collection[str] = ()) -> Plan:
 
 
 def spared_layers(graph: LayerGraph) -> tuple[str, ...]:
-    """Name the layers that are never rounded.
+    """Name the layers that are never rounded, by `Layer.block`.
 
-    The first convolution sees few channels of the widest range; squeeze-and-excitation sees one pixel.
+    The first convolution sees three channels, squeeze-and-excitation a single pixel: they cost nothing.
     """
-    gates = [layer.block for layer in graph.layers if ".globalaveragepool" in graph.key_of_input(layer)]
-    outputs = [layer.block for layer in graph.layers if layer.block in OUTPUT_LAYERS]
-    return (graph.layers[0].block, *dict.fromkeys(gates + outputs))
+    names = dict.fromkeys(layer.block for layer in graph.layers)
+    gates = [name for name in names if name.startswith("backbone.") and name.endswith(GATES)]
+    outputs = [name for name in names if name in OUTPUT_LAYERS]
+    return (graph.layers[0].block, *gates, *outputs)
 
 
 def blocks_of(graph: LayerGraph) -> dict[str, tuple[str, ...]]:
