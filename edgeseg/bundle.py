@@ -49,7 +49,7 @@ class Bundle:
     files: dict[str, FileRecord]
 
     def graph_path(self, lowering: Lowering) -> Path:
-        """Path of one of the two graphs.
+        """Path of one of the graphs.
 
         Raises:
             ArtifactError: The bundle was made without it.

@@ -12,10 +12,16 @@ BACKGROUND = "__background__"
 
 
 class Lowering(str, Enum):
-    """The two graphs of a bundle; same results, different operators."""
+    """The graphs of a bundle: same network, different operators or precision."""
 
     PORTABLE = "portable"
     TENSORRT = "tensorrt"
+    TENSORRT_FP16 = "tensorrt-fp16"
+
+    @property
+    def half(self) -> bool:
+        """Whether the network computes in half precision, which is near the others and not equal to them."""
+        return self is Lowering.TENSORRT_FP16
 
     @property
     def file_name(self) -> str:

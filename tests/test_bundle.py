@@ -140,6 +140,16 @@ def test_graph_that_the_bundle_was_made_without(tmp_path: Path) -> None:
         open_bundle(tmp_path).graph_path(Lowering.TENSORRT)
 
 
+def test_bundle_from_before_the_half_precision_graph(tmp_path: Path) -> None:
+    old = ["portable.onnx", "tensorrt.onnx"]
+    for name in old:
+        (tmp_path / name).write_bytes(b"graph")
+    write_manifest(tmp_path, SPEC, old)
+
+    with pytest.raises(ArtifactError, match=r"no tensorrt-fp16\.onnx; export it again"):
+        open_bundle(tmp_path).graph_path(Lowering.TENSORRT_FP16)
+
+
 def test_staged_bundle_appears_whole(tmp_path: Path) -> None:
     target = tmp_path / "deeper" / "model"
 

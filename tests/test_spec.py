@@ -102,4 +102,8 @@ def test_padding_is_the_mean_in_bgr() -> None:
 
 
 def test_file_names_of_the_graphs() -> None:
-    assert [lowering.file_name for lowering in Lowering] == ["portable.onnx", "tensorrt.onnx"]
+    assert [lowering.file_name for lowering in Lowering] == [
+        "portable.onnx",
+        "tensorrt.onnx",
+        "tensorrt-fp16.onnx",
+    ]

@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
     from edgeseg.spec import ModelSpec
 
-OPSET = 18
+# QuantizeLinear and DequantizeLinear have scales in half precision from 19 on.
+OPSET = 19
 TRANSLATIONS: dict[Any, Any] = {**boxes.TRANSLATIONS, **portable.TRANSLATIONS}
 PRODUCER = "edgeseg"
-# What the tensorrt graph must not hold: TensorRT has no kernel for it, or only a plugin, or its shape moves.
+# What a graph for TensorRT must not hold: there is no kernel for it, or only a plugin, or its shape moves.
 FORBIDDEN_IN_TENSORRT = ("NonMaxSuppression", "NonZero", "RoiAlign", "Loop", "If", "Scan")
 
 
 def write_graph(model: Any, spec: ModelSpec, lowering: Lowering, path: Path) -> None:
-    """Export one of the two graphs.
+    """Export one of the graphs.
 
     Args:
         model: torchvision `MaskRCNN` in evaluation; not changed.
@@ -68,14 +69,15 @@ def _export(model: Any, spec: ModelSpec, lowering: Lowering) -> Any:
     images = torch.zeros(spec.batch, *spec.input_size_hw, 3, dtype=torch.uint8)
     arguments: tuple[Any, ...] = (images,)
     names = list(OUTPUT_NAMES)
+    precision = torch.float16 if lowering.half else torch.float32
     operators: PortableOperators | TensorRTOperators
     if lowering is Lowering.PORTABLE:
         operators = PortableOperators(len(spec.class_names) - 1)
         arguments = (images, torch.tensor(spec.score_threshold))
     else:
-        operators = TensorRTOperators()
+        operators = TensorRTOperators(precision)
         names.append("nms_converged")
-    network = Network(model, spec, operators).eval()
+    network = Network(model, spec, operators, precision).eval()
     try:
         with torch.no_grad(), _quiet():
             program = torch.onnx.export(
@@ -112,16 +114,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_promises(graph: Any, lowering: Lowering) -> None:
-    if lowering is not Lowering.TENSORRT:
+    if lowering is Lowering.PORTABLE:
         return
     found = sorted({node.op_type for node in graph.graph.node} & set(FORBIDDEN_IN_TENSORRT))
     if found:
-        msg = f"the tensorrt graph must not hold {', '.join(found)}"
+        msg = f"the {lowering.value} graph must not hold {', '.join(found)}"
         raise ExportError(msg)
     values = [*graph.graph.input, *graph.graph.output, *graph.graph.value_info]
     moving = [v.name for v in values if any(d.dim_param for d in v.type.tensor_type.shape.dim)]
     if moving:
-        msg = f"the tensorrt graph must be static, {moving[0]} has a symbolic dimension"
+        msg = f"the {lowering.value} graph must be static, {moving[0]} has a symbolic dimension"
         raise ExportError(msg)
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .boxes import clip_boxes, decode_boxes, gather_rows, look_up, quotient, shortest_side
 from .operators import ABSENT
@@ -79,25 +76,6 @@ class Detector(nn.Module):
         )
 
 
-def fold_batch_norm(head: nn.Module) -> nn.Module:
-    """Copy a head with each batch norm merged into the convolution before it, which computes the same.
-
-    `torch.export` cannot trace a batch norm over as many rows as there happen to be detections.
-    """
-    folded = copy.deepcopy(head)
-    for block in folded.modules():
-        if isinstance(block, nn.Sequential):
-            _fold_pairs(block)
-    return folded
-
-
-def _fold_pairs(block: nn.Sequential) -> None:
-    for index, (first, second) in enumerate(itertools.pairwise(list(block))):
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-            block[index] = fuse_conv_bn_eval(first, second)
-            block[index + 1] = nn.Identity()
-
-
 class MaskPredictor(nn.Module):
     """The last layers of the mask head, for the predicted class only.
 
@@ -123,9 +101,10 @@ class MaskPredictor(nn.Module):
         self.register_buffer("class_bias", logits.bias.data.clone())
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Predict masks `float32[M, 2 * S, 2 * S]` of `labels` (`int64[M]`) from `float32[M, C, S, S]`."""
+        """Predict masks `float32[M, 2 * S, 2 * S]` of `labels` (`int64[M]`) from `float[M, C, S, S]`."""
         side = features.shape[-1]
         pixels = self.pixels(features).relu().reshape(-1, 4, self.class_weight.shape[1], side * side)
         logits = look_up(self.class_weight, labels).unsqueeze(1).unsqueeze(1) @ pixels
         logits = logits.squeeze(2) + look_up(self.class_bias, labels).view(-1, 1, 1)
-        return nn.functional.pixel_shuffle(logits.reshape(-1, 4, side, side), 2).squeeze(1).sigmoid()
+        logits = logits.to(torch.float32).reshape(-1, 4, side, side)
+        return nn.functional.pixel_shuffle(logits, 2).squeeze(1).sigmoid()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from .heads import Detector, MaskPredictor, fold_batch_norm
+from .folding import fold_batch_norms
+from .heads import Detector, MaskPredictor
 from .operators import Pyramid, Rois
 from .proposals import Proposals
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from .operators import Operators
 
+# Side of the blank image that shows which norm follows which convolution: two pixels at stride 64.
+PROBE_SIDE = 128
 OUTPUT_NAMES = ("num_detections", "boxes", "scores", "labels", "masks")
 
 
@@ -50,24 +54,34 @@ class Network(nn.Module):
         model: torchvision `MaskRCNN` in evaluation.
         spec: Sizes, counts and thresholds.
         operators: One of the two lowerings.
+        precision: Of the backbone and the heads. Normalisation, boxes, coordinates, softmax, sigmoid and all
+            that ranks or compares stay in `float32`: half a step there would move or lose detections.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: Any, spec: ModelSpec, operators: Operators) -> None:
+    def __init__(
+        self, model: Any, spec: ModelSpec, operators: Operators, precision: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.operators = operators
+        self.precision = precision
         self.register_buffer("mean", 255 * torch.tensor(spec.preprocess.mean_rgb).view(1, 3, 1, 1))
         self.register_buffer("std", 255 * torch.tensor(spec.preprocess.std_rgb).view(1, 3, 1, 1))
-        self.backbone, self.rpn_head = model.backbone, model.rpn.head
         heads = model.roi_heads
-        self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
-        self.mask_head = fold_batch_norm(heads.mask_head)
-        self.mask_predictor = MaskPredictor(heads.mask_predictor)
         self.box_pool, self.mask_pool = heads.box_roi_pool, heads.mask_roi_pool
-        sizes = self._feature_sizes()
+        sizes = _feature_sizes(model.backbone, spec.input_size_hw)
+        self.backbone = fold_batch_norms(model.backbone, torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE))
+        self.rpn_head = copy.deepcopy(model.rpn.head)
+        self.box_head = fold_batch_norms(heads.box_head, _crop_like(model.backbone, self.box_pool))
+        self.box_predictor = copy.deepcopy(heads.box_predictor)
+        self.mask_head = fold_batch_norms(heads.mask_head, _crop_like(model.backbone, self.mask_pool))
+        self.mask_predictor = MaskPredictor(heads.mask_predictor)
+        # What comes after this, anchors and box arithmetic, keeps its precision.
+        for part in self.children():
+            part.to(precision)
         self.proposals = Proposals(model.rpn, spec, list(sizes.values()))
         self.detector = Detector(heads, spec)
         self.pyramid_names = [name for name in self.box_pool.featmap_names if name in sizes]
@@ -105,14 +119,13 @@ class Network(nn.Module):
 
     def _features(self, images: Tensor) -> dict[str, Tensor]:
         rgb = images.to(torch.float32).permute(0, 3, 1, 2).flip(1)
-        features = self.backbone((rgb - self.mean) / self.std)
-        return {"0": features} if isinstance(features, Tensor) else features
+        return _levels(self.backbone(((rgb - self.mean) / self.std).to(self.precision)))
 
     def _detect(
         self, maps: list[Tensor], proposals: Tensor, present: Tensor, threshold: Tensor | float
     ) -> tuple[Tensor, Tensor, Tensor]:
         crops = self._crop(maps, self.box_pool, proposals, slice(None))
-        logits, deltas = self.box_predictor(self.box_head(crops))
+        logits, deltas = (part.to(torch.float32) for part in self.box_predictor(self.box_head(crops)))
         batch, count = present.shape
         logits = logits.reshape(batch, count, -1)
         # A row without a proposal becomes pure background, so that nothing is found there.
@@ -137,7 +150,16 @@ class Network(nn.Module):
         pyramid = Pyramid(maps, self.scales, pool.sampling_ratio)
         return self.operators.roi_align(pyramid, rois, pool.output_size[0])
 
-    def _feature_sizes(self) -> dict[str, tuple[int, int]]:
-        blank = torch.zeros(1, *self.spec.input_size_hw, 3, dtype=torch.uint8)
-        with torch.no_grad():
-            return {name: (level.shape[2], level.shape[3]) for name, level in self._features(blank).items()}
+
+def _levels(features: Any) -> dict[str, Tensor]:
+    return {"0": features} if isinstance(features, Tensor) else features
+
+
+def _feature_sizes(backbone: Any, size_hw: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    with torch.no_grad():
+        features = _levels(backbone(torch.zeros(1, 3, *size_hw)))
+    return {name: (level.shape[2], level.shape[3]) for name, level in features.items()}
+
+
+def _crop_like(backbone: Any, pool: Any) -> Tensor:
+    return torch.zeros(1, backbone.out_channels, *pool.output_size)

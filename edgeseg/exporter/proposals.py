@@ -72,8 +72,8 @@ class Proposals(nn.Module):
         """Pick the proposals.
 
         Args:
-            logits: `float32[B, A, H_l, W_l]` for each level.
-            deltas: `float32[B, 4 * A, H_l, W_l]` for each level.
+            logits: `float[B, A, H_l, W_l]` for each level.
+            deltas: `float[B, 4 * A, H_l, W_l]` for each level.
             operators: The lowering.
 
         Returns:
@@ -89,11 +89,12 @@ class Proposals(nn.Module):
         return gather_rows(boxes.flatten(1, 2), index) * present.unsqueeze(-1), present
 
     def _level(self, anchors: nn.Module, logits: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
-        flat = logits.permute(0, 2, 3, 1).flatten(1)
+        flat = logits.to(torch.float32).permute(0, 2, 3, 1).flatten(1)
         best, index = flat.topk(min(self.candidates, flat.shape[1]))
         batch, _, height, width = deltas.shape
         rows = deltas.view(batch, -1, 4, height, width).permute(0, 3, 4, 1, 2).reshape(batch, -1, 4)
-        boxes = clip_boxes(decode_boxes(gather_rows(rows, index), anchors(index), self.weights), self.size_hw)
+        offsets = gather_rows(rows, index).to(torch.float32)
+        boxes = clip_boxes(decode_boxes(offsets, anchors(index), self.weights), self.size_hw)
         scores = best.sigmoid()
         usable = (shortest_side(boxes) >= self.min_size) & (scores >= self.score_threshold)
         short = self.candidates - index.shape[1]

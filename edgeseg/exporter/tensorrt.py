@@ -25,11 +25,16 @@ OUTSIDE = -3.0
 class TensorRTOperators:
     """NMS as a fixed point of matrix products, RoIAlign as GridSample; every row is computed.
 
+    Args:
+        precision: Of the matrix products of NMS. They add up to 1000 ones, which half precision can count
+            and which Turing's kernels need; `float32` is as exact.
+
     Attributes:
-        changed: `float32[G]` for each call of `nms`: zero where its last round changed nothing.
+        changed: `float[G]` for each call of `nms`: zero where its last round changed nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, precision: torch.dtype = torch.float32) -> None:
+        self.precision = precision
         self.changed: list[Tensor] = []
 
     def nms(self, boxes_xyxy: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
@@ -38,8 +43,8 @@ class TensorRTOperators:
         suppresses = (pairwise_iou(boxes_xyxy) > iou_threshold) & stronger
         if labels is not None:
             suppresses = suppresses & (labels.unsqueeze(1) == labels.unsqueeze(2))
-        matrix = suppresses.to(scores.dtype)
-        present = (scores > 0.5 * ABSENT).to(scores.dtype).unsqueeze(-1)
+        matrix = suppresses.to(self.precision)
+        present = (scores > 0.5 * ABSENT).to(self.precision).unsqueeze(-1)
         keep = before = present
         for _ in range(NMS_ROUNDS):
             # The product counts the kept boxes that suppress one; all values are whole, so this is exact.
@@ -58,8 +63,10 @@ class TensorRTOperators:
         samples = side * pyramid.sampling_ratio
         atlas = Atlas(pyramid)
         grid = atlas.sample_grid(rois, samples).reshape(batch, -1, samples, 2)
-        values = nn.functional.grid_sample(atlas.features, grid, padding_mode="zeros", align_corners=True)
-        bins = nn.functional.avg_pool2d(values, pyramid.sampling_ratio)
+        # TensorRT wants one type of both inputs, and half a step of a half position is a tenth of a pixel.
+        features = atlas.features.to(grid.dtype)
+        values = nn.functional.grid_sample(features, grid, padding_mode="zeros", align_corners=True)
+        bins = nn.functional.avg_pool2d(values, pyramid.sampling_ratio).to(atlas.features.dtype)
         return bins.reshape(batch, channels, -1, side, side).transpose(1, 2).reshape(-1, channels, side, side)
 
     def on_present(self, head: Callable[[Tensor | slice], Tensor], present: Tensor) -> Tensor:
@@ -75,7 +82,7 @@ class Atlas:
     last pixel and the border reads the last pixel, as torchvision does.
 
     Attributes:
-        features: `float32[B, C, H, W]`.
+        features: `float[B, C, H, W]`.
     """
 
     def __init__(self, pyramid: Pyramid) -> None:

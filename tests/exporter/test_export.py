@@ -52,8 +52,9 @@ def test_bundle_says_what_it_is(bundle, checkpoint):
     assert spec.versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert spec.parity is not None
     assert spec.parity.passed
-    assert [row.lowering for row in spec.parity.rows] == list(Lowering)
-    assert sorted(path.name for path in bundle.path.iterdir()) == [MANIFEST, "portable.onnx", "tensorrt.onnx"]
+    assert [row.lowering for row in spec.parity.rows] == [Lowering.PORTABLE, Lowering.TENSORRT]
+    names = [MANIFEST, "portable.onnx", "tensorrt-fp16.onnx", "tensorrt.onnx"]
+    assert sorted(path.name for path in bundle.path.iterdir()) == names
 
 
 def test_graphs_have_the_promised_inputs_and_outputs(bundle):
@@ -64,16 +65,18 @@ def test_graphs_have_the_promised_inputs_and_outputs(bundle):
         "labels": [1, 100],
         "masks": [1, 100, 28, 28],
     }
-    portable, tensorrt = (graph_of(bundle, lowering).graph for lowering in Lowering)
+    portable, tensorrt, half = (graph_of(bundle, lowering).graph for lowering in Lowering)
     assert shapes(portable.input) == {"images": [1, *SIZE_HW, 3], "score_threshold": []}
     assert shapes(tensorrt.input) == {"images": [1, *SIZE_HW, 3]}
     assert shapes(portable.output) == outputs
     assert shapes(tensorrt.output) == {**outputs, "nms_converged": [1]}
     assert portable.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert (half.input, half.output) == (tensorrt.input, tensorrt.output)
 
 
-def test_tensorrt_graph_is_static_and_plugin_free(bundle):
-    model = graph_of(bundle, Lowering.TENSORRT)
+@pytest.mark.parametrize("lowering", [Lowering.TENSORRT, Lowering.TENSORRT_FP16])
+def test_tensorrt_graph_is_static_and_plugin_free(bundle, lowering):
+    model = graph_of(bundle, lowering)
     assert not {node.op_type for node in model.graph.node} & set(FORBIDDEN_IN_TENSORRT)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
@@ -83,10 +86,35 @@ def test_tensorrt_graph_is_static_and_plugin_free(bundle):
     assert [node.op_type for node in model.graph.node if "images" in node.input] == ["Cast"]
 
 
+def test_half_precision_is_where_it_belongs(bundle):
+    """Products in half, but what ranks, decodes or samples in single precision."""
+    model = onnx.shape_inference.infer_shapes(graph_of(bundle, Lowering.TENSORRT_FP16), strict_mode=True)
+    values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types |= {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    half = {"Conv", "Gemm", "MatMul"}
+    single = {"Softmax", "Sigmoid", "TopK", "Exp", "GridSample", "AveragePool", "Min", "Div", "Log"}
+    for node in model.graph.node:
+        found = {types[value] for value in node.input if value} - {onnx.TensorProto.INT64}
+        if node.op_type in half:
+            assert found == {onnx.TensorProto.FLOAT16}, node.name
+        elif node.op_type in single:
+            assert found <= {onnx.TensorProto.FLOAT}, node.name
+    assert half | single <= {node.op_type for node in model.graph.node}
+
+
+def test_half_precision_halves_the_file(bundle):
+    single, half = (bundle.files[name].size for name in ("tensorrt.onnx", "tensorrt-fp16.onnx"))
+    assert half < 0.52 * single
+
+
 @pytest.mark.skipif(find_spec("tensorrt_rtx_bindings") is None, reason="needs TensorRT for RTX (extra rtx)")
 def test_tensorrt_for_rtx_builds_the_one_graph_and_refuses_the_other(bundle):
     engine = build_rtx_engine(bundle.graph_path(Lowering.TENSORRT), compute_capabilities=("SM86", "SM120"))
     assert len(engine.plan) > 10_000_000
+    # Turing takes no matrix product in single precision, and there is none in this one.
+    turing = ("SM75", "SM86", "SM89", "SM120")
+    build_rtx_engine(bundle.graph_path(Lowering.TENSORRT_FP16), compute_capabilities=turing)
     with pytest.raises(edgeseg.EdgeSegError, match=r"NonZero|NonMaxSuppression|RoiAlign"):
         build_rtx_engine(bundle.graph_path(Lowering.PORTABLE))
 
@@ -136,7 +164,7 @@ def test_batch_of_four_with_a_blank_image(photographs, tmp_path):
     images = photographs.copy()
     images[2] = 0
     reference = Reference(model, spec)(images)
-    for lowering in Lowering:
+    for lowering in (Lowering.PORTABLE, Lowering.TENSORRT):
         write_graph(model, spec, lowering, tmp_path / lowering.file_name)
         verdict = Agreement(
             lowering=lowering,
