@@ -80,8 +80,6 @@ class OnnxRuntimeBackend:
         options = self._ort.SessionOptions()
         # Its own log would say on stderr what the exception says again.
         options.log_severity_level = 4
-        # Without VNNI, kernels add pairs of products in 16 bits and saturate; this makes them exact.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         cuda = CUDA in self._ort.get_available_providers()

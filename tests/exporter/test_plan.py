@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import pytest
@@ -12,6 +12,9 @@ from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.plan import blocks_of, plan_for, spared_layers, taps_of
 from edgeseg.spec import Lowering
 from tests.models import build, spec_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADS = [
     "box_head.fc6",

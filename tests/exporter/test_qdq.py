@@ -45,6 +45,10 @@ def outputs_of(model, image: np.ndarray, names=None):
     return session_of(model).run(names, feeds)
 
 
+def output_of(model, name: str) -> str:
+    return next(layer.node.output[0] for layer in LayerGraph(model).layers if layer.name == name)
+
+
 def noise_of(model, rounded, image: np.ndarray, value: str) -> float:
     """Root mean square error of a value against FP32, in parts of its own root mean square."""
     pair = []
@@ -123,8 +127,7 @@ def test_rounding_is_a_small_noise(model, table, photographs, scheme) -> None:
     rounded = onnxruntime_graph(model, table, scheme)
 
     for layer in ("backbone.fpn.layer_blocks.0.0", "rpn_head.cls_logits", "rpn_head.bbox_pred"):
-        value = next(item.node.output[0] for item in LayerGraph(model).layers if item.name == layer)
-        assert 0 < noise_of(model, rounded, photographs[0], value) < 0.1
+        assert 0 < noise_of(model, rounded, photographs[0], output_of(model, layer)) < 0.1
 
 
 def test_a_wrong_scale_on_one_layer_is_seen(model, table, photographs) -> None:
@@ -172,7 +175,7 @@ def test_a_table_without_a_range_names_it(model, table) -> None:
     ranges = {key: value for key, value in table.ranges.items() if key != "box_head.fc6.relu"}
 
     with pytest.raises(
-        CalibrationError, match=r"no range for box_head.fc6.relu \(1 missing\).*edgeseg calibrate"
+        CalibrationError, match=r"no range for box_head.fc6.relu \(1 missing\).*`edgeseg calib"
     ):
         onnxruntime_graph(model, replace(table, ranges=ranges))
 
