@@ -73,13 +73,39 @@ def rounded_weight(
     Returns:
         `int8[O, ...]` within -127 to 127, and the steps `float32[O]`.
     """
-    rows = np.abs(weight.reshape(len(weight), -1)).max(1)
-    scale = np.maximum(rows / WEIGHT_LEVELS, SMALLEST_SCALE)
+    scale = np.maximum(fitting_scale(weight), SMALLEST_SCALE)
     if bias is not None:
         scale = np.maximum(scale, np.abs(bias) / (MAX_BIAS_STEPS * input_scale))
     scale = scale.astype(np.float32)
+    return steps_of(weight, scale), scale
+
+
+def fitting_scale(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Find the steps `float32[O]` with which each channel of `float32[O, ...]` just fits; zero for zeros."""
+    widest: NDArray[np.float32] = np.abs(weight.reshape(len(weight), -1)).max(1)
+    return widest / WEIGHT_LEVELS
+
+
+def steps_of(weight: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Count the steps `scale` (`float32[O]`) that `weight` (`float32[O, ...]`) is long: `int8[O, ...]`."""
     steps = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
-    return steps.clip(-WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8), scale
+    return steps.clip(-WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8)
+
+
+def storable(scale: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """Round steps up to what `dtype` holds at full precision, so that nothing is clipped or flushed to zero."""
+    held = np.maximum(scale, np.finfo(dtype).smallest_normal).astype(dtype)
+    return np.where(held < scale, np.nextafter(held, dtype(np.inf)), held)
+
+
+def _fixed_shapes(model: Any) -> dict[str, list[int]]:
+    """Shapes of the values whose sizes do not depend on data."""
+    found: dict[str, list[int]] = {}
+    for info in model.graph.value_info:
+        sizes = info.type.tensor_type.shape.dim
+        if all(size.HasField("dim_value") for size in sizes):
+            found[info.name] = [size.dim_value for size in sizes]
+    return found
 
 
 class QdqWriter:
@@ -104,8 +130,10 @@ class QdqWriter:
                 "make it again with `edgeseg calibrate`"
             )
             raise CalibrationError(msg)
+        self.values = dict(self.plan.values)
         self.nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
+        self.shapes = _fixed_shapes(self.model)
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Append a node and give the name of its output."""
@@ -124,11 +152,11 @@ class QdqWriter:
 
     def rounding_of(self, value: str) -> Rounding:
         """Step and zero of a value that the plan rounds."""
-        return self.roundings[self.plan.values[value]]
+        return self.roundings[self.values[value]]
 
     def parameters(self, value: str) -> list[str]:
         """Names of a value's scale and zero point."""
-        key, rounding = self.plan.values[value], self.rounding_of(value)
+        key, rounding = self.values[value], self.rounding_of(value)
         return [
             self.constant(f"{key}.scale", rounding.scale),
             self.constant(f"{key}.zero_point", rounding.zero_point),
