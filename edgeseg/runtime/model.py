@@ -16,6 +16,7 @@ from ..errors import ArtifactError, ConfigError, InputError
 from ..spec import Lowering
 from .detections import Detections
 from .letterbox import Letterbox
+from .machine import Host, int8_instructions
 from .masks import crop_masks
 from .ort import OnnxRuntimeBackend
 
@@ -85,13 +86,31 @@ def _chosen(bundle: Bundle, precision: str) -> _Chosen:
     remark = ""
     if precision == "int8" or (precision == "auto" and "int8" in precisions_of(bundle)):
         try:
-            engine = open_engine(bundle, "onnxruntime", "int8", machine_family(platform.machine()))
-            return _Chosen(engine.path, "INT8")
+            return _Chosen(_int8_engine(bundle), "INT8")
         except ArtifactError as exc:
             if precision == "int8":
                 raise
             remark = f", as the INT8 engine does not fit: {exc}"
     return _Chosen(bundle.graph_path(Lowering.PORTABLE), f"FP32{remark}")
+
+
+def _int8_engine(bundle: Bundle) -> Path:
+    """Find the 8-bit engine.
+
+    Raises:
+        ArtifactError: It is missing, altered, of another graph, or not for this machine.
+    """
+    family = machine_family(platform.machine())
+    engine = open_engine(bundle, "onnxruntime", "int8", family)
+    host = Host()
+    if family == "x86_64" and host.text("proc/cpuinfo") and not int8_instructions(host):
+        # Without them ONNX Runtime adds pairs of products in 16 bits, which overflow and are cut.
+        msg = (
+            f"{engine.path} needs a processor with AVX-512 VNNI or AVX-VNNI, and this one has neither; "
+            "use the FP32 graph with precision fp32"
+        )
+        raise ArtifactError(msg)
+    return engine.path
 
 
 class Model:
