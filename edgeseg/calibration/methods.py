@@ -19,7 +19,7 @@ PERCENTILE = 99.99
 # TensorRT counts into 2048 bins up to the largest magnitude. Pairs of ours give 2049 to 4096 up to there.
 _ENTROPY_MERGE = 2
 # Share of the magnitudes above the first bin that entropy may clip. It clips at most 0.7 % of what networks
-# hold (normal, Laplace, ReLU, SiLU, hard swish), but where one magnitude is very frequent it clips right there
+# hold (normal, Laplace, ReLU, SiLU, hard swish), but where one magnitude is frequent it clips right there
 # and all above is lost.
 _MAX_CLIPPED = 0.02
 # Of a value that was zero throughout. Not next to nothing: the bias of a layer is counted in steps of its

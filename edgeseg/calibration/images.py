@@ -1,0 +1,182 @@
+"""Which images the ranges come from: chosen by seed, read strictly, one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+
+from ..bundle import sha256_of
+from ..errors import CalibrationError, ConfigError, InputError
+from ..runtime.images import image_paths, read_image
+from .table import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+# The ranges of a handful of images are those of their scenes and lights; what lies outside is clipped.
+MIN_IMAGES = 10
+# Largest less smallest level of each channel up to which an image is of one colour; JPEG adds one or two.
+FLAT_LEVELS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationConfig:
+    """Which images to measure and how to cut their ranges.
+
+    Attributes:
+        folder: Searched with all folders below it.
+        images: How many to take.
+        seed: Of the choice, 0 or more.
+        method: How ranges are cut.
+        resume: Go on with an interrupted calibration.
+    """
+
+    folder: Path
+    images: int = 100
+    seed: int = 0
+    method: Method = Method.ENTROPY
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.images < MIN_IMAGES:
+            msg = (
+                f"calibration needs at least {MIN_IMAGES} images, got {self.images}: ranges of so few would "
+                "clip what other images hold"
+            )
+            raise ConfigError(msg)
+        if self.seed < 0:
+            msg = f"seed must be 0 or more, got {self.seed}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenImage:
+    """An image that was found usable.
+
+    Attributes:
+        name: Path relative to the folder, with forward slashes.
+        sha256: Of the file.
+    """
+
+    name: str
+    sha256: str
+
+
+def images_sha256(images: Iterable[ChosenImage]) -> str:
+    """Hash names and contents of images, whatever their order."""
+    lines = sorted(f"{image.name}\0{image.sha256}\n" for image in images)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def choose_images(
+    config: CalibrationConfig,
+    progress: Callable[[str], None] = lambda line: None,
+    note: Callable[[str], None] = lambda line: None,
+) -> tuple[ChosenImage, ...]:
+    """Choose images in an order that the seed decides, each read once to know that it can be used.
+
+    Args:
+        config: Where, how many, which seed.
+        progress: Called with a line for every image.
+        note: Called with the name of every image that is skipped, and why; the next takes its place.
+
+    Raises:
+        CalibrationError: No such folder, or fewer usable images in it than asked for.
+    """
+    paths = _shuffled(config)
+    chosen: dict[str, ChosenImage] = {}  # by the hash of their content
+    flat = 0
+    for path in paths:
+        progress(f"choosing images: {len(chosen) + 1} of {config.images}")
+        try:
+            image = ChosenImage(name=path.relative_to(config.folder).as_posix(), sha256=_usable_sha256(path))
+            if image.sha256 in chosen:
+                note(f"skipped {path}: the same as {chosen[image.sha256].name}")
+            chosen.setdefault(image.sha256, image)
+        except _FlatError as exc:
+            flat += 1
+            note(f"skipped {exc}")
+        except InputError as exc:
+            note(f"skipped: {exc}")
+        if len(chosen) == config.images:
+            return tuple(chosen.values())
+    raise _too_few(config, found=len(chosen), skipped=len(paths) - len(chosen), flat=flat)
+
+
+def read_chosen(folder: Path, image: ChosenImage) -> NDArray[np.uint8]:
+    """Read an image, `uint8[H, W, 3]` BGR, which must still be what it was when it was chosen.
+
+    Raises:
+        CalibrationError: It was altered or removed since.
+    """
+    path = folder / image.name
+    try:
+        frame = read_image(path)
+        same = sha256_of(path) == image.sha256
+    except (InputError, OSError) as exc:
+        msg = f"{path} could be read when calibration began and no longer can: {exc}"
+        raise CalibrationError(msg) from exc
+    if not same:
+        msg = f"{path} was altered while calibrating; start again without --resume"
+        raise CalibrationError(msg)
+    return frame
+
+
+class _FlatError(InputError):
+    """An image of one colour."""
+
+
+def _shuffled(config: CalibrationConfig) -> list[Path]:
+    folder = config.folder
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        msg = f"calibration needs a folder of images, and {folder} {what}"
+        raise CalibrationError(msg)
+    paths = image_paths(folder)
+    if not paths:
+        msg = f"calibration needs images, found none in {folder}"
+        raise CalibrationError(msg)
+    random.Random(config.seed).shuffle(paths)
+    return paths
+
+
+def _usable_sha256(path: Path) -> str:
+    """Read an image to the end and hash its file.
+
+    Raises:
+        InputError: It cannot be read, or is of one colour.
+    """
+    frame = read_image(path)
+    if all(_spread(cv2.extractChannel(frame, channel)) <= FLAT_LEVELS for channel in range(3)):
+        msg = f"{path}: it is of one flat colour and carries no ranges"
+        raise _FlatError(msg)
+    return sha256_of(path)
+
+
+def _spread(plane: NDArray[np.uint8]) -> float:
+    # NumPy's minimum over the pixels of a colour image takes thirty times as long.
+    low, high, *_ = cv2.minMaxLoc(plane)
+    return high - low
+
+
+def _too_few(config: CalibrationConfig, *, found: int, skipped: int, flat: int) -> CalibrationError:
+    if not found and flat == skipped:
+        return CalibrationError(
+            f"all {flat} images in {config.folder} are of one flat colour and carry no ranges; "
+            "calibrate on images like those that the model will see"
+        )
+    without = f" ({skipped} skipped)" if skipped else ""
+    advice = f"pass --images {found} to accept"
+    if found < MIN_IMAGES:
+        advice = f"add images, for fewer than {MIN_IMAGES} do not calibrate"
+    return CalibrationError(
+        f"calibration needs {config.images} images, found {found} in {config.folder}{without}; {advice}"
+    )

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from edgeseg.calibration.images import (
+    CalibrationConfig,
+    ChosenImage,
+    choose_images,
+    images_sha256,
+    read_chosen,
+)
+from edgeseg.errors import CalibrationError, ConfigError
+from edgeseg.runtime.images import read_image
+from tests.calibration.pictures import write_flat, write_pictures
+from tests.data import shared
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_pictures(tmp_path / "val", 20)
+
+
+def names(config: CalibrationConfig) -> list[str]:
+    return [image.name for image in choose_images(config)]
+
+
+def test_the_seed_decides(folder) -> None:
+    config = CalibrationConfig(folder=folder, images=12)
+    assert names(config) == names(config)
+    other = names(CalibrationConfig(folder=folder, images=12, seed=1))
+    assert set(other) != set(names(config))
+    assert len(set(other)) == 12
+
+
+def test_images_in_folders_below_are_taken(folder) -> None:
+    write_pictures(folder / "night" / "rain", 25)
+    (folder / "night" / "rain" / "20.png").rename(folder / "night" / "x.png")
+    found = names(CalibrationConfig(folder=folder, images=25))
+    assert "night/x.png" in found
+    assert any(name.startswith("night/rain/") for name in found)
+
+
+@pytest.mark.parametrize("images", [-1, 0, 1, 9])
+def test_one_image_or_a_handful_is_refused(folder, images: int) -> None:
+    with pytest.raises(ConfigError, match=f"at least 10 images, got {images}: .* clip"):
+        CalibrationConfig(folder=folder, images=images)
+
+
+def test_a_hundred_copies_of_one_image_are_one_image(tmp_path) -> None:
+    folder = write_pictures(tmp_path, 1)
+    for number in range(20):
+        shutil.copy(folder / "00.png", folder / f"copy_{number}.png")
+    notes: list[str] = []
+    with pytest.raises(
+        CalibrationError, match=r"found 1 in .* \(20 skipped\); add images, for fewer than 10"
+    ):
+        choose_images(CalibrationConfig(folder=folder, images=20), note=notes.append)
+    assert len(notes) == 20
+    assert "the same as" in notes[0]
+
+
+def test_negative_seed(folder) -> None:
+    with pytest.raises(ConfigError, match="seed must be 0 or more, got -1"):
+        CalibrationConfig(folder=folder, seed=-1)
+
+
+def test_a_bad_image_is_named_and_replaced(folder) -> None:
+    (folder / "03.png").write_bytes((folder / "03.png").read_bytes()[:200])
+    (folder / "04.png").write_text("not an image")
+    write_flat(folder / "05.png", 77)
+    notes: list[str] = []
+    chosen = choose_images(CalibrationConfig(folder=folder, images=17), note=notes.append)
+    assert len(chosen) == 17
+    assert not {"03.png", "04.png", "05.png"} & {image.name for image in chosen}
+    told = "\n".join(sorted(notes))
+    assert len(notes) == 3
+    assert "04.png is not an image" in told
+    assert "05.png: it is of one flat colour" in told
+
+
+def test_too_few_says_how_to_accept(folder) -> None:
+    with pytest.raises(CalibrationError) as error:
+        choose_images(CalibrationConfig(folder=folder))
+    assert str(error.value) == (
+        f"calibration needs 100 images, found 20 in {folder}; pass --images 20 to accept"
+    )
+    write_flat(folder / "flat.png", 3)
+    with pytest.raises(CalibrationError, match=r"found 20 in .* \(1 skipped\); pass --images 20"):
+        choose_images(CalibrationConfig(folder=folder))
+    assert len(choose_images(CalibrationConfig(folder=folder, images=20))) == 20
+
+
+def test_only_flat_images(tmp_path) -> None:
+    for level in range(15):
+        write_flat(tmp_path / f"{level}.png", level * 10)
+    with pytest.raises(CalibrationError, match=r"all 15 images in .* one flat colour"):
+        choose_images(CalibrationConfig(folder=tmp_path, images=10))
+
+
+@pytest.mark.parametrize(("make", "reason"), [("missing", "is not there"), ("file", "is a file")])
+def test_no_folder(tmp_path, make: str, reason: str) -> None:
+    path = tmp_path / "val"
+    if make == "file":
+        path.write_text("x")
+    with pytest.raises(CalibrationError, match=f"needs a folder of images, and .*val {reason}"):
+        choose_images(CalibrationConfig(folder=path))
+
+
+def test_an_empty_folder(tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(CalibrationError, match="found none in"):
+        choose_images(CalibrationConfig(folder=tmp_path))
+
+
+def test_nothing_readable(tmp_path) -> None:
+    (tmp_path / "a.png").write_text("x")
+    with pytest.raises(CalibrationError, match=r"found 0 in .* \(1 skipped\); add images"):
+        choose_images(CalibrationConfig(folder=tmp_path))
+
+
+def test_progress(folder) -> None:
+    lines: list[str] = []
+    choose_images(CalibrationConfig(folder=folder, images=10), progress=lines.append)
+    assert (lines[0], lines[-1]) == ("choosing images: 1 of 10", "choosing images: 10 of 10")
+
+
+def test_odd_images(tmp_path) -> None:
+    folder = tmp_path / "odd"
+    # Without the one that takes seconds to decode.
+    shutil.copytree(shared("data", "odd_images"), folder, ignore=shutil.ignore_patterns("huge_*"))
+    notes: list[str] = []
+    with pytest.raises(
+        CalibrationError, match=r"needs 1000 images, found (\d+) in .* \((\d+) skipped\); pass"
+    ):
+        choose_images(CalibrationConfig(folder=folder, images=1000), note=notes.append)
+    assert len(notes) > 10
+    assert any("is corrupt" in line or "cannot read" in line for line in notes)
+    for image in choose_images(CalibrationConfig(folder=folder, images=30)):
+        assert np.ptp(read_chosen(folder, image)) > 0
+
+
+def test_the_hash_covers_names_and_contents_and_no_order() -> None:
+    images = [ChosenImage(name=name, sha256=content) for name, content in (("a", "1"), ("b", "2"))]
+    assert images_sha256(images) == images_sha256(images[::-1])
+    others = [
+        [images[0]],
+        [images[0], ChosenImage(name="b", sha256="3")],
+        [images[0], ChosenImage(name="c", sha256="2")],
+        [ChosenImage(name="a", sha256="2"), ChosenImage(name="b", sha256="1")],
+    ]
+    assert images_sha256(images) not in {images_sha256(other) for other in others}
+
+
+def test_an_image_that_changes_while_calibrating(folder) -> None:
+    first, second, *_ = choose_images(CalibrationConfig(folder=folder, images=10))
+    assert np.array_equal(read_chosen(folder, first), read_image(folder / first.name))
+    shutil.copy(folder / second.name, folder / first.name)
+    with pytest.raises(CalibrationError, match=f"{first.name} was altered"):
+        read_chosen(folder, first)
+    (folder / first.name).unlink()
+    with pytest.raises(CalibrationError, match=f"{first.name} could be read when calibration began"):
+        read_chosen(folder, first)
