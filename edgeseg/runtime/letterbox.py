@@ -11,7 +11,11 @@ import numpy as np
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from ..spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +65,22 @@ class Letterbox:
         scale = np.array((width, height)) / np.array(self.resized_hw[::-1])
         boxes: NDArray[np.float64] = (boxes_xyxy.reshape(-1, 2, 2) * scale).clip(0, (width, height))
         return boxes.reshape(-1, 4).astype(np.float32)
+
+
+def letterbox_batch(
+    frames: Sequence[NDArray[np.uint8]], spec: ModelSpec
+) -> tuple[NDArray[np.uint8], list[Letterbox]]:
+    """Fit frames into one input of the network.
+
+    Args:
+        frames: `uint8[H, W, 3]` BGR each, at most `spec.batch` of them.
+        spec: Says how large the input is and what pads it.
+
+    Returns:
+        `uint8[B, H, W, 3]`, black where there is no frame, and where each frame lies in it.
+    """
+    images = np.zeros((spec.batch, *spec.input_size_hw, 3), np.uint8)
+    boxes = [Letterbox(frame_size_hw=frame.shape[:2], input_size_hw=spec.input_size_hw) for frame in frames]
+    for box, frame, slot in zip(boxes, frames, images, strict=False):
+        box.fit(frame, slot, spec.preprocess.pad_bgr)
+    return images, boxes

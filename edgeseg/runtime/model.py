@@ -15,7 +15,7 @@ from ..engines import engine_path, machine_family, open_engine
 from ..errors import ArtifactError, ConfigError, InputError
 from ..spec import Lowering
 from .detections import Detections
-from .letterbox import Letterbox
+from .letterbox import letterbox_batch
 from .machine import Host, int8_instructions
 from .masks import crop_masks
 from .ort import OnnxRuntimeBackend
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..spec import ModelSpec
     from .backend import Backend, RawDetections
+    from .letterbox import Letterbox
 
 BACKENDS = ("auto", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "int8")
@@ -181,13 +182,7 @@ class Model:
     def _detect(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
         for frame in frames:
             check_frame(frame)
-        images = np.zeros((self.spec.batch, *self.spec.input_size_hw, 3), np.uint8)
-        boxes = [
-            Letterbox(frame_size_hw=frame.shape[:2], input_size_hw=self.spec.input_size_hw)
-            for frame in frames
-        ]
-        for box, frame, slot in zip(boxes, frames, images, strict=False):
-            box.fit(frame, slot, self.spec.preprocess.pad_bgr)
+        images, boxes = letterbox_batch(frames, self.spec)
         raw = self._backend(images, score_threshold)
         return [self._detections(raw, index, box) for index, box in enumerate(boxes)]
 
