@@ -155,15 +155,15 @@ def _usable_sha256(path: Path) -> str:
         InputError: It cannot be read, or is of one colour.
     """
     frame = read_image(path)
-    if all(_spread(cv2.extractChannel(frame, channel)) <= FLAT_LEVELS for channel in range(3)):
+    if all(_spread(frame, channel) <= FLAT_LEVELS for channel in range(3)):
         msg = f"{path}: it is of one flat colour and carries no ranges"
         raise _FlatError(msg)
     return sha256_of(path)
 
 
-def _spread(plane: NDArray[np.uint8]) -> float:
+def _spread(frame: NDArray[np.uint8], channel: int) -> float:
     # NumPy's minimum over the pixels of a colour image takes thirty times as long.
-    low, high, *_ = cv2.minMaxLoc(plane)
+    low, high, *_ = cv2.minMaxLoc(cv2.extractChannel(frame, channel))
     return high - low
 
 
