@@ -83,7 +83,7 @@ def rounded_weight(
 def fitting_scale(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Find the steps `float32[O]` with which each channel of `float32[O, ...]` just fits; zero for zeros."""
     widest: NDArray[np.float32] = np.abs(weight.reshape(len(weight), -1)).max(1)
-    return widest / WEIGHT_LEVELS
+    return widest / np.float32(WEIGHT_LEVELS)
 
 
 def steps_of(weight: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -93,7 +93,7 @@ def steps_of(weight: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray
 
 
 def storable(scale: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """Round steps up to what `dtype` holds at full precision, so that nothing is clipped or flushed to zero."""
+    """Round steps up to what `dtype` holds at full precision: nothing is clipped or flushed to zero."""
     held = np.maximum(scale, np.finfo(dtype).smallest_normal).astype(dtype)
     return np.where(held < scale, np.nextafter(held, dtype(np.inf)), held)
 

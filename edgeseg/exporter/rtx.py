@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.errors import ArtifactError, BuildError, ConfigError, DependencyError
 from edgeseg.optional import install_command, require
 
+from .kernels import LIST, Kernel, kernels_from_log
+
 if TYPE_CHECKING:
     import tensorrt as trt
 
@@ -31,6 +33,7 @@ class RtxEngine:
         build_s: Parsing and building, in seconds.
         version: Version of TensorRT for RTX.
         compute_capabilities: GPUs that it runs on, such as `SM86`.
+        kernels: What it computes with, where `detailed` was asked for.
     """
 
     plan: bytes
@@ -38,14 +41,19 @@ class RtxEngine:
     build_s: float
     version: str
     compute_capabilities: tuple[str, ...]
+    kernels: tuple[Kernel, ...] = ()
 
 
-def build_rtx_engine(graph: Path, *, compute_capabilities: tuple[str, ...] = ("SM86",)) -> RtxEngine:
+def build_rtx_engine(
+    graph: Path, *, compute_capabilities: tuple[str, ...] = ("SM86",), detailed: bool = False
+) -> RtxEngine:
     """Parse an ONNX graph and build an engine, with or without a GPU in this machine.
 
     Args:
         graph: ONNX file; external weights are found beside it.
         compute_capabilities: GPUs to build for, such as `SM86`; one engine serves all of them.
+        detailed: Also list the kernels. Only a GPU can read them from a finished engine, but the builder says
+            what it has built; for one GPU generation at a time.
 
     Raises:
         ArtifactError: There is no such file.
@@ -53,6 +61,9 @@ def build_rtx_engine(graph: Path, *, compute_capabilities: tuple[str, ...] = ("S
         ConfigError: TensorRT for RTX knows no such compute capability.
         DependencyError: The libraries or the Python bindings are missing.
     """
+    if detailed and len(compute_capabilities) > 1:
+        msg = f"kernels are listed for one GPU generation at a time; got {', '.join(compute_capabilities)}"
+        raise ConfigError(msg)
     if not compute_capabilities:
         msg = "compute_capabilities must name at least one GPU generation, such as SM86; got none"
         raise ConfigError(msg)
@@ -60,11 +71,14 @@ def build_rtx_engine(graph: Path, *, compute_capabilities: tuple[str, ...] = ("S
     targets = [_capability(rtx, name) for name in compute_capabilities]
     start = time.perf_counter()
     errors: list[str] = []
-    builder: trt.Builder = rtx.Builder(_logger(rtx, errors))
+    lists: list[str] = []
+    builder: trt.Builder = rtx.Builder(_logger(rtx, errors, lists))
     network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(rtx, network, graph, errors)
     config = builder.create_builder_config()
     _set_capabilities(config, targets)
+    if detailed:
+        config.profiling_verbosity = rtx.ProfilingVerbosity.DETAILED
     plan = builder.build_serialized_network(network, config)
     # The library reports a refusal by returning None; the reason is only in the log.
     if plan is None:
@@ -76,6 +90,7 @@ def build_rtx_engine(graph: Path, *, compute_capabilities: tuple[str, ...] = ("S
         build_s=time.perf_counter() - start,
         version=rtx.__version__,
         compute_capabilities=compute_capabilities,
+        kernels=kernels_from_log(lists) if detailed else (),
     )
 
 
@@ -140,7 +155,7 @@ def _parse(rtx: Any, network: trt.INetworkDefinition, graph: Path, errors: list[
     if not graph.is_file():
         msg = f"no graph at {graph}; make it with `edgeseg export`"
         raise ArtifactError(msg)
-    parser: trt.OnnxParser = rtx.OnnxParser(network, _logger(rtx, errors))
+    parser: trt.OnnxParser = rtx.OnnxParser(network, _logger(rtx, errors, []))
     if parser.parse_from_file(str(graph)):
         return
     refusals = [_refusal(parser.get_error(index)) for index in range(parser.num_errors)]
@@ -157,8 +172,8 @@ def _joined(messages: list[str]) -> str:
     return "; ".join(message.strip().rstrip(".") for message in messages[:3]) or "it gives no reason"
 
 
-def _logger(rtx: Any, errors: list[str]) -> Any:
-    """Make a logger that keeps errors for the message and drops the rest."""
+def _logger(rtx: Any, errors: list[str], lists: list[str]) -> Any:
+    """Make a logger that keeps errors for the message, and lists of kernels, and drops the rest."""
 
     class Log(rtx.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -167,5 +182,7 @@ def _logger(rtx: Any, errors: list[str]) -> Any:
         def log(self, severity: Any, msg: str) -> None:
             if severity in (rtx.ILogger.Severity.ERROR, rtx.ILogger.Severity.INTERNAL_ERROR):
                 errors.append(msg)
+            elif msg.startswith(LIST):
+                lists.append(msg)
 
     return Log()
