@@ -80,6 +80,8 @@ class CalibrateConfig:
         )
 
     def __post_init__(self) -> None:
+        # Refuses a count or a seed now and not after the images were looked at.
+        _ = self.chosen_images
         if self.max_map_drop is None:
             return
         if self.annotations is None:
