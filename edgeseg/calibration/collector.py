@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..bundle import Bundle
 from ..errors import CalibrationError
 from ..runtime.letterbox import letterbox_batch
+from ..runtime.ort import OUTPUTS
 from ..spec import Lowering
 from .agreement import check_detections, check_images, runtime_detections, runtime_images
 from .clock import Clock
@@ -27,8 +28,8 @@ from .partial import (
     write_partial,
 )
 from .table import CalibrationTable
-from .tapped import TappedGraph, passes_of
-from .taps import Tap
+from .tapped import TappedGraph, detections_in, passes_of
+from .taps import Rows, Tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..runtime.backend import RawDetections
     from .histogram import Histogram
     from .images import CalibrationConfig
     from .taps import Taps
@@ -175,21 +177,37 @@ def _counts_of_pass(
     job: _Job, taps: Sequence[Tap], batches: Sequence[Sequence[ChosenImage]], clock: Clock
 ) -> Iterator[dict[str, Histogram]]:
     spec = job.bundle.spec
+    # The last pass runs the whole graph, so what it finds can be compared.
+    whole = taps is job.passes[-1]
     # Before the other session is there: two would take half as much memory again.
-    expected = runtime_detections(job.bundle, runtime_images(_frames(job, batches[0]), spec))
-    graph = TappedGraph(job.bundle, [job.present, *(tap.tensor for tap in taps)])
-    for index, batch in enumerate(batches):
+    expected = _expected(job, batches[0]) if whole else None
+    graph = TappedGraph(job.bundle, _wanted(job, taps, whole=whole))
+    for batch in batches:
         clock.tell()
         where = ", ".join(image.name for image in batch)
         frames = _frames(job, batch)
         images, _ = letterbox_batch(frames, spec)
         check_images(images, runtime_images(frames, spec), where)
-        found, values = graph(images)
-        if index == 0:
-            check_detections(found, expected, spec, where)
-            check_rows(taps, values, spec)
-        yield count_values(taps, values, values[job.present][: len(batch)], where)
+        values = graph(images)
+        check_rows(taps, values, spec)
+        if expected is not None:
+            check_detections(detections_in(values), expected, spec, where)
+            expected = None
+        present = values.get(job.present)
+        yield count_values(taps, values, len(batch), present, where)
         clock.step()
+
+
+def _expected(job: _Job, batch: Sequence[ChosenImage]) -> RawDetections:
+    return runtime_detections(job.bundle, runtime_images(_frames(job, batch), job.bundle.spec))
+
+
+def _wanted(job: _Job, taps: Sequence[Tap], *, whole: bool) -> list[str]:
+    """Name the values that a pass hands out."""
+    names = [tap.tensor for tap in taps]
+    if any(tap.rows is Rows.PROPOSALS for tap in taps):
+        names.append(job.present)
+    return [*names, *OUTPUTS] if whole else names
 
 
 def _frames(job: _Job, batch: Sequence[ChosenImage]) -> list[NDArray[np.uint8]]:

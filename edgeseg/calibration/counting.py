@@ -24,23 +24,28 @@ _MAX_THREADS = 8
 
 
 def count_values(
-    taps: Sequence[Tap], values: dict[str, NDArray[Any]], present: NDArray[np.bool_], where: str
+    taps: Sequence[Tap],
+    values: dict[str, NDArray[Any]],
+    images: int,
+    present: NDArray[np.bool_] | None,
+    where: str,
 ) -> dict[str, Histogram]:
     """Count the real rows of every tap.
 
     Args:
         taps: What to count.
         values: Arrays by the name in the graph; emptied, so that each is freed once counted.
-        present: `bool[images, max_proposals]` of the images that are real, the first of the batch.
+        images: How many of the batch are real, the first of it; the others repeat the last.
+        present: `bool[B, max_proposals]`; None where no tap has proposals.
         where: Which images these are, for the message.
 
     Returns:
         Key of the tap to its histogram.
 
     Raises:
-        CalibrationError: A value is not finite, or has other rows than its tap says.
+        CalibrationError: A value is not finite.
     """
-    rows = [real_rows(values[tap.tensor], tap, present) for tap in taps]
+    rows = [real_rows(values[tap.tensor], tap.rows, images, present) for tap in taps]
     values.clear()
     names = [f"{tap.key} ({tap.tensor} in the graph) on {where}" for tap in taps]
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
@@ -65,14 +70,17 @@ def check_rows(taps: Sequence[Tap], values: dict[str, NDArray[Any]], spec: Model
             raise CalibrationError(msg)
 
 
-def real_rows(values: NDArray[Any], tap: Tap, present: NDArray[np.bool_]) -> NDArray[np.float32]:
+def real_rows(
+    values: NDArray[Any], rows: Rows, images: int, present: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
     """Leave out rows that repeat an image to fill a batch, and rows where no proposal is.
 
-    Detections carry no image's number, so those of a repeated image are counted twice.
+    Detections do not say which image they are of, so those of a repeated image are counted again.
     """
-    images, proposals = present.shape
-    if tap.rows is Rows.IMAGES:
+    if rows is Rows.IMAGES:
         return values[:images]
-    if tap.rows is Rows.PROPOSALS and not present.all():
-        return values[: images * proposals][present.reshape(-1)]
-    return values[: images * proposals] if tap.rows is Rows.PROPOSALS else values
+    if rows is Rows.PROPOSALS and present is not None:
+        real = present.copy()
+        real[images:] = False
+        return values if real.all() else values[real.reshape(-1)]
+    return values

@@ -110,7 +110,7 @@ def read_partial(path: Path, identity: Identity) -> Counted:
         CalibrationError: The file is broken, or of another calibration.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             meta = json.loads(arrays["meta"].tobytes())
             earlier = record_from_json(Identity, meta["identity"], source=path.name)
             rows = zip(meta["exponents"], arrays["extremes"], arrays["counts"], strict=True)
