@@ -1,0 +1,191 @@
+"""`edgeseg calibrate` and `edgeseg build-engine`: what they print where, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgeseg.bundle import FileRecord
+from edgeseg.calibration.table import Method
+from edgeseg.engines import Engine, EngineRecord
+from edgeseg.exporter import build, calibrate
+from edgeseg.exporter.calibrate import AccuracyError, CalibrationReport
+from edgeseg.exporter.sensitivity import BlockCost, Budget, BudgetStep
+from edgeseg.exporter.yardstick import Score
+from edgeseg.tools.main import cli
+from tests.runtime.fake_bundle import make_bundle
+
+FP32 = Score(box_ap=40.0, mask_ap=35.0, latency_ms=100.0)
+INT8 = Score(box_ap=39.75, mask_ap=34.9, latency_ms=40.0)
+REPORT = CalibrationReport(
+    table="edgeseg-model/calibration.json",
+    method=Method.ENTROPY,
+    images=100,
+    ranges=93,
+    float_layers=("box_head.fc7",),
+    measured_on="instances_val.json",
+    fp32=FP32,
+    int8=INT8,
+    costs=(BlockCost(block="box_head.fc7", layers=("box_head.fc7",), box_drop=0.5, mask_drop=-0.25),),
+    budget=Budget(
+        met=True,
+        score=INT8,
+        float_layers=("box_head.fc7",),
+        steps=(
+            BudgetStep(reverted="", box_drop=0.75, mask_drop=0.2, speed=2.75),
+            BudgetStep(reverted="box_head.fc7", box_drop=0.25, mask_drop=0.1, speed=2.5),
+        ),
+    ),
+)
+ENGINE = Engine(
+    path=Path("edgeseg-model/engines/onnxruntime-int8.onnx"),
+    record=EngineRecord(
+        backend="onnxruntime",
+        backend_version="1.31.1",
+        precision="int8",
+        machine="x86_64",
+        file=FileRecord(size=45_500_000, sha256="0" * 64),
+        graph_sha256="0" * 64,
+        build_s=1.25,
+    ),
+)
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path) -> list:
+    """What the library was asked for; it answers with `REPORT` and `ENGINE`."""
+    monkeypatch.chdir(tmp_path)
+    asked: list = []
+
+    def measured(config, progress, note):
+        asked.append(config)
+        note("skipped photos/broken.jpg")
+        return REPORT
+
+    def built(config, progress):
+        asked.append(config)
+        return ENGINE
+
+    monkeypatch.setattr(calibrate, "calibrate", measured)
+    monkeypatch.setattr(build, "build_engine", built)
+    return asked
+
+
+def run(*args: str):
+    return CliRunner().invoke(cli, args)
+
+
+def test_options_reach_the_library(asked) -> None:
+    result = run(
+        "calibrate", "--calib", "photos", "--images", "50", "--seed", "3", "--method", "minmax", "--resume",
+        "--no-check", "--sensitivity", "--max-map-drop", "0.5", "--annotations", "a.json", "--force",
+    )  # fmt: skip
+
+    config = asked[0]
+    assert result.exit_code == 0
+    assert (config.calib, config.images, config.seed, config.method) == (Path("photos"), 50, 3, Method.MINMAX)
+    assert config.resume
+    assert config.sensitivity
+    assert config.force
+    assert not config.check
+    assert (config.max_map_drop, config.annotations) == (0.5, Path("a.json"))
+
+
+def test_tables_are_on_stdout_and_remarks_on_stderr(asked) -> None:
+    result = run("calibrate", "--calib", "photos")
+
+    assert result.stderr == "skipped photos/broken.jpg\n"
+    for part in ("box_head.fc7   +0.50         -0.25", "2.75x", "2.50x", "39.75", "93, entropy, 100 images"):
+        assert part in result.stdout
+
+
+def test_json_has_all_of_it(asked) -> None:
+    data = json.loads(run("calibrate", "--calib", "photos", "--json").stdout)
+
+    assert data["int8"]["box_ap"] == 39.75
+    assert data["budget"]["steps"][1]["reverted"] == "box_head.fc7"
+    assert data["method"] == "entropy"
+
+
+def test_too_much_lost_prints_what_was_measured_and_exits_with_3(asked, monkeypatch) -> None:
+    def refused(config, progress, note):
+        msg = "INT8 must lose at most 0.1 points of AP"
+        raise AccuracyError(msg, REPORT)
+
+    monkeypatch.setattr(calibrate, "calibrate", refused)
+    result = run("calibrate", "--calib", "photos")
+
+    assert result.exit_code == 3
+    assert "39.75" in result.stdout
+    assert "error: INT8 must lose at most 0.1 points" in result.stderr
+
+
+def test_build_engine_calibrates_where_images_are_given(asked) -> None:
+    result = run("build-engine", "--int8", "--calib", "photos", "--images", "20")
+
+    assert result.exit_code == 0
+    assert asked[0].images == 20
+    assert asked[1].machine is None
+    for part in ("onnxruntime-int8.onnx", "45.5 MB", "ONNX Runtime on x86_64, INT8", "93, entropy"):
+        assert part in result.stdout
+
+
+def test_build_engine_alone_takes_the_table_that_is_there(asked) -> None:
+    result = run("build-engine", "--int8", "--machine", "aarch64", "--json")
+
+    assert len(asked) == 1
+    assert asked[0].machine == "aarch64"
+    assert json.loads(result.stdout)["precision"] == "int8"
+
+
+def test_json_of_both_steps_is_one_document(asked) -> None:
+    data = json.loads(run("build-engine", "--int8", "--calib", "photos", "--json").stdout)
+
+    assert data["file"]["size"] == 45_500_000
+
+
+def test_an_engine_that_is_there_is_told_before_the_images_are_looked_at(asked) -> None:
+    path = Path("edgeseg-model/engines/onnxruntime-int8.onnx")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"kept")
+
+    result = run("build-engine", "--int8", "--calib", "photos")
+
+    assert result.exit_code == 1
+    assert "exists; pass --force" in result.stderr
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("calibrate",), 2, "--calib"),
+        (("calibrate", "--calib", "photos"), 1, "no bundle at edgeseg-model"),
+        (("calibrate", "--calib", "photos", "--images", "5"), 1, "at least 10 images, got 5"),
+        (("calibrate", "--calib", "photos", "--max-map-drop", "0.5"), 1, "--annotations"),
+        (("calibrate", "--calib", "photos", "--method", "guess"), 2, "guess"),
+        (("build-engine",), 2, "--int8"),
+        (("build-engine", "--int8"), 1, "no bundle at edgeseg-model"),
+    ],
+)
+def test_what_cannot_work(args, code, words, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = run(*args)
+
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_int8_without_calibration(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_bundle(tmp_path / "edgeseg-model")
+
+    result = run("build-engine", "--int8")
+
+    assert result.exit_code == 1
+    assert "edgeseg calibrate" in result.stderr
