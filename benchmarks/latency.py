@@ -37,7 +37,7 @@ MEMORY_OF_RUNTIME = """
 import sys, numpy as np
 from pathlib import Path
 import edgeseg
-model = edgeseg.load(sys.argv[1], threads=int(sys.argv[2]))
+model = edgeseg.load(sys.argv[1], precision=sys.argv[5], threads=int(sys.argv[2]))
 frame = np.load(sys.argv[3])
 for _ in range(3):
     found = model(frame, score_threshold=float(sys.argv[4]))
@@ -60,19 +60,18 @@ def eager(model: Any, frame: NDArray[np.uint8]) -> Any:
         return model([tensor])[0]
 
 
-def threshold_for(model: Any, frame: NDArray[np.uint8], above: int) -> float:
-    """Find a threshold with `above` boxes over it, or all that there are."""
-    model.roi_heads.score_thresh = 0.0
-    scores = eager(model, frame)["scores"]
+def threshold_over(scores: Any, above: int) -> float:
+    """Find a threshold with `above` of the descending `scores` over it, or all that there are."""
     if above >= len(scores):
         return float(scores[-1]) * 0.999 if len(scores) else 0.5
     return float(scores[above - 1] + scores[above]) / 2
 
 
 def measure(reference: Any, model: Any, frame: NDArray[np.uint8], above: int, repeats: int) -> dict[str, Any]:
-    """Time both in turn on one frame."""
-    threshold = threshold_for(reference, frame, above)
-    reference.roi_heads.score_thresh = threshold
+    """Time both in turn on one frame, each at a threshold of its own, as rounding moves scores."""
+    reference.roi_heads.score_thresh = 0.0
+    reference.roi_heads.score_thresh = threshold_over(eager(reference, frame)["scores"], above)
+    threshold = threshold_over(model(frame, score_threshold=0.0).scores, above)
     times: dict[str, list[float]] = {"pytorch": [], "edgeseg": []}
     counts = {}
     for repeat in range(repeats + 1):
@@ -93,6 +92,7 @@ def measure(reference: Any, model: Any, frame: NDArray[np.uint8], above: int, re
 @click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--model", "bundle", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--images", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--precision", default="fp32", show_default=True, help="fp32 or int8.")
 @click.option("--above", type=int, multiple=True, default=(100, 10), show_default=True)
 @click.option("--frame", "frame_hw", type=(int, int), metavar="H W", help="[default: the input's size]")
 @click.option("--frames", default=2, show_default=True)
@@ -102,6 +102,7 @@ def main(
     checkpoint: Path,
     bundle: Path,
     images: Path,
+    precision: str,
     above: tuple[int, ...],
     frame_hw: tuple[int, int] | None,
     **counts: int,
@@ -110,7 +111,7 @@ def main(
     torch.set_num_threads(counts["threads"])
     cv2.setNumThreads(counts["threads"])
     reference = model_from_weights(read_checkpoint(checkpoint).weights)[1]
-    model = edgeseg.load(bundle, threads=counts["threads"])
+    model = edgeseg.load(bundle, precision=precision, threads=counts["threads"])
     height, width = model.spec.input_size_hw
     reference.transform.min_size, reference.transform.max_size = (min(height, width),), max(height, width)
     frames = frames_of(images, frame_hw or (height, width), counts["frames"])
@@ -129,7 +130,7 @@ def main(
             "ratio_min": ratios[0],
             "ratio_max": ratios[-1],
             "runtime_peak_rss_mib": runtime_memory(
-                bundle, frames[0], runs[0]["threshold"], counts["threads"]
+                bundle, frames[0], runs[0]["threshold"], counts["threads"], precision
             ),
         }
         rows.append(row)
@@ -137,6 +138,7 @@ def main(
     facts = {
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "onnxruntime")},
+        "precision": precision,
         "processor": platform.processor() or platform.machine(),
         "input_hw": [height, width],
         "frame_hw": list(frames[0].shape[:2]),
@@ -145,12 +147,14 @@ def main(
     click.echo(json.dumps({"machine": facts, "rows": rows}, indent=2))
 
 
-def runtime_memory(bundle: Path, frame: NDArray[np.uint8], threshold: float, threads: int) -> float:
+def runtime_memory(
+    bundle: Path, frame: NDArray[np.uint8], threshold: float, threads: int, precision: str
+) -> float:
     """Peak resident memory, in MiB, of a process that only loads the bundle and runs it three times."""
     path = bundle.parent / "frame-for-memory.npy"
     np.save(path, frame)
     try:
-        arguments = [str(bundle), str(threads), str(path), str(threshold)]
+        arguments = [str(bundle), str(threads), str(path), str(threshold), precision]
         command = [sys.executable, "-c", MEMORY_OF_RUNTIME, *arguments]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     finally:
