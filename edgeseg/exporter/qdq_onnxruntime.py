@@ -120,7 +120,9 @@ class _Writer(QdqWriter):
         if name in self._given:
             return name
         self._given.add(name)
-        if suffix != FLOAT or len(self.graph.consumers[value]) < 2 or value not in self.shapes:
+        # Of the heads' values the first axis counts detections, whatever their description says.
+        of_fixed_shape = self.values[value].startswith("backbone.") and value in self.shapes
+        if suffix != FLOAT or len(self.graph.consumers[value]) < 2 or not of_fixed_shape:
             return self.dequantize(value, suffix)
         # ONNX Runtime makes a DequantizeLinear for each consumer, and one Reshape for all of them.
         shape = self.constant(f"{name}.shape", np.array(self.shapes[value], np.int64))
