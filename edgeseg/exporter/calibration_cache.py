@@ -1,7 +1,7 @@
 """The table of ranges for TensorRT 10.3 to 10.16's own calibration, which later releases do not have.
 
 Nobody has run this on a GPU yet: the text follows TensorRT's documented format, and the calibrator is checked
-against the stubs of 10.13. Explicit rounding, `qdq_tensorrt`, is what TensorRT 11 and TensorRT for RTX know too.
+against the stubs of 10.13. Explicit rounding (`qdq_tensorrt`) is what every version takes.
 """
 
 from __future__ import annotations

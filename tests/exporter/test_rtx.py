@@ -10,6 +10,7 @@ import pytest
 
 from edgeseg.errors import ArtifactError, BuildError, ConfigError, DependencyError
 from edgeseg.exporter import rtx
+from edgeseg.exporter.kernels import int8_nodes, kernels_from_log
 
 onnx = pytest.importorskip("onnx")
 
@@ -137,6 +138,46 @@ def test_absent_graph_is_refused(tmp_path: Path) -> None:
 def test_gpu_that_it_cannot_build_for(tmp_path: Path, unknown: str) -> None:
     with pytest.raises(ConfigError, match=rf"SM86.*got '{unknown}'"):
         rtx.build_rtx_engine(detector_like(tmp_path / "net.onnx"), compute_capabilities=(unknown,))
+
+
+@needs_rtx
+def test_kernels_are_listed_when_asked_for(tmp_path: Path) -> None:
+    graph = detector_like(tmp_path / "net.onnx")
+    kernels = rtx.build_rtx_engine(graph, detailed=True).kernels
+
+    assert "a_Conv" in {node for kernel in kernels for node in kernel.nodes}
+    assert not int8_nodes(kernels)
+    assert rtx.build_rtx_engine(graph).kernels == ()
+
+
+def test_kernels_of_one_gpu_generation_at_a_time(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="one GPU generation at a time; got SM86, SM89"):
+        rtx.build_rtx_engine(tmp_path / "net.onnx", compute_capabilities=("SM86", "SM89"), detailed=True)
+
+
+def test_list_of_kernels() -> None:
+    value = "[ {{ Name: x, Dimensions: [1,64], Datatype: {}, Format: (Linear) Row major }}]"
+    line = "Name: {}, LayerType: {}, Inputs: {}, Constants: {}, Outputs: {}, TacticName: t, Metadata: {}"
+    lists = [
+        "Layers:",
+        line.format(
+            "a",
+            "correlation",
+            *map(value.format, ("Int8", "Int8", "Half")),
+            "[ONNX Layer: c1][ONNX Layer: c2]",
+        ),
+        line.format("b", "kgen", value.format("Int8"), "[]", value.format("Half"), "[ONNX Layer: add]"),
+        line.format("c", "correlation", *map(value.format, ("Half", "Int8", "Half")), "[ONNX Layer: c3]"),
+    ]
+    kernels = kernels_from_log(["Name: not in the list", "\n".join(lists), "Bindings: images"])
+
+    assert [(kernel.name, kernel.kind) for kernel in kernels] == [
+        ("a", "correlation"),
+        ("b", "kgen"),
+        ("c", "correlation"),
+    ]
+    assert (kernels[0].inputs, kernels[0].constants, kernels[0].outputs) == (("Int8",), ("Int8",), ("Half",))
+    assert int8_nodes(kernels) == {"c1", "c2"}
 
 
 def test_no_gpu_asked_for(tmp_path: Path) -> None:
