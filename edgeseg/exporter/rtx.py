@@ -82,6 +82,7 @@ def build_rtx_engine(
     plan = builder.build_serialized_network(network, config)
     # The library reports a refusal by returning None; the reason is only in the log.
     if plan is None:
+        _forget_refusal(rtx)
         msg = f"TensorRT for RTX cannot build {graph}: {_joined(errors)}"
         raise BuildError(msg)
     return RtxEngine(
@@ -92,6 +93,20 @@ def build_rtx_engine(
         compute_capabilities=compute_capabilities,
         kernels=kernels_from_log(lists) if detailed else (),
     )
+
+
+def _forget_refusal(rtx: Any) -> None:
+    """Build a network of one layer.
+
+    TensorRT for RTX 1.7.1 compiles the first build after a refused one for the GPU that was refused: an
+    engine for SM86 came out with no convolution in 8 bits, as for SM75. This build takes that place.
+    """
+    builder: trt.Builder = rtx.Builder(_logger(rtx, [], []))
+    network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    value = network.add_input("x", rtx.float32, (1, 8))
+    doubled = network.add_elementwise(value, value, rtx.ElementWiseOperation.SUM)
+    network.mark_output(doubled.get_output(0))
+    builder.build_serialized_network(network, builder.create_builder_config())
 
 
 def load_rtx() -> Any:

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from edgeseg.calibration.table import Range
-from edgeseg.errors import CalibrationError
+from edgeseg.errors import BuildError, CalibrationError
 from edgeseg.exporter.kernels import int8_nodes
 from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.plan import plan_for
@@ -245,3 +245,17 @@ def test_rounded_weights_alone_do_not_count(rounded, tmp_path):
     model.graph.node.extend(kept)
 
     assert products_in_int8(model, tmp_path / "net.onnx") == (0, 0)
+
+
+@needs_rtx
+def test_a_refused_build_leaves_no_trace_in_the_next(rounded, tmp_path):
+    onnx.save(rounded[SINGLE], tmp_path / "refused.onnx")
+    with pytest.raises(BuildError, match=r"Turing.*FP32 GEMM"):
+        build_rtx_engine(tmp_path / "refused.onnx", compute_capabilities=("SM75",))
+
+    assert products_in_int8(rounded[SINGLE], tmp_path / "net.onnx") == (37, 2)
+
+
+@needs_rtx
+def test_turing_takes_the_half_precision_graph_and_computes_its_convolutions_in_half(rounded, tmp_path):
+    assert products_in_int8(rounded[HALF], tmp_path / "net.onnx", "SM75") == (0, 2)
