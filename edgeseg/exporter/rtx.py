@@ -103,7 +103,7 @@ def _forget_refusal(rtx: Any) -> None:
     """
     builder: trt.Builder = rtx.Builder(_logger(rtx, [], []))
     network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    value = network.add_input("x", rtx.float32, (1, 8))
+    value = network.add_input("x", rtx.float32, rtx.Dims((1, 8)))
     doubled = network.add_elementwise(value, value, rtx.ElementWiseOperation.SUM)
     network.mark_output(doubled.get_output(0))
     builder.build_serialized_network(network, builder.create_builder_config())
