@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from edgeseg.errors import InputError, ParityError
 from edgeseg.optional import require
 from edgeseg.runtime.images import image_paths, read_image
-from edgeseg.runtime.letterbox import Letterbox
+from edgeseg.runtime.letterbox import letterbox_batch
 from edgeseg.spec import Lowering, ParityReport
 
 from .parity import Agreement, Bounds
 from .reference import Found, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from edgeseg.spec import ModelSpec
 
@@ -72,7 +72,7 @@ def run_gate(
     for start in range(0, len(images), spec.batch):
         chunk = images[start : start + spec.batch]
         progress(f"comparing with PyTorch on image {start + 1} of {len(images)}")
-        batch = _batch(chunk, spec)
+        batch, _ = letterbox_batch(chunk, spec)
         expected = reference(batch)[: len(chunk)]
         for agreement in agreements:
             found, settled = graphs[agreement.lowering](batch)
@@ -153,12 +153,3 @@ def check_images(folder: Path | None) -> CheckImages:
     chosen = np.linspace(0, len(paths) - 1, min(MAX_IMAGES, len(paths))).round().astype(int)
     images = tuple(read_image(paths[index]) for index in chosen)
     return CheckImages(source=str(folder or "built-in"), images=images)
-
-
-def _batch(images: Sequence[NDArray[np.uint8]], spec: ModelSpec) -> NDArray[np.uint8]:
-    batch = np.zeros((spec.batch, *spec.input_size_hw, 3), np.uint8)
-    for slot, image in zip(batch, images, strict=False):
-        Letterbox(frame_size_hw=image.shape[:2], input_size_hw=spec.input_size_hw).fit(
-            image, slot, spec.preprocess.pad_bgr
-        )
-    return batch
