@@ -32,6 +32,7 @@ class RunConfig:
         overlay: Also draw what is found.
         force: Replace results that are there.
         backend: As `edgeseg.load`.
+        precision: As `edgeseg.load`.
         threads: As `edgeseg.load`.
     """
 
@@ -44,6 +45,7 @@ class RunConfig:
     overlay: bool = True
     force: bool = False
     backend: str = "auto"
+    precision: str = "auto"
     threads: int | None = None
 
     def __post_init__(self) -> None:

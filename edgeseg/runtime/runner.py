@@ -45,7 +45,9 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
     check_output(config)
     with (
         closing(_source(config)) as source,
-        load(config.model, backend=config.backend, threads=config.threads) as model,
+        load(
+            config.model, backend=config.backend, precision=config.precision, threads=config.threads
+        ) as model,
     ):
         runner = _Runner(config, observer or Observer())
         runner.run(source, model)

@@ -44,6 +44,12 @@ QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
 @click.option("--overlay/--no-overlay", default=True, show_default=True, help="Draw what is found.")
 @click.option("--backend", default="auto", show_default=True, help="What computes: auto or onnxruntime.")
 @click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    help="auto, fp32 or int8; auto takes INT8 if it is built.",
+)
+@click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="Threads of an inference. [default: one a core]"
 )
 @force_option

@@ -103,6 +103,8 @@ def test_wrong_usage(run, args):
         (("--camera", "97"), "no camera opens at index 97"),
         (("--source", "photos", "--model", "absent"), "no bundle at absent"),
         (("--source", "photos", "--backend", "abacus"), "backend must be one of auto, onnxruntime"),
+        (("--source", "photos", "--precision", "int4"), "precision must be one of auto, fp32, int8"),
+        (("--source", "photos", "--precision", "int8"), "build it with `edgeseg build-engine --int8"),
         (("--source", "photos", "-o", "photos/a.png"), "photos/a.png is a file and must be a folder"),
     ],
 )
