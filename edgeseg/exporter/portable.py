@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .operators import Pyramid, Rois
 
+# Boxes whose tops are in one strip of so many input pixels are cropped from left to right.
+STRIP_PX = 64
 # Its typed signatures are narrower than what it accepts.
 op: Any = opset18
 
@@ -140,7 +142,12 @@ def _onnx_roi_align_levels(
     side: int,
     sampling_ratio: int,
 ) -> Any:
-    """Say `roi_align_levels` in ONNX: a RoiAlign a level on its own boxes, put back in order."""
+    """Say `roi_align_levels` in ONNX: a RoiAlign a level on its own boxes, put back in order.
+
+    Neighbouring boxes are cropped one after the other, while what they share of the map is still cached.
+    """
+    nearby = _onnx_order_by_place(boxes_xyxy)
+    boxes, images, levels = (op.Gather(rows, nearby) for rows in (boxes_xyxy, images, levels))
     crops, orders = [], []
     for level, (features, scale) in enumerate(zip(maps, scales, strict=True)):
         rows = op.Squeeze(
@@ -149,7 +156,7 @@ def _onnx_roi_align_levels(
         crops.append(
             op.RoiAlign(
                 features,
-                op.Gather(boxes_xyxy, rows),
+                op.Gather(boxes, rows),
                 op.Gather(images, rows),
                 coordinate_transformation_mode="output_half_pixel",
                 output_height=side,
@@ -158,12 +165,22 @@ def _onnx_roi_align_levels(
                 spatial_scale=scale,
             )
         )
-        orders.append(rows)
+        orders.append(op.Gather(nearby, rows))
     order = op.Concat(*orders, axis=0)
     count = op.Shape(order)
     position = op.Range(op.Constant(value_int=0), op.Squeeze(count), op.Constant(value_int=1))
     inverse = op.ScatterElements(order, order, position, axis=0)
     return op.Gather(op.Concat(*crops, axis=0), inverse, axis=0)
+
+
+def _onnx_order_by_place(boxes_xyxy: Any) -> Any:
+    """Order boxes by strips of `STRIP_PX` rows and from left to right within them: `int64[R]`."""
+    left = op.Gather(boxes_xyxy, op.Constant(value_int=0), axis=1)
+    top = op.Gather(boxes_xyxy, op.Constant(value_int=1), axis=1)
+    strip = op.Floor(op.Mul(top, op.Constant(value_float=1 / STRIP_PX)))
+    place = op.Add(op.Mul(strip, op.Constant(value_float=float(2**15))), left)
+    _, order = op.TopK(place, op.Shape(place), largest=0)
+    return order
 
 
 TRANSLATIONS = MappingProxyType(
