@@ -15,10 +15,10 @@ from edgeseg.demo import checkpoint_path
 from edgeseg.demo.score import unseen_frames
 from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
-from edgeseg.exporter.gate import _batch
 from edgeseg.exporter.parity import Agreement, Bounds, match
 from edgeseg.exporter.qdq_tensorrt import tensorrt_graph
 from edgeseg.exporter.reference import Found
+from edgeseg.runtime.letterbox import letterbox_batch
 from edgeseg.spec import Lowering
 from tests.exporter.ranges import minmax_table
 
@@ -42,7 +42,7 @@ def conveyor(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inputs(conveyor):
-    return np.concatenate([_batch([frame.image], conveyor.spec) for frame in unseen_frames(8)])
+    return np.concatenate([letterbox_batch([frame.image], conveyor.spec)[0] for frame in unseen_frames(8)])
 
 
 @pytest.fixture(scope="module")
