@@ -17,7 +17,6 @@ def run(*args: str):
 
 def test_exports_runs_and_scores_the_shipped_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # The count also chooses the clip. That of 6 holds a tie that NonMaxSuppression rounds the other way.
     result = run("--frames", "3", "--scored", "5", "--json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
