@@ -39,8 +39,12 @@ class PortableOperators:
         self._classes = classes
 
     def nms(self, boxes_xyxy: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
-        """See `Operators.nms`."""
-        classes = scores.unsqueeze(1)
+        """See `Operators.nms`: the rows are in order, so places stand for scores.
+
+        ONNX Runtime's sigmoid is not monotonic to the last bit; by its scores, near ties would change places.
+        """
+        places = torch.arange(scores.shape[1], 0, -1, dtype=scores.dtype)
+        classes = torch.where(scores > 0.5 * ABSENT, places, ABSENT).unsqueeze(1)
         if labels is not None:
             # One score row a class: exact, where adding a class offset to the coordinates would round them.
             of_class = torch.arange(1, self._classes + 1).view(1, -1, 1) == labels.unsqueeze(1)

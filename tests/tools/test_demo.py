@@ -17,7 +17,7 @@ def run(*args: str):
 
 def test_exports_runs_and_scores_the_shipped_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = run("--frames", "3", "--scored", "5", "--json")
+    result = run("--frames", "3", "--scored", "6", "--json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
     assert report["parity"]["passed"]
