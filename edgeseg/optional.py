@@ -16,6 +16,7 @@ EXTRA_BY_MODULE = MappingProxyType(
         "onnxsim": "export",
         "safetensors": "export",
         "onnxruntime": "cpu",
+        "openvino": "openvino",
         "supervision": "supervision",
         "onnxruntime_ep_nv_tensorrt_rtx": "rtx",
         "tensorrt_rtx_bindings": "rtx",
@@ -24,7 +25,9 @@ EXTRA_BY_MODULE = MappingProxyType(
 HINT_BY_MODULE = MappingProxyType(
     {
         "tensorrt": "on a Jetson it comes with JetPack and needs a virtual environment made with "
-        "`python3 -m venv --system-site-packages`; on x86: pip install tensorrt",
+        "`python3 -m venv --system-site-packages`; on x86: pip install 'edgeseg[tensorrt]'",
+        # The extras that have it bring a whole TensorRT as well.
+        "cuda.bindings.driver": "pip install cuda-bindings",
     }
 )
 
