@@ -1,4 +1,4 @@
-"""The little of CUDA that the runtime needs: memory, streams, events, graphs, by whichever package is here."""
+"""The little of CUDA that the runtime needs: memory, streams, events, graphs, by whatever package is here."""
 
 from __future__ import annotations
 

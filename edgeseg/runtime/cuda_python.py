@@ -149,8 +149,10 @@ class CudaPython:
         try:
             enqueue()
         except BaseException:
-            # Ends the capture, which is broken, so that the stream works again; it makes no graph.
-            cu.cuStreamEndCapture(stream)
+            # The stream works again when the capture is ended, which as a rule is broken and gives nothing.
+            code, graph = cu.cuStreamEndCapture(stream)
+            if code == cu.CUresult.CUDA_SUCCESS:
+                cu.cuGraphDestroy(graph)
             raise
         graph = self._call("capture", cu.cuStreamEndCapture, stream)
         try:

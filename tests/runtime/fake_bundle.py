@@ -124,6 +124,77 @@ def write_graph(
     return path
 
 
+def constant_rows(rows: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, scores, labels and masks of every image, before any threshold."""
+    picks = np.arange(rows) % len(SCORES)
+    masks = np.broadcast_to(disc(side), (rows, side, side))
+    return BOXES[picks], np.sort(SCORES[picks])[::-1], LABELS[picks], masks
+
+
+def write_tensorrt_graph(path: Path, spec: ModelSpec, *, settled: bool = True) -> Path:
+    """Write the form for TensorRT: the threshold of the spec is built in, and another output tells of NMS."""
+    batch, rows, side = spec.batch, spec.max_detections, spec.mask_size
+    tensor, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    boxes, scores, labels, masks = constant_rows(rows, side)
+    kept = (scores > np.float32(spec.score_threshold)).astype(np.float32)
+    move = np.zeros((1, rows, 4), np.float32)
+    move[0, 0, ::2] = SHIFT_PX / 255 * kept[0]
+    constants = {
+        "count": np.array([kept.sum()], np.float32),
+        "settled": np.array([settled], np.float32),
+        "kept_boxes": (boxes * kept[:, None])[None],
+        "kept_scores": (scores * kept)[None],
+        "kept_labels": (labels * kept)[None],
+        "kept_masks": (masks * kept[:, None, None])[None],
+        "move": move,
+        "zero": np.zeros((1,), np.float32),
+        "pixel_axes": np.array([1, 2, 3], np.int64),
+        "column": np.array([batch, 1], np.int64),
+        "one_by_one": np.array([batch, 1, 1], np.int64),
+        "one_by_one_by_one": np.array([batch, 1, 1, 1], np.int64),
+    }
+    kinds = dict.fromkeys(("pixel_axes", "column", "one_by_one", "one_by_one_by_one"), np.int64)
+    steps = [
+        ("Cast", "images", "pixels", {"to": types.FLOAT}),
+        ("ReduceMean", "pixels pixel_axes", "mean", {"keepdims": 0}),
+        # Outputs that do not depend on the input would be no work for the GPU.
+        ("Mul", "mean zero", "nothing", {}),
+        ("Add", "count nothing", "counts", {}),
+        ("Cast", "counts", "num_detections", {"to": types.INT32}),
+        ("Add", "settled nothing", "all_settled", {}),
+        ("Cast", "all_settled", "nms_converged", {"to": types.INT32}),
+        ("Reshape", "nothing column", "nothing_rows", {}),
+        ("Add", "kept_scores nothing_rows", "scores", {}),
+        ("Add", "kept_labels nothing_rows", "all_labels", {}),
+        ("Cast", "all_labels", "labels", {"to": types.INT32}),
+        ("Reshape", "nothing one_by_one_by_one", "nothing_masks", {}),
+        ("Add", "kept_masks nothing_masks", "masks", {}),
+        ("Reshape", "mean one_by_one", "mean_rows", {}),
+        ("Mul", "mean_rows move", "moved", {}),
+        ("Add", "kept_boxes moved", "boxes", {}),
+    ]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(kind, ins.split(), [out], **more) for kind, ins, out, more in steps],
+        "fake",
+        [tensor("images", types.UINT8, [batch, *spec.input_size_hw, 3])],
+        [
+            tensor("num_detections", types.INT32, [batch]),
+            tensor("boxes", types.FLOAT, [batch, rows, 4]),
+            tensor("scores", types.FLOAT, [batch, rows]),
+            tensor("labels", types.INT32, [batch, rows]),
+            tensor("masks", types.FLOAT, [batch, rows, side, side]),
+            tensor("nms_converged", types.INT32, [batch]),
+        ],
+        [
+            onnx.numpy_helper.from_array(np.ascontiguousarray(value, kinds.get(name, np.float32)), name)
+            for name, value in constants.items()
+        ],
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path
+
+
 def make_bundle(folder: Path, **changes: Any) -> Path:
     """Make a bundle of the portable graph; `changes` go into its spec."""
     folder.mkdir()
