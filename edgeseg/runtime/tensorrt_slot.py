@@ -114,7 +114,7 @@ class Slot:
             self._finish()
         except ArtifactError as exc:
             self._drop_graph()
-            logger.warning("the engine runs without a CUDA graph: %s", exc)
+            logger.warning("the engine runs without a CUDA graph: %s", str(exc))
             return f"no CUDA graph: {exc}"
         return "CUDA graph"
 

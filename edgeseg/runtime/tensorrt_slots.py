@@ -95,5 +95,5 @@ class Slots:
                 self._changed.notify_all()
             if not isinstance(exc, EdgeSegError):
                 raise
-            logger.warning("one frame is computed at a time, as a second cannot be prepared: %s", exc)
+            logger.warning("one frame is computed at a time, as a second cannot be prepared: %s", str(exc))
             return None

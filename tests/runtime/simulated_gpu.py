@@ -1,7 +1,7 @@
 """A GPU without a GPU: a CUDA driver that queues and runs what is enqueued, and a TensorRT on top of it.
 
 Nothing runs before somebody waits for it, so that a result read too early, or a frame overwritten too early,
-shows. Memory that nobody has written holds a pattern. Whatever CUDA calls undefined is an `AssertionError` here,
+shows. Memory that nobody has written holds a pattern. What CUDA leaves undefined is an `AssertionError` here,
 which no code under test catches.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from edgeseg.runtime.tensorrt_library import Flavour, Library
 from .fake_bundle import SHIFT_PX, constant_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edgeseg.spec import ModelSpec
@@ -49,7 +50,7 @@ class SimulatedCuda:
         log: Every call by name and what it was about, in order.
         refuses: Names of calls that fail, with the reason.
         memory_mib: When more is allocated, memory is out.
-        concurrent: Called while work runs, for tests of threads.
+        running: Called before each piece of work, by the thread that waits for it.
     """
 
     title = "simulated CUDA"
@@ -153,7 +154,8 @@ class SimulatedCuda:
 
     def wait(self, event: int) -> None:
         self._called("wait")
-        assert (marked := self._events[event]) is not None, "an event that was never recorded"
+        marked = self._events[event]
+        assert marked is not None, "an event that was never recorded"
         stream, length = marked
         self._events[event] = (stream, 0)
         queue = self._streams[stream]
@@ -205,7 +207,13 @@ class SimulatedCuda:
         for start, block in self._device.items():
             if start <= address and address + size <= start + block.nbytes:
                 return block[address - start : address - start + size]
-        raise AssertionError(f"{size} bytes at {address:#x} are not within one allocation")
+        msg = f"{size} bytes at {address:#x} are not within one allocation"
+        raise AssertionError(msg)
+
+    def forget(self) -> None:
+        """Drop what waits, as if it had never been enqueued."""
+        for queue in self._streams.values():
+            queue.work.clear()
 
     def left(self) -> list[str]:
         """Name what was never given back."""
@@ -249,7 +257,9 @@ class SimulatedTensorRT:
     Attributes:
         refuses: Names of calls that report failure as TensorRT does, with what it would log.
         contexts: How many are alive.
-        host_code_allowed: What the last runtime was told.
+        runtimes: Every one that was made.
+        caches: Every one that was made.
+        settled: What `nms_converged` says.
     """
 
     __version__ = "10.3.0"
@@ -260,7 +270,6 @@ class SimulatedTensorRT:
         self.refuses: dict[str, str] = {}
         self.contexts = 0
         self.runtimes: list[Any] = []
-        self.log: list[str] = []
         self.caches: list[SimulatedCache] = []
         self.settled = True
         self.listeners: list[Any] = []
