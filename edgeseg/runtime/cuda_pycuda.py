@@ -148,7 +148,7 @@ class PyCuda:
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         """See `Cuda.capture`: always refused."""
         del stream, enqueue
-        msg = f"{self.title} has none; cuda-python has: {install_command(BINDINGS)}"
+        msg = f"{self.title} has no CUDA graphs; cuda-python has: {install_command(BINDINGS)}"
         raise ArtifactError(msg)
 
     def launch(self, graph: int, stream: int) -> None:

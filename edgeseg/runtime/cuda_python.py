@@ -41,8 +41,7 @@ class CudaPython:
             self._device = self._call("find a GPU", bindings.cuDeviceGet, 0)
             # The one context that every library in a process shares, TensorRT's as well.
             self._context = self._call("use the GPU", bindings.cuDevicePrimaryCtxRetain, self._device)
-        except (ArtifactError, RuntimeError) as exc:
-            # Where there is no driver at all, the package raises its own RuntimeError.
+        except ArtifactError as exc:
             raise no_gpu(str(exc)) from exc
 
     @property
@@ -70,7 +69,8 @@ class CudaPython:
         with self.active():
             free, total = self._call("tell its memory", cu.cuMemGetInfo)
         return Device(
-            name=name.rstrip(b"\0").decode(errors="replace"),
+            # Filled up behind the end of the text.
+            name=name.partition(b"\0")[0].decode(errors="replace"),
             compute_capability=f"{major}.{minor}",
             driver=f"{driver // 1000}.{driver % 1000 // 10}",
             total_mib=total // MIB,
@@ -174,7 +174,12 @@ class CudaPython:
         Raises:
             ArtifactError: It reports an error.
         """
-        code, *results = function(*arguments)
+        try:
+            code, *results = function(*arguments)
+        except RuntimeError as exc:
+            # Of the package itself: there is no driver, or the driver has no such function.
+            msg = f"CUDA cannot {doing}: {str(exc).strip()}"
+            raise ArtifactError(msg) from exc
         if code != self._cu.CUresult.CUDA_SUCCESS:
             msg = f"CUDA cannot {doing}: {self._reason(code)}"
             raise ArtifactError(msg)
