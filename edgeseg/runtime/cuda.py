@@ -113,7 +113,7 @@ class Cuda(Protocol):
 def open_cuda() -> Cuda:
     """Open the first GPU, through cuda-python, or through pycuda where only that is installed.
 
-    What the driver keeps for this process stays until the process ends, as TensorRT's own use of CUDA does.
+    What the driver keeps for a process that uses it stays until the process ends: TensorRT uses it as well.
 
     Raises:
         DependencyError: Neither package is installed, or no GPU can be used; the message says what to do.

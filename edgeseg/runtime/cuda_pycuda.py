@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ class PyCuda:
             self._context = self._device.retain_primary_context()
         except driver.Error as exc:
             raise no_gpu(str(exc)) from exc
+        # When the process ends: left to itself, pycuda 2026.1 calls the wrong function for this kind of context.
+        weakref.finalize(driver, _detach, self._context)
 
     @property
     def title(self) -> str:
@@ -171,3 +174,8 @@ class PyCuda:
         except self._drv.Error as exc:
             msg = f"CUDA cannot {doing}: {exc}"
             raise ArtifactError(msg) from exc
+
+
+def _detach(context: Any) -> None:
+    context.push()
+    context.detach()

@@ -36,6 +36,10 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = attribute == CAPABILITY_MAJOR ? 8 : attribute == CAPABILITY_MINOR ? 7 : -1;
     return device ? INVALID_VALUE : OK;
 }
+int cuDeviceComputeCapability(int *major, int *minor, int device) {
+    *major = 8, *minor = 7;
+    return device ? INVALID_VALUE : OK;
+}
 int cuDevicePrimaryCtxRetain(void **into, int device) { *into = &context; return device ? INVALID_VALUE : OK; }
 int cuDevicePrimaryCtxRelease_v2(int device) { return device ? INVALID_VALUE : OK; }
 int cuCtxPushCurrent_v2(void *pushed) { depth++; return pushed == &context ? OK : INVALID_VALUE; }

@@ -22,12 +22,14 @@ PACKAGES = {"cuda-python": BINDINGS, "pycuda": PYCUDA}
 
 # Prints one JSON object. The other package is made absent, so that each is tested where both are.
 SESSION = """
-import ctypes, json, sys
+import ctypes, json, os, sys
 import numpy as np
 from edgeseg.errors import EdgeSegError
 from edgeseg.runtime.cuda import open_cuda
 
 sys.modules[{absent!r}] = None
+# pycuda names functions that the simulated driver lacks; they matter only when they are called.
+sys.setdlopenflags(os.RTLD_LAZY)
 told = {{}}
 
 def tell(name, action):
@@ -85,7 +87,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("a C compiler for Linux makes the simulated driver")
     library = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, DRIVER, "-ldl"], check=True)
+    options = ["-shared", "-fPIC", f"-Wl,-soname,{library.name}"]
+    subprocess.run([compiler, *options, "-o", library, DRIVER, "-ldl"], check=True)
     return library.parent
 
 
@@ -94,9 +97,10 @@ def session(driver: Path, package: str, **settings: str) -> dict[str, object]:
     if importlib.util.find_spec(PACKAGES[package].partition(".")[0]) is None:
         pytest.skip(f"{package} is not installed")
     absent = next(module for name, module in PACKAGES.items() if name != package)
+    path = f"{driver}:{os.environ.get('LD_LIBRARY_PATH', '')}"
     done = subprocess.run(
         [sys.executable, "-c", SESSION.format(absent=absent)],
-        env={**os.environ, "LD_LIBRARY_PATH": str(driver), **settings},
+        env={**os.environ, "LD_LIBRARY_PATH": path, **settings},
         capture_output=True,
         text=True,
         check=False,
