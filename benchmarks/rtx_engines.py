@@ -14,14 +14,16 @@ from typing import Any
 import click
 import onnx
 
-from edgeseg.bundle import Bundle, open_bundle
-from edgeseg.calibration.table import TABLE_FILE, CalibrationTable, Method, Range, table_for
+from edgeseg.bundle import TABLE_FILE, Bundle, open_bundle
+from edgeseg.calibration.table import CalibrationTable, Method, Range, table_for
+from edgeseg.engines import EngineOptions
 from edgeseg.errors import BuildError
 from edgeseg.exporter.kernels import int8_nodes
 from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.plan import taps_of
 from edgeseg.exporter.qdq_tensorrt import tensorrt_graph
-from edgeseg.exporter.rtx import build_rtx_engine
+from edgeseg.exporter.tensorrt_engine import build_plan
+from edgeseg.runtime.tensorrt_library import Flavour, load_library
 from edgeseg.spec import Lowering
 
 
@@ -43,15 +45,16 @@ def table_of(bundle: Bundle) -> CalibrationTable:
 def row(graph: Path, gpu: str) -> list[Any]:
     """Build one engine: seconds, megabytes, kernels, convolutions and dense layers in 8 bits and in all."""
     try:
-        engine = build_rtx_engine(graph, compute_capabilities=(gpu,), detailed=True)
+        library = load_library(Flavour.RTX, purpose="build an engine")
+        plan = build_plan(library, graph, EngineOptions(compute_capabilities=(gpu,)))
     except BuildError as exc:
         return [str(exc)]
-    in_int8 = int8_nodes(engine.kernels)
+    in_int8 = int8_nodes(plan.kernels)
     counts = []
     for kind in ("Conv", "Gemm"):
         names = [node.name for node in onnx.load(graph).graph.node if node.op_type == kind]
         counts.append(f"{len(in_int8.intersection(names))} of {len(names)}")
-    return [f"{engine.build_s:.1f} s", f"{len(engine.plan) / 1e6:.1f} MB", len(engine.kernels), *counts]
+    return [f"{plan.build_s:.1f} s", f"{len(plan.data) / 1e6:.1f} MB", len(plan.kernels), *counts]
 
 
 @click.command()

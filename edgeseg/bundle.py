@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import ArtifactError, ConfigError
-from .record import json_from_record, record_from_json
+from .files import read_record, write_json
+from .record import json_from_record
 from .spec import Lowering, ModelSpec
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = Path("edgeseg-model")
 MANIFEST = "model.json"
+TABLE_FILE = "calibration.json"
 FORMAT = 1
 
 
@@ -81,8 +82,7 @@ def write_manifest(folder: Path, spec: ModelSpec, names: list[str]) -> None:
         names: Files of the bundle, relative to `folder`.
     """
     manifest = Manifest(spec=spec, files={name: file_record(folder / name) for name in names})
-    text = json.dumps(json_from_record(manifest), indent=2, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST, json_from_record(manifest))
 
 
 def file_record(path: Path) -> FileRecord:
@@ -100,22 +100,13 @@ def sha256_of(path: Path) -> str:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    manifest_path = path / MANIFEST
-    try:
-        data: Any = json.loads(manifest_path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        msg = f"no bundle at {path}: {MANIFEST} is missing; make one with `edgeseg export CKPT -o {path}`"
-        raise ArtifactError(msg) from exc
-    except OSError as exc:
-        msg = f"cannot read {manifest_path}: {exc.strerror}"
-        raise ArtifactError(msg) from exc
-    except ValueError as exc:
-        msg = f"{manifest_path} is not valid JSON ({exc}); export the bundle again"
-        raise ArtifactError(msg) from exc
-    if isinstance(data, dict) and data.get("format") != FORMAT:
-        msg = f"{manifest_path} is of format {data.get('format')!r}, not {FORMAT}; export the bundle again"
-        raise ArtifactError(msg)
-    return record_from_json(Manifest, data, source=str(manifest_path))
+    return read_record(
+        Manifest,
+        path / MANIFEST,
+        version=FORMAT,
+        absent=f"no bundle at {path}: {MANIFEST} is missing; make one with `edgeseg export CKPT -o {path}`",
+        again="export the bundle again",
+    )
 
 
 def _verify(path: Path, recorded: FileRecord) -> None:

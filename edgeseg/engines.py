@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bundle import FileRecord, file_record
-from .errors import ArtifactError
-from .record import json_from_record, record_from_json
+from .bundle import TABLE_FILE, FileRecord, file_record, sha256_of
+from .errors import ArtifactError, ConfigError
+from .files import read_record, write_json
+from .record import json_from_record
 from .spec import Lowering
 
 if TYPE_CHECKING:
@@ -17,6 +18,102 @@ if TYPE_CHECKING:
 
 FOLDER = "engines"
 FORMAT = 1
+# Of each GPU family before Ampere TensorRT wants engines of their own.
+OLDEST_COMPATIBLE_GPU = (8, 0)
+
+
+class Target(str, Enum):
+    """What an engine is for, the fastest first; the value names backend and file."""
+
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether engines hold code for a GPU, and are worth nothing on another one."""
+        return self in (Target.TENSORRT, Target.TENSORRT_RTX)
+
+
+class Precision(str, Enum):
+    """What an engine computes in, the fastest first."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+PRECISIONS_OF = {
+    Target.TENSORRT: (Precision.INT8, Precision.FP16, Precision.FP32),
+    Target.TENSORRT_RTX: (Precision.INT8, Precision.FP16, Precision.FP32),
+    Target.OPENVINO: (Precision.INT8, Precision.BF16, Precision.FP32),
+    Target.ONNXRUNTIME: (Precision.INT8, Precision.FP32),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Settings of a build that its engine depends on.
+
+    Attributes:
+        machine: Processor family, such as `x86_64` or `aarch64`.
+        compute_capabilities: GPUs to build for, such as `SM86`; TensorRT for RTX only.
+        workspace_mib: Most memory for one layer's scratch, in MiB; None leaves it to the library.
+        dla: Number of the DLA core to use; None for none.
+        version_compatible: Later versions of TensorRT can load it as well.
+        hardware_compatible: Every GPU from Ampere on can run it.
+    """
+
+    machine: str = ""
+    compute_capabilities: tuple[str, ...] = ()
+    workspace_mib: int | None = None
+    dla: int | None = None
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            msg = f"workspace_mib must be at least 1, got {self.workspace_mib}"
+            raise ConfigError(msg)
+        if self.dla is not None and self.dla < 0:
+            msg = f"dla must be the number of a core, 0 or more, got {self.dla}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One kernel of an engine.
+
+    Attributes:
+        kind: What it does, in the backend's words, such as `correlation` or `QLinearConv`.
+        inputs: Types that it reads, such as `int8` or `float16`.
+        constants: Types of its weights, scales and biases.
+        outputs: Types that it writes.
+        nodes: Names of the ONNX nodes that it computes, or a part of.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    constants: tuple[str, ...] = ()
+    outputs: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU and its driver.
+
+    Attributes:
+        compute_capability: Such as `8.6`.
+        driver: Version of CUDA that the driver has; engines outlive an update of it.
+    """
+
+    name: str
+    compute_capability: str
+    driver: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,40 +123,80 @@ class EngineRecord:
     Attributes:
         backend: What runs it, such as `onnxruntime`.
         backend_version: Of the package that built it.
-        precision: `fp32`, `fp16` or `int8`.
-        machine: Processor family, such as `x86_64` or `aarch64`.
-        file: Size and hash of the engine.
+        precision: What it computes in.
+        options: How it was built.
+        file: Size and hash of the engine; None where the bundle's graph itself is run.
+        gpu: On which it was built; None where it needs none.
         graph: Name of the bundle's graph that it was built from.
         graph_sha256: Of that graph.
         calibration_sha256: Of `calibration.json`; None where nothing was calibrated.
         float_layers: Layers left in higher precision because their cost in accuracy was measured.
+        layers: Convolutions and dense layers of the network by name, with the type they compute in.
+        kernels: What it computes with, where the backend tells.
+        not_on_dla: Layers that the GPU computes for DLA.
         build_s: Time to build, in seconds.
     """
 
     format: int = FORMAT
-    backend: str
+    backend: Target
     backend_version: str
-    precision: str
-    machine: str
-    file: FileRecord
+    precision: Precision
+    options: EngineOptions
+    file: FileRecord | None
+    gpu: Gpu | None = None
     graph: str = Lowering.PORTABLE.file_name
     graph_sha256: str
     calibration_sha256: str | None = None
     float_layers: tuple[str, ...] = ()
+    layers: dict[str, str] = field(default_factory=dict, repr=False)
+    kernels: tuple[Kernel, ...] = field(default=(), repr=False)
+    not_on_dla: tuple[str, ...] = ()
     build_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """An engine that has been found whole and made from the bundle's present graph."""
+    """An engine that has been found whole and made for this bundle and machine.
+
+    Attributes:
+        path: What the backend loads.
+    """
 
     path: Path
     record: EngineRecord
 
 
-def engine_path(bundle: Path, backend: str, precision: str) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """What an engine must fit.
+
+    Attributes:
+        machine: Family of this machine's processor.
+        backend_version: Of the package that would run it; None where every version can.
+        gpu: This machine's; None where there is none or the backend needs none.
+    """
+
+    machine: str
+    backend_version: str | None = None
+    gpu: Gpu | None = None
+
+
+class UnfitEngineError(ArtifactError):
+    """An engine is altered, stale or made for another machine; building it again mends that.
+
+    Attributes:
+        record: How it was built.
+    """
+
+    def __init__(self, message: str, record: EngineRecord) -> None:
+        self.record = record
+        super().__init__(message)
+
+
+def engine_path(bundle: Path, backend: Target, precision: Precision) -> Path:
     """Where a bundle keeps an engine; its record has the same name and ends in `.json`."""
-    return bundle / FOLDER / f"{backend}-{precision}.onnx"
+    suffix = "engine" if backend.needs_gpu else "onnx"
+    return bundle / FOLDER / f"{backend.value}-{precision.value}.{suffix}"
 
 
 def machine_family(name: str) -> str:
@@ -67,68 +204,127 @@ def machine_family(name: str) -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name.lower(), name.lower())
 
 
-def open_engine(bundle: Bundle, backend: str, precision: str, machine: str) -> Engine:
+def engines_of(bundle: Path) -> tuple[tuple[Target, Precision], ...]:
+    """Name the engines that a bundle has a record of, the fastest first."""
+    return tuple(
+        (target, precision)
+        for target in Target
+        for precision in PRECISIONS_OF[target]
+        if engine_path(bundle, target, precision).with_suffix(".json").is_file()
+    )
+
+
+def read_engine_record(bundle: Path, backend: Target, precision: Precision) -> EngineRecord:
+    """Read what is known of an engine, whether or not it fits.
+
+    Raises:
+        ArtifactError: There is none, or its record is broken; the message names the command that builds it.
+    """
+    path = engine_path(bundle, backend, precision)
+    command = f"edgeseg build-engine --{precision.value} --target {backend.value} --model {bundle}"
+    return read_record(
+        EngineRecord,
+        path.with_suffix(".json"),
+        version=FORMAT,
+        absent=f"no engine {path}; build it with `{command}`",
+        again=f"build it again with `{command} --force`",
+    )
+
+
+def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Here) -> Engine:
     """Find an engine and check that it fits.
 
     Args:
         bundle: Opened.
-        backend: Such as `onnxruntime`.
-        precision: Such as `int8`.
-        machine: Family of this machine's processor.
+        backend: What is to run it.
+        precision: What it is to compute in.
+        here: What this machine has.
 
     Raises:
-        ArtifactError: There is none, it is altered or truncated, or made from another graph or for another
-            machine; the message names the command that builds it again.
+        ArtifactError: There is none.
+        UnfitEngineError: It is altered or truncated, or made from another graph or calibration or for another
+            machine; the message says what differs and names the command that builds it again.
     """
+    record = read_engine_record(bundle.path, backend, precision)
     path = engine_path(bundle.path, backend, precision)
-    again = f"build it with `edgeseg build-engine --{precision} --model {bundle.path}`"
-    record = _read_record(path.with_suffix(".json"), again)
-    _check(path, record, again)
-    graph = bundle.files.get(record.graph)
-    facts = {
-        "graph": (record.graph_sha256, graph.sha256 if graph else "none"),
-        "machine": (record.machine, machine),
-    }
-    for name, (built, here) in facts.items():
-        if built != here:
-            msg = f"{path} was built for another {name} ({built[:16]}, here {here[:16]}); {again}"
-            raise ArtifactError(msg)
+    again = f"`--rebuild` or `{rebuild_command(bundle.path, record)}` builds it again"
+    if record.file is None:
+        path = bundle.path / record.graph
+    elif fault := _fault(path, record.file):
+        msg = f"{fault}; {again}"
+        raise UnfitEngineError(msg, record)
+    if differs := [*_stale(bundle, record), *_elsewhere(record, here)]:
+        msg = f"{path} was built for another {'; another '.join(differs)}; {again}"
+        raise UnfitEngineError(msg, record)
     return Engine(path=path, record=record)
 
 
-def write_record(path: Path, record: EngineRecord) -> None:
+def write_engine_record(path: Path, record: EngineRecord) -> None:
     """Write the record of the engine at `path`, atomically."""
-    target = path.with_suffix(".json")
-    partial = target.with_suffix(".json.partial")
-    text = json.dumps(json_from_record(record), indent=2, ensure_ascii=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(target)
+    write_json(path.with_suffix(".json"), json_from_record(record))
 
 
-def _read_record(path: Path, again: str) -> EngineRecord:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        msg = f"no engine {path.with_suffix('.onnx')}; {again}"
-        raise ArtifactError(msg) from exc
-    except OSError as exc:
-        msg = f"cannot read {path}: {exc.strerror}"
-        raise ArtifactError(msg) from exc
-    except ValueError as exc:
-        msg = f"{path} is not valid JSON ({exc}); {again}"
-        raise ArtifactError(msg) from exc
-    if isinstance(data, dict) and data.get("format") != FORMAT:
-        msg = f"{path} is of format {data.get('format')!r}, not {FORMAT}; {again}"
-        raise ArtifactError(msg)
-    return record_from_json(EngineRecord, data, source=str(path))
+def rebuild_command(bundle: Path, record: EngineRecord) -> str:
+    """What to type to build an engine like this one for this machine."""
+    options = record.options
+    words = [f"edgeseg build-engine --{record.precision.value} --target {record.backend.value}"]
+    for name, value in (("workspace-mib", options.workspace_mib), ("dla", options.dla)):
+        words += [f"--{name} {value}"] if value is not None else []
+    words += ["--version-compatible"] if options.version_compatible else []
+    words += ["--hardware-compatible"] if options.hardware_compatible else []
+    return " ".join([*words, f"--force --model {bundle}"])
 
 
-def _check(path: Path, record: EngineRecord, again: str) -> None:
+def _fault(path: Path, recorded: FileRecord) -> str:
     try:
         found = file_record(path)
+    except FileNotFoundError:
+        return f"{path} is missing"
     except OSError as exc:
-        msg = f"cannot read {path}: {exc.strerror}; {again}"
-        raise ArtifactError(msg) from exc
-    if found != record.file:
-        msg = f"{path} was truncated or altered after it was built; {again}"
-        raise ArtifactError(msg)
+        return f"cannot read {path}: {exc.strerror}"
+    return "" if found == recorded else f"{path} was truncated or altered after it was built"
+
+
+def _stale(bundle: Bundle, record: EngineRecord) -> list[str]:
+    """Compare what an engine was made from with what the bundle holds now."""
+    graph, table = bundle.files.get(record.graph), bundle.path / TABLE_FILE
+    found = [("graph", record.graph_sha256[:12], graph.sha256[:12] if graph else "none")]
+    if record.calibration_sha256 is not None and table.is_file():
+        found.append(("calibration", record.calibration_sha256[:12], sha256_of(table)[:12]))
+    return _differences(found)
+
+
+def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
+    """Compare the machine that an engine was made for with this one."""
+    options, facts = record.options, [("machine", record.options.machine, here.machine)]
+    if not record.backend.needs_gpu:
+        return _differences(facts)
+    if here.backend_version is not None and not _loads(record, here.backend_version):
+        name = f"version of {record.backend.value}"
+        facts.append((name, record.backend_version, here.backend_version))
+    capability = here.gpu.compute_capability if here.gpu else "none"
+    if options.compute_capabilities:
+        sm = f"SM{capability.replace('.', '')}"
+        if sm not in options.compute_capabilities:
+            facts.append(("GPU", ", ".join(options.compute_capabilities), sm))
+    elif record.gpu is not None and not _runs_on(record, capability):
+        facts.append(("GPU", record.gpu.name, here.gpu.name if here.gpu else "none"))
+    return _differences(facts)
+
+
+def _loads(record: EngineRecord, version: str) -> bool:
+    """Whether a version loads an engine: its own, and later ones if it was built for that."""
+    built, here = (tuple(map(int, name.split(".")[:2])) for name in (record.backend_version, version))
+    return record.backend_version == version or (record.options.version_compatible and here >= built)
+
+
+def _runs_on(record: EngineRecord, capability: str) -> bool:
+    if capability == "none" or record.gpu is None:
+        return False
+    if not record.options.hardware_compatible:
+        return False
+    return tuple(map(int, capability.split("."))) >= OLDEST_COMPATIBLE_GPU
+
+
+def _differences(facts: list[tuple[str, str, str]]) -> list[str]:
+    return [f"{name} ({built}, here {here})" for name, built, here in facts if built != here]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ArtifactError, CalibrationError
+from ..files import write_whole
 from ..record import json_from_record, record_from_json
 from .histogram import BINS, Histogram, empty_histogram
-from .whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

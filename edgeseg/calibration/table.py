@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..bundle import TABLE_FILE
 from ..errors import ArtifactError, ConfigError
-from ..record import json_from_record, record_from_json
+from ..files import read_record, write_json
+from ..record import json_from_record
 from ..spec import Lowering
-from .whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ..bundle import Bundle
 
-TABLE_FILE = "calibration.json"
 FORMAT = 1
 AGAIN = "make it again with `edgeseg calibrate --calib DIR --force`"
 
@@ -74,10 +73,9 @@ def write_table(table: CalibrationTable, path: Path) -> None:
     """Write a table; one that is there is replaced at once and whole.
 
     Raises:
-        CalibrationError: The file cannot be written.
+        EdgeSegError: The file cannot be written.
     """
-    text = json.dumps(json_from_record(table), indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode())
+    write_json(path, json_from_record(table))
 
 
 def read_table(path: Path) -> CalibrationTable:
@@ -86,25 +84,8 @@ def read_table(path: Path) -> CalibrationTable:
     Raises:
         ArtifactError: Missing, truncated, of another format, or not a table.
     """
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
-        msg = f"no calibration at {path}; make it with `edgeseg calibrate --calib DIR`"
-        raise ArtifactError(msg) from exc
-    except OSError as exc:
-        msg = f"cannot read {path}: {exc.strerror}"
-        raise ArtifactError(msg) from exc
-    except ValueError as exc:
-        msg = f"{path} is not valid JSON ({exc}); {AGAIN}"
-        raise ArtifactError(msg) from exc
-    if isinstance(data, dict) and data.get("format") != FORMAT:
-        msg = f"{path} is of format {data.get('format')!r}, not {FORMAT}; {AGAIN}"
-        raise ArtifactError(msg)
-    try:
-        return record_from_json(CalibrationTable, data, source=str(path))
-    except ArtifactError as exc:
-        msg = f"{exc}; {AGAIN}"
-        raise ArtifactError(msg) from exc
+    absent = f"no calibration at {path}; make it with `edgeseg calibrate --calib DIR`"
+    return read_record(CalibrationTable, path, version=FORMAT, absent=absent, again=AGAIN)
 
 
 def table_for(bundle: Bundle) -> CalibrationTable:

@@ -1,30 +1,44 @@
-"""From a bundle and its calibration table to an engine."""
+"""From a bundle to an engine of it."""
 
 from __future__ import annotations
 
 import platform
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from edgeseg.bundle import DEFAULT_PATH, file_record, open_bundle, sha256_of
-from edgeseg.calibration.table import TABLE_FILE, table_for
-from edgeseg.engines import Engine, EngineRecord, engine_path, machine_family, write_record
-from edgeseg.errors import ConfigError
-from edgeseg.optional import require
-from edgeseg.spec import Lowering
+from edgeseg.bundle import DEFAULT_PATH, TABLE_FILE, file_record, open_bundle, sha256_of
+from edgeseg.calibration.table import table_for
+from edgeseg.engines import (
+    Engine,
+    EngineOptions,
+    EngineRecord,
+    Precision,
+    Target,
+    UnfitEngineError,
+    engine_path,
+    engines_of,
+    machine_family,
+    open_engine,
+    read_engine_record,
+    write_engine_record,
+)
+from edgeseg.errors import ConfigError, DependencyError
+from edgeseg.files import writing
+from edgeseg.runtime.here import here_for
 
-from .qdq_onnxruntime import onnxruntime_graph
-from .trial import scheme_for
+from .build_graph import build_graph_engine
+from .build_tensorrt import build_tensorrt_engine, gpu_options
+from .targets import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeseg.bundle import Bundle
-    from edgeseg.calibration.table import CalibrationTable
 
-MACHINES = ("x86_64", "aarch64")
+    from .targets import Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,89 +46,142 @@ class BuildConfig:
     """What to build.
 
     Attributes:
-        model: Bundle with a calibration table.
-        machine: Processor family of the machine that the engine is for; None for this one.
+        model: Bundle, for `int8` with a calibration table.
+        target: None for the fastest of this machine.
+        precision: None for the fastest that needs no calibration.
+        options: Settings of the build; what is left open is this machine's.
         force: Replace an engine that is there.
     """
 
     model: Path = DEFAULT_PATH
-    machine: str | None = None
+    target: Target | None = None
+    precision: Precision | None = None
+    options: EngineOptions = field(default_factory=EngineOptions)
     force: bool = False
 
-    @property
-    def family(self) -> str:
-        """Processor family to build for.
 
-        Raises:
-            ConfigError: ONNX Runtime has no integer kernels there that this knows how to feed.
-        """
-        name = machine_family(self.machine or platform.machine())
-        if name not in MACHINES:
-            msg = f"an INT8 engine can be built for {' or '.join(MACHINES)}, got {name}"
-            raise ConfigError(msg)
-        return name
+class Built(NamedTuple):
+    """An engine, and why it is of that kind."""
+
+    engine: Engine
+    reason: str
 
 
-def check_engine_target(config: BuildConfig) -> Path:
-    """Say before the work whether an engine may be written; gives its path.
+def check_build(config: BuildConfig) -> Choice:
+    """Say before the work whether an engine may be built, and of which kind.
 
     Raises:
-        ConfigError: One is there and `force` is off, or the machine is unknown.
+        ConfigError: One is there and `force` is off, or the settings do not go together.
     """
-    path = engine_path(config.model, "onnxruntime", "int8")
-    if config.family and path.exists() and not config.force:
-        msg = f"{path} exists; pass --force to replace it"
+    choice = choose(config.target, config.precision, config.options)
+    path = engine_path(config.model, choice.target, choice.precision)
+    if path.with_suffix(".json").exists() and not config.force:
+        msg = f"{path.with_suffix('.json')} exists; pass --force to replace that engine"
         raise ConfigError(msg)
-    return path
+    return choice
 
 
-def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda line: None) -> Engine:
-    """Build the 8-bit engine of ONNX Runtime from a bundle's calibration table.
+def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda line: None) -> Built:
+    """Build an engine of a bundle; it is there whole, with its record, or not at all.
 
     Args:
         config: What to build.
         progress: Called with a line at each step.
 
     Raises:
-        ArtifactError: The bundle cannot be opened, or its table is missing or stale.
+        ArtifactError: The bundle cannot be opened, or its calibration is missing or stale.
+        BuildError: The builder refuses the graph, or memory ran out.
         CalibrationError: The table lacks a range.
-        ConfigError: An engine is there and `force` is off.
+        ConfigError: An engine is there and `force` is off, or the settings do not go together.
+        DependencyError: The target is not installed, or its GPU is missing.
+        EdgeSegError: The bundle cannot be written to.
     """
-    path = check_engine_target(config)
+    choice = check_build(config)
     bundle = open_bundle(config.model)
-    table = table_for(bundle)
+    path = engine_path(bundle.path, choice.target, choice.precision)
     progress(f"building {path.name}")
     start = time.perf_counter()
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".onnx.partial")
-    try:
-        _write(bundle, table, config.family, partial)
-        record = _record(bundle, table, partial, config.family, time.perf_counter() - start)
-        # The old record goes first: an engine without one is refused, a wrong pair would not be.
-        path.with_suffix(".json").unlink(missing_ok=True)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    write_record(path, record)
-    return Engine(path=path, record=record)
+    with writing(path.parent):
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".build-", dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            record = _record(bundle, choice, config.options, partial, progress)
+            record = replace(record, build_s=round(time.perf_counter() - start, 3))
+            # The old record goes first: an engine without one is refused, a wrong pair would not be.
+            path.with_suffix(".json").unlink(missing_ok=True)
+            if record.file is None:
+                path.unlink(missing_ok=True)
+            else:
+                partial.replace(path)
+    write_engine_record(path, record)
+    return Built(open_engine_as_built(bundle, record), choice.reason)
 
 
-def _write(bundle: Bundle, table: CalibrationTable, family: str, path: Path) -> None:
-    onnx = require("onnx", purpose="write an 8-bit graph")
-    model = onnx.load(bundle.graph_path(Lowering.PORTABLE))
-    onnx.save(onnxruntime_graph(model, table, scheme_for(family)), path)
+def open_engine_as_built(bundle: Bundle, record: EngineRecord) -> Engine:
+    """Give an engine that may be for another machine than this."""
+    own = engine_path(bundle.path, record.backend, record.precision)
+    return Engine(path=own if record.file else bundle.path / record.graph, record=record)
 
 
-def _record(bundle: Bundle, table: CalibrationTable, path: Path, family: str, build_s: float) -> EngineRecord:
-    ort = require("onnxruntime", purpose="build an engine")
+def rebuild_unfit(
+    model: Path,
+    note: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Build again, as it was built, every engine of a bundle that does not fit this machine or the bundle.
+
+    What cannot be built here stays as it is and is told.
+
+    Args:
+        model: Bundle.
+        note: Called with what was found unfit, and with what could not be mended.
+        progress: Called with a line at each step of a build.
+
+    Raises:
+        ArtifactError: The bundle or a record in it is broken.
+    """
+    bundle = open_bundle(model)
+    for target, precision in engines_of(model):
+        try:
+            open_engine(bundle, target, precision, here_for(target))
+        except UnfitEngineError as exc:
+            note(str(exc))
+        else:
+            continue
+        record = read_engine_record(model, target, precision)
+        # For this machine, whatever the last one was.
+        options = replace(record.options, machine="", compute_capabilities=())
+        config = BuildConfig(model=model, target=target, precision=precision, options=options, force=True)
+        try:
+            build_engine(config, progress)
+        except DependencyError as exc:
+            note(f"{target.value} {precision.value} stays as it is: {exc}")
+
+
+def _record(
+    bundle: Bundle,
+    choice: Choice,
+    options: EngineOptions,
+    path: Path,
+    progress: Callable[[str], None],
+) -> EngineRecord:
+    """Build at `path`, and tell what was built."""
+    int8 = choice.precision is Precision.INT8
+    table = table_for(bundle) if int8 else None
+    here = machine_family(platform.machine())
+    options = replace(options, machine=options.machine or here)
+    if choice.target.needs_gpu:
+        options = gpu_options(choice.target, options)
+        facts = build_tensorrt_engine(bundle, choice.target, choice.precision, options, path, progress)
+    else:
+        facts = build_graph_engine(bundle, choice.target, choice.precision, options, path)
     return EngineRecord(
-        backend="onnxruntime",
-        backend_version=ort.__version__,
-        precision="int8",
-        machine=family,
-        file=file_record(path),
-        graph_sha256=bundle.files[Lowering.PORTABLE.file_name].sha256,
-        calibration_sha256=sha256_of(bundle.path / TABLE_FILE),
-        float_layers=table.float_layers,
-        build_s=round(build_s, 3),
+        backend=choice.target,
+        precision=choice.precision,
+        options=options,
+        file=file_record(path) if path.exists() else None,
+        calibration_sha256=sha256_of(bundle.path / TABLE_FILE) if int8 else None,
+        float_layers=table.float_layers if table else (),
+        build_s=0.0,
+        **facts,
     )

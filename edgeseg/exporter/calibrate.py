@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeseg.bundle import DEFAULT_PATH, open_bundle
+from edgeseg.bundle import DEFAULT_PATH, TABLE_FILE, open_bundle
 from edgeseg.calibration.collector import collect
 from edgeseg.calibration.images import CalibrationConfig
-from edgeseg.calibration.table import TABLE_FILE, Method, write_table
+from edgeseg.calibration.table import Method, write_table
 from edgeseg.errors import ConfigError, ParityError
 from edgeseg.runtime.annotations import read_annotations
 from edgeseg.runtime.labelled import labelled_images
@@ -179,7 +179,7 @@ def _ruler(
     config: CalibrateConfig, bundle: Bundle, progress: Callable[[str], None], note: Callable[[str], None]
 ) -> _Ruler:
     """Make the yardstick before the long part, so that unusable annotations are told at once."""
-    with load(bundle.path, precision="fp32") as fp32:
+    with load(bundle.path, backend="onnxruntime", precision="fp32") as fp32:
         if config.annotations is None:
             progress("finding what FP32 finds")
             name, yardstick = "agreement with FP32", AgreementYardstick(fp32, config.calib)

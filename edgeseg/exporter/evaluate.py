@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.bundle import DEFAULT_PATH, open_bundle
-from edgeseg.errors import ConfigError
+from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.optional import require
 from edgeseg.runtime.annotations import read_annotations
 from edgeseg.runtime.evaluation import AveragePrecision, evaluate
 from edgeseg.runtime.frames import Skipped
 from edgeseg.runtime.labelled import labelled_images
-from edgeseg.runtime.model import Model, load, precisions_of
+from edgeseg.runtime.model import Model, load
+from edgeseg.runtime.selection import AUTO, computable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edgeseg.bundle import Bundle
+    from edgeseg.engines import Precision, Target
     from edgeseg.runtime.labelled import LabelledImages
 
 PYTORCH = "PyTorch"
@@ -33,7 +35,8 @@ class EvaluateConfig:
         annotations: COCO annotation file.
         images: Folder of its images; None for `images` beside the file, or else the file's own folder.
         model: Bundle.
-        precisions: Engines to score; empty for all that the bundle has.
+        precisions: Precisions to score; empty for all that the bundle has.
+        backend: Score only its engines; `auto` for those of every backend.
         checkpoint: Score this in torchvision too, first; None not to.
         factory: Function that builds the checkpoint's model, if it was exported with one.
         max_images: Take the first by image id; None for all.
@@ -44,6 +47,7 @@ class EvaluateConfig:
     images: Path | None = None
     model: Path = DEFAULT_PATH
     precisions: tuple[str, ...] = ()
+    backend: str = AUTO
     checkpoint: Path | None = None
     factory: str | None = None
     max_images: int | None = None
@@ -61,7 +65,7 @@ class EvaluationRow:
     """The score of one engine.
 
     Attributes:
-        name: `PyTorch`, or a precision such as `FP32`.
+        name: `PyTorch`, or a precision such as `FP32`, with its backend where there are several.
         computed_by: Package, its version and where it ran.
     """
 
@@ -81,6 +85,7 @@ class EvaluationReport:
         score_threshold: Detections below it were not scored; it is the bundle's.
         skipped: Annotated images that are missing or cannot be read; their instances did not count.
         remark: On the classes; empty if nothing.
+        unfit: Engines that cannot run here, and why.
         rows: The one to compare with first.
         interrupted: Stopped by Ctrl-C; rows that were not finished are left out.
     """
@@ -91,6 +96,7 @@ class EvaluationReport:
     score_threshold: float
     skipped: tuple[Skipped, ...]
     remark: str
+    unfit: tuple[str, ...] = ()
     rows: tuple[EvaluationRow, ...]
     interrupted: bool = False
 
@@ -106,14 +112,14 @@ def evaluate_bundle(
 
     Raises:
         InputError: The annotations, the images or the checkpoint are unusable or do not belong together.
-        ArtifactError: The bundle cannot be opened.
+        ArtifactError: The bundle cannot be opened, or an engine that was asked for does not fit.
         ConfigError: No such precision, or a setting cannot work.
         DependencyError: torch or a backend is not installed.
         KeyboardInterrupt: Interrupted before any row was finished.
     """
     annotations = read_annotations(config.annotations)
     bundle = open_bundle(config.model)
-    precisions = _precisions(config, bundle)
+    engines = _engines(config, bundle)
     labelled = labelled_images(
         annotations,
         config.image_folder,
@@ -122,9 +128,10 @@ def evaluate_bundle(
         progress=progress,
     )
     rows: list[EvaluationRow] = []
+    unfit: list[str] = []
     interrupted = False
     try:
-        for name, detector in _detectors(config, bundle, precisions):
+        for name, detector in _detectors(config, bundle, engines, unfit):
             with detector:
                 rows.append(_row(name, detector, labelled, progress))
     except KeyboardInterrupt:
@@ -138,24 +145,29 @@ def evaluate_bundle(
         score_threshold=bundle.spec.score_threshold,
         skipped=labelled.skipped,
         remark=labelled.remark,
+        unfit=tuple(unfit),
         rows=tuple(rows),
         interrupted=interrupted,
     )
 
 
-def _precisions(config: EvaluateConfig, bundle: Bundle) -> tuple[str, ...]:
-    there = precisions_of(bundle)
+def _engines(config: EvaluateConfig, bundle: Bundle) -> list[tuple[Target, Precision]]:
+    there = computable(bundle, config.backend)
+    names = tuple(dict.fromkeys(precision.value for _, precision in there))
     for name in config.precisions:
-        if name not in there:
-            msg = f"precision must be one that {bundle.path} has ({', '.join(there)}), got {name!r}"
+        if name not in names:
+            msg = f"precision must be one that {bundle.path} has ({', '.join(names)}), got {name!r}"
             raise ConfigError(msg)
-    return tuple(dict.fromkeys(config.precisions)) or there
+    return [pair for pair in there if not config.precisions or pair[1].value in config.precisions]
 
 
 def _detectors(
-    config: EvaluateConfig, bundle: Bundle, precisions: tuple[str, ...]
+    config: EvaluateConfig,
+    bundle: Bundle,
+    engines: list[tuple[Target, Precision]],
+    unfit: list[str],
 ) -> Iterator[tuple[str, Model]]:
-    """Load one after the other, so that one at a time is in memory."""
+    """Load one after the other, so that one at a time is in memory; tell `unfit` what does not load."""
     if config.checkpoint is not None:
         require("torchvision", purpose="score a checkpoint")
         from .eager import eager_from_checkpoint
@@ -166,8 +178,17 @@ def _detectors(
                 config.checkpoint, bundle.spec, factory=config.factory, threads=config.threads
             ),
         )
-    for precision in precisions:
-        yield precision.upper(), load(bundle.path, precision=precision, threads=config.threads)
+    several = len({target for target, _ in engines}) > 1
+    for target, precision in engines:
+        name = precision.value.upper()
+        try:
+            model = load(bundle.path, backend=target.value, precision=precision.value, threads=config.threads)
+        except (ArtifactError, DependencyError) as exc:
+            if config.precisions or len(engines) == 1:
+                raise
+            unfit.append(str(exc))
+            continue
+        yield f"{name} {target.value}" if several else name, model
 
 
 def _row(

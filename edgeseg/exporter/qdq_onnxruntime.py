@@ -155,6 +155,10 @@ class _Writer(QdqWriter):
         taken = self.node("DequantizeLinear", [last, *self.parameters(layer.source)], f"{name}.taken")
         weights = self.dequantized_weight(layer, steps.T.copy(), scale, axis=1)
         total = self.node("MatMul", [taken, weights], f"{name}.sums")
-        if self.bias(layer) is not None:
-            total = self.node("Add", [total, layer.node.input[2]], f"{name}.biased")
+        bias = self.bias(layer)
+        if bias is not None:
+            # Of a bias of one axis ONNX Runtime would make a float Gemm before it sees the 8 bits.
+            total = self.node(
+                "Add", [total, self.constant(f"{name}.bias.last", bias[None, None, None])], f"{name}.biased"
+            )
         self.node("Transpose", [total], layer.node.output[0], perm=[0, 3, 1, 2])

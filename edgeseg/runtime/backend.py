@@ -27,6 +27,17 @@ class RawDetections:
     labels: NDArray[np.int32]
     masks: NDArray[np.float32]
 
+    def above(self, score_threshold: float) -> RawDetections:
+        """Keep what scores above a threshold: for graphs that have only the one they were built with."""
+        keep = (self.scores > score_threshold) & (np.arange(self.scores.shape[1]) < self.counts[:, None])
+        return RawDetections(
+            counts=keep.sum(1, dtype=np.int32),
+            boxes_xyxy=self.boxes_xyxy * keep[..., None],
+            scores=self.scores * keep,
+            labels=self.labels * keep,
+            masks=self.masks * keep[..., None, None],
+        )
+
 
 class Backend(Protocol):
     """Something that computes a graph. One instance may be called from several threads at once."""

@@ -33,6 +33,7 @@ class RunConfig:
         force: Replace results that are there.
         backend: As `edgeseg.load`.
         precision: As `edgeseg.load`.
+        provider: As `edgeseg.load`.
         threads: As `edgeseg.load`.
     """
 
@@ -46,6 +47,7 @@ class RunConfig:
     force: bool = False
     backend: str = "auto"
     precision: str = "auto"
+    provider: str = "auto"
     threads: int | None = None
 
     def __post_init__(self) -> None:

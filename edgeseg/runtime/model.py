@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from ..bundle import DEFAULT_PATH, open_bundle
-from ..engines import engine_path, machine_family, open_engine
 from ..errors import ArtifactError, ConfigError, InputError
-from ..spec import Lowering
 from .detections import Detections
 from .letterbox import letterbox_batch
-from .machine import Host, int8_instructions
 from .masks import crop_masks
-from .ort import OnnxRuntimeBackend
+from .selection import Wanted, open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-    from ..bundle import Bundle
     from ..spec import ModelSpec
     from .backend import Backend, RawDetections
     from .letterbox import Letterbox
-
-BACKENDS = ("auto", "onnxruntime")
-PRECISIONS = ("auto", "fp32", "int8")
-
-
-def precisions_of(bundle: Bundle) -> tuple[str, ...]:
-    """Name the precisions that a bundle has an engine of, the most exact first."""
-    built = engine_path(bundle.path, "onnxruntime", "int8").is_file()
-    return ("fp32", "int8") if built else ("fp32",)
 
 
 def load(
@@ -45,73 +31,29 @@ def load(
     *,
     backend: str = "auto",
     precision: str = "auto",
+    provider: str = "auto",
     threads: int | None = None,
 ) -> Model:
     """Load a bundle on the best backend of this machine.
 
     Args:
         path: Folder that `edgeseg export` wrote.
-        backend: `auto` or `onnxruntime`.
-        precision: `int8` for the engine that `edgeseg build-engine --int8` made, `fp32` for the exported
-            graph; `auto` for the first of these that fits this machine, which `description` then names.
+        backend: `tensorrt`, `tensorrt-rtx`, `openvino` or `onnxruntime`; `auto` for the first of these that
+            `edgeseg build-engine` made an engine for and that runs here, else the exported graph.
+        precision: `int8`, `fp16`, `bf16` or `fp32`; `auto` for the first of these that the backend has.
+            What was taken, and what did not fit, `description` tells.
+        provider: Where ONNX Runtime computes: `cpu`, `cuda` or `tensorrt`; `auto` for CUDA if it has it.
         threads: Of one inference on a CPU; None for one a core.
 
     Raises:
-        ArtifactError: The bundle is missing, altered or truncated.
-        ConfigError: No such backend or precision.
-        DependencyError: The backend is not installed.
+        ArtifactError: The bundle is missing, altered or truncated, or has no engine of that kind that fits.
+        ConfigError: No such backend, precision or provider.
+        DependencyError: The backend is not installed, or its GPU is missing.
     """
-    for name, value, choices in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
-        if value not in choices:
-            msg = f"{name} must be one of {', '.join(choices)}, got {value!r}"
-            raise ConfigError(msg)
-    if threads is not None and threads < 1:
-        msg = f"threads must be at least 1, got {threads}"
-        raise ConfigError(msg)
+    wanted = Wanted(backend=backend, precision=precision, provider=provider, threads=threads)
     bundle = open_bundle(Path(path))
-    chosen = _chosen(bundle, precision)
-    return Model(
-        bundle.spec, OnnxRuntimeBackend(chosen.graph, bundle.spec, threads=threads), remark=chosen.remark
-    )
-
-
-class _Chosen(NamedTuple):
-    """A graph to run, and what to tell of it."""
-
-    graph: Path
-    remark: str
-
-
-def _chosen(bundle: Bundle, precision: str) -> _Chosen:
-    """Take the 8-bit engine if it fits; else the FP32 graph, unless the engine was asked for by name."""
-    remark = ""
-    if precision == "int8" or (precision == "auto" and "int8" in precisions_of(bundle)):
-        try:
-            return _Chosen(_int8_engine(bundle), "INT8")
-        except ArtifactError as exc:
-            if precision == "int8":
-                raise
-            remark = f", as the INT8 engine does not fit: {exc}"
-    return _Chosen(bundle.graph_path(Lowering.PORTABLE), f"FP32{remark}")
-
-
-def _int8_engine(bundle: Bundle) -> Path:
-    """Find the 8-bit engine.
-
-    Raises:
-        ArtifactError: It is missing, altered, of another graph, or not for this machine.
-    """
-    family = machine_family(platform.machine())
-    engine = open_engine(bundle, "onnxruntime", "int8", family)
-    host = Host()
-    if family == "x86_64" and host.text("proc/cpuinfo") and not int8_instructions(host):
-        # Without them ONNX Runtime adds pairs of products in 16 bits, which overflow and are cut.
-        msg = (
-            f"{engine.path} needs a processor with AVX-512 VNNI or AVX-VNNI, and this one has neither; "
-            "use the FP32 graph with precision fp32"
-        )
-        raise ArtifactError(msg)
-    return engine.path
+    opened = open_backend(bundle, wanted)
+    return Model(bundle.spec, opened.backend, remark=opened.remark)
 
 
 class Model:

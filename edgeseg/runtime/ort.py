@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ArtifactError, InputError
+from ..errors import ArtifactError, DependencyError, InputError
 from ..optional import require
 from .backend import RawDetections
 
@@ -19,37 +20,71 @@ if TYPE_CHECKING:
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
 # It moves rounding in front of the first MaxPool, which is ten times slower in 8 bits than in float.
 DISABLED_OPTIMIZERS = ("QDQPropagationTransformer",)
+NAMES = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
+THRESHOLD, CONVERGED = "score_threshold", "nms_converged"
 OUTPUTS = ("num_detections", "boxes", "scores", "labels", "masks")
+FIELDS = ("counts", "boxes_xyxy", "scores", "labels", "masks")
+
+
+class Provider(str, Enum):
+    """Where ONNX Runtime computes."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+
+
+# What each wants, and what takes the nodes that it refuses.
+WANTED = {Provider.CPU: CPU, Provider.CUDA: CUDA, Provider.TENSORRT: TENSORRT}
+BEHIND = {Provider.CPU: (), Provider.CUDA: (CPU,), Provider.TENSORRT: (CUDA, CPU)}
 
 
 class OnnxRuntimeBackend:
-    """The portable graph on ONNX Runtime.
+    """A graph on ONNX Runtime; the providers for GPUs have not been run yet.
 
     A session may be called from several threads; each call has its own buffers.
 
     Args:
-        graph: `portable.onnx` of a bundle.
+        graph: `portable.onnx` or an 8-bit engine of a bundle; `tensorrt.onnx` for TensorRT's provider.
         spec: What the graph must look like.
         threads: Of one inference; None leaves it to ONNX Runtime, one a core.
+        provider: Where to compute; `AUTO` is CUDA if this ONNX Runtime has it, else the CPU.
 
     Raises:
         ArtifactError: The graph cannot be loaded or is not what the spec says.
-        DependencyError: ONNX Runtime is not installed.
+        DependencyError: ONNX Runtime is not installed, or without that provider, or it does not start.
     """
 
-    def __init__(self, graph: Path, spec: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        spec: ModelSpec,
+        *,
+        threads: int | None = None,
+        provider: Provider = Provider.AUTO,
+    ) -> None:
         self._ort = require("onnxruntime", purpose="run a bundle")
         self._spec = spec
-        self._session: Any = self._open(graph, threads)
+        self._session: Any = self._open(graph, threads, self._available(provider))
+        self._inputs = [node.name for node in self._session.get_inputs()]
+        self._outputs = [node.name for node in self._session.get_outputs()]
         self._check(graph)
+        if provider in WANTED and WANTED[provider] not in self._session.get_providers():
+            msg = (
+                f"ONNX Runtime {self._ort.__version__} has {WANTED[provider]}, but it does not start here: "
+                "the driver, CUDA or TensorRT that it needs is missing; `edgeseg doctor` shows what is there"
+            )
+            raise DependencyError(msg)
 
     @property
     def description(self) -> str:
         """ONNX Runtime's version and where it computes."""
-        where = "CUDA" if CUDA in self._require_open().get_providers() else "CPU"
-        return f"ONNX Runtime {self._ort.__version__} on {where}"
+        first = self._require_open().get_providers()[0]
+        return f"ONNX Runtime {self._ort.__version__} on {NAMES.get(first, first)}"
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
@@ -60,11 +95,12 @@ class OnnxRuntimeBackend:
             raise InputError(msg)
         feeds = {"images": images, "score_threshold": np.array(score_threshold, np.float32)}
         try:
-            counts, boxes, scores, labels, masks = session.run(OUTPUTS, feeds)
+            found = session.run(OUTPUTS, {name: feeds[name] for name in self._inputs})
         except Exception as exc:
             msg = f"the graph failed to compute; {self._reason(exc)}"
             raise ArtifactError(msg) from exc
-        return RawDetections(counts=counts, boxes_xyxy=boxes, scores=scores, labels=labels, masks=masks)
+        raw = RawDetections(**dict(zip(FIELDS, found, strict=True)))
+        return raw if THRESHOLD in self._inputs else raw.above(score_threshold)
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -76,18 +112,35 @@ class OnnxRuntimeBackend:
             raise ArtifactError(msg)
         return self._session
 
-    def _open(self, graph: Path, threads: int | None) -> Any:
+    def _available(self, provider: Provider) -> list[str]:
+        """Name the providers to ask for, the one that shall compute first.
+
+        Raises:
+            DependencyError: This build of ONNX Runtime lacks it.
+        """
+        has = self._ort.get_available_providers()
+        if provider is Provider.AUTO:
+            provider = Provider.CUDA if CUDA in has else Provider.CPU
+        wanted = WANTED[provider]
+        if wanted not in has:
+            msg = (
+                f"this ONNX Runtime {self._ort.__version__} has no {wanted}; take the one that has: "
+                "pip uninstall -y onnxruntime && pip install 'edgeseg[cuda]'"
+            )
+            raise DependencyError(msg)
+        return [wanted, *(name for name in BEHIND[provider] if name in has)]
+
+    def _open(self, graph: Path, threads: int | None, providers: list[str]) -> Any:
         options = self._ort.SessionOptions()
         # Its own log would say on stderr what the exception says again.
         options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
-        cuda = CUDA in self._ort.get_available_providers()
         try:
             return self._ort.InferenceSession(
                 graph,
                 options,
-                providers=[CUDA, CPU] if cuda else [CPU],
+                providers=providers,
                 disabled_optimizers=list(DISABLED_OPTIMIZERS),
             )
         except Exception as exc:
@@ -107,6 +160,10 @@ class OnnxRuntimeBackend:
             "labels": f"tensor(int32){rows}",
             "masks": f"tensor(float){[*rows, spec.mask_size, spec.mask_size]}",
         }
+        if CONVERGED in self._outputs:
+            # The form for TensorRT: its threshold is built in, and it tells whether its NMS has settled.
+            wanted[CONVERGED] = f"tensor(int32){[1]}"
+            del wanted[THRESHOLD]
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
         found = {node.name: f"{node.type}{list(node.shape)}" for node in nodes}
         for name in {**wanted, **found}:

@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..files import writing
 from . import job
 from .overlays import overlay_name
-from .sinks import partial_path, writing
+from .sinks import partial_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from ..errors import EdgeSegError, InputError
+from ..files import write_whole
 from .frames import SourceKind
-from .sinks import write_whole
 from .video import quiet_opencv
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..errors import EdgeSegError, InputError
+from ..files import write_json, writing
 from ..record import json_from_record
 from . import job
 from .frames import Frame, Source, SourceKind
@@ -14,7 +15,7 @@ from .job import Observer, RunConfig, RunStoppedError, RunSummary
 from .model import load
 from .outputs import check_output, clear_output, product_paths
 from .overlays import ImageOverlays, VideoOverlay
-from .sinks import CocoResults, JsonLines, Sink, write_json, writing
+from .sinks import CocoResults, JsonLines, Sink
 from .sources import open_source
 from .tally import Tally
 from .video import CameraSource
@@ -46,7 +47,11 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
     with (
         closing(_source(config)) as source,
         load(
-            config.model, backend=config.backend, precision=config.precision, threads=config.threads
+            config.model,
+            backend=config.backend,
+            precision=config.precision,
+            provider=config.provider,
+            threads=config.threads,
         ) as model,
     ):
         runner = _Runner(config, observer or Observer())

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
-from ..errors import EdgeSegError
+from ..files import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from .detections import Detections
     from .frames import Frame
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Sink(Protocol):
@@ -32,22 +27,6 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Make the file whole; nothing can be written afterwards."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a system call's failure into a sentence that names the file.
-
-    Raises:
-        EdgeSegError: The block failed to write.
-    """
-    try:
-        yield
-    except OSError as exc:
-        reason = exc.strerror or str(exc)
-        make_room = "make room or " if exc.errno in FULL else ""
-        msg = f"cannot write {path}: {reason}; {make_room}name another folder with -o"
-        raise EdgeSegError(msg) from exc
 
 
 class RecordFile:
@@ -161,26 +140,3 @@ class CocoResults:
 def partial_path(path: Path) -> Path:
     """Name a COCO results file while it grows."""
     return path.with_name(f"{path.name}.partial")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that it is never seen in part.
-
-    Raises:
-        EdgeSegError: It could not be written; nothing is left of it.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(data)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write an indented JSON object; see `write_whole`."""
-    write_whole(
-        path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
-    )

@@ -10,17 +10,24 @@ import click
 from ..optional import require_extra
 from ..record import json_from_record
 from .calibrate import print_report, run_calibration, with_calibration_options
-from .console import print_json, print_pairs, progress_line
+from .console import print_json, print_note, print_pairs, progress_line
 from .options import force_option, json_option, model_option
 
 if TYPE_CHECKING:
-    from ..engines import Engine
+    from ..engines import EngineRecord
+    from ..exporter.build import BuildConfig, Built
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+TARGETS = ("auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 
 
 @click.command(
     epilog="\b\nExample:\n  edgeseg build-engine --int8 --calib photos/",
 )
-@click.option("--int8", is_flag=True, required=True, help="Round to 8 bits.")
+@click.option("--fp32", is_flag=True, help="Compute in single precision.")
+@click.option("--bf16", is_flag=True, help="Compute in bfloat16, on processors that have it (OpenVINO).")
+@click.option("--fp16", is_flag=True, help="Compute in half precision, on GPUs.")
+@click.option("--int8", is_flag=True, help="Round to 8 bits; needs --calib, or a calibration in the bundle.")
 @click.option(
     "--calib",
     type=click.Path(path_type=Path),
@@ -28,47 +35,114 @@ if TYPE_CHECKING:
     help="Calibrate first, on these images. [default: the bundle's calibration.json]",
 )
 @click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default="auto",
+    show_default=True,
+    help="What is to run the engine; auto takes the fastest that runs here.",
+)
+@click.option(
     "--machine",
     type=click.Choice(("x86_64", "aarch64")),
-    help="Processor that the engine is for. [default: this machine's]",
+    help="Processor that an engine of onnxruntime is for. [default: this machine's]",
 )
+@click.option(
+    "--compute-capability",
+    "compute_capabilities",
+    multiple=True,
+    metavar="SM",
+    help="GPU that an engine of tensorrt-rtx is for, like SM86; may be repeated. [default: this one's]",
+)
+@click.option(
+    "--workspace-mib",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Most GPU memory for the scratch of one layer. [default: half of what is free]",
+)
+@click.option("--dla", type=click.IntRange(0), metavar="N", help="Use DLA core N of a Jetson where it can.")
+@click.option("--version-compatible", is_flag=True, help="Let later versions of TensorRT load the engine.")
+@click.option("--hardware-compatible", is_flag=True, help="Let every GPU from Ampere on run the engine.")
 @model_option
 @with_calibration_options
 @force_option
 @json_option
-def build_engine(int8: bool, calib: Path | None, machine: str | None, as_json: bool, **settings: Any) -> None:
-    """Build the INT8 engine of ONNX Runtime for this machine.
+def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
+    """Build an engine for this machine, and say which and why.
 
     It goes into the bundle, and `edgeseg run` then takes it by itself. The options on images and accuracy are
     those of `edgeseg calibrate` and count with --calib only.
     """
-    for extra in ("export", "cpu"):
-        require_extra(extra, purpose="build an engine")
-    from ..exporter.build import BuildConfig, check_engine_target
+    require_extra("export", purpose="build an engine")
     from ..exporter.build import build_engine as build
+    from ..exporter.build import check_build
 
-    config = BuildConfig(model=settings["model"], machine=machine, force=settings["force"])
-    check_engine_target(config)
+    config = _config(settings)
+    choice = check_build(config)
     if calib is not None:
+        if choice.precision.value != "int8":
+            msg = f"--calib is for --int8, and {choice.precision.value} needs none"
+            raise click.UsageError(msg)
         report = run_calibration({**settings, "calib": calib}, as_json)
         if not as_json:
             print_report(report, as_json)
     with progress_line() as progress:
-        engine = build(config, progress)
-    _print(engine, as_json)
+        built = build(config, progress)
+    _print(built, as_json)
 
 
-def _print(engine: Engine, as_json: bool) -> None:
-    record = engine.record
-    if as_json:
-        print_json({"engine": str(engine.path), **json_from_record(record)})
-        return
-    print_pairs(
-        "",
-        [
-            ("engine", str(engine.path)),
-            ("for", f"ONNX Runtime on {record.machine}, {record.precision.upper()}"),
-            ("size", f"{record.file.size / 1e6:.1f} MB"),
-            ("built in", f"{record.build_s:.1f} s"),
-        ],
+def _config(settings: dict[str, Any]) -> BuildConfig:
+    """Take the options that concern the build; the rest is for a calibration."""
+    from ..engines import EngineOptions, Precision, Target
+    from ..exporter.build import BuildConfig
+
+    chosen = [name for name in PRECISIONS if settings.pop(name)]
+    if len(chosen) > 1:
+        msg = f"give one of {', '.join(f'--{name}' for name in PRECISIONS)}, got {' '.join(chosen)}"
+        raise click.UsageError(msg)
+    target = settings.pop("target")
+    options = EngineOptions(
+        machine=settings.pop("machine") or "",
+        **{
+            name: settings.pop(name)
+            for name in (
+                "compute_capabilities",
+                "workspace_mib",
+                "dla",
+                "version_compatible",
+                "hardware_compatible",
+            )
+        },
     )
+    return BuildConfig(
+        model=settings["model"],
+        target=None if target == "auto" else Target(target),
+        precision=Precision(chosen[0]) if chosen else None,
+        options=options,
+        force=settings["force"],
+    )
+
+
+def _print(built: Built, as_json: bool) -> None:
+    record = built.engine.record
+    if record.not_on_dla:
+        print_note(f"the GPU computes {len(record.not_on_dla)} layers for DLA; `edgeseg inspect` lists them")
+    if as_json:
+        print_json({"engine": str(built.engine.path), "reason": built.reason, **json_from_record(record)})
+        return
+    print_pairs("", _facts(built, record))
+
+
+def _facts(built: Built, record: EngineRecord) -> list[tuple[str, str]]:
+    kind = f"{record.backend.value} {record.backend_version}, {record.precision.value.upper()}"
+    gpus = record.gpu.name if record.gpu else " ".join(record.options.compute_capabilities)
+    in_int8 = sum(kind == "int8" for kind in record.layers.values())
+    size = f"{record.file.size / 1e6:.1f} MB" if record.file else "the bundle's graph as it is"
+    facts = [
+        ("engine", str(built.engine.path)),
+        ("for", f"{kind}, {gpus or record.options.machine}"),
+        ("because", built.reason),
+        ("size", size),
+        ("in INT8", f"{in_int8} of {len(record.layers)} layers" if in_int8 else ""),
+        ("built in", f"{record.build_s:.1f} s"),
+    ]
+    return [(name, value) for name, value in facts if value]

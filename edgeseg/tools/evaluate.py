@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .console import print_json, print_note, print_pairs, print_table, progress_line
-from .options import json_option, model_option
+from .options import backend_option, json_option, model_option
 
 if TYPE_CHECKING:
     from ..exporter.evaluate import EvaluationReport, EvaluationRow
@@ -39,8 +39,9 @@ COLUMNS = ("", "box AP", "box AP50", "mask AP", "mask AP50", "box AP +/-", "mask
     "--precision",
     "precisions",
     multiple=True,
-    help="Engine to score, such as fp32; may be repeated. [default: all in the bundle]",
+    help="Precision to score, such as fp32; may be repeated. [default: all in the bundle]",
 )
+@backend_option
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
@@ -83,8 +84,9 @@ def _print_remarks(report: EvaluationReport) -> None:
         print_note(f"skipped {item.name}: {item.reason}")
     if (more := len(report.skipped) - SKIPPED_SHOWN) > 0:
         print_note(f"and {more} more; --json lists them all")
-    if report.remark:
-        print_note(report.remark)
+    for remark in (report.remark, *report.unfit):
+        if remark:
+            print_note(remark)
 
 
 def _print(report: EvaluationReport) -> None:

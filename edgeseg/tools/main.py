@@ -31,7 +31,7 @@ VERBS = MappingProxyType(
         "build-engine": (
             "build_engine",
             "build_engine",
-            "Build the INT8 engine of ONNX Runtime for this machine.",
+            "Build an engine for this machine, and say which and why.",
         ),
         "run": ("run", "run", "Find instances in a camera, video, folder or image."),
         "evaluate": ("evaluate", "evaluate", "Score a bundle by COCO average precision of boxes and masks."),

@@ -15,5 +15,13 @@ model_option = click.option(
     show_default=True,
     help="Bundle that `edgeseg export` wrote.",
 )
+# Written out, as importing the runtime would take longer than a help page may.
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(("auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")),
+    default="auto",
+    show_default=True,
+    help="What computes.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 force_option = click.option("--force", is_flag=True, help="Replace what is already there.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .console import print_json, print_note, print_pairs, progress_line
-from .options import force_option, json_option, model_option
+from .options import backend_option, force_option, json_option, model_option
 
 if TYPE_CHECKING:
     from ..runtime.job import RunSummary
@@ -42,19 +42,28 @@ QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
 )
 @click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Stop after N frames. [default: all]")
 @click.option("--overlay/--no-overlay", default=True, show_default=True, help="Draw what is found.")
-@click.option("--backend", default="auto", show_default=True, help="What computes: auto or onnxruntime.")
+@backend_option
 @click.option(
     "--precision",
+    type=click.Choice(("auto", "int8", "fp16", "bf16", "fp32")),
     default="auto",
     show_default=True,
-    help="auto, fp32 or int8; auto takes INT8 if it is built.",
+    help="What it computes in; auto takes the fastest engine that is built.",
 )
+@click.option(
+    "--provider",
+    type=click.Choice(("auto", "cpu", "cuda", "tensorrt")),
+    default="auto",
+    show_default=True,
+    help="Where ONNX Runtime computes.",
+)
+@click.option("--rebuild", is_flag=True, help="First build again what was built for another machine.")
 @click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="Threads of an inference. [default: one a core]"
 )
 @force_option
 @json_option
-def run(as_json: bool, **settings: Any) -> None:
+def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
     """Find instances in a camera, video, folder or image.
 
     Writes overlays (pictures, or one video), results.json (COCO results with RLE masks), detections.jsonl (a
@@ -70,6 +79,8 @@ def run(as_json: bool, **settings: Any) -> None:
     from ..runtime.runner import run as run_source
 
     config = RunConfig(**settings)
+    if rebuild:
+        _rebuild(config.model)
     try:
         with progress_line() as progress:
             summary = run_source(config, Observer(progress=progress, note=print_note))
@@ -80,6 +91,13 @@ def run(as_json: bool, **settings: Any) -> None:
     if summary.interrupted:
         print_note(f"interrupted; frames done before it: {summary.frames}, in {config.output}")
         raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _rebuild(model: Path) -> None:
+    from ..exporter.build import rebuild_unfit
+
+    with progress_line() as progress:
+        rebuild_unfit(model, print_note, progress)
 
 
 def _print(summary: RunSummary, as_json: bool) -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from edgeseg.bundle import open_bundle
-from edgeseg.calibration import whole
 from edgeseg.calibration.table import (
     TABLE_FILE,
     CalibrationTable,
@@ -18,7 +18,7 @@ from edgeseg.calibration.table import (
     write_table,
 )
 from edgeseg.calibration.taps import Rows, Tap, Taps
-from edgeseg.errors import ArtifactError, CalibrationError, ConfigError
+from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from tests.runtime.fake_bundle import make_bundle
 
 TABLE = CalibrationTable(
@@ -120,16 +120,17 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(whole.Path, "replace", full)
-    with pytest.raises(CalibrationError, match=r"cannot write .*calibration.json: No space left"):
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(EdgeSegError, match=r"cannot write .*calibration.json: No space left"):
         write_table(replace(TABLE, images=99), path)
     assert [path.name for path in tmp_path.iterdir()] == [TABLE_FILE]
     assert read_table(path) == TABLE
 
 
-def test_a_folder_that_is_not_there(tmp_path) -> None:
-    with pytest.raises(CalibrationError, match="cannot write"):
-        write_table(TABLE, tmp_path / "gone" / TABLE_FILE)
+def test_a_folder_that_is_a_file(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeSegError, match=r"cannot write .*file/calibration\.json"):
+        write_table(TABLE, tmp_path / "file" / TABLE_FILE)
 
 
 def test_taps_need_keys_of_their_own() -> None:

@@ -16,7 +16,7 @@ from edgeseg.calibration.table import TABLE_FILE, Method, Range, read_table, wri
 from edgeseg.demo import checkpoint_path
 from edgeseg.demo.conveyor import ConveyorScene
 from edgeseg.demo.truth import coco_from_frames
-from edgeseg.engines import engine_path
+from edgeseg.engines import EngineOptions, Precision, Target, engine_path
 from edgeseg.errors import ArtifactError, CalibrationError, ConfigError, InputError
 from edgeseg.exporter import calibrate as module
 from edgeseg.exporter.build import BuildConfig, build_engine
@@ -99,6 +99,10 @@ def narrowed(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setattr(module, "collect", wrong)
 
 
+def int8(model: Path, **settings) -> BuildConfig:
+    return BuildConfig(model=model, target=Target.ONNXRUNTIME, precision=Precision.INT8, **settings)
+
+
 def test_a_table_has_a_range_for_all_that_is_rounded(first) -> None:
     folder, report = first
     table = read_table(folder / TABLE_FILE)
@@ -119,9 +123,9 @@ def test_int8_agrees_with_fp32(first) -> None:
 
 
 def test_the_engine_is_built_and_taken(calibrated: Path) -> None:
-    engine = build_engine(BuildConfig(model=calibrated))
+    engine = build_engine(int8(calibrated)).engine
 
-    assert engine.path == engine_path(calibrated, "onnxruntime", "int8")
+    assert engine.path == engine_path(calibrated, Target.ONNXRUNTIME, Precision.INT8)
     assert engine.record.file.size < 0.4 * (calibrated / "portable.onnx").stat().st_size
     with load(calibrated) as model:
         assert model.description.endswith("INT8")
@@ -131,33 +135,33 @@ def test_the_engine_is_built_and_taken(calibrated: Path) -> None:
 
 def test_an_engine_for_arm_has_signed_values_and_is_not_taken_here(calibrated: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    engine = build_engine(BuildConfig(model=calibrated, machine="aarch64"))
+    engine = build_engine(int8(calibrated, options=EngineOptions(machine="aarch64"))).engine
     types = {tensor.data_type for tensor in onnx.load(engine.path).graph.initializer}
 
-    assert engine.record.machine == "aarch64"
+    assert engine.record.options.machine == "aarch64"
     assert onnx.TensorProto.UINT8 not in types
 
 
 def test_an_unknown_machine(calibrated: Path) -> None:
     with pytest.raises(ConfigError, match="for x86_64 or aarch64, got s390x"):
-        build_engine(BuildConfig(model=calibrated, machine="s390x"))
+        build_engine(int8(calibrated, options=EngineOptions(machine="s390x")))
 
 
 def test_what_is_there_is_kept_without_force(calibrated: Path, pictures: Path) -> None:
-    build_engine(BuildConfig(model=calibrated))
-    before = engine_path(calibrated, "onnxruntime", "int8").read_bytes()
+    build_engine(int8(calibrated))
+    before = engine_path(calibrated, Target.ONNXRUNTIME, Precision.INT8).read_bytes()
 
-    with pytest.raises(ConfigError, match=r"int8.onnx exists; pass --force"):
-        build_engine(BuildConfig(model=calibrated))
+    with pytest.raises(ConfigError, match=r"int8.json exists; pass --force"):
+        build_engine(int8(calibrated))
     with pytest.raises(ConfigError, match=r"calibration.json exists; pass --force"):
         calibrate(CalibrateConfig(calib=pictures, model=calibrated, images=COUNT))
 
-    assert engine_path(calibrated, "onnxruntime", "int8").read_bytes() == before
+    assert engine_path(calibrated, Target.ONNXRUNTIME, Precision.INT8).read_bytes() == before
 
 
 def test_without_a_table_nothing_is_built(plain: Path) -> None:
     with pytest.raises(ArtifactError, match="edgeseg calibrate"):
-        build_engine(BuildConfig(model=plain))
+        build_engine(int8(plain))
 
     assert not (plain / "engines").exists() or not any((plain / "engines").iterdir())
 
@@ -167,21 +171,21 @@ def test_a_table_of_another_graph_is_refused(calibrated: Path) -> None:
     write_table(replace(table, graph_sha256="0" * 64), calibrated / TABLE_FILE)
 
     with pytest.raises(ArtifactError, match="edgeseg calibrate"):
-        build_engine(BuildConfig(model=calibrated))
+        build_engine(int8(calibrated))
 
 
 def test_an_interrupted_build_leaves_the_old_engine(calibrated: Path, monkeypatch) -> None:
-    from edgeseg.exporter import build
+    from edgeseg.exporter import build_graph
 
-    engine = build_engine(BuildConfig(model=calibrated))
+    engine = build_engine(int8(calibrated)).engine
     before = engine.path.read_bytes()
 
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "onnxruntime_graph", interrupted)
+    monkeypatch.setattr(build_graph, "onnxruntime_graph", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build_engine(BuildConfig(model=calibrated, force=True))
+        build_engine(int8(calibrated, force=True))
 
     assert engine.path.read_bytes() == before
     assert sorted(path.name for path in engine.path.parent.iterdir()) == [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +20,8 @@ from edgeseg.exporter.gate import Graph
 from edgeseg.exporter.graph import FORBIDDEN_IN_TENSORRT, write_graph
 from edgeseg.exporter.parity import Agreement, Bounds
 from edgeseg.exporter.reference import Reference
-from edgeseg.exporter.rtx import build_rtx_engine
 from edgeseg.spec import Lowering
+from tests.exporter.rtx import build_rtx, needs_rtx
 from tests.models import build, detecting, spec_of
 
 if TYPE_CHECKING:
@@ -108,15 +107,15 @@ def test_half_precision_halves_the_file(bundle):
     assert half < 0.52 * single
 
 
-@pytest.mark.skipif(find_spec("tensorrt_rtx_bindings") is None, reason="needs TensorRT for RTX (extra rtx)")
+@needs_rtx
 def test_tensorrt_for_rtx_builds_the_one_graph_and_refuses_the_other(bundle):
-    engine = build_rtx_engine(bundle.graph_path(Lowering.TENSORRT), compute_capabilities=("SM86", "SM120"))
-    assert len(engine.plan) > 10_000_000
+    engine = build_rtx(bundle.graph_path(Lowering.TENSORRT), "SM86", "SM120")
+    assert len(engine.data) > 10_000_000
     # Turing takes no matrix product in single precision, and there is none in this one.
     turing = ("SM75", "SM86", "SM89", "SM120")
-    build_rtx_engine(bundle.graph_path(Lowering.TENSORRT_FP16), compute_capabilities=turing)
+    build_rtx(bundle.graph_path(Lowering.TENSORRT_FP16), *turing)
     with pytest.raises(edgeseg.EdgeSegError, match=r"NonZero|NonMaxSuppression|RoiAlign"):
-        build_rtx_engine(bundle.graph_path(Lowering.PORTABLE))
+        build_rtx(bundle.graph_path(Lowering.PORTABLE))
 
 
 def test_runtime_finds_what_the_graph_finds(bundle, photographs):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,18 +17,15 @@ from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.plan import plan_for
 from edgeseg.exporter.qdq import fitting_scale, steps_of, storable
 from edgeseg.exporter.qdq_tensorrt import tensorrt_graph
-from edgeseg.exporter.rtx import build_rtx_engine
 from edgeseg.spec import Lowering
 from tests.exporter.ranges import minmax_table
+from tests.exporter.rtx import build_rtx, needs_rtx
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HALF, SINGLE = Lowering.TENSORRT_FP16, Lowering.TENSORRT
 DTYPES = {HALF: onnx.TensorProto.FLOAT16, SINGLE: onnx.TensorProto.FLOAT}
-needs_rtx = pytest.mark.skipif(
-    find_spec("tensorrt_rtx_bindings") is None, reason="needs TensorRT for RTX (extra rtx)"
-)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +180,7 @@ def test_a_range_that_is_missing_is_named(plain, table):
 def products_in_int8(model: Any, path: Path, gpu: str = "SM86") -> tuple[int, int]:
     """Build an engine; gives how many of its convolutions and of its dense layers compute in integers."""
     onnx.save(model, path)
-    engine = build_rtx_engine(path, compute_capabilities=(gpu,), detailed=True)
+    engine = build_rtx(path, gpu)
     assert len(engine.kernels) > 100
     in_int8 = int8_nodes(engine.kernels)
     kinds = [node.op_type for node in model.graph.node if node.name in in_int8]
@@ -209,13 +205,13 @@ def test_tensorrt_for_rtx_keeps_8_bits_beside_single_precision(rounded, tmp_path
 def test_sums_are_one_kernel_with_their_rounding(rounded, tmp_path):
     model = rounded[HALF]
     onnx.save(model, tmp_path / "net.onnx")
-    kernels = build_rtx_engine(tmp_path / "net.onnx", detailed=True).kernels
+    kernels = build_rtx(tmp_path / "net.onnx").kernels
     dequantized = given_by(model, "DequantizeLinear")
     sums = [node.name for node in model.graph.node if node.op_type == "Add" and dequantized & set(node.input)]
     of_sum = {name: [kernel for kernel in kernels if name in kernel.nodes] for name in sums}
 
     assert len(sums) == 11
-    assert all(len(found) == 1 and "Int8" in found[0].outputs for found in of_sum.values()), of_sum
+    assert all(len(found) == 1 and "int8" in found[0].outputs for found in of_sum.values()), of_sum
 
 
 @needs_rtx
@@ -251,7 +247,7 @@ def test_rounded_weights_alone_do_not_count(rounded, tmp_path):
 def test_a_refused_build_leaves_no_trace_in_the_next(rounded, tmp_path):
     onnx.save(rounded[SINGLE], tmp_path / "refused.onnx")
     with pytest.raises(BuildError, match=r"Turing.*FP32 GEMM"):
-        build_rtx_engine(tmp_path / "refused.onnx", compute_capabilities=("SM75",))
+        build_rtx(tmp_path / "refused.onnx", "SM75")
 
     assert products_in_int8(rounded[SINGLE], tmp_path / "net.onnx") == (37, 2)
 

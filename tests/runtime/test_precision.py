@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 
 from edgeseg.bundle import file_record, open_bundle
-from edgeseg.engines import EngineRecord, engine_path, machine_family, write_record
+from edgeseg.engines import (
+    EngineOptions,
+    EngineRecord,
+    Precision,
+    Target,
+    engine_path,
+    machine_family,
+    write_engine_record,
+)
 from edgeseg.errors import ArtifactError
-from edgeseg.runtime import model as module
+from edgeseg.runtime import selection as module
 from edgeseg.runtime.machine import Host, int8_instructions
-from edgeseg.runtime.model import load, precisions_of
+from edgeseg.runtime.model import load
+from edgeseg.runtime.selection import computable
 
 from .fake_bundle import SCORES, make_bundle, write_graph
 
@@ -23,13 +32,15 @@ if TYPE_CHECKING:
 
 pytest.importorskip("onnxruntime")
 
+FP32, INT8 = (Target.ONNXRUNTIME, Precision.FP32), (Target.ONNXRUNTIME, Precision.INT8)
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A bundle whose 8-bit engine finds only the two best of what the FP32 graph finds."""
     folder = make_bundle(tmp_path / "bundle")
     bundle = open_bundle(folder)
-    path = engine_path(folder, "onnxruntime", "int8")
+    path = engine_path(folder, Target.ONNXRUNTIME, Precision.INT8)
     path.parent.mkdir()
     write_graph(path, bundle.spec, fails_above=0.65)
     built_for(folder, machine_family(platform.machine()))
@@ -42,17 +53,17 @@ def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def built_for(folder: Path, machine: str) -> None:
-    path = engine_path(folder, "onnxruntime", "int8")
+    path = engine_path(folder, Target.ONNXRUNTIME, Precision.INT8)
     record = EngineRecord(
-        backend="onnxruntime",
+        backend=Target.ONNXRUNTIME,
         backend_version="1.31.1",
-        precision="int8",
-        machine=machine,
+        precision=Precision.INT8,
+        options=EngineOptions(machine=machine),
         file=file_record(path),
         graph_sha256=open_bundle(folder).files["portable.onnx"].sha256,
         build_s=0.1,
     )
-    write_record(path, record)
+    write_engine_record(path, record)
 
 
 def frame() -> np.ndarray:
@@ -83,14 +94,14 @@ def test_fp32_is_taken_where_asked_for(folder: Path) -> None:
 def test_without_an_engine_auto_takes_the_graph(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "plain")
 
-    assert precisions_of(open_bundle(folder)) == ("fp32",)
+    assert computable(open_bundle(folder)) == (FP32,)
     with load(folder) as model:
         assert model.description.endswith("on CPU, FP32")
         assert len(model(frame(), 0.0)) == len(SCORES)
 
 
 def test_the_bundle_names_what_it_has(folder: Path) -> None:
-    assert precisions_of(open_bundle(folder)) == ("fp32", "int8")
+    assert computable(open_bundle(folder)) == (FP32, INT8)
 
 
 def test_an_engine_that_was_not_built_names_the_command(tmp_path: Path) -> None:
@@ -105,7 +116,7 @@ def test_auto_says_why_the_engine_does_not_fit(folder: Path) -> None:
 
     with load(folder) as model:
         assert not runs_the_engine(model)
-        assert "FP32, as the INT8 engine does not fit: " in model.description
+        assert "on CPU, FP32, as " in model.description
         assert "s390x" in model.description
 
 

@@ -11,7 +11,8 @@ import pytest
 from pycocotools import mask as rle
 
 from edgeseg.errors import EdgeSegError
-from edgeseg.runtime.sinks import CocoResults, JsonLines, RecordFile, partial_path, write_json, write_whole
+from edgeseg.files import write_json, write_whole
+from edgeseg.runtime.sinks import CocoResults, JsonLines, RecordFile, partial_path
 
 from .found import make_detections, make_frame
 

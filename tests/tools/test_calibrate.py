@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from edgeseg.bundle import FileRecord
 from edgeseg.calibration.table import Method
-from edgeseg.engines import Engine, EngineRecord
-from edgeseg.exporter import build, calibrate
+from edgeseg.engines import Engine, EngineOptions, EngineRecord, Precision, Target
+from edgeseg.exporter import build, calibrate, targets
 from edgeseg.exporter.calibrate import AccuracyError, CalibrationReport
 from edgeseg.exporter.sensitivity import BlockCost, Budget, BudgetStep
 from edgeseg.exporter.yardstick import Score
@@ -43,10 +43,11 @@ REPORT = CalibrationReport(
 ENGINE = Engine(
     path=Path("edgeseg-model/engines/onnxruntime-int8.onnx"),
     record=EngineRecord(
-        backend="onnxruntime",
+        backend=Target.ONNXRUNTIME,
         backend_version="1.31.1",
-        precision="int8",
-        machine="x86_64",
+        precision=Precision.INT8,
+        options=EngineOptions(machine="x86_64"),
+        layers={"backbone.body.conv1": "fp32", "box_head.fc6": "int8"},
         file=FileRecord(size=45_500_000, sha256="0" * 64),
         graph_sha256="0" * 64,
         build_s=1.25,
@@ -58,6 +59,8 @@ ENGINE = Engine(
 def asked(monkeypatch, tmp_path) -> list:
     """What the library was asked for; it answers with `REPORT` and `ENGINE`."""
     monkeypatch.chdir(tmp_path)
+    # OpenVINO comes before ONNX Runtime where it is installed.
+    monkeypatch.setattr(targets, "_obstacle", lambda target: "" if target is Target.ONNXRUNTIME else "none")
     asked: list = []
 
     def measured(config, progress, note):
@@ -67,7 +70,7 @@ def asked(monkeypatch, tmp_path) -> list:
 
     def built(config, progress):
         asked.append(config)
-        return ENGINE
+        return build.Built(ENGINE, "onnxruntime runs here")
 
     monkeypatch.setattr(calibrate, "calibrate", measured)
     monkeypatch.setattr(build, "build_engine", built)
@@ -128,8 +131,15 @@ def test_build_engine_calibrates_where_images_are_given(asked) -> None:
 
     assert result.exit_code == 0
     assert asked[0].images == 20
-    assert asked[1].machine is None
-    for part in ("onnxruntime-int8.onnx", "45.5 MB", "ONNX Runtime on x86_64, INT8", "93, entropy"):
+    assert (asked[1].target, asked[1].precision) == (None, Precision.INT8)
+    for part in (
+        "onnxruntime-int8.onnx",
+        "45.5 MB",
+        "onnxruntime 1.31.1, INT8, x86_64",
+        "runs here",
+        "1 of 2",
+        "93, entropy",
+    ):
         assert part in result.stdout
 
 
@@ -137,7 +147,7 @@ def test_build_engine_alone_takes_the_table_that_is_there(asked) -> None:
     result = run("build-engine", "--int8", "--machine", "aarch64", "--json")
 
     assert len(asked) == 1
-    assert asked[0].machine == "aarch64"
+    assert asked[0].options.machine == "aarch64"
     assert json.loads(result.stdout)["precision"] == "int8"
 
 
@@ -148,7 +158,7 @@ def test_json_of_both_steps_is_one_document(asked) -> None:
 
 
 def test_an_engine_that_is_there_is_told_before_the_images_are_looked_at(asked) -> None:
-    path = Path("edgeseg-model/engines/onnxruntime-int8.onnx")
+    path = Path("edgeseg-model/engines/onnxruntime-int8.json")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"kept")
 
@@ -167,7 +177,24 @@ def test_an_engine_that_is_there_is_told_before_the_images_are_looked_at(asked) 
         (("calibrate", "--calib", "photos", "--images", "5"), 1, "at least 10 images, got 5"),
         (("calibrate", "--calib", "photos", "--max-map-drop", "0.5"), 1, "--annotations"),
         (("calibrate", "--calib", "photos", "--method", "guess"), 2, "guess"),
-        (("build-engine",), 2, "--int8"),
+        (
+            ("build-engine", "--int8", "--fp16"),
+            2,
+            "--int8, got fp16 int8",
+        ),
+        (("build-engine", "--fp16", "--target", "onnxruntime"), 1, "onnxruntime computes in int8, fp32"),
+        (
+            ("build-engine", "--fp32", "--calib", "photos", "--target", "onnxruntime"),
+            2,
+            "--calib is for --int8",
+        ),
+        (("build-engine", "--dla", "0", "--target", "onnxruntime"), 1, "--dla is for --target tensorrt"),
+        (
+            ("build-engine", "--dla", "0", "--machine", "aarch64"),
+            1,
+            "--dla is for tensorrt and --machine for",
+        ),
+        (("build-engine",), 1, "no bundle at edgeseg-model"),
         (("build-engine", "--int8"), 1, "no bundle at edgeseg-model"),
     ],
 )

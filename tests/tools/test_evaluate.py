@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgeseg.engines import Precision, Target
 from edgeseg.runtime import evaluation
 from edgeseg.runtime.evaluation import truth_from_detections
 from edgeseg.runtime.images import read_image
@@ -22,6 +23,7 @@ from tests.runtime.fake_bundle import make_bundle
 pytest.importorskip("onnxruntime")
 
 LABELS = Path("instances_val.json")
+FP32, INT8 = (Target.ONNXRUNTIME, Precision.FP32), (Target.ONNXRUNTIME, Precision.INT8)
 
 
 @pytest.fixture
@@ -88,10 +90,10 @@ def test_the_example_on_the_help_page(run):
 
 
 def test_rows_are_compared_with_the_first(run, monkeypatch):
-    monkeypatch.setattr("edgeseg.exporter.evaluate.precisions_of", lambda bundle: ("fp32", "int8"))
+    monkeypatch.setattr("edgeseg.exporter.evaluate.computable", lambda bundle, backend: (FP32, INT8))
     as_is = evaluation.evaluate
 
-    def load_any(path, *, precision, threads):
+    def load_any(path, *, backend, precision, threads):
         model = load(path, threads=threads)
         model.precision = precision
         return model
@@ -245,9 +247,9 @@ def test_interrupted_in_the_first_row(run, monkeypatch, by):
 
 @pytest.mark.usefixtures("interruptible")
 def test_interrupted_later_prints_the_rows_before(run, monkeypatch):
-    monkeypatch.setattr("edgeseg.exporter.evaluate.precisions_of", lambda bundle: ("fp32", "int8"))
+    monkeypatch.setattr("edgeseg.exporter.evaluate.computable", lambda bundle, backend: (FP32, INT8))
 
-    def load_one(path, *, precision, threads):
+    def load_one(path, *, backend, precision, threads):
         return load(path, threads=threads) if precision == "fp32" else os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("edgeseg.exporter.evaluate.load", load_one)

@@ -102,8 +102,14 @@ def test_wrong_usage(run, args):
         (("--source", "*.tiff"), "no file or folder matches the pattern *.tiff"),
         (("--camera", "97"), "no camera opens at index 97"),
         (("--source", "photos", "--model", "absent"), "no bundle at absent"),
-        (("--source", "photos", "--backend", "abacus"), "backend must be one of auto, onnxruntime"),
-        (("--source", "photos", "--precision", "int4"), "precision must be one of auto, fp32, int8"),
+        (
+            ("--source", "photos", "--backend", "tensorrt"),
+            "no engine of tensorrt; build it with",
+        ),
+        (
+            ("--source", "photos", "--provider", "cuda", "--backend", "openvino"),
+            "provider is a choice",
+        ),
         (("--source", "photos", "--precision", "int8"), "build it with `edgeseg build-engine --int8"),
         (("--source", "photos", "-o", "photos/a.png"), "photos/a.png is a file and must be a folder"),
     ],

@@ -1,0 +1,82 @@
+"""How far TensorRT's builder is, and how it is stopped: it calls back, and goes on only if told to."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Holds Ctrl-C and SIGTERM back while the builder works: an exception inside a callback would crash it.
+
+    In a thread other than the main one, which no signal reaches, it holds nothing back.
+    """
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def asked(self) -> bool:
+        """Whether the builder is to stop."""
+        return self._asked.is_set()
+
+    def raise_if_asked(self) -> None:
+        """Do now what the signal wanted.
+
+        Raises:
+            KeyboardInterrupt: There was one.
+        """
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked.set()
+
+
+def progress_monitor(module: Any, progress: Callable[[str], None], interruption: Interruption) -> Any:
+    """Make a progress monitor for a builder's configuration.
+
+    Args:
+        module: `tensorrt` or `tensorrt_rtx_bindings`.
+        progress: Called with the outermost phase and how much of it is done.
+        interruption: Stops the builder at its next step.
+    """
+
+    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            module.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+            progress(phase_name)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            steps = self._steps.get(phase_name, 0)
+            if steps > 1:
+                progress(f"{phase_name}: {step + 1} of {steps}")
+            return not interruption.asked
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+    return Monitor()

@@ -1,0 +1,111 @@
+"""Engines of TensorRT and of TensorRT for RTX from a bundle's graphs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.calibration.table import table_for
+from edgeseg.engines import EngineOptions, Gpu, Precision, Target
+from edgeseg.errors import ConfigError, DependencyError
+from edgeseg.optional import require
+from edgeseg.runtime.cuda import open_cuda
+from edgeseg.runtime.here import FLAVOURS, this_gpu
+from edgeseg.runtime.tensorrt_library import load_library
+from edgeseg.spec import Lowering
+
+from .kernels import layer_types
+from .qdq_tensorrt import tensorrt_graph
+from .tensorrt_engine import build_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edgeseg.bundle import Bundle
+
+TIMING_CACHE = "tensorrt.timing-cache"
+# Of the memory that is free: on a Jetson the rest of the system, and the weights, live in the same.
+WORKSPACE_SHARE = 0.5
+LOWERINGS = {
+    Precision.FP32: Lowering.TENSORRT,
+    Precision.FP16: Lowering.TENSORRT_FP16,
+    # What is not rounded is computed in half precision.
+    Precision.INT8: Lowering.TENSORRT_FP16,
+}
+
+
+def gpu_options(target: Target, options: EngineOptions) -> EngineOptions:
+    """Fill in what this machine's GPU decides.
+
+    Raises:
+        ConfigError: TensorRT for RTX is to build without a GPU and was not told for which.
+        DependencyError: TensorRT is to build without a GPU.
+    """
+    try:
+        device = open_cuda().device
+    except DependencyError as exc:
+        if target is Target.TENSORRT:
+            raise
+        if not options.compute_capabilities:
+            msg = f"without a GPU say for which to build, such as --compute-capability SM86 ({exc})"
+            raise ConfigError(msg) from exc
+        return options
+    if target is Target.TENSORRT_RTX and not options.compute_capabilities:
+        name = f"SM{device.compute_capability.replace('.', '')}"
+        options = replace(options, compute_capabilities=(name,))
+    if options.workspace_mib is None:
+        options = replace(options, workspace_mib=max(1, int(device.free_mib * WORKSPACE_SHARE)))
+    return options
+
+
+def build_tensorrt_engine(
+    bundle: Bundle,
+    target: Target,
+    precision: Precision,
+    options: EngineOptions,
+    path: Path,
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """Build an engine at `path`.
+
+    Returns:
+        What a record says of it besides its file and settings.
+
+    Raises:
+        BuildError: The builder refuses the graph, or memory ran out.
+        CalibrationError: The table lacks a range.
+        DependencyError: The library is not installed.
+    """
+    library = load_library(FLAVOURS[target], purpose="build an engine")
+    lowering = LOWERINGS[precision]
+    graph = bundle.graph_path(lowering)
+    if precision is Precision.INT8:
+        graph = _rounded(bundle, graph, path)
+    # TensorRT for RTX times nothing while it builds.
+    cache = bundle.path / "engines" / TIMING_CACHE if target is Target.TENSORRT else None
+    onnx = require("onnx", purpose="read a graph")
+    rest = "fp32" if precision is Precision.FP32 else "fp16"
+    plan = build_plan(library, graph, options, timing_cache=cache, progress=progress)
+    path.write_bytes(plan.data)
+    return {
+        "backend_version": library.version,
+        "graph": lowering.file_name,
+        "graph_sha256": bundle.files[lowering.file_name].sha256,
+        "gpu": _gpu_built_on(target),
+        "kernels": plan.kernels,
+        "layers": layer_types(onnx.load(graph), plan.kernels, rest),
+        "not_on_dla": plan.not_on_dla,
+    }
+
+
+def _rounded(bundle: Bundle, graph: Path, path: Path) -> Path:
+    onnx = require("onnx", purpose="write an 8-bit graph")
+    rounded = path.with_name("rounded.onnx")
+    onnx.save(tensorrt_graph(onnx.load(graph), table_for(bundle)), rounded)
+    return rounded
+
+
+def _gpu_built_on(target: Target) -> Gpu | None:
+    """Name the GPU that an engine is bound to; one for RTX is bound to compute capabilities instead."""
+    return this_gpu() if target is Target.TENSORRT else None

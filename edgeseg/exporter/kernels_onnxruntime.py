@@ -1,0 +1,64 @@
+"""What ONNX Runtime computes a graph with, as its own profiler tells after one blank batch."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeseg.engines import Kernel
+from edgeseg.optional import require
+from edgeseg.runtime.ort import CPU, DISABLED_OPTIMIZERS
+
+if TYPE_CHECKING:
+    from edgeseg.spec import ModelSpec
+
+ENDING = "_kernel_time"
+# What its optimizers append to the name of the node that they replace.
+APPENDED = re.compile(r"(_token_\d+|_nchwc|/MatMulAddFusion)+$")
+# Kernels that multiply integers.
+INT8_KINDS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger")
+TYPES = {"float": "float32", "double": "float64"}
+
+
+def onnxruntime_kernels(graph: Path, spec: ModelSpec) -> tuple[Kernel, ...]:
+    """Load a graph as the runtime does, run it once, and list the kernels.
+
+    Args:
+        graph: Portable graph or 8-bit engine.
+        spec: Its sizes.
+
+    Raises:
+        DependencyError: ONNX Runtime is not installed.
+    """
+    ort = require("onnxruntime", purpose="list the kernels of an engine")
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = ort.InferenceSession(
+            graph, options, providers=[CPU], disabled_optimizers=list(DISABLED_OPTIMIZERS)
+        )
+        images = np.zeros((spec.batch, *spec.input_size_hw, 3), np.uint8)
+        session.run(None, {"images": images, "score_threshold": np.array(0.5, np.float32)})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    return tuple(_kernel(event) for event in events if event["name"].endswith(ENDING))
+
+
+def _kernel(event: dict[str, Any]) -> Kernel:
+    facts = event["args"]
+    kind = facts["op_name"]
+    taken, given = (_types(facts.get(key, [])) for key in ("input_type_shape", "output_type_shape"))
+    # The profiler tells no weights from values; of the kernels that multiply integers one is of either.
+    constants = ("int8",) if kind in INT8_KINDS else ()
+    node = APPENDED.sub("", event["name"].removesuffix(ENDING))
+    return Kernel(name=node, kind=kind, inputs=taken, constants=constants, outputs=given, nodes=(node,))
+
+
+def _types(ports: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(TYPES.get(kind, kind) for port in ports for kind in port)

@@ -1,0 +1,116 @@
+"""What to build an engine for: what was named, or what is fastest on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from typing import NamedTuple
+
+from edgeseg.engines import PRECISIONS_OF, EngineOptions, Precision, Target, machine_family
+from edgeseg.errors import ConfigError, DependencyError
+from edgeseg.runtime.here import FLAVOURS, this_gpu
+from edgeseg.runtime.tensorrt_library import is_installed
+
+# Compute capabilities that TensorRT for RTX 1.7 has; neither Jetson Orin nor H100 is among them.
+RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+# Processors whose 8-bit kernels in ONNX Runtime are known here.
+MACHINES = ("x86_64", "aarch64")
+
+
+class Choice(NamedTuple):
+    """What to build for and in, and why, for people."""
+
+    target: Target
+    precision: Precision
+    reason: str
+
+
+def choose(target: Target | None, precision: Precision | None, options: EngineOptions) -> Choice:
+    """Choose what was not named.
+
+    Args:
+        target: None for the fastest that is installed here, can run here and has the options.
+        precision: None for `fp16` on GPUs and `fp32` on processors: what needs no calibration.
+        options: Those that were given; the rest is at its default.
+
+    Raises:
+        ConfigError: The target does not compute in that precision, or does not have an option.
+    """
+    having, option = _having(options)
+    if target is None:
+        target, reason = _fastest(precision, having, option)
+    else:
+        reason = "it was asked for"
+    if target not in having:
+        msg = f"{option} is for --target {' or '.join(item.value for item in having)}, got {target.value}"
+        raise ConfigError(msg)
+    if options.machine and options.machine not in MACHINES:
+        msg = f"engines of ONNX Runtime are built for {' or '.join(MACHINES)}, got {options.machine}"
+        raise ConfigError(msg)
+    if precision is None:
+        precision = Precision.FP16 if target.needs_gpu else Precision.FP32
+    computes = PRECISIONS_OF[target]
+    if precision not in computes:
+        names = ", ".join(item.value for item in computes)
+        msg = f"{target.value} computes in {names}; got {precision.value}"
+        raise ConfigError(msg)
+    return Choice(target, precision, reason)
+
+
+def _having(options: EngineOptions) -> tuple[tuple[Target, ...], str]:
+    """Name the targets that have all options that were given, and the option that leaves the fewest."""
+    gpus = (Target.TENSORRT, Target.TENSORRT_RTX)
+    given = [
+        ("--workspace-mib", options.workspace_mib, gpus),
+        ("--version-compatible", options.version_compatible, gpus),
+        ("--hardware-compatible", options.hardware_compatible, (Target.TENSORRT,)),
+        ("--dla", options.dla is not None, (Target.TENSORRT,)),
+        ("--compute-capability", options.compute_capabilities, (Target.TENSORRT_RTX,)),
+        ("--machine", options.machine, (Target.ONNXRUNTIME,)),
+    ]
+    having, option = tuple(Target), ""
+    for name, value, targets in given:
+        if not value:
+            continue
+        both = tuple(target for target in having if target in targets)
+        if not both:
+            msg = f"{option} is for {having[0].value} and {name} for {targets[0].value}; give one of them"
+            raise ConfigError(msg)
+        having, option = both, name if both != having else option
+    return having, option
+
+
+def _fastest(precision: Precision | None, having: tuple[Target, ...], option: str) -> tuple[Target, str]:
+    """Take the first that can run here: what this machine cannot run is built only if it is named."""
+    if len(having) == 1:
+        return having[0], f"{option} is for it alone"
+    passed = []
+    for target in having:
+        if precision is not None and precision not in PRECISIONS_OF[target]:
+            passed.append(f"{target.value} has no {precision.value}")
+            continue
+        obstacle = _obstacle(target)
+        if not obstacle:
+            return target, "; ".join(dict.fromkeys([*passed, f"{target.value} runs here"]))
+        passed.append(obstacle)
+    raise ConfigError("; ".join(dict.fromkeys(passed)))
+
+
+def _obstacle(target: Target) -> str:
+    """Say why engines of a target cannot be built or run here; empty if they can."""
+    if target is Target.ONNXRUNTIME:
+        return ""
+    if target is Target.OPENVINO:
+        if machine_family(platform.machine()) != "x86_64":
+            return "OpenVINO is for x86 here"
+        return "" if importlib.util.find_spec("openvino") else "no OpenVINO"
+    try:
+        gpu = this_gpu()
+    except DependencyError as exc:
+        return f"no GPU ({str(exc).partition(';')[0]})"
+    flavour = FLAVOURS[target]
+    if not is_installed(flavour):
+        return f"no {flavour.display_name}"
+    if target is Target.TENSORRT_RTX and gpu.compute_capability not in RTX_CAPABILITIES:
+        return f"{flavour.display_name} has nothing for compute capability {gpu.compute_capability}"
+    return ""

@@ -1,0 +1,179 @@
+"""Which engine of a bundle runs on this machine: the fastest that fits, or the one that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..engines import PRECISIONS_OF, Engine, Precision, Target, engines_of, open_engine
+from ..errors import ArtifactError, ConfigError, DependencyError
+from ..spec import Lowering
+from .here import FLAVOURS, here_for
+from .machine import Host, int8_instructions
+from .openvino import OpenVinoBackend
+from .ort import OnnxRuntimeBackend, Provider
+from .tensorrt import TensorRTBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..bundle import Bundle
+    from .backend import Backend
+
+AUTO = "auto"
+BACKENDS = (AUTO, *(target.value for target in Target))
+PRECISIONS = (AUTO, *(precision.value for precision in Precision))
+PROVIDERS = tuple(provider.value for provider in Provider)
+# What runs the exported graph as it is, without a build, the most exact first.
+AS_EXPORTED = (
+    (Target.ONNXRUNTIME, Precision.FP32),
+    (Target.OPENVINO, Precision.FP32),
+    (Target.OPENVINO, Precision.BF16),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for.
+
+    Attributes:
+        backend: A `Target` by name, or `auto`.
+        precision: A `Precision` by name, or `auto`.
+        provider: Where ONNX Runtime computes; `auto` is CUDA where it has it, else the CPU.
+        threads: Of one inference on a CPU; None for one a core.
+    """
+
+    backend: str = AUTO
+    precision: str = AUTO
+    provider: str = AUTO
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        choices = {"backend": BACKENDS, "precision": PRECISIONS, "provider": PROVIDERS}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
+                msg = f"{name} must be one of {', '.join(known)}, got {value!r}"
+                raise ConfigError(msg)
+        if self.threads is not None and self.threads < 1:
+            msg = f"threads must be at least 1, got {self.threads}"
+            raise ConfigError(msg)
+        if self.provider != AUTO and self.backend not in (AUTO, Target.ONNXRUNTIME.value):
+            msg = f"provider is a choice of the backend onnxruntime, got backend {self.backend}"
+            raise ConfigError(msg)
+
+    def takes(self, target: Target, precision: Precision) -> bool:
+        """Whether an engine of that kind is what was asked for."""
+        if self.provider != AUTO and target is not Target.ONNXRUNTIME:
+            return False
+        return self.backend in (AUTO, target.value) and self.precision in (AUTO, precision.value)
+
+
+class Opened(NamedTuple):
+    """A backend that has loaded an engine, and what to tell of it."""
+
+    backend: Backend
+    remark: str
+
+
+def open_backend(bundle: Bundle, wanted: Wanted) -> Opened:
+    """Open the fastest engine that was asked for and fits.
+
+    What does not fit is passed over only where `wanted` leaves a choice, and is told in the remark.
+
+    Raises:
+        ArtifactError: Nothing that was asked for fits; the message says why, one by one.
+        ConfigError: The backend does not compute in that precision.
+        DependencyError: A package, or a GPU, is missing.
+    """
+    refusals: list[ArtifactError | DependencyError] = []
+    for target, precision in candidates(bundle, wanted):
+        try:
+            backend = _open(bundle, target, precision, wanted)
+        except (ArtifactError, DependencyError) as exc:
+            refusals.append(exc)
+            continue
+        passed = [f", as {exc}" for exc in refusals[:1]]
+        return Opened(backend, f"{precision.value.upper()}{''.join(passed)}")
+    if len(refusals) == 1:
+        raise refusals[0]
+    if refusals:
+        raise type(refusals[-1])("; ".join(dict.fromkeys(map(str, refusals)))) from refusals[-1]
+    raise ArtifactError(_nothing(bundle, wanted))
+
+
+def candidates(bundle: Bundle, wanted: Wanted) -> Iterator[tuple[Target, Precision]]:
+    """Name what may be opened, the fastest first: engines that were built, then the exported graph."""
+    built = engines_of(bundle.path)
+    yield from (pair for pair in built if wanted.takes(*pair))
+    yield from (pair for pair in AS_EXPORTED if pair not in built and wanted.takes(*pair))
+
+
+def computable(bundle: Bundle, backend: str = AUTO) -> tuple[tuple[Target, Precision], ...]:
+    """Name what a bundle offers to compute with, the most exact first: the exported graph, then engines."""
+    there = tuple(candidates(bundle, Wanted(backend=backend)))
+    built = engines_of(bundle.path)
+    graph = [pair for pair in there if pair in AS_EXPORTED][:1]
+    return (*graph, *(pair for pair in reversed(there) if pair in built and pair not in graph))
+
+
+def _nothing(bundle: Bundle, wanted: Wanted) -> str:
+    if wanted.backend != AUTO and wanted.precision != AUTO:
+        computes = PRECISIONS_OF[Target(wanted.backend)]
+        if Precision(wanted.precision) not in computes:
+            names = ", ".join(precision.value for precision in computes)
+            msg = f"{wanted.backend} computes in {names}; got {wanted.precision}"
+            raise ConfigError(msg)
+    words = ["edgeseg build-engine"]
+    words += [f"--{wanted.precision}"] if wanted.precision != AUTO else []
+    words += [f"--target {wanted.backend}"] if wanted.backend != AUTO else []
+    kind = " ".join(word for word in (wanted.backend, wanted.precision) if word != AUTO)
+    return f"{bundle.path} has no engine of {kind}; build it with `{' '.join(words)} --model {bundle.path}`"
+
+
+def _open(bundle: Bundle, target: Target, precision: Precision, wanted: Wanted) -> Backend:
+    if (target, precision) not in engines_of(bundle.path):
+        return _open_graph(bundle, target, precision, wanted)
+    engine = open_engine(bundle, target, precision, here_for(target))
+    if target.needs_gpu:
+        return TensorRTBackend(
+            engine.path,
+            bundle.spec,
+            flavour=FLAVOURS[target],
+            version_compatible=engine.record.options.version_compatible,
+            dla=engine.record.options.dla,
+        )
+    if target is Target.OPENVINO:
+        return OpenVinoBackend(engine.path, bundle.spec, precision=precision.value, threads=wanted.threads)
+    if precision is Precision.INT8:
+        _check_kernels(engine)
+        provider = Provider.CPU if wanted.provider == AUTO else Provider(wanted.provider)
+        return OnnxRuntimeBackend(engine.path, bundle.spec, threads=wanted.threads, provider=provider)
+    return _open_graph(bundle, target, precision, wanted)
+
+
+def _open_graph(bundle: Bundle, target: Target, precision: Precision, wanted: Wanted) -> Backend:
+    if target is Target.OPENVINO:
+        graph = bundle.graph_path(Lowering.PORTABLE)
+        return OpenVinoBackend(graph, bundle.spec, precision=precision.value, threads=wanted.threads)
+    provider = Provider(wanted.provider)
+    # TensorRT's provider takes a graph whole only where no shape depends on data.
+    lowering = Lowering.TENSORRT if provider is Provider.TENSORRT else Lowering.PORTABLE
+    graph = bundle.graph_path(lowering)
+    return OnnxRuntimeBackend(graph, bundle.spec, threads=wanted.threads, provider=provider)
+
+
+def _check_kernels(engine: Engine) -> None:
+    """Refuse an 8-bit engine on x86 without the instructions that it needs.
+
+    Raises:
+        ArtifactError: This processor would compute it wrongly.
+    """
+    host = Host()
+    if engine.record.options.machine != "x86_64" or not host.text("proc/cpuinfo") or int8_instructions(host):
+        return
+    # Without them ONNX Runtime adds pairs of products in 16 bits, which overflow and are cut.
+    msg = (
+        f"{engine.path} needs a processor with AVX-512 VNNI or AVX-VNNI, and this one has neither; "
+        "use the FP32 graph with precision fp32"
+    )
+    raise ArtifactError(msg)
