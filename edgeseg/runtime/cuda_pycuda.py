@@ -46,7 +46,7 @@ class PyCuda:
             self._context = self._device.retain_primary_context()
         except driver.Error as exc:
             raise no_gpu(str(exc)) from exc
-        # When the process ends: left to itself, pycuda 2026.1 calls the wrong function for this kind of context.
+        # When the process ends. By itself pycuda 2026.1 drops this kind of context in the wrong way.
         weakref.finalize(driver, _detach, self._context)
 
     @property

@@ -23,7 +23,17 @@ from edgeseg.runtime.tensorrt_slot import Slot
 
 from .backend_contract import FIELDS, BackendContract, expected_left, first_left, plain
 from .fake_bundle import make_bundle, make_spec, write_tensorrt_graph
-from .simulated_gpu import SimulatedCuda, SimulatedTensorRT, simulated_library, write_simulated_engine
+from .simulated_gpu import (
+    SimulatedCache,
+    SimulatedConfig,
+    SimulatedContext,
+    SimulatedCuda,
+    SimulatedEngine,
+    SimulatedRuntime,
+    SimulatedTensorRT,
+    simulated_library,
+    write_simulated_engine,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -552,6 +562,40 @@ class TestRtxOnGpu(OnGpu):
         backend = self.open(bundle)
         assert backend(plain(bundle, 0), 0.05).counts.tolist() == [5]
         backend.close()
+
+
+@pytest.mark.usefixtures("simulated")
+def test_the_simulation_computes_what_the_fake_graph_does(bundle_of_3: Bundle) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    graph = write_tensorrt_graph(bundle_of_3.path / "tensorrt.onnx", bundle_of_3.spec)
+    images = np.random.default_rng(3).integers(0, 256, plain(bundle_of_3, 0, 0, 0).shape, np.uint8)
+    names = ["num_detections", "boxes", "scores", "labels", "masks", "nms_converged"]
+    *wanted, settled = onnxruntime.InferenceSession(graph).run(names, {"images": images})
+    backend = opened(bundle_of_3)
+    raw = backend(images, 0.05)
+    backend.close()
+    for name, value in zip(FIELDS, wanted, strict=True):
+        np.testing.assert_allclose(getattr(raw, name), value, rtol=1e-5)
+    assert settled.tolist() == [1, 1, 1]
+
+
+@pytest.mark.skipif(not is_installed(Flavour.RTX), reason="TensorRT for RTX is not installed")
+@pytest.mark.parametrize(
+    ("real", "simulated"),
+    [
+        ("Runtime", SimulatedRuntime),
+        ("ICudaEngine", SimulatedEngine),
+        ("IExecutionContext", SimulatedContext),
+        ("IRuntimeConfig", SimulatedConfig),
+        ("IRuntimeCache", SimulatedCache),
+        ("CudaGraphStrategy", SimulatedTensorRT.CudaGraphStrategy),
+    ],
+)
+def test_the_simulation_invents_nothing(real: str, simulated: Any) -> None:
+    module = load_library(Flavour.RTX, purpose="compare").module
+    names = [name for name in vars(simulated) if not name.startswith("_")]
+    assert names
+    assert [name for name in names if not hasattr(getattr(module, real), name)] == []
 
 
 @pytest.mark.skipif(not is_installed(Flavour.RTX), reason="TensorRT for RTX is not installed")
