@@ -210,6 +210,11 @@ class SimulatedCuda:
         msg = f"{size} bytes at {address:#x} are not within one allocation"
         raise AssertionError(msg)
 
+    @property
+    def waiting(self) -> int:
+        """How much work is enqueued and has not run."""
+        return sum(len(queue.work) for queue in self._streams.values())
+
     def forget(self) -> None:
         """Drop what waits, as if it had never been enqueued."""
         for queue in self._streams.values():

@@ -365,6 +365,8 @@ def test_a_frame_that_fails_and_the_next_that_does_not(simulated: Simulated, bun
     simulated.cuda.refuses["download"] = "illegal address"
     with pytest.raises(ArtifactError, match="illegal address"):
         backend(plain(bundle, 3), 0.5)
+    # Nothing is left that could still write to the buffers of the next frame.
+    assert simulated.cuda.waiting == 0
     simulated.cuda.refuses.clear()
     assert first_left(backend(plain(bundle, 77), 0.5)) == expected_left(77)
     backend.close()
