@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from .errors import EdgeSegError
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Detections", "EdgeSegError", "Model", "__version__", "load"]
+
+# What TensorRT remarks is for those who ask for logs; without a handler Python would print it on stderr.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # NumPy and OpenCV take longer to import than `import edgeseg` may, so the runtime comes at first use.
 _LAZY = {"load": "model", "Model": "model", "Detections": "detections"}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = "engines"
 FORMAT = 1
-# Of each GPU family before Ampere TensorRT wants engines of their own.
+# Engines that run on several GPUs run from Ampere on.
 OLDEST_COMPATIBLE_GPU = (8, 0)
 
 
@@ -302,12 +302,11 @@ def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
     if here.backend_version is not None and not _loads(record, here.backend_version):
         name = f"version of {record.backend.value}"
         facts.append((name, record.backend_version, here.backend_version))
-    capability = here.gpu.compute_capability if here.gpu else "none"
     if options.compute_capabilities:
-        sm = f"SM{capability.replace('.', '')}"
+        sm = f"SM{here.gpu.compute_capability.replace('.', '')}" if here.gpu else "none"
         if sm not in options.compute_capabilities:
             facts.append(("GPU", ", ".join(options.compute_capabilities), sm))
-    elif record.gpu is not None and not _runs_on(record, capability):
+    elif record.gpu is not None and not _runs_on(record, here.gpu):
         facts.append(("GPU", record.gpu.name, here.gpu.name if here.gpu else "none"))
     return _differences(facts)
 
@@ -318,12 +317,11 @@ def _loads(record: EngineRecord, version: str) -> bool:
     return record.backend_version == version or (record.options.version_compatible and here >= built)
 
 
-def _runs_on(record: EngineRecord, capability: str) -> bool:
-    if capability == "none" or record.gpu is None:
+def _runs_on(record: EngineRecord, gpu: Gpu | None) -> bool:
+    """Whether a GPU other than that of the build will do."""
+    if gpu is None or not record.options.hardware_compatible:
         return False
-    if not record.options.hardware_compatible:
-        return False
-    return tuple(map(int, capability.split("."))) >= OLDEST_COMPATIBLE_GPU
+    return tuple(map(int, gpu.compute_capability.split("."))) >= OLDEST_COMPATIBLE_GPU
 
 
 def _differences(facts: list[tuple[str, str, str]]) -> list[str]:

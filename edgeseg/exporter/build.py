@@ -108,7 +108,8 @@ def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda l
             record = _record(bundle, choice, config.options, partial, progress)
             record = replace(record, build_s=round(time.perf_counter() - start, 3))
             # The old record goes first: an engine without one is refused, a wrong pair would not be.
-            path.with_suffix(".json").unlink(missing_ok=True)
+            for suffix in (".json", ".cache"):
+                path.with_suffix(suffix).unlink(missing_ok=True)
             if record.file is None:
                 path.unlink(missing_ok=True)
             else:

@@ -48,7 +48,8 @@ def build_graph_engine(
         onnx.save(onnxruntime_graph(model, table_for(bundle), scheme_for(options.machine)), path)
         graph = path
     facts = {
-        "backend_version": backend.__version__,
+        # OpenVINO appends the commit that it was made from.
+        "backend_version": backend.__version__.partition("-")[0],
         "graph_sha256": bundle.files[Lowering.PORTABLE.file_name].sha256,
     }
     if target is Target.ONNXRUNTIME and options.machine == machine_family(platform.machine()):

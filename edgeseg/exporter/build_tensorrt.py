@@ -94,7 +94,7 @@ def build_tensorrt_engine(
         "graph_sha256": bundle.files[lowering.file_name].sha256,
         "gpu": _gpu_built_on(target),
         "kernels": plan.kernels,
-        "layers": layer_types(onnx.load(graph), plan.kernels, rest),
+        "layers": layer_types(onnx.load(bundle.graph_path(lowering)), plan.kernels, rest),
         "not_on_dla": plan.not_on_dla,
     }
 

@@ -46,9 +46,10 @@ def layer_types(model: Any, kernels: Iterable[Kernel], rest: str) -> dict[str, s
         kernels: What was built from it; none says nothing.
         rest: Precision of what is not `int8`.
     """
-    rounded = int8_nodes(kernels)
-    if not rounded:
+    kernels = tuple(kernels)
+    if not kernels:
         return {}
+    rounded = int8_nodes(kernels)
     named = {layer.name: {layer.node.name, f"{layer.name}.sums"} for layer in LayerGraph(model).layers}
     return {name: "int8" if nodes & rounded else rest for name, nodes in named.items()}
 

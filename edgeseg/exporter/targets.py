@@ -107,7 +107,7 @@ def _obstacle(target: Target) -> str:
     try:
         gpu = this_gpu()
     except DependencyError as exc:
-        return f"no GPU ({str(exc).partition(';')[0]})"
+        return str(exc).partition(";")[0].partition(" (")[0]
     flavour = FLAVOURS[target]
     if not is_installed(flavour):
         return f"no {flavour.display_name}"

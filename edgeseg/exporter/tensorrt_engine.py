@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    # In functions `api` stands for whichever library is used, and is checked as if it were this one.
     import tensorrt as trt
 
     from edgeseg.runtime.tensorrt_library import Heard, Library
@@ -75,8 +76,7 @@ def build_plan(
     start = time.perf_counter()
     with library.listening() as heard, Interruption() as interruption:
         builder, network = _parsed(library, graph, heard)
-        config: trt.IBuilderConfig = builder.create_builder_config()
-        config.profiling_verbosity = library.module.ProfilingVerbosity.DETAILED
+        config = builder.create_builder_config()
         config.progress_monitor = progress_monitor(library.module, progress, interruption)
         not_on_dla = _apply(library, builder, network, config, options)
         cache = _open_timing_cache(config, timing_cache)
@@ -102,10 +102,13 @@ def _parsed(library: Library, graph: Path, heard: Heard) -> tuple[trt.Builder, t
     if not graph.is_file():
         msg = f"no graph at {graph}; make it with `edgeseg export`"
         raise ArtifactError(msg)
-    trt_ = library.module
-    builder: trt.Builder = trt_.Builder(library.log)
-    network = builder.create_network(1 << int(trt_.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser: trt.OnnxParser = trt_.OnnxParser(network, library.log)
+    if TYPE_CHECKING:
+        import tensorrt as api
+    else:
+        api = library.module
+    builder = api.Builder(library.log)
+    network = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = api.OnnxParser(network, library.log)
     if parser.parse_from_file(str(graph)):
         return builder, network
     refusals = [_sentence(parser.get_error(index)) for index in range(parser.num_errors)]
@@ -127,13 +130,17 @@ def _apply(
     options: EngineOptions,
 ) -> tuple[str, ...]:
     """Put the options into the builder's configuration; gives the layers that DLA cannot take."""
-    trt_ = library.module
+    if TYPE_CHECKING:
+        import tensorrt as api
+    else:
+        api = library.module
+    config.profiling_verbosity = api.ProfilingVerbosity.DETAILED
     if options.workspace_mib is not None:
-        config.set_memory_pool_limit(trt_.MemoryPoolType.WORKSPACE, options.workspace_mib * MIB)
+        config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, options.workspace_mib * MIB)
     if options.version_compatible:
-        config.set_flag(trt_.BuilderFlag.VERSION_COMPATIBLE)
+        config.set_flag(api.BuilderFlag.VERSION_COMPATIBLE)
     if options.hardware_compatible:
-        config.hardware_compatibility_level = trt_.HardwareCompatibilityLevel.AMPERE_PLUS
+        config.hardware_compatibility_level = api.HardwareCompatibilityLevel.AMPERE_PLUS
     if library.flavour is Flavour.RTX:
         _set_capabilities(library, config, options)
     elif options.compute_capabilities:
@@ -151,14 +158,17 @@ def _use_dla(
     config: trt.IBuilderConfig,
     core: int,
 ) -> tuple[str, ...]:
-    trt_ = library.module
+    if TYPE_CHECKING:
+        import tensorrt as api
+    else:
+        api = library.module
     if core >= builder.num_DLA_cores:
         has = f"{builder.num_DLA_cores} DLA cores" if builder.num_DLA_cores else "no DLA"
         msg = f"--dla {core} needs a DLA core of that number; {library.title} finds {has} in this machine"
         raise ConfigError(msg)
-    config.default_device_type = trt_.DeviceType.DLA
+    config.default_device_type = api.DeviceType.DLA
     config.DLA_core = core
-    config.set_flag(trt_.BuilderFlag.GPU_FALLBACK)
+    config.set_flag(api.BuilderFlag.GPU_FALLBACK)
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     return tuple(layer.name for layer in layers if not config.can_run_on_DLA(layer))
 
@@ -214,15 +224,18 @@ def _kernels(library: Library, plan: bytes, options: EngineOptions, heard: Heard
     if library.flavour is Flavour.RTX:
         # For several generations the lists follow each other without a name.
         return kernels_from_log(heard.infos) if len(options.compute_capabilities) == 1 else ()
-    trt_ = library.module
-    runtime: trt.Runtime = trt_.Runtime(library.log)
+    if TYPE_CHECKING:
+        import tensorrt as api
+    else:
+        api = library.module
+    runtime = api.Runtime(library.log)
     runtime.engine_host_code_allowed = options.version_compatible
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         msg = f"{library.title} cannot load the engine that it has just built: {heard.reason}"
         raise BuildError(msg)
     inspector = engine.create_engine_inspector()
-    return kernels_from_inspector(inspector.get_engine_information(trt_.LayerInformationFormat.JSON))
+    return kernels_from_inspector(inspector.get_engine_information(api.LayerInformationFormat.JSON))
 
 
 def _forget_refusal(library: Library) -> None:

@@ -162,7 +162,7 @@ class OnnxRuntimeBackend:
         }
         if CONVERGED in self._outputs:
             # The form for TensorRT: its threshold is built in, and it tells whether its NMS has settled.
-            wanted[CONVERGED] = f"tensor(int32){[1]}"
+            wanted[CONVERGED] = f"tensor(int32){[spec.batch]}"
             del wanted[THRESHOLD]
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
         found = {node.name: f"{node.type}{list(node.shape)}" for node in nodes}

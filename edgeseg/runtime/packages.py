@@ -139,7 +139,7 @@ def tensorrt(host: Host, *, gpu: bool) -> Component:
             return Component(
                 name="TensorRT", state=State.NONE, detail="not installed, of no use without a GPU"
             )
-        mend = SYSTEM_VENV if host.is_jetson else "pip install tensorrt"
+        mend = SYSTEM_VENV if host.is_jetson else install_command("tensorrt")
         return _absent("TensorRT", "not installed", purpose, mend)
     try:
         found = str(require("tensorrt", purpose=purpose).__version__)

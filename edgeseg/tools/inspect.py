@@ -11,18 +11,22 @@ from .options import json_option, model_option
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgeseg.engines import EngineRecord
     from edgeseg.exporter.graphinfo import BundleInfo, GraphInfo
+    from edgeseg.runtime.engineinfo import EngineInfo
     from edgeseg.spec import ModelSpec
 
 NAMES_SHOWN = 8
 OPERATORS_SHOWN = 8
+KERNELS_SHOWN = 16
 
 
 @click.command(epilog="\b\nExample:\n  edgeseg inspect --model edgeseg-model")
 @model_option
+@click.option("--engine", metavar="NAME", help="Show this engine of the bundle, such as tensorrt-int8.")
 @json_option
-def inspect(model: Path, as_json: bool) -> None:
-    """Show what a bundle contains and how it was proven.
+def inspect(model: Path, engine: str | None, as_json: bool) -> None:
+    """Show what a bundle contains, how it was proven, and its engines.
 
     Every file is checked against the hash that it was exported with. Inputs, outputs and operators of the
     graphs are shown where the package onnx is installed; with ONNX Runtime alone, inputs and outputs.
@@ -30,14 +34,25 @@ def inspect(model: Path, as_json: bool) -> None:
     from edgeseg.bundle import open_bundle
     from edgeseg.exporter.graphinfo import read_bundle
     from edgeseg.record import json_from_record
+    from edgeseg.runtime.engineinfo import engine_names, read_engine
 
     from .console import print_json
 
-    info = read_bundle(open_bundle(model))
+    bundle = open_bundle(model)
+    if engine is not None:
+        found = read_engine(bundle, engine)
+        if as_json:
+            print_json(json_from_record(found))
+        else:
+            _print_engine(found)
+        return
+    info = read_bundle(bundle)
+    engines = [read_engine(bundle, name) for name in engine_names(model)]
     if as_json:
-        print_json(json_from_record(info))
+        print_json({**json_from_record(info), "engines": [json_from_record(item) for item in engines]})
     else:
         _print(info)
+        _print_engines(engines)
 
 
 def _print(info: BundleInfo) -> None:
@@ -86,3 +101,55 @@ def _graph_facts(graph: GraphInfo) -> list[tuple[str, str]]:
         ("opset", str(graph.opset)),
         ("nodes", f"{graph.nodes}, of {len(graph.operators)} operators: {', '.join(most)}{more}"),
     ]
+
+
+def _print_engines(engines: list[EngineInfo]) -> None:
+    from .console import print_table
+
+    if engines:
+        rows = [(item.name, _size(item.record), "yes" if not item.unfit else item.unfit) for item in engines]
+        print_table("Engines", ("engine", "size", "runs here"), rows)
+
+
+def _print_engine(info: EngineInfo) -> None:
+    from .console import print_note, print_pairs, print_table
+
+    print_pairs(info.path, _engine_facts(info))
+    if info.kernels:
+        rows = [(item.kind, item.reads, str(item.count)) for item in info.kernels[:KERNELS_SHOWN]]
+        print_table("Kernels", ("kind", "reads", "number"), rows)
+        if (more := len(info.kernels) - KERNELS_SHOWN) > 0:
+            print_note(f"and {more} more kinds; --json lists every kernel")
+
+
+def _engine_facts(info: EngineInfo) -> list[tuple[str, str]]:
+    record, options = info.record, info.record.options
+    built_for = record.gpu.name if record.gpu else " ".join(options.compute_capabilities)
+    settings = [
+        f"workspace {options.workspace_mib} MiB" if options.workspace_mib else "",
+        f"DLA core {options.dla}" if options.dla is not None else "",
+        "version compatible" if options.version_compatible else "",
+        "hardware compatible" if options.hardware_compatible else "",
+    ]
+    layers = ", ".join(f"{count} in {kind}" for kind, count in info.layers_by_type.items())
+    facts = [
+        ("runs here", info.unfit or "yes"),
+        ("backend", f"{record.backend.value} {record.backend_version}, {record.precision.value.upper()}"),
+        ("built for", f"{options.machine} {built_for}".strip()),
+        ("driver", record.gpu.driver if record.gpu else ""),
+        ("settings", ", ".join(filter(None, settings))),
+        ("size", _size(record)),
+        ("built in", f"{record.build_s:.1f} s"),
+        ("graph", f"{record.graph} (SHA-256 {record.graph_sha256[:12]})"),
+        ("calibration", f"SHA-256 {record.calibration_sha256[:12]}" if record.calibration_sha256 else ""),
+        ("layers", layers),
+        ("not in INT8", ", ".join(info.not_int8)),
+        ("of these spared", ", ".join(record.float_layers)),
+        ("only rounding", f"{info.rounding} kernels" if info.rounding else ""),
+        ("not on DLA", ", ".join(record.not_on_dla)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _size(record: EngineRecord) -> str:
+    return f"{record.file.size / 1e6:.1f} MB" if record.file else f"{record.graph} as it is"

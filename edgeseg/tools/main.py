@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import shlex
 import signal
 import traceback
@@ -35,7 +36,7 @@ VERBS = MappingProxyType(
         ),
         "run": ("run", "run", "Find instances in a camera, video, folder or image."),
         "evaluate": ("evaluate", "evaluate", "Score a bundle by COCO average precision of boxes and masks."),
-        "inspect": ("inspect", "inspect", "Show what a bundle contains and how it was proven."),
+        "inspect": ("inspect", "inspect", "Show what a bundle contains, how it was proven, and its engines."),
         "doctor": ("doctor", "doctor", "Show what this machine has, what is missing and how to get it."),
         "demo": ("demo", "demo", "Export and run a shipped model on a synthetic conveyor belt."),
     }
@@ -147,7 +148,7 @@ def _termination_as_interrupt() -> Iterator[None]:
     epilog="\b\nExample:\n  edgeseg export model.pth && edgeseg run --source images/",
 )
 @click.version_option(__version__, message="edgeseg %(version)s")
-@click.option("--debug", is_flag=True, help="Show where an error came from (the Python traceback).")
+@click.option("--debug", is_flag=True, help="Show logs, and where an error came from.")
 def cli(debug: bool) -> None:
     """Take a trained torchvision Mask R-CNN checkpoint to a camera.
 
@@ -156,6 +157,8 @@ def cli(debug: bool) -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check ran and said no, 130 interrupted.
     """
+    if debug:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
 
 def main() -> None:
