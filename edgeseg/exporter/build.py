@@ -25,7 +25,7 @@ from edgeseg.engines import (
     read_engine_record,
     write_engine_record,
 )
-from edgeseg.errors import ConfigError, DependencyError
+from edgeseg.errors import ConfigError, EdgeSegError
 from edgeseg.files import writing
 from edgeseg.runtime.here import here_for
 
@@ -155,7 +155,7 @@ def rebuild_unfit(
         config = BuildConfig(model=model, target=target, precision=precision, options=options, force=True)
         try:
             build_engine(config, progress)
-        except DependencyError as exc:
+        except EdgeSegError as exc:
             note(f"{target.value} {precision.value} stays as it is: {exc}")
 
 

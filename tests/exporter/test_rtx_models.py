@@ -84,7 +84,7 @@ def test_every_planned_layer_computes_in_int8(graphs):
 
 
 def test_a_graph_that_needs_a_plugin_is_refused(graphs, tmp_path):
-    """What a change of the exporter would do that brought an operator back which TensorRT has no layer for."""
+    """As if the exporter brought an operator back that TensorRT has no layer for."""
     model = onnx.load(graphs.fp16)
     node = next(node for node in model.graph.node if node.op_type == "GridSample")
     node.op_type, node.domain = "RoiAlignRotated", "vendor"
