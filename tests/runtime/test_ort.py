@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,11 @@ import pytest
 
 from edgeseg.bundle import open_bundle
 from edgeseg.errors import ArtifactError, DependencyError
-from edgeseg.runtime.ort import CUDA, OnnxRuntimeBackend
+from edgeseg.runtime.ort import CPU, CUDA, TENSORRT, OnnxRuntimeBackend, Provider
 from edgeseg.spec import Lowering
 
 from .backend_contract import BackendContract, plain, same
-from .fake_bundle import make_bundle, make_spec, write_graph
+from .fake_bundle import make_bundle, make_spec, write_graph, write_tensorrt_graph
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -123,17 +124,69 @@ def test_without_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         OnnxRuntimeBackend(graph, make_spec())
 
 
+class TestGraphForTensorRT(BackendContract):
+    """The form whose threshold is built in, which TensorRT's provider takes whole; here on the CPU."""
+
+    def open(self, bundle: Bundle) -> OnnxRuntimeBackend:
+        graph = write_tensorrt_graph(bundle.path / "tensorrt.onnx", bundle.spec)
+        return OnnxRuntimeBackend(graph, bundle.spec, threads=1, provider=Provider.CPU)
+
+
+def test_a_provider_that_this_build_lacks_names_the_one_that_has_it(tmp_path: Path) -> None:
+    if TENSORRT in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has TensorRT")
+    graph = write_graph(tmp_path / "portable.onnx", make_spec())
+    with pytest.raises(DependencyError, match=r"no TensorrtExecutionProvider; .*edgeseg\[cuda\]"):
+        OnnxRuntimeBackend(graph, make_spec(), provider=Provider.TENSORRT)
+
+
+def test_a_provider_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("nvidia-smi"):
+        pytest.skip("there is a GPU")
+    graph = write_graph(tmp_path / "portable.onnx", make_spec())
+    # As onnxruntime-gpu does without a driver: it lists the provider and leaves it out of the session.
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    with (
+        pytest.warns(UserWarning, match=CUDA),
+        pytest.raises(DependencyError, match=f"has {CUDA}, but it does"),
+    ):
+        OnnxRuntimeBackend(graph, make_spec(), provider=Provider.CUDA)
+
+
+class OnGpu(BackendContract):
+    provider: Provider
+    wanted: str
+
+    def open(self, bundle: Bundle) -> OnnxRuntimeBackend:
+        if self.wanted not in onnxruntime.get_available_providers():
+            pytest.skip(
+                f"this onnxruntime has no {self.wanted}; pip install 'edgeseg[cuda]' brings one that has"
+            )
+        return OnnxRuntimeBackend(self.graph(bundle), bundle.spec, provider=self.provider)
+
+    def graph(self, bundle: Bundle) -> Path:
+        return bundle.graph_path(Lowering.PORTABLE)
+
+
 @pytest.mark.gpu
-def test_cuda_agrees_with_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if CUDA not in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has no CUDA; pip install 'edgeseg[cuda]' brings one that has")
+class TestCuda(OnGpu):
+    provider, wanted = Provider.CUDA, CUDA
+
+
+@pytest.mark.gpu
+class TestTensorRT(OnGpu):
+    provider, wanted = Provider.TENSORRT, TENSORRT
+
+    def graph(self, bundle: Bundle) -> Path:
+        return write_tensorrt_graph(bundle.path / "tensorrt.onnx", bundle.spec)
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_cpu(tmp_path: Path) -> None:
     bundle = open_bundle(make_bundle(tmp_path / "bundle", batch=2))
-    cuda = TestOnnxRuntime().open(bundle)
-    if not cuda.description.endswith("CUDA"):
-        pytest.skip("onnxruntime could not start on a GPU here")
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    cpu = TestOnnxRuntime().open(bundle)
-    assert cpu.description.endswith("CPU")
+    cuda = TestCuda().open(bundle)
+    cpu = OnnxRuntimeBackend(bundle.graph_path(Lowering.PORTABLE), bundle.spec, provider=Provider.CPU)
+    assert (cuda.description[-4:], cpu.description[-3:]) == ("CUDA", "CPU")
     images = plain(bundle, 51, 255)
     on_cuda, on_cpu = cuda(images, 0.5), cpu(images, 0.5)
     assert same(on_cuda, cuda(images, 0.5))
