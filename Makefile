@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # Two workers on two cores leave one thread for each; torch and OpenCV would otherwise start two apiece.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: help install demo test lint format wheel-test docs clean
+.PHONY: help install demo test lint format wheel-test api-test docs clean
 
 help:
 	@echo "make install     a virtual environment in .venv with everything"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint        ruff and mypy"
 	@echo "make format      let ruff rewrite the code"
 	@echo "make wheel-test  build the wheel and run a bundle with it where torch and onnx are absent"
+	@echo "make api-test    check every call to TensorRT against the API of 10.3, 10.16, 11.4 and TensorRT for RTX"
 	@echo "make docs        write docs/commands.md from the commands"
 	@echo "make clean       remove .venv and all that was built"
 
@@ -48,6 +49,9 @@ format: install
 
 wheel-test: install
 	$(BIN)/pytest -m slow tests/test_wheel.py
+
+api-test: install
+	$(BIN)/pytest -m slow tests/tensorrt_api
 
 docs: install
 	$(BIN)/python -m edgeseg.tools.reference docs/commands.md
