@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import re
@@ -12,8 +13,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cuda import Device, open_cuda
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # What integer convolutions use, fastest first, as /proc/cpuinfo spells it on x86 and on ARM.
 INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
@@ -25,7 +28,12 @@ GPU_QUERY = (
 NVIDIA_VENDOR = "0x10de"
 DISPLAY_CLASS = "0x03"
 SYSTEM_VENV = "python3 -m venv --system-site-packages .venv"
+JETPACK = "sudo apt update && sudo apt install nvidia-jetpack"
+DRIVER = "sudo ubuntu-drivers install && sudo reboot"
+REPORT = "report it, with what `edgeseg --debug doctor` prints"
 COMMAND_TIMEOUT_S = 60
+
+logger = logging.getLogger(__name__)
 
 
 class State(str, Enum):
@@ -82,6 +90,14 @@ class Host:
             return None
         return done.stdout.strip()
 
+    def cuda_device(self) -> Device | None:
+        """Ask CUDA for its GPU; None if there is none, or nothing that reaches it."""
+        try:
+            return open_cuda().device
+        except Exception:  # noqa: BLE001
+            # The line on CUDA tells what is broken there.
+            return None
+
     @property
     def is_jetson(self) -> bool:
         """Whether this is one of NVIDIA's Tegra boards."""
@@ -91,7 +107,32 @@ class Host:
 
 def machine_components(host: Host) -> list[Component]:
     """Look at the hardware and the Python that runs on it."""
-    return [python(host), processor(host), memory(host), jetpack(host), *gpus(host), cameras(host)]
+    return [
+        *checked("Python", lambda: [python(host)]),
+        *checked("Processor", lambda: [processor(host)]),
+        *checked("Memory", lambda: [memory(host)]),
+        *checked("JetPack", lambda: [jetpack(host)]),
+        *checked("GPU", lambda: gpus(host)),
+        *checked("Cameras", lambda: [cameras(host)]),
+    ]
+
+
+def checked(name: str, check: Callable[[], list[Component]], mend: str = REPORT) -> list[Component]:
+    """Run a check; where it breaks, that is its result.
+
+    Args:
+        name: What is looked at.
+        check: Gives its lines of the report.
+        mend: Command that brings back what cannot be looked at.
+    """
+    try:
+        return check()
+    except Exception as exc:
+        # A package that is broken fails as it likes when it is imported, and the report has to go on.
+        logger.info("cannot look at %s", name, exc_info=True)
+        words = str(exc).strip().splitlines()
+        reason = f"{type(exc).__name__}: {words[0]}" if words else type(exc).__name__
+        return [Component(name=name, state=State.LIMITED, detail=reason, needed_to=f"use {name}", mend=mend)]
 
 
 def python(host: Host) -> Component:
@@ -99,8 +140,7 @@ def python(host: Host) -> Component:
     version = platform.python_version()
     if sys.prefix == sys.base_prefix:
         return Component(name="Python", state=State.OK, detail=f"{version}, no virtual environment")
-    config = Path(sys.prefix, "pyvenv.cfg").read_text(encoding="utf-8")
-    if re.search(r"^include-system-site-packages\s*=\s*true", config, re.IGNORECASE | re.MULTILINE):
+    if sees_system_packages():
         detail = f"{version}, virtual environment with --system-site-packages"
         return Component(name="Python", state=State.OK, detail=detail)
     detail = f"{version}, virtual environment without --system-site-packages"
@@ -113,6 +153,14 @@ def python(host: Host) -> Component:
         needed_to="use the TensorRT and OpenCV that JetPack brings",
         mend=SYSTEM_VENV,
     )
+
+
+def sees_system_packages() -> bool:
+    """Whether this Python finds the packages of the system's, where JetPack puts TensorRT and OpenCV."""
+    if sys.prefix == sys.base_prefix:
+        return True
+    config = Path(sys.prefix, "pyvenv.cfg").read_text(encoding="utf-8")
+    return bool(re.search(r"^include-system-site-packages\s*=\s*true", config, re.IGNORECASE | re.MULTILINE))
 
 
 def processor(host: Host) -> Component:
@@ -154,18 +202,24 @@ def jetpack(host: Host) -> Component:
         state=State.MISSING,
         detail=f"{linux} on {board}, without the package nvidia-jetpack",
         needed_to="have TensorRT",
-        mend="sudo apt update && sudo apt install nvidia-jetpack",
+        mend=JETPACK,
     )
 
 
 def gpus(host: Host) -> list[Component]:
     """NVIDIA GPUs with their driver."""
-    listed = host.output_of(GPU_QUERY)
-    if listed:
-        return [_gpu(line) for line in listed.splitlines()]
+    listed = [_gpu(line) for line in (host.output_of(GPU_QUERY) or "").splitlines()]
+    if found := [gpu for gpu in listed if gpu]:
+        return found
+    # Before JetPack 7 nvidia-smi knows nothing of an integrated GPU, and a container may lack it.
+    if device := host.cuda_device():
+        detail = (
+            f"{device.name}, compute capability {device.compute_capability}, {device.total_mib} MiB, "
+            f"driver of CUDA {device.driver}"
+        )
+        return [Component(name="GPU", state=State.OK, detail=detail)]
     if host.is_jetson:
-        # Before JetPack 7 nvidia-smi knows nothing of an integrated GPU.
-        return [Component(name="GPU", state=State.OK, detail="integrated")]
+        return [Component(name="GPU", state=State.OK, detail="integrated; CUDA cannot be asked for more")]
     if not _has_nvidia_card(host):
         return [Component(name="GPU", state=State.NONE, detail="no NVIDIA GPU")]
     return [
@@ -174,14 +228,15 @@ def gpus(host: Host) -> list[Component]:
             state=State.MISSING,
             detail="an NVIDIA card without a working driver (nvidia-smi is absent or fails)",
             needed_to="use the GPU",
-            mend="sudo ubuntu-drivers install && sudo reboot",
+            mend=DRIVER,
         )
     ]
 
 
 def cameras(host: Host) -> Component:
     """Cameras that Video4Linux lists, with the numbers that `edgeseg run --camera` takes."""
-    devices = sorted((host.root / "dev").glob("video[0-9]*"), key=lambda path: int(path.name[5:]))
+    nodes = [path for path in (host.root / "dev").glob("video[0-9]*") if path.name[5:].isdecimal()]
+    devices = sorted(nodes, key=lambda path: int(path.name[5:]))
     if not devices:
         return Component(name="Cameras", state=State.NONE, detail="no /dev/video*")
     names = [host.text(f"sys/class/video4linux/{device.name}/name") for device in devices]
@@ -206,8 +261,12 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _gpu(line: str) -> Component:
-    name, capability, total, driver = (part.strip() for part in line.split(","))
+def _gpu(line: str) -> Component | None:
+    """Read a line of nvidia-smi; None if it does not know the GPU, and has `[N/A]` for what it is."""
+    told = re.fullmatch(r"(.+), (\d+\.\d+), (\d+ MiB|\[.*\]), (.+)", line.strip())
+    if told is None:
+        return None
+    name, capability, total, driver = told.groups()
     detail = f"{name}, compute capability {capability}, {total}, driver {driver}"
     return Component(name="GPU", state=State.OK, detail=detail)
 

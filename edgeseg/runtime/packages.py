@@ -9,13 +9,29 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from ..errors import DependencyError
+from ..engines import machine_family
+from ..errors import ArtifactError, DependencyError
 from ..optional import install_command, require
-from .machine import SYSTEM_VENV, Component, Host, State, machine_components
+from .cuda import BINDINGS, PYCUDA, open_cuda
+from .machine import (
+    DRIVER,
+    JETPACK,
+    SYSTEM_VENV,
+    Component,
+    Host,
+    State,
+    checked,
+    machine_components,
+    sees_system_packages,
+)
+from .openvino import has_bfloat16
+from .ort import CUDA, TENSORRT
+from .tensorrt_library import OLDEST_TENSORRT, RTX_BINDINGS, Flavour, is_installed, load_library
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+EXPORT_PURPOSE = "export a checkpoint and build engines"
 EXPORT_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
 # Distributions that install one and the same module and overwrite each other's files.
 OPENCV_WHEELS = (
@@ -25,9 +41,12 @@ OPENCV_WHEELS = (
     "opencv-contrib-python-headless",
 )
 ONNXRUNTIME_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
-RTX_MODULES = ("onnxruntime_ep_nv_tensorrt_rtx", "tensorrt_rtx_bindings")
-RTX_WHEELS = ("onnxruntime-ep-nv-tensorrt-rtx-cu13", "tensorrt-rtx-cu13-bindings")
-OLDEST_TENSORRT = (10, 3)
+CUDA_WHEELS = ("cuda-bindings", "pycuda")
+NO_GPU = "of no use without a GPU"
+NEW_JETPACK = "install JetPack 6.1 or later"
+PIP_TENSORRT = "pip install 'edgeseg[tensorrt]'"
+# A Jetson's driver is part of its system, but a user outside these groups cannot use it.
+GPU_GROUPS = 'sudo usermod -aG video,render "$USER", then log in again'
 # Ubuntu's and JetPack's OpenCV are compiled against NumPy 1; pip's wheel would hide them.
 SYSTEM_OPENCV = (
     f"sudo apt install python3-opencv && {SYSTEM_VENV} && .venv/bin/pip install edgeseg 'numpy<2' "
@@ -59,7 +78,16 @@ def package_components(host: Host, *, gpu: bool) -> list[Component]:
         host: Where the machine's facts come from.
         gpu: Whether there is an NVIDIA GPU to use.
     """
-    return [*opencv(), onnxruntime(), export_packages(host), tensorrt(host, gpu=gpu), tensorrt_rtx()]
+    again = "pip install --force-reinstall"
+    return [
+        *checked("OpenCV", opencv, f"{again} opencv-python-headless"),
+        *checked("ONNX Runtime", lambda: onnxruntime(host, gpu=gpu), f"{again} onnxruntime"),
+        *checked("OpenVINO", lambda: [openvino()], f"{again} openvino"),
+        *checked("Export packages", lambda: [export_packages(host)], f"{again} 'edgeseg[export]'"),
+        *checked("CUDA", lambda: [cuda(host, gpu=gpu)], f"{again} cuda-bindings"),
+        *checked("TensorRT", lambda: [tensorrt(host, gpu=gpu)], _tensorrt_command(host)),
+        *checked("TensorRT for RTX", lambda: [tensorrt_rtx()], f"{again} 'edgeseg[rtx]'"),
+    ]
 
 
 def opencv() -> list[Component]:
@@ -97,18 +125,34 @@ def opencv_abilities(build: str) -> list[Component]:
     ]
 
 
-def onnxruntime() -> Component:
-    """ONNX Runtime and where it can compute."""
-    purpose = "run a bundle on a CPU"
+def onnxruntime(host: Host, *, gpu: bool) -> list[Component]:
+    """ONNX Runtime, and what it computes on."""
+    name, purpose = "ONNX Runtime", "run a bundle on a CPU"
     try:
         ort = require("onnxruntime", purpose=purpose)
     except DependencyError as exc:
-        return _broken("ONNX Runtime", str(exc), purpose, install_command("onnxruntime"))
-    found = _sole_distribution("ONNX Runtime", ort, ONNXRUNTIME_WHEELS, "onnxruntime")
+        return [_unusable(name, "onnxruntime", exc, purpose, install_command("onnxruntime"))]
+    found = _sole_distribution(name, ort, ONNXRUNTIME_WHEELS, "onnxruntime")
     if found.state is not State.OK:
-        return found
-    providers = ", ".join(name.removesuffix("ExecutionProvider") for name in ort.get_available_providers())
-    return Component(name=found.name, state=State.OK, detail=f"{found.detail}: {providers}")
+        return [found]
+    providers = ort.get_available_providers()
+    listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in providers)
+    whole = Component(name=name, state=State.OK, detail=f"{found.detail}: {listed}")
+    return [whole, _onnxruntime_gpu(host, providers, gpu=gpu)]
+
+
+def openvino() -> Component:
+    """OpenVINO, which is used on x86 only, and whether this processor computes in bfloat16."""
+    name, purpose = "OpenVINO", "build and run OpenVINO engines"
+    if machine_family(platform.machine()) != "x86_64":
+        return Component(name=name, state=State.NONE, detail="used on x86 only")
+    try:
+        module = require("openvino", purpose=purpose)
+    except DependencyError as exc:
+        return _unusable(name, "openvino", exc, purpose, install_command("openvino"))
+    number = str(module.__version__).partition("-")[0]
+    bfloat16 = "BF16" if has_bfloat16() else "no BF16"
+    return Component(name=name, state=State.OK, detail=f"{number}, {bfloat16} in this processor")
 
 
 def export_packages(host: Host) -> Component:
@@ -118,51 +162,118 @@ def export_packages(host: Host) -> Component:
     absent = ", ".join(name for name, found in versions.items() if not found)
     if absent:
         detail = f"{present}; no {absent}" if present else f"no {absent}"
-        return _absent("Export packages", detail, "export a checkpoint", install_command("torch"))
+        return _absent("Export packages", detail, EXPORT_PURPOSE, install_command("torch"))
     verdict = host.output_of((sys.executable, "-c", IMPORT_CHECK)) or "its import crashes"
     if not verdict.endswith("ok"):
         reason = verdict.splitlines()[-1]
-        again = install_command("torch").replace("install", "install --force-reinstall")
-        return _broken(
-            "Export packages", f"torchvision does not import: {reason}", "export a checkpoint", again
-        )
+        detail = f"torchvision does not import: {reason}"
+        return _broken("Export packages", detail, EXPORT_PURPOSE, _again(install_command("torch")))
     return Component(name="Export packages", state=State.OK, detail=present)
+
+
+def cuda(host: Host, *, gpu: bool) -> Component:
+    """What reaches CUDA from Python; TensorRT's engines run through it."""
+    name, purpose = "CUDA", "run TensorRT engines"
+    there = [module for module in (BINDINGS, PYCUDA) if _is_there(module)]
+    if not gpu:
+        installed = ", ".join(f"{wheel} {_version(wheel)}" for wheel in CUDA_WHEELS if _version(wheel))
+        return Component(name=name, state=State.NONE, detail=f"{installed or 'not installed'}, {NO_GPU}")
+    if not there:
+        detail = "neither cuda-bindings nor pycuda is installed"
+        return _absent(name, detail, purpose, install_command(BINDINGS))
+    try:
+        reached = open_cuda()
+        driver = reached.device.driver
+    except (ArtifactError, DependencyError) as exc:
+        unreached = GPU_GROUPS if host.is_jetson else DRIVER
+        mend = _again(install_command(BINDINGS)) if "does not import" in str(exc) else unreached
+        return _broken(name, _first_part(exc), purpose, mend)
+    detail = f"{reached.title}, driver of CUDA {driver}"
+    if BINDINGS not in there:
+        mend = install_command(BINDINGS)
+        return _broken(name, f"{detail}, no CUDA graphs", "launch a frame's kernels as one", mend)
+    return Component(name=name, state=State.OK, detail=detail)
 
 
 def tensorrt(host: Host, *, gpu: bool) -> Component:
     """TensorRT proper, which needs a GPU both to build and to run."""
-    purpose = "build and run TensorRT engines"
-    spec = importlib.util.find_spec("tensorrt")
-    # A folder of type stubs also passes for a package, but has no file to load.
-    if spec is None or spec.origin is None:
+    name, purpose = "TensorRT", "build and run TensorRT engines"
+    if not is_installed(Flavour.TENSORRT):
         if not gpu:
-            return Component(
-                name="TensorRT", state=State.NONE, detail="not installed, of no use without a GPU"
-            )
-        mend = SYSTEM_VENV if host.is_jetson else install_command("tensorrt")
-        return _absent("TensorRT", "not installed", purpose, mend)
+            return Component(name=name, state=State.NONE, detail=f"not installed, {NO_GPU}")
+        return _absent(name, "not installed", purpose, _tensorrt_command(host))
     try:
-        found = str(require("tensorrt", purpose=purpose).__version__)
+        number = load_library(Flavour.TENSORRT, purpose=purpose).version
     except DependencyError as exc:
-        return _broken("TensorRT", str(exc), purpose, install_command("tensorrt"))
-    if tuple(map(int, found.split(".")[:2])) < OLDEST_TENSORRT:
         oldest = ".".join(map(str, OLDEST_TENSORRT))
-        mend = "install JetPack 6.1 or later" if host.is_jetson else f"pip install 'tensorrt>={oldest}'"
-        return _broken("TensorRT", f"{found} is older than {oldest}", purpose, mend)
-    return Component(name="TensorRT", state=State.OK, detail=found)
+        mend = NEW_JETPACK if host.is_jetson else _again(f"pip install 'tensorrt>={oldest}'")
+        return _broken(name, _first_part(exc), purpose, mend)
+    if not gpu:
+        return Component(name=name, state=State.NONE, detail=f"{number}, {NO_GPU}")
+    return Component(name=name, state=State.OK, detail=number)
 
 
 def tensorrt_rtx() -> Component:
-    """TensorRT for RTX: libraries and Python API come in two wheels."""
+    """TensorRT for RTX, which builds without a GPU."""
+    name, purpose = "TensorRT for RTX", "build engines without a GPU"
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        detail = "there are wheels for Linux on x86-64 only"
-        return Component(name="TensorRT for RTX", state=State.NONE, detail=detail)
-    absent = [name for name in RTX_MODULES if importlib.util.find_spec(name) is None]
-    if absent:
-        mend = install_command("tensorrt_rtx_bindings")
-        return _absent("TensorRT for RTX", f"no {', '.join(absent)}", "build engines without a GPU", mend)
-    detail = ", ".join(f"{name} {_version(name) or 'of unknown version'}" for name in RTX_WHEELS)
-    return Component(name="TensorRT for RTX", state=State.OK, detail=detail)
+        return Component(name=name, state=State.NONE, detail="there are wheels for Linux on x86-64 only")
+    mend = install_command(RTX_BINDINGS)
+    if not is_installed(Flavour.RTX):
+        return _absent(name, "not installed, or one of its two wheels is missing", purpose, mend)
+    try:
+        number = load_library(Flavour.RTX, purpose=purpose).version
+    except DependencyError as exc:
+        return _broken(name, _first_part(exc), purpose, _again(mend))
+    return Component(name=name, state=State.OK, detail=number)
+
+
+def _onnxruntime_gpu(host: Host, providers: list[str], *, gpu: bool) -> Component:
+    """Tell of ONNX Runtime on NVIDIA GPUs; TensorRT's engines do without."""
+    name = "ONNX Runtime: GPU"
+    if there := [provider for provider in (CUDA, TENSORRT) if provider in providers]:
+        listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in there)
+        state, detail = (State.OK, listed) if gpu else (State.NONE, f"{listed}, {NO_GPU}")
+        return Component(name=name, state=state, detail=detail)
+    if not gpu:
+        return Component(name=name, state=State.NONE, detail=NO_GPU)
+    if host.is_jetson:
+        detail = "not in this build; pip has none for a Jetson, whose GPU TensorRT uses"
+        return Component(name=name, state=State.NONE, detail=detail)
+    mend = "pip uninstall -y onnxruntime && pip install 'edgeseg[cuda]'"
+    return _absent(name, "not in this build", "run graphs on the GPU without an engine", mend)
+
+
+def _tensorrt_command(host: Host) -> str:
+    if not host.is_jetson:
+        return PIP_TENSORRT
+    # JetPack's TensorRT lies among the packages of the system's Python, or is not there at all.
+    return JETPACK if sees_system_packages() else SYSTEM_VENV
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        # Of a dotted name the parent is imported, and may be absent or broken.
+        return False
+
+
+def _unusable(name: str, module: str, exc: DependencyError, needed_to: str, mend: str) -> Component:
+    """Tell a package that is absent from one that does not import."""
+    if not _is_there(module):
+        return _absent(name, "not installed", needed_to, mend)
+    return _broken(name, _first_part(exc), needed_to, _again(mend))
+
+
+def _again(command: str) -> str:
+    """Install what pip believes to be there."""
+    return command.replace("install", "install --force-reinstall", 1)
+
+
+def _first_part(exc: ArtifactError | DependencyError) -> str:
+    """Leave out the advice: the report has its own."""
+    return str(exc).partition(";")[0]
 
 
 def _sole_distribution(name: str, module: ModuleType, wheels: tuple[str, ...], keep: str) -> Component:

@@ -11,6 +11,8 @@ from .options import json_option
 if TYPE_CHECKING:
     from edgeseg.runtime.machine import Component
 
+ENGINES = "Engines go to"
+
 
 @click.command(epilog="\b\nExample:\n  edgeseg doctor")
 @json_option
@@ -22,15 +24,26 @@ def doctor(as_json: bool) -> None:
     """
     from edgeseg import __version__
     from edgeseg.record import json_from_record
+    from edgeseg.runtime.machine import checked
     from edgeseg.runtime.packages import look_around
 
     from .console import print_json
 
-    components = look_around()
+    components = [*look_around(), *checked(ENGINES, lambda: [_engines()])]
     if as_json:
         print_json({"edgeseg": __version__, "components": [json_from_record(item) for item in components]})
     else:
         _print(components)
+
+
+def _engines() -> Component:
+    """Say what `edgeseg build-engine` takes here where nothing is named, and why."""
+    from edgeseg.engines import EngineOptions
+    from edgeseg.exporter.targets import choose
+    from edgeseg.runtime.machine import Component, State
+
+    choice = choose(None, None, EngineOptions())
+    return Component(name=ENGINES, state=State.OK, detail=f"{choice.target.value}: {choice.reason}")
 
 
 def _print(components: list[Component]) -> None:

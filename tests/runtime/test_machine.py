@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.runtime import machine
-from edgeseg.runtime.machine import Host, State
+from edgeseg.runtime.cuda import Device
+from edgeseg.runtime.machine import Component, Host, State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +22,16 @@ class MadeUpHost(Host):
     """A host whose commands print what the test says; commands it does not list are absent."""
 
     printed: dict[str, str] = field(default_factory=dict)
+    device: Device | None = None
 
     def output_of(self, command):
         return self.printed.get(command[0])
+
+    def cuda_device(self):
+        return self.device
+
+
+ORIN_GPU = Device(name="Orin", compute_capability="8.7", driver="12.6", total_mib=7619, free_mib=5012)
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -148,7 +157,49 @@ def test_other_cards_are_no_gpu(tmp_path: Path, entry: str, value: str) -> None:
 def test_integrated_gpu(tmp_path: Path) -> None:
     (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, ORIN)))
 
-    assert (found.state, found.detail) == (State.OK, "integrated")
+    assert (found.state, found.detail) == (State.OK, "integrated; CUDA cannot be asked for more")
+
+
+@pytest.mark.parametrize(
+    "printed", [None, "Orin (nvgpu), [N/A], [N/A], 540.4.0", "No devices were found", "Orin, 8.7"]
+)
+def test_integrated_gpu_that_only_cuda_knows(tmp_path: Path, printed: str | None) -> None:
+    told = {"nvidia-smi": printed} if printed else {}
+
+    (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, ORIN), printed=told, device=ORIN_GPU))
+
+    assert found.state is State.OK
+    assert found.detail == "Orin, compute capability 8.7, 7619 MiB, driver of CUDA 12.6"
+
+
+def test_gpu_that_shares_the_machines_memory() -> None:
+    (found,) = machine.gpus(MadeUpHost(printed={"nvidia-smi": "NVIDIA GB10, 12.1, [N/A], 580.95"}))
+
+    assert found.detail == "NVIDIA GB10, compute capability 12.1, [N/A], driver 580.95"
+
+
+def test_card_in_a_container_without_nvidia_smi(tmp_path: Path) -> None:
+    (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, CARD), device=ORIN_GPU))
+
+    assert found.state is State.OK
+
+
+def test_cuda_is_asked_for_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "open_cuda", lambda: type("Cuda", (), {"device": ORIN_GPU}))
+
+    assert Host().cuda_device() == ORIN_GPU
+
+
+@pytest.mark.parametrize(
+    "error", [DependencyError("no GPU"), ArtifactError("refused"), OSError("libcuda.so.1 is too short")]
+)
+def test_cuda_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def broken() -> None:
+        raise error
+
+    monkeypatch.setattr(machine, "open_cuda", broken)
+
+    assert Host().cuda_device() is None
 
 
 def test_cameras_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -170,6 +221,12 @@ def test_camera_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "usermod" in (found.mend or "")
 
 
+def test_nodes_that_are_no_camera(tmp_path: Path) -> None:
+    found = machine.cameras(MadeUpHost(root=write(tmp_path, {"dev/video0-raw": "", "dev/video1": ""})))
+
+    assert found.detail == "1: unnamed"
+
+
 def test_no_camera(tmp_path: Path) -> None:
     assert machine.cameras(MadeUpHost(root=tmp_path)).state is State.NONE
 
@@ -185,6 +242,36 @@ def test_command_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "COMMAND_TIMEOUT_S", 0.1)
 
     assert Host().output_of((sys.executable, "-c", "import time; time.sleep(60)")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [(ValueError("bad\nworse"), "ValueError: bad"), (OSError(), "OSError")],
+)
+def test_a_check_that_breaks_is_a_line_of_the_report(error: Exception, detail: str) -> None:
+    def check() -> list[Component]:
+        raise error
+
+    (found,) = machine.checked("Fan", check, "sudo apt install fan")
+
+    assert found == Component(
+        name="Fan", state=State.LIMITED, detail=detail, needed_to="use Fan", mend="sudo apt install fan"
+    )
+
+
+@pytest.mark.parametrize("name", ["python", "processor", "memory", "jetpack", "gpus", "cameras"])
+def test_no_broken_fact_hides_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    def broken(host: Host) -> Component:
+        raise RuntimeError(name)
+
+    monkeypatch.setattr(machine, name, broken)
+
+    found = machine.machine_components(MadeUpHost(root=tmp_path))
+
+    assert len(found) == 6
+    assert [(item.detail, item.mend) for item in found if item.mend] == [
+        (f"RuntimeError: {name}", machine.REPORT)
+    ]
 
 
 def test_this_machine() -> None:
