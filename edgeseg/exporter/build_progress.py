@@ -60,10 +60,14 @@ def progress_monitor(module: Any, progress: Callable[[str], None], interruption:
         progress: Called with the outermost phase and how much of it is done.
         interruption: Stops the builder at its next step.
     """
+    if TYPE_CHECKING:
+        from tensorrt import IProgressMonitor as Base
+    else:
+        Base = module.IProgressMonitor  # noqa: N806 - a class
 
-    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(Base):
         def __init__(self) -> None:
-            module.IProgressMonitor.__init__(self)
+            Base.__init__(self)
             self._steps: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:

@@ -19,6 +19,8 @@ from .plan import plan_for
 from .qdq import Scheme, rounding_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeseg.calibration.table import CalibrationTable
 
 FIRST, LAST = (10, 3), (10, 16)
@@ -83,7 +85,7 @@ def read_only_calibrator(tensorrt: Any, cache: str, *, batch: int) -> Any:
         def get_batch_size(self) -> int:
             return batch
 
-        def get_batch(self, names: list[str]) -> list[int]:
+        def get_batch(self, names: Sequence[str]) -> list[int]:
             # Without images a cache that TensorRT refuses ends the build, and gives no other ranges.
             return []
 

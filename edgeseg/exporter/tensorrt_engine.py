@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeseg.engines import EngineOptions, Kernel
 from edgeseg.errors import ArtifactError, BuildError, ConfigError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     # In functions `api` stands for whichever library is used, and is checked as if it were this one.
     import tensorrt as trt
+    import tensorrt_rtx_bindings as rtx
 
     from edgeseg.runtime.tensorrt_library import Heard, Library
 
@@ -173,9 +174,12 @@ def _use_dla(
     return tuple(layer.name for layer in layers if not config.can_run_on_DLA(layer))
 
 
-def _set_capabilities(library: Library, config: Any, options: EngineOptions) -> None:
-    # `config` is Any: TensorRT proper, which the stubs describe, has no compute capability to choose.
-    members = library.module.ComputeCapability.__members__
+def _set_capabilities(library: Library, config: rtx.IBuilderConfig, options: EngineOptions) -> None:
+    if TYPE_CHECKING:
+        import tensorrt_rtx_bindings as api
+    else:
+        api = library.module
+    members = api.ComputeCapability.__members__
     known = [name for name in members if name.startswith("SM")]
     if not options.compute_capabilities:
         msg = f"compute_capabilities must name at least one GPU generation, such as {known[0]}; got none"
@@ -246,10 +250,13 @@ def _forget_refusal(library: Library) -> None:
     """
     if library.flavour is not Flavour.RTX:
         return
-    rtx = library.module
-    builder: trt.Builder = rtx.Builder(library.log)
-    network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    value = network.add_input("x", rtx.float32, rtx.Dims((1, 8)))
-    doubled = network.add_elementwise(value, value, rtx.ElementWiseOperation.SUM)
+    if TYPE_CHECKING:
+        import tensorrt_rtx_bindings as api
+    else:
+        api = library.module
+    builder = api.Builder(library.log)
+    network = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    value = network.add_input("x", api.float32, api.Dims((1, 8)))
+    doubled = network.add_elementwise(value, value, api.ElementWiseOperation.SUM)
     network.mark_output(doubled.get_output(0))
     builder.build_serialized_network(network, builder.create_builder_config())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import EdgeSegError
 from ..files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import tensorrt_rtx_bindings as rtx
 
     from .tensorrt_library import Library
 
@@ -25,7 +27,7 @@ class RuntimeCache:
         path: File; made when there is something to keep.
     """
 
-    def __init__(self, library: Library, config: Any, path: Path) -> None:
+    def __init__(self, library: Library, config: rtx.IRuntimeConfig, path: Path) -> None:
         self._path = path
         self._cache = config.create_runtime_cache()
         self._stored = b""

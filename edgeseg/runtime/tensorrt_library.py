@@ -173,13 +173,17 @@ def _load_shared(folder: Path, pattern: str) -> None:
 
 def _logger(module: Any) -> Any:
     """Make the logger: to `logging`, and to whoever listens."""
+    if TYPE_CHECKING:
+        from tensorrt import ILogger as Base
+    else:
+        Base = module.ILogger  # noqa: N806 - a class
 
-    class Log(module.ILogger):  # type: ignore[misc]
+    class Log(Base):
         def __init__(self) -> None:
-            module.ILogger.__init__(self)
+            Base.__init__(self)
             self.listeners: list[Heard] = []
 
-        def log(self, severity: Any, msg: str) -> None:
+        def log(self, severity: Base.Severity, msg: str) -> None:
             level = LEVELS.get(severity.name, logging.INFO)
             logger.log(level, "%s", msg)
             for heard in self.listeners:

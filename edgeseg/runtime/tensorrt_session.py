@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import tensorrt as trt
+    import tensorrt_rtx_bindings as rtx
 
     from ..spec import ModelSpec
     from .tensorrt_library import Library
@@ -51,15 +52,18 @@ class Session:
     ) -> None:
         self.library = library
         self._path = path
-        self._runtime: trt.Runtime | None = library.module.Runtime(library.log)
+        if TYPE_CHECKING:
+            import tensorrt as api
+        else:
+            api = library.module
+        self._runtime: trt.Runtime | None = api.Runtime(library.log)
         if version_compatible:
             self._runtime.engine_host_code_allowed = True
         if dla is not None:
             self._runtime.DLA_core = dla
         self._engine: trt.ICudaEngine | None = self._deserialised(self._runtime)
         self._check(self._engine, layout(spec))
-        # Any: TensorRT 10.3 has no such thing, and the stubs do not know that of TensorRT for RTX.
-        self._config: Any = None
+        self._config: rtx.IRuntimeConfig | None = None
         self._cache: RuntimeCache | None = None
         self.captures_by_itself = False
         if library.flavour is Flavour.RTX:
@@ -124,13 +128,17 @@ class Session:
                 msg = f"{self._path} does not fit its model.json: {what}; {AGAIN}"
                 raise ArtifactError(msg)
 
-    def _configure(self, engine: Any, runtime_cache: Path | None) -> None:
+    def _configure(self, engine: rtx.ICudaEngine, runtime_cache: Path | None) -> None:
         config = engine.create_runtime_config()
         if config is None:
             return
         # Its kernels are compiled on the GPU and may be exchanged for better ones while it runs: it captures
         # again when they are, which a graph of ours would not.
-        config.cuda_graph_strategy = self.library.module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        if TYPE_CHECKING:
+            import tensorrt_rtx_bindings as api
+        else:
+            api = self.library.module
+        config.cuda_graph_strategy = api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         self.captures_by_itself = True
         if runtime_cache is not None:
             self._cache = RuntimeCache(self.library, config, runtime_cache)

@@ -48,15 +48,6 @@ GUARDED = {
             "  [call-arg]",
         )
     },
-    # `names` is a list in 10.3 and a sequence in 10.16; it is not read.
-    LAST_10: {
-        (
-            "edgeseg/exporter/calibration_cache.py",
-            f'Argument 1 of "get_batch" is incompatible with supertype "tensorrt.{base}"; supertype defines '
-            'the argument type as "Sequence[str]"  [override]',
-        )
-        for base in ("IInt8Calibrator", "IInt8EntropyCalibrator2")
-    },
     NEWEST: CALIBRATOR,
     RTX: CALIBRATOR,
 }
