@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from edgeseg.bundle import write_manifest
+from edgeseg.engines import Precision, Target
 from edgeseg.spec import BACKGROUND, Lowering, ModelSpec
 from edgeseg.tools.main import cli
+from tests.runtime.test_engineinfo import A5000, KERNELS, add_engine
 from tests.test_spec import FACTS, REPORT
 
 if TYPE_CHECKING:
@@ -120,3 +122,169 @@ def test_no_bundle_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     assert result.exit_code == 1
     assert "no bundle at edgeseg-model" in result.stderr
+
+
+def line(result, name: str) -> str:
+    """Give the value of a name in a page; empty if it is not there."""
+    found = [row.strip() for row in result.stdout.splitlines() if row.strip().startswith(f"{name}  ")]
+    return found[0].removeprefix(name).strip() if found else ""
+
+
+@pytest.fixture
+def int8(model: Path) -> Path:
+    """The bundle with an 8-bit engine for this machine."""
+    add_engine(
+        model,
+        Target.ONNXRUNTIME,
+        Precision.INT8,
+        content=b"x" * 1_500_000,
+        backend_version="1.31.1",
+        calibration_sha256="ab" * 32,
+        float_layers=("boxes",),
+        layers={"first": "fp32", "second": "int8", "boxes": "fp32", "third": "int8", "fourth": "int8"},
+        kernels=KERNELS,
+    )
+    return model
+
+
+def test_page_of_an_engine(int8: Path) -> None:
+    result = inspect(int8, "--engine", "onnxruntime-int8")
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{int8}/engines/onnxruntime-int8.onnx\n")
+    assert line(result, "runs here") == "yes"
+    assert line(result, "backend") == "onnxruntime 1.31.1, INT8"
+    assert line(result, "size") == "1.5 MB"
+    assert line(result, "built in") == "12.3 s"
+    assert line(result, "graph").startswith("portable.onnx (SHA-256 ")
+    assert line(result, "calibration") == "SHA-256 abababababab"
+    assert line(result, "layers") == "3 in int8, 2 in fp32"
+    assert line(result, "not in INT8") == "first, boxes"
+    assert line(result, "of these spared") == "boxes"
+    assert line(result, "only rounding") == "2 kernels"
+    assert "QLinearConv      uint8            2" in result.stdout
+    # What it does not have is not mentioned.
+    assert not any(line(result, name) for name in ("driver", "settings", "not on DLA"))
+    assert result.stderr == ""
+
+
+def test_page_of_an_engine_for_a_gpu(model: Path) -> None:
+    add_engine(
+        model,
+        Target.TENSORRT,
+        Precision.FP16,
+        machine="aarch64",
+        gpu=A5000,
+        not_on_dla=("softmax", "topk"),
+        options={
+            "workspace_mib": 512,
+            "dla": 0,
+            "version_compatible": True,
+            "hardware_compatible": True,
+        },
+    )
+
+    result = inspect(model, "--engine", "tensorrt-fp16")
+
+    assert result.exit_code == 0
+    assert "was built for another machine (aarch64, here " in " ".join(result.stdout.split())
+    assert line(result, "built for") == "aarch64 NVIDIA RTX A5000"
+    assert line(result, "driver") == "12.6"
+    settings = "workspace 512 MiB, DLA core 0, version compatible, hardware compatible"
+    assert line(result, "settings") == settings
+    assert line(result, "not on DLA") == "softmax, topk"
+    assert "Kernels" not in result.stdout
+
+
+def test_page_of_an_engine_for_rtx_names_the_generations(model: Path) -> None:
+    add_engine(
+        model,
+        Target.TENSORRT_RTX,
+        Precision.FP32,
+        machine="x86_64",
+        options={"compute_capabilities": ("SM86", "SM89")},
+    )
+
+    assert line(inspect(model, "--engine", "tensorrt-rtx-fp32"), "built for") == "x86_64 SM86 SM89"
+
+
+def test_page_of_an_engine_that_is_the_graph_itself(model: Path) -> None:
+    add_engine(model, Target.ONNXRUNTIME, Precision.FP32, content=None)
+
+    result = inspect(model, "--engine", "onnxruntime-fp32")
+
+    assert result.stdout.startswith(f"{model}/portable.onnx\n")
+    assert line(result, "size") == "portable.onnx as it is"
+    assert not line(result, "not in INT8")
+
+
+def test_more_kernels_than_a_page_has_room_for(model: Path) -> None:
+    kernels = tuple(dataclasses.replace(KERNELS[0], kind=f"Kind{number}") for number in range(20))
+    add_engine(model, Target.ONNXRUNTIME, Precision.INT8, kernels=kernels)
+
+    result = inspect(model, "--engine", "onnxruntime-int8")
+
+    assert result.stdout.count("Kind") == 16
+    assert "and 4 more kinds; --json lists every kernel" in result.stderr
+
+
+def test_json_of_an_engine(int8: Path) -> None:
+    report = json.loads(inspect(int8, "--engine", "onnxruntime-int8", "--json").stdout)
+
+    assert report["name"] == "onnxruntime-int8"
+    assert report["unfit"] == ""
+    assert report["layers_by_type"] == {"int8": 3, "fp32": 2}
+    assert report["not_int8"] == ["first", "boxes"]
+    assert report["rounding"] == 2
+    assert report["record"]["backend"] == "onnxruntime"
+    assert [kernel["name"] for kernel in report["record"]["kernels"]] == ["a", "b", "c", "d", "e"]
+
+
+def test_an_unfit_engine_is_shown_and_is_no_failure(int8: Path) -> None:
+    (int8 / "engines" / "onnxruntime-int8.onnx").write_bytes(b"x")
+
+    page, data = (inspect(int8, "--engine", "onnxruntime-int8", *more) for more in ((), ("--json",)))
+
+    assert (page.exit_code, data.exit_code) == (0, 0)
+    assert "truncated or altered" in " ".join(page.stdout.split())
+    assert "truncated or altered" in json.loads(data.stdout)["unfit"]
+    assert line(page, "layers") == "3 in int8, 2 in fp32"
+
+
+@pytest.mark.parametrize("args", [(), ("--json",)])
+def test_an_unknown_engine_names_those_that_are_there(int8: Path, args: tuple[str, ...]) -> None:
+    result = inspect(int8, "--engine", "tensorrt-int8", *args)
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "has no engine 'tensorrt-int8'; it has onnxruntime-int8" in result.stderr
+
+
+def test_a_bundle_lists_its_engines(int8: Path) -> None:
+    add_engine(int8, Target.ONNXRUNTIME, Precision.FP32, content=None, machine="s390x")
+
+    page, data = inspect(int8), inspect(int8, "--json")
+
+    assert page.exit_code == 0
+    assert ["onnxruntime-int8", "1.5", "MB", "yes"] in [row.split() for row in page.stdout.splitlines()]
+    assert "built for another machine (s390x, here " in " ".join(page.stdout.split())
+    engines = json.loads(data.stdout)["engines"]
+    assert [(item["name"], bool(item["unfit"])) for item in engines] == [
+        ("onnxruntime-int8", False),
+        ("onnxruntime-fp32", True),
+    ]
+
+
+def test_a_bundle_without_engines(model: Path) -> None:
+    assert "Engines" not in inspect(model).stdout
+    assert json.loads(inspect(model, "--json").stdout)["engines"] == []
+
+
+@pytest.mark.xfail(strict=True, reason="inspect shows nothing of a bundle with a broken record")
+def test_a_broken_record_does_not_hide_the_bundle(int8: Path) -> None:
+    (int8 / "engines" / "onnxruntime-int8.json").write_text("{", "utf-8")
+
+    result = inspect(int8)
+
+    assert "onnxruntime-int8.json" in result.stderr
+    assert "maskrcnn_resnet50_fpn" in result.stdout
