@@ -205,6 +205,7 @@ def test_a_target_by_name_is_taken_whatever_is_here(machine, target, precision) 
         ({"dla": 0}, TENSORRT, "--dla"),
         ({"dla": 1, "workspace_mib": 512}, TENSORRT, "--dla"),
         ({"hardware_compatible": True}, TENSORRT, "--hardware-compatible"),
+        ({"hardware_compatible": True, "dla": 0}, TENSORRT, "--hardware-compatible"),
         ({"version_compatible": True, "hardware_compatible": True}, TENSORRT, "--hardware-compatible"),
         ({"workspace_mib": 512, "compute_capabilities": ("SM75",)}, RTX, "--compute-capability"),
     ],

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 A5000 = Gpu(name="NVIDIA RTX A5000", compute_capability="8.6", driver="12.6")
 GRAPH = "portable.onnx"
 KERNELS = (
+    Kernel(name="c", kind="Conv", inputs=("float32", "int64"), outputs=("float32",), nodes=("c",)),
     Kernel(name="a", kind="QLinearConv", inputs=("uint8",), outputs=("uint8",), nodes=("a",)),
     Kernel(name="b", kind="QLinearConv", inputs=("uint8", "uint8"), outputs=("uint8",), nodes=("b",)),
-    Kernel(name="c", kind="Conv", inputs=("float32", "int64"), outputs=("float32",), nodes=("c",)),
     Kernel(name="d", kind="QuantizeLinear", inputs=("float32",), outputs=("uint8",), nodes=("d",)),
     Kernel(name="e", kind="CastLinear", inputs=("float32",), outputs=("float16",), nodes=("e",)),
 )

@@ -219,7 +219,7 @@ def test_page_of_an_engine_that_is_the_graph_itself(model: Path) -> None:
 
 
 def test_more_kernels_than_a_page_has_room_for(model: Path) -> None:
-    kernels = tuple(dataclasses.replace(KERNELS[0], kind=f"Kind{number}") for number in range(20))
+    kernels = tuple(dataclasses.replace(KERNELS[1], kind=f"Kind{number}") for number in range(20))
     add_engine(model, Target.ONNXRUNTIME, Precision.INT8, kernels=kernels)
 
     result = inspect(model, "--engine", "onnxruntime-int8")
@@ -237,7 +237,7 @@ def test_json_of_an_engine(int8: Path) -> None:
     assert report["not_int8"] == ["first", "boxes"]
     assert report["rounding"] == 2
     assert report["record"]["backend"] == "onnxruntime"
-    assert [kernel["name"] for kernel in report["record"]["kernels"]] == ["a", "b", "c", "d", "e"]
+    assert [kernel["name"] for kernel in report["record"]["kernels"]] == ["c", "a", "b", "d", "e"]
 
 
 def test_an_unfit_engine_is_shown_and_is_no_failure(int8: Path) -> None:
