@@ -79,13 +79,14 @@ def package_components(host: Host, *, gpu: bool) -> list[Component]:
         gpu: Whether there is an NVIDIA GPU to use.
     """
     again = "pip install --force-reinstall"
+    tensorrt_again = JETPACK if host.is_jetson else _again(PIP_TENSORRT)
     return [
         *checked("OpenCV", opencv, f"{again} opencv-python-headless"),
         *checked("ONNX Runtime", lambda: onnxruntime(host, gpu=gpu), f"{again} onnxruntime"),
         *checked("OpenVINO", lambda: [openvino()], f"{again} openvino"),
         *checked("Export packages", lambda: [export_packages(host)], f"{again} 'edgeseg[export]'"),
         *checked("CUDA", lambda: [cuda(host, gpu=gpu)], f"{again} cuda-bindings"),
-        *checked("TensorRT", lambda: [tensorrt(host, gpu=gpu)], _tensorrt_command(host)),
+        *checked("TensorRT", lambda: [tensorrt(host, gpu=gpu)], tensorrt_again),
         *checked("TensorRT for RTX", lambda: [tensorrt_rtx()], f"{again} 'edgeseg[rtx]'"),
     ]
 
