@@ -1,4 +1,4 @@
-"""Frame in to masks out: PyTorch eager beside edgeseg, interleaved in one run.
+"""Frame in to masks out: PyTorch eager beside engines of a bundle, interleaved in one run.
 
     python benchmarks/latency.py --checkpoint model.pth --model edgeseg-model --images photos/
 
@@ -33,11 +33,13 @@ from edgeseg.runtime.images import image_paths, read_image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PYTORCH = "pytorch"
 MEMORY_OF_RUNTIME = """
 import sys, numpy as np
 from pathlib import Path
 import edgeseg
-model = edgeseg.load(sys.argv[1], precision=sys.argv[5], threads=int(sys.argv[2]))
+backend, precision = sys.argv[5].split(":")
+model = edgeseg.load(sys.argv[1], backend=backend, precision=precision, threads=int(sys.argv[2]))
 frame = np.load(sys.argv[3])
 for _ in range(3):
     found = model(frame, score_threshold=float(sys.argv[4]))
@@ -67,32 +69,62 @@ def threshold_over(scores: Any, above: int) -> float:
     return float(scores[above - 1] + scores[above]) / 2
 
 
-def measure(reference: Any, model: Any, frame: NDArray[np.uint8], above: int, repeats: int) -> dict[str, Any]:
-    """Time both in turn on one frame, each at a threshold of its own, as rounding moves scores."""
+def open_engine(bundle: Path, engine: str, threads: int) -> Any:
+    """Load an engine by its name, such as `openvino:int8`."""
+    backend, _, precision = engine.partition(":")
+    return edgeseg.load(bundle, backend=backend, precision=precision, threads=threads)
+
+
+def measure(
+    reference: Any, models: dict[str, Any], frame: NDArray[np.uint8], above: int, repeats: int
+) -> dict[str, dict[str, Any]]:
+    """Time all in turn on one frame, each at a threshold of its own, as rounding moves scores."""
     reference.roi_heads.score_thresh = 0.0
     reference.roi_heads.score_thresh = threshold_over(eager(reference, frame)["scores"], above)
-    threshold = threshold_over(model(frame, score_threshold=0.0).scores, above)
-    times: dict[str, list[float]] = {"pytorch": [], "edgeseg": []}
-    counts = {}
+    rows = {PYTORCH: {"threshold": reference.roi_heads.score_thresh, "times_s": []}}
+    for name, model in models.items():
+        threshold = threshold_over(model(frame, score_threshold=0.0).scores, above)
+        rows[name] = {"threshold": threshold, "times_s": []}
     for repeat in range(repeats + 1):
-        for name, call in (
-            ("pytorch", lambda: eager(reference, frame)["scores"]),
-            ("edgeseg", lambda: model(frame, score_threshold=threshold)),
-        ):
+        for name, row in rows.items():
             start = time.perf_counter()
-            found = call()
+            if name == PYTORCH:
+                found = eager(reference, frame)["scores"]
+            else:
+                found = models[name](frame, score_threshold=row["threshold"])
             if repeat:  # the first is the warm-up
-                times[name].append(time.perf_counter() - start)
-            counts[name] = len(found)
-    ratios = [a / b for a, b in zip(times["pytorch"], times["edgeseg"], strict=True)]
-    return {"above": counts, "threshold": threshold, "times_s": times, "ratios": ratios}
+                row["times_s"].append(time.perf_counter() - start)
+            row["above"] = len(found)
+    return rows
+
+
+def summed_up(runs: list[dict[str, dict[str, Any]]], name: str) -> dict[str, Any]:
+    """Median time of one engine, and its ratio to the PyTorch call of the same turn."""
+    times = [seconds for run in runs for seconds in run[name]["times_s"]]
+    eager_times = [seconds for run in runs for seconds in run[PYTORCH]["times_s"]]
+    ratios = [slow / fast for slow, fast in zip(eager_times, times, strict=True)]
+    return {
+        "above": [run[name]["above"] for run in runs],
+        "median_s": statistics.median(times),
+        "ratio_median": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+    }
 
 
 @click.command()
 @click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--model", "bundle", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--images", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--precision", default="fp32", show_default=True, help="fp32 or int8.")
+@click.option(
+    "--engine",
+    "engines",
+    metavar="BACKEND:PRECISION",
+    multiple=True,
+    default=("onnxruntime:fp32",),
+    show_default=True,
+    help="Such as openvino:int8; repeat it to measure several in one run.",
+)
 @click.option("--above", type=int, multiple=True, default=(100, 10), show_default=True)
 @click.option("--frame", "frame_hw", type=(int, int), metavar="H W", help="[default: the input's size]")
 @click.option("--frames", default=2, show_default=True)
@@ -102,7 +134,7 @@ def main(
     checkpoint: Path,
     bundle: Path,
     images: Path,
-    precision: str,
+    engines: tuple[str, ...],
     above: tuple[int, ...],
     frame_hw: tuple[int, int] | None,
     **counts: int,
@@ -111,34 +143,24 @@ def main(
     torch.set_num_threads(counts["threads"])
     cv2.setNumThreads(counts["threads"])
     reference = model_from_weights(read_checkpoint(checkpoint).weights)[1]
-    model = edgeseg.load(bundle, precision=precision, threads=counts["threads"])
-    height, width = model.spec.input_size_hw
+    models = {engine: open_engine(bundle, engine, counts["threads"]) for engine in engines}
+    height, width = models[engines[0]].spec.input_size_hw
     reference.transform.min_size, reference.transform.max_size = (min(height, width),), max(height, width)
     frames = frames_of(images, frame_hw or (height, width), counts["frames"])
     rows = []
     for wanted in above:
-        runs = [measure(reference, model, frame, wanted, counts["repeats"]) for frame in frames]
-        ratios = sorted(ratio for run in runs for ratio in run["ratios"])
-        row = {
-            "asked": wanted,
-            "above": [run["above"] for run in runs],
-            **{
-                f"{name}_median_s": statistics.median(t for run in runs for t in run["times_s"][name])
-                for name in ("pytorch", "edgeseg")
-            },
-            "ratio_median": statistics.median(ratios),
-            "ratio_min": ratios[0],
-            "ratio_max": ratios[-1],
-            "runtime_peak_rss_mib": runtime_memory(
-                bundle, frames[0], runs[0]["threshold"], counts["threads"], precision
-            ),
-        }
+        runs = [measure(reference, models, frame, wanted, counts["repeats"]) for frame in frames]
+        row = {"asked": wanted, "engines": {name: summed_up(runs, name) for name in (PYTORCH, *engines)}}
         rows.append(row)
-        click.echo(f"{wanted}: {row['ratio_median']:.2f}x", err=True)
+        for name in engines:
+            row["engines"][name]["runtime_peak_rss_mib"] = runtime_memory(
+                bundle, frames[0], runs[0][name]["threshold"], counts["threads"], name
+            )
+            click.echo(f"{wanted}: {name} {row['engines'][name]['ratio_median']:.2f}x", err=True)
     facts = {
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "torchvision", "onnxruntime")},
-        "precision": precision,
+        **{name: version(name) for name in ("torch", "torchvision")},
+        "engines": [model.description for model in models.values()],
         "processor": platform.processor() or platform.machine(),
         "input_hw": [height, width],
         "frame_hw": list(frames[0].shape[:2]),
@@ -148,13 +170,13 @@ def main(
 
 
 def runtime_memory(
-    bundle: Path, frame: NDArray[np.uint8], threshold: float, threads: int, precision: str
+    bundle: Path, frame: NDArray[np.uint8], threshold: float, threads: int, engine: str
 ) -> float:
     """Peak resident memory, in MiB, of a process that only loads the bundle and runs it three times."""
     path = bundle.parent / "frame-for-memory.npy"
     np.save(path, frame)
     try:
-        arguments = [str(bundle), str(threads), str(path), str(threshold), precision]
+        arguments = [str(bundle), str(threads), str(path), str(threshold), engine]
         command = [sys.executable, "-c", MEMORY_OF_RUNTIME, *arguments]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     finally:
