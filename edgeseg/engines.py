@@ -297,6 +297,9 @@ def _stale(bundle: Bundle, record: EngineRecord) -> list[str]:
 def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
     """Compare the machine that an engine was made for with this one."""
     options, facts = record.options, [("machine", record.options.machine, here.machine)]
+    if record.file is None:
+        # The exported graph, which every machine takes.
+        return []
     if not record.backend.needs_gpu:
         return _differences(facts)
     if here.backend_version is not None and not _loads(record, here.backend_version):
@@ -313,8 +316,13 @@ def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
 
 def _loads(record: EngineRecord, version: str) -> bool:
     """Whether a version loads an engine: its own, and later ones if it was built for that."""
-    built, here = (tuple(map(int, name.split(".")[:2])) for name in (record.backend_version, version))
-    return record.backend_version == version or (record.options.version_compatible and here >= built)
+    if record.backend_version == version or not record.options.version_compatible:
+        return record.backend_version == version
+    built, here = (
+        [int(part) for part in name.split(".")[:2] if part.isdigit()]
+        for name in (record.backend_version, version)
+    )
+    return here >= built
 
 
 def _runs_on(record: EngineRecord, gpu: Gpu | None) -> bool:

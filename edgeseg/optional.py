@@ -52,7 +52,7 @@ def require(module: str, *, purpose: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as exc:
+    except (ImportError, OSError) as exc:
         absent = isinstance(exc, ModuleNotFoundError) and exc.name == module.partition(".")[0]
         state = "is not installed" if absent else f"is installed but does not import ({exc})"
         msg = f"{module} is needed to {purpose} and {state}; mend it with: {install_command(module)}"

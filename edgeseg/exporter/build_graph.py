@@ -15,12 +15,14 @@ from edgeseg.spec import Lowering
 from .kernels import layer_types
 from .kernels_onnxruntime import onnxruntime_kernels
 from .qdq_onnxruntime import onnxruntime_graph
+from .qdq_openvino import openvino_graph
 from .trial import scheme_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeseg.bundle import Bundle
+    from edgeseg.calibration.table import CalibrationTable
 
 
 def build_graph_engine(
@@ -45,7 +47,7 @@ def build_graph_engine(
     graph = bundle.graph_path(Lowering.PORTABLE)
     model = onnx.load(graph)
     if precision is Precision.INT8:
-        onnx.save(onnxruntime_graph(model, table_for(bundle), scheme_for(options.machine)), path)
+        onnx.save(_rounded(model, table_for(bundle), target, options), path)
         graph = path
     facts = {
         # OpenVINO appends the commit that it was made from.
@@ -56,3 +58,9 @@ def build_graph_engine(
         kernels = onnxruntime_kernels(graph, bundle.spec)
         facts |= {"kernels": kernels, "layers": layer_types(model, kernels, "fp32")}
     return facts
+
+
+def _rounded(model: Any, table: CalibrationTable, target: Target, options: EngineOptions) -> Any:
+    if target is Target.OPENVINO:
+        return openvino_graph(model, table)
+    return onnxruntime_graph(model, table, scheme_for(options.machine))

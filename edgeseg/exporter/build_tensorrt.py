@@ -54,9 +54,16 @@ def gpu_options(target: Target, options: EngineOptions) -> EngineOptions:
     if target is Target.TENSORRT_RTX and not options.compute_capabilities:
         name = f"SM{device.compute_capability.replace('.', '')}"
         options = replace(options, compute_capabilities=(name,))
-    if options.workspace_mib is None:
-        options = replace(options, workspace_mib=max(1, int(device.free_mib * WORKSPACE_SHARE)))
     return options
+
+
+def _workspace(options: EngineOptions) -> EngineOptions:
+    """Size the workspace by the memory that is free; without a GPU nothing runs while it is built."""
+    try:
+        free_mib = open_cuda().device.free_mib
+    except DependencyError:
+        return options
+    return replace(options, workspace_mib=max(1, int(free_mib * WORKSPACE_SHARE)))
 
 
 def build_tensorrt_engine(
@@ -86,7 +93,8 @@ def build_tensorrt_engine(
     cache = bundle.path / "engines" / TIMING_CACHE if target is Target.TENSORRT else None
     onnx = require("onnx", purpose="read a graph")
     rest = "fp32" if precision is Precision.FP32 else "fp16"
-    plan = build_plan(library, graph, options, timing_cache=cache, progress=progress)
+    sized = options if options.workspace_mib else _workspace(options)
+    plan = build_plan(library, graph, sized, timing_cache=cache, progress=progress)
     path.write_bytes(plan.data)
     return {
         "backend_version": library.version,

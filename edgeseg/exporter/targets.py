@@ -7,9 +7,10 @@ import platform
 from typing import NamedTuple
 
 from edgeseg.engines import PRECISIONS_OF, EngineOptions, Precision, Target, machine_family
-from edgeseg.errors import ConfigError, DependencyError
+from edgeseg.errors import ArtifactError, ConfigError, DependencyError
+from edgeseg.optional import require
 from edgeseg.runtime.here import FLAVOURS, this_gpu
-from edgeseg.runtime.tensorrt_library import is_installed
+from edgeseg.runtime.tensorrt_library import is_installed, load_library
 
 # Compute capabilities that TensorRT for RTX 1.7 has; neither Jetson Orin nor H100 is among them.
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
@@ -62,7 +63,8 @@ def _having(options: EngineOptions) -> tuple[tuple[Target, ...], str]:
     gpus = (Target.TENSORRT, Target.TENSORRT_RTX)
     given = [
         ("--workspace-mib", options.workspace_mib, gpus),
-        ("--version-compatible", options.version_compatible, gpus),
+        # The wheels of TensorRT for RTX lack the lean runtime that such an engine carries along.
+        ("--version-compatible", options.version_compatible, (Target.TENSORRT,)),
         ("--hardware-compatible", options.hardware_compatible, (Target.TENSORRT,)),
         ("--dla", options.dla is not None, (Target.TENSORRT,)),
         ("--compute-capability", options.compute_capabilities, (Target.TENSORRT_RTX,)),
@@ -93,24 +95,33 @@ def _fastest(precision: Precision | None, having: tuple[Target, ...], option: st
         if not obstacle:
             return target, "; ".join(dict.fromkeys([*passed, f"{target.value} runs here"]))
         passed.append(obstacle)
-    raise ConfigError("; ".join(dict.fromkeys(passed)))
+    elsewhere = "; for a GPU of another machine pass --compute-capability, such as SM86"
+    raise ConfigError("; ".join(dict.fromkeys(passed)) + (elsewhere if Target.TENSORRT_RTX in having else ""))
 
 
 def _obstacle(target: Target) -> str:
     """Say why engines of a target cannot be built or run here; empty if they can."""
-    if target is Target.ONNXRUNTIME:
-        return ""
-    if target is Target.OPENVINO:
-        if machine_family(platform.machine()) != "x86_64":
-            return "OpenVINO is for x86 here"
-        return "" if importlib.util.find_spec("openvino") else "no OpenVINO"
+    if target is Target.OPENVINO and machine_family(platform.machine()) != "x86_64":
+        return "OpenVINO is for x86 here"
     try:
-        gpu = this_gpu()
-    except DependencyError as exc:
+        return _gpu_obstacle(target) if target.needs_gpu else _package_obstacle(target)
+    except (ArtifactError, DependencyError) as exc:
+        # The command that mends it, `edgeseg doctor` tells.
         return str(exc).partition(";")[0].partition(" (")[0]
-    flavour = FLAVOURS[target]
+
+
+def _package_obstacle(target: Target) -> str:
+    if importlib.util.find_spec(target.value) is None:
+        return f"no {target.value}"
+    require(target.value, purpose="run an engine")
+    return ""
+
+
+def _gpu_obstacle(target: Target) -> str:
+    gpu, flavour = this_gpu(), FLAVOURS[target]
     if not is_installed(flavour):
         return f"no {flavour.display_name}"
+    load_library(flavour, purpose="build an engine")
     if target is Target.TENSORRT_RTX and gpu.compute_capability not in RTX_CAPABILITIES:
         return f"{flavour.display_name} has nothing for compute capability {gpu.compute_capability}"
     return ""

@@ -13,11 +13,10 @@ from ..engines import (
     Target,
     engine_path,
     engines_of,
-    open_engine,
     read_engine_record,
 )
-from ..errors import ArtifactError
-from .here import here_for
+from ..errors import ArtifactError, DependencyError
+from .selection import fitting_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +109,7 @@ def _named(bundle: Bundle, name: str) -> tuple[Target, Precision]:
 
 def _unfit(bundle: Bundle, target: Target, precision: Precision) -> str:
     try:
-        open_engine(bundle, target, precision, here_for(target))
-    except ArtifactError as exc:
+        fitting_engine(bundle, target, precision)
+    except (ArtifactError, DependencyError) as exc:
         return str(exc)
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 from ..engines import Gpu, Here, Target, machine_family
-from ..errors import DependencyError
+from ..errors import ArtifactError, DependencyError
 from .cuda import open_cuda
 from .tensorrt_library import Flavour, load_library
 
@@ -29,7 +29,7 @@ def here_for(target: Target) -> Here:
         return Here(machine=machine)
     try:
         gpu = this_gpu()
-    except DependencyError:
+    except (ArtifactError, DependencyError):
         gpu = None
     try:
         version = load_library(FLAVOURS[target], purpose="run an engine").version

@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..engines import PRECISIONS_OF, Engine, Precision, Target, engines_of, open_engine
-from ..errors import ArtifactError, ConfigError, DependencyError
+from ..engines import (
+    PRECISIONS_OF,
+    Engine,
+    Precision,
+    Target,
+    engines_of,
+    open_engine,
+    rebuild_command,
+)
+from ..errors import ArtifactError, ConfigError, DependencyError, EdgeSegError
+from ..optional import require
 from ..spec import Lowering
 from .here import FLAVOURS, here_for
 from .machine import Host, int8_instructions
 from .openvino import OpenVinoBackend
 from .ort import OnnxRuntimeBackend, Provider
 from .tensorrt import TensorRTBackend
+from .tensorrt_library import load_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,35 +95,60 @@ def open_backend(bundle: Bundle, wanted: Wanted) -> Opened:
         ConfigError: The backend does not compute in that precision.
         DependencyError: A package, or a GPU, is missing.
     """
-    refusals: list[ArtifactError | DependencyError] = []
-    for target, precision in candidates(bundle, wanted):
+    refusals: list[EdgeSegError] = []
+    for candidate in candidates(bundle, wanted):
         try:
-            backend = _open(bundle, target, precision, wanted)
-        except (ArtifactError, DependencyError) as exc:
+            backend = _open(bundle, candidate, wanted)
+        except (ArtifactError, ConfigError, DependencyError) as exc:
             refusals.append(exc)
             continue
-        passed = [f", as {exc}" for exc in refusals[:1]]
-        return Opened(backend, f"{precision.value.upper()}{''.join(passed)}")
+        passed = "".join(f", as {reason}" for reason in dict.fromkeys(map(str, refusals)))
+        return Opened(backend, f"{candidate.precision.value.upper()}{passed}")
+    if not refusals:
+        raise ArtifactError(_nothing(bundle, wanted))
     if len(refusals) == 1:
         raise refusals[0]
-    if refusals:
-        raise type(refusals[-1])("; ".join(dict.fromkeys(map(str, refusals)))) from refusals[-1]
-    raise ArtifactError(_nothing(bundle, wanted))
+    kind = DependencyError if isinstance(refusals[-1], DependencyError) else ArtifactError
+    raise kind("; ".join(dict.fromkeys(map(str, refusals)))) from refusals[-1]
 
 
-def candidates(bundle: Bundle, wanted: Wanted) -> Iterator[tuple[Target, Precision]]:
+class Candidate(NamedTuple):
+    """Something that may be opened: an engine that was built, or the graph as it was exported."""
+
+    target: Target
+    precision: Precision
+    built: bool
+
+
+def candidates(bundle: Bundle, wanted: Wanted) -> Iterator[Candidate]:
     """Name what may be opened, the fastest first: engines that were built, then the exported graph."""
-    built = engines_of(bundle.path)
-    yield from (pair for pair in built if wanted.takes(*pair))
-    yield from (pair for pair in AS_EXPORTED if pair not in built and wanted.takes(*pair))
+    yield from (Candidate(*pair, built=True) for pair in engines_of(bundle.path) if wanted.takes(*pair))
+    yield from (Candidate(*pair, built=False) for pair in AS_EXPORTED if wanted.takes(*pair))
 
 
 def computable(bundle: Bundle, backend: str = AUTO) -> tuple[tuple[Target, Precision], ...]:
     """Name what a bundle offers to compute with, the most exact first: the exported graph, then engines."""
     there = tuple(candidates(bundle, Wanted(backend=backend)))
-    built = engines_of(bundle.path)
-    graph = [pair for pair in there if pair in AS_EXPORTED][:1]
-    return (*graph, *(pair for pair in reversed(there) if pair in built and pair not in graph))
+    graph = [(item.target, item.precision) for item in there if not item.built][:1]
+    engines = [(item.target, item.precision) for item in reversed(there) if item.built]
+    return tuple(dict.fromkeys((*graph, *engines)))
+
+
+def fitting_engine(bundle: Bundle, target: Target, precision: Precision) -> Engine:
+    """Open an engine that this machine can run; it is not loaded yet.
+
+    Raises:
+        ArtifactError: There is none, or it does not fit this machine or the bundle.
+        DependencyError: What runs it is not installed.
+    """
+    engine = open_engine(bundle, target, precision, here_for(target))
+    if target.needs_gpu:
+        load_library(FLAVOURS[target], purpose="run an engine")
+    else:
+        require(target.value, purpose="run an engine")
+    if target is Target.ONNXRUNTIME and precision is Precision.INT8:
+        _check_kernels(engine)
+    return engine
 
 
 def _nothing(bundle: Bundle, wanted: Wanted) -> str:
@@ -130,10 +165,11 @@ def _nothing(bundle: Bundle, wanted: Wanted) -> str:
     return f"{bundle.path} has no engine of {kind}; build it with `{' '.join(words)} --model {bundle.path}`"
 
 
-def _open(bundle: Bundle, target: Target, precision: Precision, wanted: Wanted) -> Backend:
-    if (target, precision) not in engines_of(bundle.path):
+def _open(bundle: Bundle, candidate: Candidate, wanted: Wanted) -> Backend:
+    target, precision, built = candidate
+    if not built:
         return _open_graph(bundle, target, precision, wanted)
-    engine = open_engine(bundle, target, precision, here_for(target))
+    engine = fitting_engine(bundle, target, precision)
     if target.needs_gpu:
         return TensorRTBackend(
             engine.path,
@@ -141,11 +177,11 @@ def _open(bundle: Bundle, target: Target, precision: Precision, wanted: Wanted) 
             flavour=FLAVOURS[target],
             version_compatible=engine.record.options.version_compatible,
             dla=engine.record.options.dla,
+            again=rebuild_command(bundle.path, engine.record),
         )
     if target is Target.OPENVINO:
         return OpenVinoBackend(engine.path, bundle.spec, precision=precision.value, threads=wanted.threads)
     if precision is Precision.INT8:
-        _check_kernels(engine)
         provider = Provider.CPU if wanted.provider == AUTO else Provider(wanted.provider)
         return OnnxRuntimeBackend(engine.path, bundle.spec, threads=wanted.threads, provider=provider)
     return _open_graph(bundle, target, precision, wanted)

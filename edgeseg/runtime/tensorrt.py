@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import ArtifactError, InputError
 from .cuda import open_cuda
 from .tensorrt_library import load_library
-from .tensorrt_session import Session
+from .tensorrt_session import AGAIN, Session
 from .tensorrt_slot import Slot
 from .tensorrt_slots import Slots
 
@@ -42,6 +42,7 @@ class TensorRTBackend:
         version_compatible: Whether it was built to be.
         dla: Number of the DLA core that it was built for; None for none.
         runtime_cache: Where TensorRT for RTX keeps what it compiles for this GPU; None for beside the engine.
+        again: Command that builds the engine again, for messages.
 
     Raises:
         ArtifactError: The engine cannot be loaded, is not what the spec says, or memory is short.
@@ -57,6 +58,7 @@ class TensorRTBackend:
         version_compatible: bool = False,
         dla: int | None = None,
         runtime_cache: Path | None = None,
+        again: str = AGAIN,
     ) -> None:
         library = load_library(flavour, purpose="run an engine")
         cuda = open_cuda()
@@ -71,6 +73,7 @@ class TensorRTBackend:
                 version_compatible=version_compatible,
                 dla=dla,
                 runtime_cache=runtime_cache or engine.with_suffix(".cache"),
+                again=again,
             )
             stack.callback(session.close)
             self._slots = Slots(lambda: _slot(cuda, session, spec))

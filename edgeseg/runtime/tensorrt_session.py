@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .tensorrt_library import Library
     from .tensorrt_tensors import Tensor
 
-AGAIN = "build it again with `edgeseg build-engine --force`"
+AGAIN = "edgeseg build-engine --force"
 TYPES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "HALF": "float16", "FLOAT": "float32"}
 
 
@@ -35,6 +35,7 @@ class Session:
         version_compatible: Whether it was built to be; such an engine brings its own code for the processor.
         dla: Number of the DLA core that it was built for; None for none.
         runtime_cache: Where TensorRT for RTX keeps what it compiles; of no use to TensorRT.
+        again: Command that builds the engine again.
 
     Raises:
         ArtifactError: The engine is missing, truncated, of another version or not what the spec says.
@@ -49,9 +50,10 @@ class Session:
         version_compatible: bool = False,
         dla: int | None = None,
         runtime_cache: Path | None = None,
+        again: str = AGAIN,
     ) -> None:
         self.library = library
-        self._path = path
+        self._path, self._again = path, again
         if TYPE_CHECKING:
             import tensorrt as api
         else:
@@ -103,14 +105,15 @@ class Session:
         try:
             data = self._path.read_bytes()
         except OSError as exc:
-            msg = f"cannot read {self._path}: {exc.strerror}; {AGAIN}"
+            msg = f"cannot read {self._path}: {exc.strerror}; build it again with `{self._again}`"
             raise ArtifactError(msg) from exc
         with self.library.listening() as heard:
             # An empty buffer is no engine either, but not every version checks.
             engine = runtime.deserialize_cuda_engine(data) if data else None
         if engine is None:
             reason = heard.reason if data else "the file is empty"
-            msg = f"{self.library.title} cannot load {self._path}: {reason}; {AGAIN}"
+            what = f"{self.library.title} cannot load {self._path}: {reason}"
+            msg = f"{what}; build it again with `{self._again}`"
             raise ArtifactError(msg)
         return engine
 
@@ -125,7 +128,7 @@ class Session:
                 should_be = f"{mode} {tensor.dtype}{list(tensor.shape)}"
             if is_there != should_be:
                 what = f"{name} is {is_there}, not {should_be}"
-                msg = f"{self._path} does not fit its model.json: {what}; {AGAIN}"
+                msg = f"{self._path} does not fit its model.json: {what}; build it again with `{self._again}`"
                 raise ArtifactError(msg)
 
     def _configure(self, engine: rtx.ICudaEngine, runtime_cache: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..optional import require_extra
+from ..optional import require
 from ..record import json_from_record
 from .calibrate import print_report, run_calibration, with_calibration_options
 from .console import print_json, print_note, print_pairs, progress_line
@@ -72,7 +72,8 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
     It goes into the bundle, and `edgeseg run` then takes it by itself. The options on images and accuracy are
     those of `edgeseg calibrate` and count with --calib only.
     """
-    require_extra("export", purpose="build an engine")
+    # Not the whole extra: a Jetson, which builds its own engines, has no torch.
+    require("onnx", purpose="build an engine")
     from ..exporter.build import build_engine as build
     from ..exporter.build import check_build
 

@@ -32,11 +32,12 @@ def inspect(model: Path, engine: str | None, as_json: bool) -> None:
     graphs are shown where the package onnx is installed; with ONNX Runtime alone, inputs and outputs.
     """
     from edgeseg.bundle import open_bundle
+    from edgeseg.errors import ArtifactError
     from edgeseg.exporter.graphinfo import read_bundle
     from edgeseg.record import json_from_record
     from edgeseg.runtime.engineinfo import engine_names, read_engine
 
-    from .console import print_json
+    from .console import print_json, print_note
 
     bundle = open_bundle(model)
     if engine is not None:
@@ -47,7 +48,12 @@ def inspect(model: Path, engine: str | None, as_json: bool) -> None:
             _print_engine(found)
         return
     info = read_bundle(bundle)
-    engines = [read_engine(bundle, name) for name in engine_names(model)]
+    engines = []
+    for name in engine_names(model):
+        try:
+            engines.append(read_engine(bundle, name))
+        except ArtifactError as exc:
+            print_note(str(exc))
     if as_json:
         print_json({**json_from_record(info), "engines": [json_from_record(item) for item in engines]})
     else:

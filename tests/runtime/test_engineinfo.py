@@ -23,7 +23,7 @@ from edgeseg.engines import (
 )
 from edgeseg.errors import ArtifactError
 from edgeseg.record import json_from_record
-from edgeseg.runtime import engineinfo as module
+from edgeseg.runtime import selection
 from edgeseg.runtime.engineinfo import KernelCount, engine_names, read_engine
 
 from .fake_bundle import make_spec
@@ -172,7 +172,9 @@ def test_a_truncated_engine_is_shown_with_the_reason(bundle: Bundle) -> None:
 
 
 def test_an_engine_for_a_gpu_that_is_not_here(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "here_for", lambda target: Here(machine=machine_family(platform.machine())))
+    monkeypatch.setattr(
+        selection, "here_for", lambda target: Here(machine=machine_family(platform.machine()))
+    )
     add_engine(bundle.path, Target.TENSORRT, Precision.FP16, gpu=A5000)
 
     unfit = read_engine(bundle, "tensorrt-fp16").unfit

@@ -287,9 +287,7 @@ def test_an_unwritable_folder(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", denied)
 
-    with pytest.raises(
-        EdgeSegError, match=r"cannot write .*found: Permission denied; name another folder"
-    ):
+    with pytest.raises(EdgeSegError, match=r"cannot write .*found: Permission denied; name another folder"):
         run(config())
 
 
