@@ -50,9 +50,7 @@ def test_description_has_version_and_place(tmp_path: Path) -> None:
 def test_a_graph_that_is_not_onnx(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     graph = tmp_path / "broken graph.onnx"
     graph.write_bytes(content)
-    with pytest.raises(
-        ArtifactError, match=r"cannot load .*broken graph\.onnx; OpenVINO \d.*: Model can't be parsed"
-    ):
+    with pytest.raises(ArtifactError, match=r"cannot load .*broken graph\.onnx; OpenVINO \d\S*: \w+"):
         broken(graph)
     assert capfd.readouterr() == ("", "")
 
