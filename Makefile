@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml Makefile
 # itself, so they lie apart; two mistakes of their generator, which no parser accepts, are mended.
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/stubs "tensorrt-stubs==10.13.*"
 	sed -i.bak -e 's/ in: list\[/ in_: list[/' -e 's/channel_axis: int) ->/channel_axis: int = ...) ->/' .venv/stubs/tensorrt_bindings/tensorrt.pyi
-	@$(BIN)/python -c 'import importlib.util as i; i.find_spec("tensorrt_rtx_bindings") or print("TensorRT for RTX has wheels for Linux on x86-64 only: its tests will be skipped.")'
+	@$(BIN)/python -c 'import importlib.util as i; i.find_spec("tensorrt_rtx_bindings") or print("TensorRT for RTX is installed on Linux on x86-64 only: its tests will be skipped.")'
 	@touch $@
 
 demo: install

@@ -14,6 +14,7 @@ from edgeseg.spec import Lowering
 
 from .kernels import layer_types
 from .kernels_onnxruntime import onnxruntime_kernels
+from .kernels_openvino import openvino_kernels
 from .qdq_onnxruntime import onnxruntime_graph
 from .qdq_openvino import openvino_graph
 from .trial import scheme_for
@@ -54,9 +55,15 @@ def build_graph_engine(
         "backend_version": backend.__version__.partition("-")[0],
         "graph_sha256": bundle.files[Lowering.PORTABLE.file_name].sha256,
     }
-    if target is Target.ONNXRUNTIME and options.machine == machine_family(platform.machine()):
-        kernels = onnxruntime_kernels(graph, bundle.spec)
-        facts |= {"kernels": kernels, "layers": layer_types(model, kernels, "fp32")}
+    if options.machine == machine_family(platform.machine()):
+        openvino = target is Target.OPENVINO
+        kernels = (
+            openvino_kernels(graph, bundle.spec, precision.value)
+            if openvino
+            else onnxruntime_kernels(graph, bundle.spec)
+        )
+        rest = "bf16" if openvino and precision is not Precision.FP32 and has_bfloat16() else "fp32"
+        facts |= {"kernels": kernels, "layers": layer_types(model, kernels, rest)}
     return facts
 
 

@@ -89,6 +89,10 @@ class OpenVinoBackend:
             masks=found["masks"],
         )
 
+    def execution_graph(self) -> Any:
+        """Give the graph that OpenVINO compiled, an `openvino.Model` whose nodes tell what computes them."""
+        return self._require_open().get_compiled_model().get_runtime_model()
+
     def close(self) -> None:
         """See `Backend.close`."""
         with self._turn:

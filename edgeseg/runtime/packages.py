@@ -218,7 +218,7 @@ def tensorrt_rtx() -> Component:
     """TensorRT for RTX, which builds without a GPU."""
     name, purpose = "TensorRT for RTX", "build engines without a GPU"
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return Component(name=name, state=State.NONE, detail="there are wheels for Linux on x86-64 only")
+        return Component(name=name, state=State.NONE, detail="for Linux on x86-64 only")
     mend = install_command(RTX_BINDINGS)
     if not is_installed(Flavour.RTX):
         return _absent(name, "not installed, or one of its two wheels is missing", purpose, mend)

@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import onnx
@@ -24,7 +25,7 @@ from edgeseg.engines import (
 )
 from edgeseg.errors import ArtifactError, BuildError, ConfigError, DependencyError, EdgeSegError
 from edgeseg.exporter import build as build_module
-from edgeseg.exporter import tensorrt_engine
+from edgeseg.exporter import build_graph, tensorrt_engine
 from edgeseg.exporter.build import BuildConfig, build_engine, rebuild_unfit
 from edgeseg.exporter.tensorrt_engine import build_plan
 from edgeseg.runtime.model import load
@@ -115,6 +116,43 @@ def test_an_engine_of_onnxruntime_says_what_computes_in_8_bits(build, model) -> 
 
     assert {"QLinearConv", "QGemm", "MatMulIntegerToFloat"} <= kinds
     assert left == ["backbone.body.conv1", "box_predictor.bbox_pred", "box_predictor.cls_score"]
+
+
+needs_openvino = pytest.mark.skipif(
+    find_spec("openvino") is None or machine_family(platform.machine()) != "x86_64",
+    reason="needs OpenVINO (extra openvino) on x86",
+)
+
+
+@needs_openvino
+def test_an_engine_of_openvino_says_what_computes_in_8_bits(build, model) -> None:
+    record = build(Target.OPENVINO, Precision.INT8).record
+    left = sorted({name.partition("#")[0] for name, kind in record.layers.items() if kind != "int8"})
+    types = {kind for kernel in record.kernels for kind in (*kernel.inputs, *kernel.constants)}
+
+    assert files(model) == ["openvino-int8.json", "openvino-int8.onnx"]
+    assert left == ["backbone.body.conv1", "box_predictor.bbox_pred", "box_predictor.cls_score"]
+    assert {"uint8", "int8", "float32", "int32"} <= types
+    assert "." in record.backend_version
+    assert "-" not in record.backend_version
+
+
+@needs_openvino
+def test_openvino_takes_the_exported_graph_in_single_precision(build, model) -> None:
+    engine = build(Target.OPENVINO, Precision.FP32)
+
+    assert engine.path == model / "portable.onnx"
+    assert set(engine.record.layers.values()) == {"fp32"}
+    with load(model, threads=1) as loaded:
+        assert loaded.description.startswith("OpenVINO")
+        assert loaded.description.endswith("on CPU, FP32")
+
+
+@needs_openvino
+def test_bfloat16_needs_a_processor_that_has_it(build, monkeypatch) -> None:
+    monkeypatch.setattr(build_graph, "has_bfloat16", lambda: False)
+    with pytest.raises(ConfigError, match="bf16 needs a processor with AVX512_BF16 or AMX"):
+        build(Target.OPENVINO, Precision.BF16)
 
 
 def test_output_layers_with_a_bias_are_products_of_integers_too(build, model) -> None:
