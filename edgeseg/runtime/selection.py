@@ -146,7 +146,7 @@ def fitting_engine(bundle: Bundle, target: Target, precision: Precision) -> Engi
         load_library(FLAVOURS[target], purpose="run an engine")
     else:
         require(target.value, purpose="run an engine")
-    if target is Target.ONNXRUNTIME and precision is Precision.INT8:
+    if not target.needs_gpu and precision is Precision.INT8:
         _check_kernels(engine)
     return engine
 
@@ -207,7 +207,7 @@ def _check_kernels(engine: Engine) -> None:
     host = Host()
     if engine.record.options.machine != "x86_64" or not host.text("proc/cpuinfo") or int8_instructions(host):
         return
-    # Without them ONNX Runtime adds pairs of products in 16 bits, which overflow and are cut.
+    # Without them products are added in pairs in 16 bits, which overflow and are cut.
     msg = (
         f"{engine.path} needs a processor with AVX-512 VNNI or AVX-VNNI, and this one has neither; "
         "use the FP32 graph with precision fp32"

@@ -421,6 +421,16 @@ def test_a_processor_that_would_overflow_is_refused(folder: Path, monkeypatch: p
     assert "on CPU, FP32, as " in said(folder)
 
 
+@pytest.mark.skipif(not X86, reason="of x86 processors")
+def test_openvino_would_overflow_there_too(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "int8_instructions", lambda host: ())
+    monkeypatch.setattr(module, "require", lambda name, purpose: None)
+    add_graph(plain, Target.OPENVINO, Precision.INT8)
+
+    with pytest.raises(ArtifactError, match="AVX-512 VNNI or AVX-VNNI, and this one has neither"):
+        load(plain, backend="openvino", precision="int8")
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
