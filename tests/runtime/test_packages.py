@@ -431,13 +431,13 @@ def test_a_package_that_breaks_in_its_own_way(
     installed(monkeypatch)
     monkeypatch.setattr(tensorrt_library, "rtx_folder", lambda: tmp_path)
     monkeypatch.setattr(tensorrt_library, "_load_shared", lambda folder, pattern: None)
-    broken(monkeypatch, tmp_path, module, "raise OSError('libsomething.so.10: file too short')")
+    broken(monkeypatch, tmp_path, module, "raise RuntimeError('libsomething.so.10: file too short')")
 
     found = {item.name: item for item in packages.package_components(PC, gpu=True)}
 
     assert len(found) >= 7
     assert found[component].state is State.LIMITED
-    assert found[component].detail == "OSError: libsomething.so.10: file too short"
+    assert found[component].detail == "RuntimeError: libsomething.so.10: file too short"
     # Without it pip would say that all is there.
     assert (found[component].mend or "").startswith("pip install --force-reinstall ")
 
