@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ArtifactError, ConfigError, InputError
 from ..optional import require
 from .backend import RawDetections
+from .signal_stack import kept_signal_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        with self._turn:
+        with self._turn, kept_signal_stack():
             self._request = None
 
     @property
@@ -124,7 +125,8 @@ class OpenVinoBackend:
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
-            return self._openvino.Core().compile_model(model, DEVICE, settings).create_infer_request()
+            with kept_signal_stack():
+                return self._openvino.Core().compile_model(model, DEVICE, settings).create_infer_request()
         except Exception as exc:
             msg = f"cannot load {graph}; {self._reason(exc)}"
             raise ArtifactError(msg) from exc

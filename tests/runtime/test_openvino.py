@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,35 @@ class TestOpenVino(BackendContract):
 
 def broken(graph: Path, **changes: Any) -> OpenVinoBackend:
     return OpenVinoBackend(graph, make_spec(**changes), precision="fp32")
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from pathlib import Path
+import numpy as np
+from edgeseg.bundle import open_bundle
+from edgeseg.runtime.openvino import OpenVinoBackend
+
+bundles = [open_bundle(Path(path)) for path in sys.argv[1:]]
+backends = [OpenVinoBackend(b.path / "portable.onnx", b.spec, precision="fp32") for b in bundles]
+for bundle, backend in zip(bundles, backends):
+    backend(np.zeros((bundle.spec.batch, *bundle.spec.input_size_hw, 3), np.uint8), 0.5)
+    backend.close()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interruption_after_two_models_were_closed_in_turn(tmp_path: Path) -> None:
+    paths = [str(make_bundle(tmp_path / name)) for name in ("one", "two")]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *paths], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def test_description_has_version_and_place(tmp_path: Path) -> None:
