@@ -151,6 +151,23 @@ def test_results_are_replaced_with_force_only(run):
     assert run("--source", "photos", "--force").exit_code == 0
 
 
+def test_rebuild_comes_before_the_model_is_loaded(run, monkeypatch):
+    asked = []
+
+    def rebuild(model, note, progress):
+        asked.append(model)
+        note("onnxruntime int8 stays as it is: no onnx")
+
+    monkeypatch.setattr("edgeseg.exporter.build.rebuild_unfit", rebuild)
+    result = run("--source", "photos", "--rebuild")
+
+    assert asked == [Path("edgeseg-model")]
+    assert result.exit_code == 0
+    assert "stays as it is" in result.stderr
+    assert run("--source", "photos", "--force").exit_code == 0
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_after_a_frame(run, monkeypatch, by):
     read = images.read_image
