@@ -199,6 +199,13 @@ def engine_path(bundle: Path, backend: Target, precision: Precision) -> Path:
     return bundle / FOLDER / f"{backend.value}-{precision.value}.{suffix}"
 
 
+def loaded_path(bundle: Path, record: EngineRecord) -> Path:
+    """What the backend loads: the engine, or the bundle's graph where that is the engine."""
+    if record.file is None:
+        return bundle / record.graph
+    return engine_path(bundle, record.backend, record.precision)
+
+
 def machine_family(name: str) -> str:
     """Processor family by one name: `platform.machine()` has `AMD64` and `arm64` where others differ."""
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name.lower(), name.lower())
@@ -246,11 +253,9 @@ def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Her
             machine; the message says what differs and names the command that builds it again.
     """
     record = read_engine_record(bundle.path, backend, precision)
-    path = engine_path(bundle.path, backend, precision)
+    path = loaded_path(bundle.path, record)
     again = f"`--rebuild` or `{rebuild_command(bundle.path, record)}` builds it again"
-    if record.file is None:
-        path = bundle.path / record.graph
-    elif fault := _fault(path, record.file):
+    if record.file is not None and (fault := _fault(path, record.file)):
         msg = f"{fault}; {again}"
         raise UnfitEngineError(msg, record)
     if differs := [*_stale(bundle, record), *_elsewhere(record, here)]:

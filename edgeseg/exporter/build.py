@@ -20,12 +20,12 @@ from edgeseg.engines import (
     UnfitEngineError,
     engine_path,
     engines_of,
+    loaded_path,
     machine_family,
     open_engine,
-    read_engine_record,
     write_engine_record,
 )
-from edgeseg.errors import ConfigError, EdgeSegError
+from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from edgeseg.files import writing
 from edgeseg.runtime.here import here_for
 
@@ -115,13 +115,7 @@ def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda l
             else:
                 partial.replace(path)
     write_engine_record(path, record)
-    return Built(open_engine_as_built(bundle, record), choice.reason)
-
-
-def open_engine_as_built(bundle: Bundle, record: EngineRecord) -> Engine:
-    """Give an engine that may be for another machine than this."""
-    own = engine_path(bundle.path, record.backend, record.precision)
-    return Engine(path=own if record.file else bundle.path / record.graph, record=record)
+    return Built(Engine(path=loaded_path(bundle.path, record), record=record), choice.reason)
 
 
 def rebuild_unfit(
@@ -139,7 +133,7 @@ def rebuild_unfit(
         progress: Called with a line at each step of a build.
 
     Raises:
-        ArtifactError: The bundle or a record in it is broken.
+        ArtifactError: The bundle cannot be opened.
     """
     bundle = open_bundle(model)
     for target, precision in engines_of(model):
@@ -147,9 +141,13 @@ def rebuild_unfit(
             open_engine(bundle, target, precision, here_for(target))
         except UnfitEngineError as exc:
             note(str(exc))
+            record = exc.record
+        except ArtifactError as exc:
+            # Its record is broken, and nothing else says how it was built.
+            note(str(exc))
+            continue
         else:
             continue
-        record = read_engine_record(model, target, precision)
         # For this machine, whatever the last one was.
         options = replace(record.options, machine="", compute_capabilities=())
         config = BuildConfig(model=model, target=target, precision=precision, options=options, force=True)
@@ -173,9 +171,9 @@ def _record(
     options = replace(options, machine=options.machine or here)
     if choice.target.needs_gpu:
         options = gpu_options(choice.target, options)
-        facts = build_tensorrt_engine(bundle, choice.target, choice.precision, options, path, progress)
+        facts = build_tensorrt_engine(bundle, choice, options, table, path, progress)
     else:
-        facts = build_graph_engine(bundle, choice.target, choice.precision, options, path)
+        facts = build_graph_engine(bundle, choice, options, table, path)
     return EngineRecord(
         backend=choice.target,
         precision=choice.precision,

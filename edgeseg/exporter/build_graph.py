@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.calibration.table import table_for
 from edgeseg.engines import EngineOptions, Precision, Target, machine_family
 from edgeseg.errors import ConfigError
 from edgeseg.optional import require
@@ -25,11 +24,20 @@ if TYPE_CHECKING:
     from edgeseg.bundle import Bundle
     from edgeseg.calibration.table import CalibrationTable
 
+    from .targets import Choice
+
 
 def build_graph_engine(
-    bundle: Bundle, target: Target, precision: Precision, options: EngineOptions, path: Path
+    bundle: Bundle, choice: Choice, options: EngineOptions, table: CalibrationTable | None, path: Path
 ) -> dict[str, Any]:
     """Write the 8-bit graph at `path`; in other precisions the bundle's own graph is the engine.
+
+    Args:
+        bundle: Whose graph.
+        choice: What to build.
+        options: For which machine.
+        table: Ranges of the values that are rounded; None for nothing rounded.
+        path: Where an 8-bit graph goes.
 
     Returns:
         What a record says of it besides its file and settings.
@@ -39,16 +47,16 @@ def build_graph_engine(
         ConfigError: This processor does not have that precision.
         DependencyError: The backend is not installed.
     """
-    module = "onnxruntime" if target is Target.ONNXRUNTIME else "openvino"
-    backend = require(module, purpose="build an engine")
+    target, precision = choice.target, choice.precision
+    backend = require(target.value, purpose="build an engine")
     if precision is Precision.BF16 and not has_bfloat16():
         msg = "bf16 needs a processor with AVX512_BF16 or AMX, and this has neither; take --fp32 or --int8"
         raise ConfigError(msg)
     onnx = require("onnx", purpose="write an 8-bit graph")
     graph = bundle.graph_path(Lowering.PORTABLE)
     model = onnx.load(graph)
-    if precision is Precision.INT8:
-        onnx.save(_rounded(model, table_for(bundle), target, options), path)
+    if table is not None:
+        onnx.save(_rounded(model, table, target, options), path)
         graph = path
     facts = {
         # OpenVINO appends the commit that it was made from.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.calibration.table import table_for
-from edgeseg.engines import EngineOptions, Gpu, Precision, Target
+from edgeseg.engines import FOLDER, EngineOptions, Gpu, Precision, Target
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.optional import require
 from edgeseg.runtime.cuda import open_cuda
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeseg.bundle import Bundle
+    from edgeseg.calibration.table import CalibrationTable
+
+    from .targets import Choice
 
 TIMING_CACHE = "tensorrt.timing-cache"
 # Of the memory that is free: on a Jetson the rest of the system, and the weights, live in the same.
@@ -68,13 +70,21 @@ def _workspace(options: EngineOptions) -> EngineOptions:
 
 def build_tensorrt_engine(
     bundle: Bundle,
-    target: Target,
-    precision: Precision,
+    choice: Choice,
     options: EngineOptions,
+    table: CalibrationTable | None,
     path: Path,
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """Build an engine at `path`.
+
+    Args:
+        bundle: Whose graph.
+        choice: What to build.
+        options: For which GPU, and with how much memory.
+        table: Ranges of the values that are rounded; None for nothing rounded.
+        path: Where the engine goes.
+        progress: Called with a line at each step.
 
     Returns:
         What a record says of it besides its file and settings.
@@ -84,14 +94,17 @@ def build_tensorrt_engine(
         CalibrationError: The table lacks a range.
         DependencyError: The library is not installed.
     """
+    target, precision = choice.target, choice.precision
     library = load_library(FLAVOURS[target], purpose="build an engine")
+    onnx = require("onnx", purpose="read a graph")
     lowering = LOWERINGS[precision]
     graph = bundle.graph_path(lowering)
-    if precision is Precision.INT8:
-        graph = _rounded(bundle, graph, path)
+    model = onnx.load(graph)
+    if table is not None:
+        graph = path.with_name("rounded.onnx")
+        onnx.save(tensorrt_graph(model, table), graph)
     # TensorRT for RTX times nothing while it builds.
-    cache = bundle.path / "engines" / TIMING_CACHE if target is Target.TENSORRT else None
-    onnx = require("onnx", purpose="read a graph")
+    cache = bundle.path / FOLDER / TIMING_CACHE if target is Target.TENSORRT else None
     rest = "fp32" if precision is Precision.FP32 else "fp16"
     sized = options if options.workspace_mib else _workspace(options)
     plan = build_plan(library, graph, sized, timing_cache=cache, progress=progress)
@@ -102,16 +115,9 @@ def build_tensorrt_engine(
         "graph_sha256": bundle.files[lowering.file_name].sha256,
         "gpu": _gpu_built_on(target),
         "kernels": plan.kernels,
-        "layers": layer_types(onnx.load(bundle.graph_path(lowering)), plan.kernels, rest),
+        "layers": layer_types(model, plan.kernels, rest),
         "not_on_dla": plan.not_on_dla,
     }
-
-
-def _rounded(bundle: Bundle, graph: Path, path: Path) -> Path:
-    onnx = require("onnx", purpose="write an 8-bit graph")
-    rounded = path.with_name("rounded.onnx")
-    onnx.save(tensorrt_graph(onnx.load(graph), table_for(bundle)), rounded)
-    return rounded
 
 
 def _gpu_built_on(target: Target) -> Gpu | None:

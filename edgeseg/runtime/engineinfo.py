@@ -11,8 +11,8 @@ from ..engines import (
     EngineRecord,
     Precision,
     Target,
-    engine_path,
     engines_of,
+    loaded_path,
     read_engine_record,
 )
 from ..errors import ArtifactError, DependencyError
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from ..bundle import Bundle
 
-# Kernels that only change how a value is stored: what was not fused into those around it.
-ROUNDING_KINDS = ("QuantizeLinear", "DequantizeLinear", "Quantize", "Dequantize", "Reformat", "CastLinear")
+# Kernels of ONNX Runtime that only round: what was not fused into those around it.
+ROUNDING_KINDS = ("QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def read_engine(bundle: Bundle, name: str) -> EngineInfo:
     int8 = precision is Precision.INT8
     return EngineInfo(
         name=name,
-        path=str(engine_path(bundle.path, target, precision) if record.file else bundle.path / record.graph),
+        path=str(loaded_path(bundle.path, record)),
         record=record,
         unfit=_unfit(bundle, target, precision),
         layers_by_type=dict(types.most_common()),

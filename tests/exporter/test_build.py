@@ -343,6 +343,19 @@ def test_rebuild_mends_a_truncated_engine(build, model) -> None:
     assert engine.path.read_bytes() == whole
 
 
+def test_rebuild_passes_over_a_broken_record(build, model) -> None:
+    build(Target.ONNXRUNTIME, Precision.FP32)
+    engine = build(Target.ONNXRUNTIME, Precision.INT8)
+    engine.path.write_bytes(b"cut")
+    (model / "engines" / "onnxruntime-fp32.json").write_text("{")
+    notes: list[str] = []
+
+    rebuild_unfit(model, notes.append)
+
+    assert any("onnxruntime-fp32.json is not valid JSON" in note for note in notes)
+    assert engine.path.stat().st_size > 1_000_000
+
+
 @needs_rtx
 def test_rebuild_leaves_what_cannot_be_built_here(build, model) -> None:
     build(Target.TENSORRT_RTX, Precision.FP16, SM86)

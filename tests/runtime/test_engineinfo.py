@@ -40,7 +40,7 @@ KERNELS = (
     Kernel(name="a", kind="QLinearConv", inputs=("uint8",), outputs=("uint8",), nodes=("a",)),
     Kernel(name="b", kind="QLinearConv", inputs=("uint8", "uint8"), outputs=("uint8",), nodes=("b",)),
     Kernel(name="d", kind="QuantizeLinear", inputs=("float32",), outputs=("uint8",), nodes=("d",)),
-    Kernel(name="e", kind="CastLinear", inputs=("float32",), outputs=("float16",), nodes=("e",)),
+    Kernel(name="e", kind="DequantizeLinear", inputs=("uint8",), outputs=("float32",), nodes=("e",)),
 )
 
 
