@@ -24,7 +24,9 @@ $(STAMP): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "edgeseg needs Python 3.10 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[export,cpu,rtx,openvino]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[export,cpu,rtx,openvino,track,web,report,nvml]" --group dev
+# Without the opencv-python that it asks for: that wants libGL, and its files would replace those of the one here.
+	$(BIN)/python -m pip install --quiet --no-deps "trackers>=2.6,<3"
 # The stubs let mypy check calls to TensorRT without TensorRT. Among the packages they would pass for TensorRT
 # itself, so they lie apart; two mistakes of their generator, which no parser accepts, are mended.
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/stubs "tensorrt-stubs==10.13.*"

@@ -18,6 +18,12 @@ EXTRA_BY_MODULE = MappingProxyType(
         "onnxruntime": "cpu",
         "openvino": "openvino",
         "supervision": "supervision",
+        "scipy": "track",
+        "starlette": "web",
+        "uvicorn": "web",
+        "jinja2": "report",
+        "matplotlib": "report",
+        "pynvml": "nvml",
         "onnxruntime_ep_nv_tensorrt_rtx": "rtx",
         "tensorrt_rtx_bindings": "rtx",
     }
@@ -26,6 +32,8 @@ HINT_BY_MODULE = MappingProxyType(
     {
         "tensorrt": "on a Jetson it comes with JetPack and needs a virtual environment made with "
         "`python3 -m venv --system-site-packages`; on x86: pip install 'edgeseg[tensorrt]'",
+        # Its own requirement opencv-python wants libGL and would replace the OpenCV that is there.
+        "trackers": "pip install 'edgeseg[track]' && pip install --no-deps 'trackers>=2.6,<3'",
         # The extras that have it bring a whole TensorRT as well.
         "cuda.bindings.driver": "pip install cuda-bindings",
     }

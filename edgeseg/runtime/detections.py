@@ -29,6 +29,8 @@ class Detections:
         masks: A crop for each instance; `dense_masks()` for full frames.
         frame_size_hw: Height and width of the frame, in pixels.
         class_names: Index is the label.
+        track_ids: `int64[N]`, the same number for the same object in every frame, from 1; 0 where it has been
+            seen too briefly to have one. None where nothing is tracked.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -37,6 +39,7 @@ class Detections:
     masks: tuple[MaskCrop, ...]
     frame_size_hw: tuple[int, int]
     class_names: tuple[str, ...]
+    track_ids: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.scores)
@@ -46,6 +49,8 @@ class Detections:
             "labels": (self.labels.shape, (count,)),
             "masks": ((len(self.masks),), (count,)),
         }
+        if self.track_ids is not None:
+            shapes["track_ids"] = (self.track_ids.shape, (count,))
         for name, (found, wanted) in shapes.items():
             if found != wanted:
                 msg = f"{name} must have shape {wanted} for {count} scores, got {found}"
@@ -72,6 +77,7 @@ class Detections:
             masks=tuple(self.masks[i] for i in index.tolist()),
             frame_size_hw=self.frame_size_hw,
             class_names=self.class_names,
+            track_ids=None if self.track_ids is None else self.track_ids[index],
         )
 
     @property
@@ -98,12 +104,15 @@ class Detections:
         return found
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """Write COCO results: image_id, category_id (the label), bbox xywh, score, segmentation as RLE."""
+        """Write COCO results: image_id, category_id (the label), bbox xywh, score, segmentation as RLE.
+
+        Where objects are tracked, `track_id` stands beside them; COCO's own tools pass over it.
+        """
         boxes = self.boxes_xyxy.astype(float)
         masks = rle_from_crops(self.masks, self.frame_size_hw)
         boxes[:, 2:] -= boxes[:, :2]
         rows = zip(self.labels, boxes, self.scores, masks, strict=True)
-        return [
+        results: list[dict[str, Any]] = [
             {
                 "image_id": image_id,
                 "category_id": int(label),
@@ -113,11 +122,12 @@ class Detections:
             }
             for label, box, score, segmentation in rows
         ]
+        return self._with_track_ids(results)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Write instances in JSON's types: class, label, score, box in frame pixels, mask area."""
+        """Write instances in JSON's types: class, label, score, box in frame pixels, mask area, track id."""
         rows = zip(self.names, self.labels, self.scores, self.boxes_xyxy, self.masks, strict=True)
-        return [
+        instances: list[dict[str, Any]] = [
             {
                 "class": name,
                 "label": int(label),
@@ -127,6 +137,7 @@ class Detections:
             }
             for name, label, score, box, mask in rows
         ]
+        return self._with_track_ids(instances)
 
     def to_supervision(self) -> Any:
         """Convert to `supervision.Detections`, with dense masks.
@@ -141,6 +152,7 @@ class Detections:
             confidence=self.scores,
             class_id=self.labels.astype(int),
             data={"class_name": np.array(self.names, dtype=str)},
+            tracker_id=None if self.track_ids is None else self.track_ids.astype(int),
         )
 
     def draw(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -152,3 +164,9 @@ class Detections:
         from .drawing import draw_detections
 
         return draw_detections(self, frame)
+
+    def _with_track_ids(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self.track_ids is not None:
+            for row, track_id in zip(rows, self.track_ids.tolist(), strict=True):
+                row["track_id"] = track_id or None
+        return rows

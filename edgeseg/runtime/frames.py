@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class SourceKind(str, Enum):
-    """Where frames come from; it decides how overlays are written."""
+    """Where frames come from: of a live source only the newest frame counts, of the others every one."""
 
     IMAGES = "images"
     VIDEO = "video"
-    CAMERA = "camera"
+    LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,12 +30,18 @@ class Frame:
         name: Path below the source's folder, or the name of the video or camera.
         image_id: For COCO results: a file name that is a number, else a running number; of a video the frame.
         time_s: Since the start of the video or camera, in seconds; None for an image file.
+        source: Which of several sources it is from, counted from 0.
+        captured_s: When a live source gave it, by `time.monotonic()`; None for a file.
+        read_ms: What it took to read and decode it.
     """
 
     image: NDArray[np.uint8]
     name: str
     image_id: int
     time_s: float | None = None
+    source: int = 0
+    captured_s: float | None = None
+    read_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +62,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> SourceKind:
-        """Image files, a video or a camera."""
+        """Image files, a video or a live source."""
 
     @property
     def total(self) -> int | None:
@@ -64,7 +70,7 @@ class Source(Protocol):
 
     @property
     def fps(self) -> float | None:
-        """Frames per second of a video or camera, where it is known."""
+        """Frames per second of a video or a live source, where it is known."""
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
         """Give each frame, or why there is none.

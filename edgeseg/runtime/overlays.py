@@ -66,13 +66,13 @@ class VideoOverlay:
 
     Args:
         path: Replaced if it exists.
-        kind: `VIDEO` or `CAMERA`.
+        kind: `VIDEO` or `LIVE`.
         fps: Of the source; None takes 25.
     """
 
     def __init__(self, path: Path, kind: SourceKind, fps: float | None) -> None:
         self._path = path
-        self._live = kind is SourceKind.CAMERA
+        self._live = kind is SourceKind.LIVE
         self._fps = fps or FALLBACK_FPS
         self._writer: Any = None
         self._size_hw = (0, 0)

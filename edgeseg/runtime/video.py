@@ -86,7 +86,7 @@ class CameraSource:
         InputError: No such camera, or it gives no picture.
     """
 
-    kind = SourceKind.CAMERA
+    kind = SourceKind.LIVE
     total = None
 
     def __init__(self, index: int) -> None:

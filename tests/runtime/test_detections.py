@@ -328,7 +328,7 @@ def test_to_supervision_hands_over_everything(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "supervision", Stand)
     found = some(3)
     facts: dict[str, Any] = found.to_supervision()
-    assert set(facts) == {"xyxy", "mask", "confidence", "class_id", "data"}
+    assert set(facts) == {"xyxy", "mask", "confidence", "class_id", "data", "tracker_id"}
     assert facts["mask"].shape == (3, *SIZE_HW)
     assert facts["mask"].dtype == np.bool_
     assert facts["data"]["class_name"].tolist() == found.names

@@ -92,7 +92,7 @@ def test_a_video_keeps_speed_size_and_every_frame(tmp_path):
 
 def test_a_slow_run_on_a_camera_is_shown_in_real_time(tmp_path):
     path = tmp_path / "overlay.mp4"
-    sink = VideoOverlay(path, SourceKind.CAMERA, 10)
+    sink = VideoOverlay(path, SourceKind.LIVE, 10)
     for time_s in (0.0, 0.01, 0.5, 0.9):
         sink.write(make_frame("camera 0", time_s=time_s), make_detections())
     sink.close()

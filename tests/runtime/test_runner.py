@@ -53,7 +53,7 @@ def config(tmp_path, model, photos):
 class ListSource:
     """A source that gives items and raises those that are errors."""
 
-    kind, fps, total = SourceKind.CAMERA, 10.0, None
+    kind, fps, total = SourceKind.LIVE, 10.0, None
 
     def __init__(self, items) -> None:
         self.items, self.closed = items, False

@@ -168,7 +168,7 @@ def test_a_camera_gives_frames_until_it_vanishes(plug_in):
     source = CameraSource(0)
     items = iter(source)
 
-    assert (source.kind, source.total, source.fps) == (SourceKind.CAMERA, None, 30.0)
+    assert (source.kind, source.total, source.fps) == (SourceKind.LIVE, None, 30.0)
     assert [(next(items).image_id, source.total) for _ in range(2)] == [(0, None), (1, None)]
     with pytest.raises(InputError, match="camera 0 gives no more pictures after frame 2; check that"):
         list(items)
