@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..bundle import DEFAULT_PATH, open_bundle
 from ..errors import ArtifactError, ConfigError, InputError
 from .detections import Detections
-from .letterbox import letterbox_batch
+from .letterbox import Letterbox, letterbox_batch
 from .masks import crop_masks
 from .selection import Wanted, open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from numpy.typing import NDArray
-
     from ..spec import ModelSpec
     from .backend import Backend, RawDetections
-    from .letterbox import Letterbox
 
 
 def load(
@@ -54,6 +53,19 @@ def load(
     bundle = open_bundle(Path(path))
     opened = open_backend(bundle, wanted)
     return Model(bundle.spec, opened.backend, remark=opened.remark)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """Frames as the network takes them.
+
+    Attributes:
+        images: `uint8[B, H, W, 3]`, letterboxed BGR.
+        boxes: Where each frame lies in its image; fewer than `B` where the batch is not full.
+    """
+
+    images: NDArray[np.uint8]
+    boxes: tuple[Letterbox, ...]
 
 
 class Model:
@@ -117,16 +129,43 @@ class Model:
         chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
         return [found for chunk in chunks for found in self._detect(chunk, score_threshold)]
 
+    def prepare(self, frames: Sequence[NDArray[np.uint8]]) -> Prepared:
+        """Fit frames into the network's input: the first of the three stages of a call.
+
+        Args:
+            frames: `uint8[H, W, 3]` BGR each, at most `spec.batch`.
+
+        Raises:
+            InputError: A frame of another shape or type.
+        """
+        for frame in frames:
+            check_frame(frame)
+        images, boxes = letterbox_batch(frames, self.spec)
+        return Prepared(images=images, boxes=tuple(boxes))
+
+    def infer(self, prepared: Prepared, score_threshold: float) -> RawDetections:
+        """Compute the network on prepared frames: the second stage.
+
+        Raises:
+            ArtifactError: The model is closed, or its graph failed.
+        """
+        return self._backend(prepared.images, score_threshold)
+
+    def finish(self, raw: RawDetections, prepared: Prepared) -> list[Detections]:
+        """Bring boxes and masks back into each frame: the third stage.
+
+        Raises:
+            ArtifactError: A number that is not finite.
+        """
+        return [self._detections(raw, index, box) for index, box in enumerate(prepared.boxes)]
+
     def close(self) -> None:
         """Release the memory; calls afterwards fail."""
         self._backend.close()
 
     def _detect(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
-        for frame in frames:
-            check_frame(frame)
-        images, boxes = letterbox_batch(frames, self.spec)
-        raw = self._backend(images, score_threshold)
-        return [self._detections(raw, index, box) for index, box in enumerate(boxes)]
+        prepared = self.prepare(frames)
+        return self.finish(self.infer(prepared, score_threshold), prepared)
 
     def _detections(self, raw: RawDetections, index: int, box: Letterbox) -> Detections:
         rows = slice(int(raw.counts[index]))
