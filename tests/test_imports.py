@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(edgeseg.__file__).parent
 # A part imports only from itself and from parts before it.
-PARTS = ("", "runtime", "calibration", "exporter", "demo", "tools")
+PARTS = ("", "runtime", "calibration", "exporter", "benchmark", "demo", "tools")
 NOT_ON_THE_DEVICE = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
