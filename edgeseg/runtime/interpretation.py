@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .results import FrameResult
 
 
-class Thresholded:
+class Interpretation:
     """Keeps what scores above the threshold, and knows nothing else."""
 
     def lowest_score(self, score_threshold: float) -> float:

@@ -61,8 +61,8 @@ class _Computed:
 class Pipeline:
     """Takes frames from an intake through a model, in order.
 
-    Of a live source a frame is taken only when the model is about to be free, so that it is the newest and its
-    age stays below two inferences. Of files every frame is taken, a few ahead.
+    Of a live source a frame is taken only when the model is about to be free, so that it is the newest and
+    its age stays below two inferences. Of files every frame is taken, a few ahead.
 
     Args:
         model: Stays the caller's.
