@@ -89,6 +89,22 @@ def eager_from_checkpoint(
         InputError: The checkpoint cannot be read, or is not the one that the bundle was exported from.
         ConfigError: The bundle was exported with a factory, and none is given or it does not work.
     """
+    model = torchvision_from_checkpoint(path, spec, factory=factory)
+    return Model(spec, EagerBackend(model, spec, threads=threads))
+
+
+def torchvision_from_checkpoint(path: Path, spec: ModelSpec, *, factory: str | None = None) -> Any:
+    """Load the checkpoint of a bundle in torchvision, with torchvision's own counts and thresholds.
+
+    Args:
+        path: As `eager_from_checkpoint`, and so are `spec` and `factory`.
+        spec: Of the bundle.
+        factory: Function that builds the model, if it was exported with one.
+
+    Raises:
+        InputError: As `eager_from_checkpoint`.
+        ConfigError: As `eager_from_checkpoint`.
+    """
     checkpoint = read_checkpoint(path)
     if checkpoint.sha256 != spec.checkpoint_sha256:
         msg = (
@@ -105,4 +121,4 @@ def eager_from_checkpoint(
         raise ConfigError(msg)
     else:
         _, model = model_from_weights(checkpoint.weights)
-    return Model(spec, EagerBackend(model, spec, threads=threads))
+    return model

@@ -1,0 +1,105 @@
+"""An engine of a bundle, called as `edgeseg.load` gives it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeseg.bundle import open_bundle
+from edgeseg.engines import Precision, Target, engines_of, loaded_path, read_engine_record
+from edgeseg.runtime.model import Model
+from edgeseg.runtime.selection import Wanted, open_backend
+from edgeseg.spec import Lowering
+
+from .contender import Called
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeseg.bundle import Bundle
+    from edgeseg.runtime.backend import Backend, RawDetections
+    from edgeseg.runtime.detections import Detections
+
+    from .contender import Frames
+    from .recipe import Recipe
+
+
+class BundledContender:
+    """An engine of a bundle, or its exported graph.
+
+    Args:
+        recipe: Names bundle, engine and precision.
+
+    Raises:
+        ArtifactError: The bundle has no such engine, or it does not fit; the message says how to build it.
+        ConfigError: The backend does not compute in that precision here.
+        DependencyError: A package or a GPU is missing.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        wanted = Wanted(backend=recipe.engine, precision=recipe.precision, threads=recipe.threads)
+        bundle = open_bundle(Path(recipe.model))
+        opened = open_backend(bundle, wanted)
+        self._timed = TimedBackend(opened.backend)
+        self._model = Model(bundle.spec, self._timed, remark=opened.remark)
+        self.files = (_file(bundle, recipe),)
+
+    @property
+    def description(self) -> str:
+        """As `Model.description`."""
+        return self._model.description
+
+    def __call__(self, frames: Frames, score_threshold: float) -> Called:
+        """Detect in as many frames as the bundle's batch has."""
+        found = self._model(list(frames), score_threshold)
+        scores = [float(score) for one in found for score in one.scores]
+        return Called(found, scores, *self._timed.last_s)
+
+    def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
+        """See `Contender.detect`."""
+        return self._model(list(frames), score_threshold)
+
+    def close(self) -> None:
+        """See `Contender.close`."""
+        self._model.close()
+
+
+class TimedBackend:
+    """A backend that keeps when its last call in each thread began and ended."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._own = threading.local()
+
+    @property
+    def description(self) -> str:
+        """The backend's own."""
+        return self._backend.description
+
+    @property
+    def last_s(self) -> tuple[float, float]:
+        """Begin and end of this thread's last call, by `time.perf_counter()`."""
+        begun, ended = self._own.begun_s, self._own.ended_s
+        return float(begun), float(ended)
+
+    def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
+        """See `Backend.__call__`."""
+        self._own.begun_s = time.perf_counter()
+        raw = self._backend(images, score_threshold)
+        self._own.ended_s = time.perf_counter()
+        return raw
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._backend.close()
+
+
+def _file(bundle: Bundle, recipe: Recipe) -> Path:
+    """What the backend loads: an engine where one was built, else the exported graph."""
+    target, precision = Target(recipe.engine), Precision(recipe.precision)
+    if (target, precision) in engines_of(bundle.path):
+        return loaded_path(bundle.path, read_engine_record(bundle.path, target, precision))
+    return bundle.graph_path(Lowering.PORTABLE)

@@ -1,0 +1,168 @@
+"""Accuracy against latency, and which rows no other beats in both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .placement import Place, place_names
+from .scale import linear_scale, log_scale
+from .wording import number, points, tick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgeseg.benchmark.row import Row
+    from edgeseg.runtime.evaluation import AveragePrecision
+
+HEIGHT_PX = 300
+# What is left for the plot on a telephone that is 390 px wide.
+NARROWEST_PX = 300
+# Differences below a tenth of a point are noise: an axis that shows less would make much of nothing.
+LEAST_SPAN_POINTS = 1.0
+LONGEST_NAME = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One row in the plot.
+
+    Attributes:
+        x: In percent from the left.
+        y: In pixels from the top.
+        front: No other row is at least as fast and at least as accurate and better in one.
+        name: The row's label, cut if it is long.
+        text: Label, latency and accuracy in words.
+    """
+
+    row: Row
+    x: float
+    y: float
+    front: bool
+    name: str
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A part of the front; `x` in percent, `y` in pixels."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scatter:
+    """One plot: median latency across, average precision up.
+
+    Attributes:
+        measure: What is upwards.
+        x_ticks: Place in percent and text.
+        y_ticks: Place in pixels and text.
+        points: In the order of the report.
+        front: From the fastest to the most accurate.
+    """
+
+    measure: str
+    height_px: int
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    points: tuple[Point, ...]
+    front: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    row: Row
+    ms: float
+    points: float
+
+
+def scatters(rows: Sequence[Row]) -> tuple[Scatter, ...]:
+    """Plot mask and box average precision; nothing where no row has both latency and accuracy."""
+    plots = (
+        _scatter(rows, "mask AP", lambda accuracy: accuracy.mask_ap),
+        _scatter(rows, "box AP", lambda accuracy: accuracy.box_ap),
+    )
+    return tuple(plot for plot in plots if plot is not None)
+
+
+def pareto_front(latencies_ms: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """Find what no other beats: nothing is faster and as accurate, nor as fast and more accurate.
+
+    Returns:
+        Indices, the fastest first. Of equals, all are in.
+    """
+    order = sorted(range(len(latencies_ms)), key=lambda index: (latencies_ms[index], -accuracies[index]))
+    front: list[int] = []
+    for index in order:
+        if front and accuracies[index] <= accuracies[front[-1]]:
+            last = (latencies_ms[front[-1]], accuracies[front[-1]])
+            if (latencies_ms[index], accuracies[index]) != last:
+                continue
+        front.append(index)
+    return front
+
+
+def _scatter(rows: Sequence[Row], measure: str, of: Callable[[AveragePrecision], float]) -> Scatter | None:
+    spots = [
+        _Spot(row, row.latency.p50_ms, 100 * of(row.accuracy))
+        for row in rows
+        if row.latency is not None and row.accuracy is not None
+    ]
+    if not spots:
+        return None
+    across = log_scale([spot.ms for spot in spots], margin=1.25)
+    lowest, highest = min(spot.points for spot in spots), max(spot.points for spot in spots)
+    margin = max(LEAST_SPAN_POINTS - (highest - lowest), 0.3 * (highest - lowest)) / 2
+    up = linear_scale(lowest - margin, highest + margin)
+
+    def down(value: float) -> float:
+        return round(HEIGHT_PX * (1 - up.percent(value) / 100), 1)
+
+    front = pareto_front([spot.ms for spot in spots], [spot.points for spot in spots])
+    places_xy = [(across.percent(spot.ms), down(spot.points)) for spot in spots]
+    return Scatter(
+        measure=measure,
+        height_px=HEIGHT_PX,
+        x_ticks=tuple((across.percent(value), tick(value)) for value in across.ticks),
+        y_ticks=tuple((down(value), tick(round(value, 3))) for value in up.ticks),
+        points=_points(spots, places_xy, front, measure),
+        front=_steps([places_xy[index] for index in front]),
+    )
+
+
+def _points(
+    spots: Sequence[_Spot], places_xy: Sequence[tuple[float, float]], front: Sequence[int], measure: str
+) -> tuple[Point, ...]:
+    names = [_shortened(spot.row.label) for spot in spots]
+    pixels_xy = [(x / 100 * NARROWEST_PX, y) for x, y in places_xy]
+    places = place_names(pixels_xy, names, (NARROWEST_PX, HEIGHT_PX))
+    return tuple(
+        Point(
+            row=spot.row,
+            x=x,
+            y=y,
+            front=index in front,
+            name=names[index],
+            text=f"{spot.row.label}: {number(spot.ms)} ms, {measure} {points(spot.points / 100)}",
+            place=places[index],
+        )
+        for index, (spot, (x, y)) in enumerate(zip(spots, places_xy, strict=True))
+    )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _steps(front_xy: Sequence[tuple[float, float]]) -> tuple[Line, ...]:
+    """Join the front as what can be had within a latency: level until the next better row, then up."""
+    lines = []
+    for (x1, y1), (x2, y2) in zip(front_xy, front_xy[1:], strict=False):
+        lines += [Line(x1=x1, y1=y1, x2=x2, y2=y1), Line(x1=x2, y1=y1, x2=x2, y2=y2)]
+    x, y = front_xy[-1]
+    return (*lines, Line(x1=x, y1=y, x2=100.0, y2=y))
