@@ -1,0 +1,153 @@
+"""Who may see the page: whoever has the token, or without one this machine alone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+
+from .address import is_loopback
+from .files import login_page
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOGIN_PATH = "/login"
+# What the page that asks for the token is made of.
+OPEN_PATHS = frozenset((LOGIN_PATH, "/page.css", "/icon.svg"))
+# What the page needs and nothing else; it may neither be framed nor have its pictures shown by another site.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+# Wrong tokens are answered one after the other, each after this long: two guesses a second, whoever asks.
+WRONG_TOKEN_S = 0.5
+
+
+class Keeper:
+    """Knows the token.
+
+    Args:
+        token: None where everybody who can reach the page may see it.
+        port: Browsers send cookies to all ports of a host, so the name of the cookie has it.
+    """
+
+    def __init__(self, token: str | None, port: int) -> None:
+        self._token = token
+        self.cookie_name = f"edgeseg-{port}"
+        self._wrong = asyncio.Lock()
+
+    @property
+    def guards(self) -> bool:
+        """Whether a token is needed."""
+        return self._token is not None
+
+    @property
+    def cookie(self) -> str:
+        """Value of the cookie: made from the token, and no way back."""
+        return hmac.new((self._token or "").encode(), b"edgeseg cookie", hashlib.sha256).hexdigest()
+
+    async def accepts(self, token: str) -> bool:
+        """Compare a token that somebody gave, in a time that does not tell how much of it is right."""
+        if _same(token, self._token or ""):
+            return True
+        async with self._wrong:
+            await asyncio.sleep(WRONG_TOKEN_S)
+        return False
+
+    async def admits(self, request: Request) -> bool:
+        """Tell whether a request carries the token: as cookie, bearer or `?token=`."""
+        if not self.guards or _same(request.cookies.get(self.cookie_name, ""), self.cookie):
+            return True
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else request.query_params.get("token")
+        return given is not None and await self.accepts(given)
+
+    def welcome(self) -> Response:
+        """Send a browser to the page with the cookie that lets it in."""
+        response = RedirectResponse("/", status_code=303)
+        response.set_cookie(self.cookie_name, self.cookie, httponly=True, samesite="strict")
+        return response
+
+
+class Guard:
+    """Answers what may not pass, and puts the headers on what may.
+
+    Args:
+        app: What it guards.
+        keeper: Of the token.
+    """
+
+    def __init__(self, app: ASGIApp, keeper: Keeper) -> None:
+        self._app = app
+        self._keeper = keeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        answer = await self._answer(Request(scope)) or self._app
+        await answer(scope, receive, send_with_headers)
+
+    async def _answer(self, request: Request) -> Response | None:
+        if not self._keeper.guards and not is_loopback(_host_of(request)):
+            # A name of another site that was made to point here would let that site's scripts read the page.
+            text = "Without a token this page answers only to localhost; start the run with --web-token.\n"
+            return PlainTextResponse(text, status_code=403)
+        if request.method not in ("GET", "HEAD") and _is_foreign(request):
+            return PlainTextResponse("Another site may not change this run.\n", status_code=403)
+        if request.url.path in OPEN_PATHS:
+            return None
+        if not await self._keeper.admits(request):
+            return _refusal(request)
+        if self._keeper.guards and request.url.path == "/" and "token" in request.query_params:
+            # Out of the address bar, where it would be read and shared.
+            return self._keeper.welcome()
+        return None
+
+
+def _refusal(request: Request) -> Response:
+    challenge = {"WWW-Authenticate": "Bearer"}
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(login_page(), status_code=401, headers=challenge)
+    text = "A token is needed: Authorization: Bearer TOKEN\n"
+    return PlainTextResponse(text, status_code=401, headers=challenge)
+
+
+def _host_of(request: Request) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_foreign(request: Request) -> bool:
+    """Tell whether a page of another site sends this; browsers say so, other programs say nothing."""
+    if site := request.headers.get("sec-fetch-site"):
+        return site != "same-origin"
+    origin = request.headers.get("origin")
+    return (
+        origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
+    )
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
