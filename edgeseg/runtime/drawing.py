@@ -2,49 +2,120 @@
 
 from __future__ import annotations
 
-import colorsys
-from functools import lru_cache
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import InputError
+from ..errors import ConfigError, InputError
+from .captions import Caption, draw_captions
+from .palette import NEUTRAL, Color, color_of
+from .scenery import draw_lines_and_zones, draw_trails, scene_captions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from .detections import Detections
     from .masks import MaskCrop
+    from .results import Scene
 
 MASK_OPACITY = 0.45
-# Successive multiples of the golden ratio lie far apart on the colour circle, however many there are.
-HUE_STEP = 0.61803398875
-# Labels and lines keep their size on the screen: in proportion to the frame, with a floor for small ones.
+# Captions and lines keep their size on the screen: in proportion to the frame, with a floor for small ones.
 FONT_PER_SIDE = 1 / 48
 MIN_FONT_PX = 11
 LINE_PER_FONT = 1 / 9
 # Takes the stairs out of an outline, and most of its points, which is most of the time of drawing it.
 OUTLINE_ERROR_PX = 0.7
-# On a frame that is less high than so many names, names would hide what they name.
-MIN_NAMES_HIGH = 6
+# Colours are blended strip by strip, so that what is worked on stays in the processor's cache.
+STRIP_BYTES = 1 << 21
 
 
-def draw_detections(detections: Detections, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+class ColorBy(str, Enum):
+    """What has a colour of its own: every class, or every object."""
+
+    CLASS = "class"
+    ID = "id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawStyle:
+    """What is drawn, and how.
+
+    Attributes:
+        color_by: Of `ID`, an object keeps its colour while it is tracked, and is grey as long as it has no
+            id; where nothing is tracked, instances of one frame differ.
+        mask_opacity: 0 leaves the picture as it is within masks, 1 hides it.
+        edges: Outline masks.
+        boxes: Draw boxes.
+        labels: Write class, track id and score beside each instance.
+        trails: Draw where tracked objects have been.
+        scene: Draw counting lines and zones with their counts.
+    """
+
+    color_by: ColorBy = ColorBy.CLASS
+    mask_opacity: float = MASK_OPACITY
+    edges: bool = True
+    boxes: bool = False
+    labels: bool = True
+    trails: bool = True
+    scene: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mask_opacity <= 1:
+            msg = f"mask_opacity must be within 0 and 1, got {self.mask_opacity}"
+            raise ConfigError(msg)
+
+
+DEFAULT_STYLE = DrawStyle()
+
+
+def draw_detections(
+    detections: Detections,
+    frame: NDArray[np.uint8],
+    style: DrawStyle = DEFAULT_STYLE,
+    scene: Scene | None = None,
+) -> NDArray[np.uint8]:
     """Draw masks, outlines and names over a copy of a frame.
 
     Args:
         detections: In pixels of this frame.
-        frame: `uint8[H, W, 3]`, BGR.
+        frame: `uint8[H, W, 3]`, BGR; stays as it is.
+        style: What is drawn.
+        scene: Trails, lines and zones; None where nothing is tracked.
 
     Returns:
         `uint8[H, W, 3]`, BGR.
 
     Raises:
         InputError: The frame is of another size than the detections, or of another type.
+    """
+    check_frame(detections, frame)
+    font_px = max(MIN_FONT_PX, round(min(frame.shape[:2]) * FONT_PER_SIDE))
+    line_px = max(1, round(font_px * LINE_PER_FONT))
+    colors = _colors(detections, style.color_by)
+    canvas = frame.copy(order="C")
+    _draw_instances(canvas, detections, colors, style, line_px)
+    captions: list[Caption] = []
+    if scene is not None and style.trails:
+        draw_trails(canvas, scene.trails, _color_by_id(detections, colors), 2 * line_px)
+    if scene is not None and style.scene:
+        draw_lines_and_zones(canvas, scene, line_px)
+        captions += scene_captions(scene)
+    if style.labels:
+        captions += _captions(detections, colors)
+    draw_captions(canvas, captions, font_px)
+    return canvas
+
+
+def check_frame(detections: Detections, frame: NDArray[np.uint8]) -> None:
+    """See that a frame is the one that detections are of, as far as its size and type tell.
+
+    Raises:
+        InputError: It is not.
     """
     if frame.shape[:2] != detections.frame_size_hw:
         size, wanted = ("x".join(map(str, hw)) for hw in (frame.shape[:2], detections.frame_size_hw))
@@ -53,28 +124,40 @@ def draw_detections(detections: Detections, frame: NDArray[np.uint8]) -> NDArray
     if frame.dtype != np.uint8 or frame.shape[2:] != (3,):
         msg = f"a frame to draw on must be uint8[H, W, 3] in BGR, got {frame.dtype}{list(frame.shape)}"
         raise InputError(msg)
-    font_px = max(MIN_FONT_PX, round(min(frame.shape[:2]) * FONT_PER_SIDE))
-    line_px = max(1, round(font_px * LINE_PER_FONT))
-    colors = [color_of(label) for label in detections.labels.tolist()]
+
+
+def _colors(detections: Detections, color_by: ColorBy) -> list[Color]:
+    if color_by is ColorBy.CLASS:
+        return [color_of(label) for label in detections.labels.tolist()]
+    if detections.track_ids is None:
+        return [color_of(row + 1) for row in range(len(detections))]
+    return [color_of(track) if track else Color(*NEUTRAL) for track in detections.track_ids.tolist()]
+
+
+def _color_by_id(detections: Detections, colors: Sequence[Color]) -> dict[int, Color]:
+    if detections.track_ids is None:
+        return {}
+    return dict(zip(detections.track_ids.tolist(), colors, strict=True))
+
+
+def _draw_instances(
+    canvas: NDArray[np.uint8],
+    detections: Detections,
+    colors: Sequence[Color],
+    style: DrawStyle,
+    line_px: int,
+) -> None:
     # The best come last, on top.
     rows = [*zip(map(_outlines, detections.masks), colors, strict=True)][::-1]
-    # One blend of the whole frame costs less than one for each mask, and overlapping colours do not mix.
-    painted = frame.copy()
-    for outlines, color in rows:
-        cv2.fillPoly(painted, outlines, color)
-    canvas = np.asarray(cv2.addWeighted(frame, 1 - MASK_OPACITY, painted, MASK_OPACITY, 0), np.uint8)
-    for outlines, color in rows:
+    if style.mask_opacity:
+        _tint(canvas, detections.masks[::-1], rows, style.mask_opacity)
+    for outlines, color in rows if style.edges else ():
         smooth = [cv2.approxPolyDP(outline, OUTLINE_ERROR_PX, True) for outline in outlines]
         cv2.polylines(canvas, smooth, isClosed=True, color=color, thickness=line_px, lineType=cv2.LINE_AA)
-    _name(canvas, detections, font_px)
-    return canvas
-
-
-@lru_cache(maxsize=1024)
-def color_of(label: int) -> tuple[int, int, int]:
-    """Choose a colour for a class, BGR; the same one every time."""
-    red, green, blue = colorsys.hsv_to_rgb((label * HUE_STEP) % 1.0, 0.75, 1.0)
-    return round(255 * blue), round(255 * green), round(255 * red)
+    if style.boxes:
+        corners = np.rint(detections.boxes_xyxy).astype(int).tolist()
+        for (x1, y1, x2, y2), color in [*zip(corners, colors, strict=True)][::-1]:
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), color, line_px)
 
 
 def _outlines(mask: MaskCrop) -> Sequence[Any]:
@@ -85,39 +168,32 @@ def _outlines(mask: MaskCrop) -> Sequence[Any]:
     return cv2.findContours(mask.pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=corner)[0]
 
 
-@lru_cache(maxsize=4096)
-def _label(text: str, color: tuple[int, int, int], font_px: int) -> NDArray[np.uint8]:
-    """Render a name on its colour: `uint8[h, w, 3]`, BGR."""
-    font = _font(font_px)
-    left, _top, right, _bottom = font.getbbox(text)
-    pad = max(2, font_px // 5)
-    size = (round(right - left) + 2 * pad, round(1.15 * font_px) + pad)
-    # Black or white, whichever stands out from the colour.
-    luma = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2]
-    image = Image.new("RGB", size, color)
-    ink = (0, 0, 0) if luma > 140 else (255, 255, 255)
-    ImageDraw.Draw(image).text((pad - left, size[1] / 2), text, fill=ink, font=font, anchor="lm")
-    return np.asarray(image)
-
-
-@lru_cache(maxsize=8)
-def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size_px)
-
-
-def _name(canvas: NDArray[np.uint8], detections: Detections, font_px: int) -> None:
-    """Name instances, the best first; a name that would cover another or most of the frame is left out."""
-    taken = np.zeros(canvas.shape[:2], np.bool_)
-    rows = zip(detections.names, detections.scores, detections.labels, detections.boxes_xyxy, strict=True)
-    for name, score, label_index, box in rows:
-        label = _label(f"{name} {score:.0%}", color_of(int(label_index)), font_px)
-        height, width = label.shape[:2]
-        if MIN_NAMES_HIGH * height > canvas.shape[0] or width > canvas.shape[1]:
+def _tint(
+    canvas: NDArray[np.uint8],
+    masks: Sequence[MaskCrop],
+    rows: Sequence[tuple[Sequence[Any], Color]],
+    opacity: float,
+) -> None:
+    """Blend colours into a picture where masks are, the last on top; overlapping colours do not mix."""
+    spans = np.array([(mask.left, mask.top, *mask.pixels.shape[::-1]) for mask in masks]).reshape(-1, 4)
+    spans[:, 2:] += spans[:, :2]
+    step = max(STRIP_BYTES // canvas[0].nbytes, 1)
+    for top in range(0, canvas.shape[0], step):
+        here = np.flatnonzero((spans[:, 1] < top + step) & (spans[:, 3] > top) & (spans[:, 2] > spans[:, 0]))
+        if not here.size:
             continue
-        # Above the box's upper left corner, or inside the frame where there is no room.
-        left = min(max(round(float(box[0])), 0), canvas.shape[1] - width)
-        top = min(max(round(float(box[1])) - height, 0), canvas.shape[0] - height)
-        place = np.s_[top : top + height, left : left + width]
-        if not taken[place].any():
-            canvas[place] = label
-            taken[place] = True
+        left, right = int(spans[here, 0].min()), int(spans[here, 2].max())
+        part = canvas[top : top + step, left:right]
+        painted = part.copy()
+        for row in here.tolist():
+            outlines, color = rows[row]
+            cv2.fillPoly(painted, outlines, color, offset=(-left, -top))
+        cv2.addWeighted(part, 1 - opacity, painted, opacity, 0, dst=part)
+
+
+def _captions(detections: Detections, colors: Sequence[Color]) -> Iterator[Caption]:
+    tracks = [0] * len(detections) if detections.track_ids is None else detections.track_ids.tolist()
+    boxes, scores = detections.boxes_xyxy.tolist(), detections.scores.tolist()
+    for name, track, score, color, box in zip(detections.names, tracks, scores, colors, boxes, strict=True):
+        number = f"#{track}" if track else ""
+        yield Caption(text=f"{name} {number} {score:.0%}", color=color, box_xyxy=tuple(box), short=number)

@@ -12,7 +12,6 @@ from pycocotools.coco import COCO
 
 from edgeseg.errors import DependencyError, InputError
 from edgeseg.runtime.detections import Detections
-from edgeseg.runtime.drawing import color_of
 from edgeseg.runtime.masks import MaskCrop, crop_masks
 from tests.data import shared
 
@@ -203,82 +202,6 @@ def test_polygons_have_a_part_for_each_part() -> None:
     nothing = some(1, masks=(MaskCrop(pixels=np.zeros((0, 0), np.uint8), left=0, top=0),))
     assert nothing.polygons() == [[]]
     assert nothing.to_json()[0]["area_px"] == 0
-
-
-@pytest.mark.parametrize(
-    ("frame", "named"),
-    [
-        (np.zeros((160, 120, 3), np.uint8), "120x160 frame .* on one of 160x120"),
-        (np.zeros((120, 160), np.uint8), r"uint8\[120, 160\]"),
-        (np.zeros((120, 160, 4), np.uint8), r"uint8\[120, 160, 4\]"),
-        (np.zeros((120, 160, 3), np.float32), r"float32\[120, 160, 3\]"),
-    ],
-)
-def test_a_frame_that_cannot_be_drawn_on(frame: np.ndarray, named: str) -> None:
-    with pytest.raises(InputError, match=named):
-        some(2).draw(frame)
-
-
-def test_drawing_leaves_the_frame_alone() -> None:
-    frame = np.random.default_rng(1).integers(0, 256, (*SIZE_HW, 3), np.uint8)
-    before = frame.copy()
-    drawn = some(9).draw(frame)
-    assert np.array_equal(frame, before)
-    assert not np.array_equal(drawn, frame)
-    assert not np.shares_memory(drawn, frame)
-
-
-def test_drawing_nothing_gives_a_copy() -> None:
-    frame = np.random.default_rng(1).integers(0, 256, (*SIZE_HW, 3), np.uint8)
-    drawn = some(0).draw(frame)
-    assert np.array_equal(drawn, frame)
-    assert not np.shares_memory(drawn, frame)
-
-
-def test_drawing_tints_the_mask_and_nothing_far_from_it() -> None:
-    box = np.array([(60, 50, 110, 100)], np.float32)
-    masks = crop_masks(np.ones((1, 28, 28), np.float32), box, SIZE_HW)
-    one = some(1, boxes_xyxy=box, masks=masks, labels=np.array([2], np.int32))
-    drawn = one.draw(np.full((*SIZE_HW, 3), 100, np.uint8))
-    inside = drawn[75, 85].astype(int)
-    wanted = 0.55 * 100 + 0.45 * np.array(color_of(2))
-    assert np.abs(inside - wanted).max() <= 1
-    assert (drawn[110:] == 100).all()
-    assert (drawn[:, :40] == 100).all()
-
-
-@pytest.mark.parametrize("size_hw", [(1, 1), (1, 50), (50, 1), (8, 8), (20, 2000), (1080, 1920)])
-def test_drawing_on_frames_of_any_size(size_hw: tuple[int, int]) -> None:
-    drawn = some(12, size_hw).draw(np.zeros((*size_hw, 3), np.uint8))
-    assert drawn.shape == (*size_hw, 3)
-    assert drawn.any()
-
-
-@pytest.mark.parametrize(("size_hw", "named"), [((64, 64), False), ((480, 30), False), ((480, 640), True)])
-def test_a_name_is_left_out_where_it_would_hide_the_frame(size_hw: tuple[int, int], named: bool) -> None:
-    nothing = (MaskCrop(pixels=np.zeros((0, 0), np.uint8), left=0, top=0),)
-    drawn = some(1, size_hw, masks=nothing).draw(np.zeros((*size_hw, 3), np.uint8))
-    assert drawn.any() == named
-
-
-def test_a_name_does_not_cover_a_better_one() -> None:
-    nothing = MaskCrop(pixels=np.zeros((0, 0), np.uint8), left=0, top=0)
-    box = np.array([(50, 60, 90, 100)] * 2, np.float32)
-    two = some(2, boxes_xyxy=box, masks=(nothing, nothing), labels=np.array([1, 2], np.int32))
-    frame = np.zeros((*SIZE_HW, 3), np.uint8)
-    assert np.array_equal(two.draw(frame), two[0].draw(frame))
-    assert not np.array_equal(two.draw(frame), two[1].draw(frame))
-
-
-def test_drawing_on_a_view() -> None:
-    frame = np.random.default_rng(1).integers(0, 256, (*SIZE_HW, 3), np.uint8)
-    mirrored = frame[:, ::-1, ::-1]
-    assert np.array_equal(some(5).draw(mirrored), some(5).draw(np.ascontiguousarray(mirrored)))
-
-
-def test_every_class_has_its_own_colour() -> None:
-    assert len({color_of(label) for label in range(1, 91)}) == 90
-    assert color_of(3) == color_of(3)
 
 
 def test_a_real_picture_with_its_annotations() -> None:
