@@ -29,10 +29,10 @@ class Frame:
         image: `uint8[H, W, 3]`, BGR.
         name: Path below the source's folder, or the name of the video or camera.
         image_id: For COCO results: a file name that is a number, else a running number; of a video the frame.
-        time_s: Since the start of the video or camera, in seconds; None for an image file.
+        time_s: Since the start of the video, or of the run for a live source, in seconds; None for an image.
         source: Which of several sources it is from, counted from 0.
         captured_s: When a live source gave it, by `time.monotonic()`; None for a file.
-        read_ms: What it took to read and decode it.
+        read_ms: What it took to read and decode it; of a live source with the wait for it.
     """
 
     image: NDArray[np.uint8]
@@ -81,3 +81,10 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the file or camera; harmless if done before."""
+
+
+class LiveSource(Source, Protocol):
+    """A source that does not wait for whoever reads it."""
+
+    def leave(self) -> None:
+        """Let a read that waits for a picture end soon, where that is possible; any thread may call it."""

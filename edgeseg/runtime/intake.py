@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .frames import Frame, Skipped, SourceKind
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .frames import Frame, Skipped, SourceKind
 
 
 class Intake(Protocol):
@@ -42,8 +44,8 @@ class Intake(Protocol):
             count: Most frames to take.
 
         Returns:
-            Of live sources the newest frame of each that has a new one. Of files `count` frames in order, fewer only
-            at the end. What could not be read lies among them. Empty at the end, or after `stop`.
+            Of live sources the newest frame of each that has a new one. Of files `count` frames in order,
+            fewer only at the end. What could not be read lies among them. Empty at the end, or after `stop`.
 
         Raises:
             InputError: The sources have failed as a whole.

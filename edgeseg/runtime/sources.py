@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .frames import Frame, Skipped, Source, SourceKind
+from .frames import Frame, Skipped, SourceKind
 from .images import IMAGE_SUFFIXES, image_paths, is_image, read_image
+from .streams.address import redacted
 from .video import VIDEO_SUFFIXES, VideoSource
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ FOREIGN_REASON = "HEIC cannot be read; convert it to JPEG or PNG"
 VIDEO_REASON = "it is a video; name it as the source by itself"
 
 
-def open_source(text: str, *, exclude: Sequence[Path] = ()) -> Source:
+def open_source(text: str, *, exclude: Sequence[Path] = ()) -> ImageSource | VideoSource:
     """Open images or a video.
 
     Args:
@@ -28,7 +30,7 @@ def open_source(text: str, *, exclude: Sequence[Path] = ()) -> Source:
         exclude: Files and folders that are not input: what this run writes.
 
     Raises:
-        InputError: Nothing there, nothing readable there, or a stream, which is not supported.
+        InputError: Nothing there, nothing readable there, or a stream.
     """
     if not text.strip():
         msg = "the source must be a path and is empty; name an image, a folder, a pattern or a video"
@@ -39,7 +41,7 @@ def open_source(text: str, *, exclude: Sequence[Path] = ()) -> Source:
     if path.is_file():
         return _open_file(path)
     if "://" in text:
-        msg = f"{text} is a stream, which edgeseg does not read yet; name a file, a folder or a camera"
+        msg = f"{redacted(text)} is a stream and no file"
         raise InputError(msg)
     found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())  # noqa: PTH207 - patterns may be absolute
     if not found:
@@ -70,19 +72,21 @@ class ImageSource:
         if not paths:
             msg = f"no images in {name}; looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
             raise InputError(msg)
-        self._paths = paths
-        self._root = root
-        self._image_ids = image_ids_from_paths(paths)
+        self.name = name
+        self.paths = paths
+        self.root = root
+        self.image_ids = image_ids_from_paths(paths)
 
     @property
     def total(self) -> int:
         """Number of files."""
-        return len(self._paths)
+        return len(self.paths)
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
         """Read each file; see `Source`."""
-        for path, image_id in zip(self._paths, self._image_ids, strict=True):
-            name = path.relative_to(self._root).as_posix()
+        for path, image_id in zip(self.paths, self.image_ids, strict=True):
+            start_s = time.monotonic()
+            name = path.relative_to(self.root).as_posix()
             if reason := _foreign(path):
                 yield Skipped(name=name, reason=reason)
                 continue
@@ -91,10 +95,20 @@ class ImageSource:
             except InputError as exc:
                 yield Skipped(name=name, reason=str(exc))
                 continue
-            yield Frame(image=image, name=name, image_id=image_id)
+            read_ms = 1000 * (time.monotonic() - start_s)
+            yield Frame(image=image, name=name, image_id=image_id, read_ms=read_ms)
 
     def close(self) -> None:
         """Nothing is open between two files."""
+
+
+def join_images(sources: Sequence[ImageSource]) -> None:
+    """Give the images of several sources names and ids that no two share."""
+    paths = [path for source in sources for path in source.paths]
+    image_ids = image_ids_from_paths(paths)
+    for source in sources:
+        source.image_ids, image_ids = image_ids[: len(source.paths)], image_ids[len(source.paths) :]
+        source.root = _common_folder(paths)
 
 
 def image_ids_from_paths(paths: Sequence[Path]) -> list[int]:
@@ -107,7 +121,7 @@ def image_ids_from_paths(paths: Sequence[Path]) -> list[int]:
     return list(range(1, len(paths) + 1))
 
 
-def _open_file(path: Path) -> Source:
+def _open_file(path: Path) -> ImageSource | VideoSource:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_image(path)):
         return ImageSource([path], root=path.parent, name=str(path))

@@ -1,12 +1,10 @@
-"""Frames of video files and cameras, through OpenCV."""
+"""Frames of video files, through OpenCV; and how its captures are opened and read."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
@@ -17,6 +15,7 @@ from .frames import Frame, Skipped, SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -24,10 +23,10 @@ SUFFIXES = "3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv webm wmv"
 VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
 # Containers without an index only estimate their length, so a few frames fewer are no sign of damage.
 COMPLETE = 0.95
-# A camera that has just been opened may need some reads before its first picture.
-FIRST_READS = 30
-# A cable's glitch spoils a picture or two; a camera that hangs keeps each read waiting for ten seconds.
-LAST_READS = 3
+# Reads that may fail in a row within a file: at least ten seconds of it, and at its end they cost 5 us each.
+GAP_READS = 300
+# No header may claim more frames than can be tried in half a second.
+MOST_GAP_READS = 100_000
 # OpenCV's LOG_LEVEL_SILENT, which not every release exports.
 SILENT = 0
 
@@ -42,85 +41,60 @@ class VideoSource:
     kind = SourceKind.VIDEO
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.name = path.name
         if not path.stat().st_size:
             msg = f"{path} is empty"
             raise InputError(msg)
-        self._capture = _opened(str(path))
+        self._capture = opened(str(path))
         if self._capture is None:
             kind = "not a video" if path.suffix.lower() in VIDEO_SUFFIXES else "neither an image nor a video"
             msg = f"{path} is {kind} that can be read; it may be truncated or of an unknown format"
             raise InputError(msg)
-        self._first = _read(self._capture)
-        if self._first is None:
+        self.fps = positive(self._capture.get(cv2.CAP_PROP_FPS))
+        count = positive(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.total = None if count is None else int(count)
+        self._first = self._next(0)
+        if self._first[1] is None:
             self.close()
             msg = f"{path} has no frame that can be decoded"
             raise InputError(msg)
-        self.fps = _positive(self._capture.get(cv2.CAP_PROP_FPS))
-        count = _positive(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.total = None if count is None else int(count)
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
-        """Decode each frame; a file that ends early is reported as skipped after its last one."""
-        index, image = 0, self._first
+        """Decode each frame; a gap in the file, and one that ends early, is told as skipped."""
+        index, time_s, start_s = 0, -math.inf, time.monotonic()
+        lost, image = self._first
         while image is not None:
-            time_s = max(0.0, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-            yield Frame(image=image, name=self._path.name, image_id=index, time_s=time_s)
-            index, image = index + 1, _read(self._capture)
+            if lost:
+                reason = f"{frames_text(lost)} after frame {index} cannot be decoded"
+                yield Skipped(name=self.name, reason=reason)
+                index += lost
+            time_s = self._time_after(time_s)
+            read_ms = 1000 * (time.monotonic() - start_s)
+            yield Frame(image=image, name=self.name, image_id=index, time_s=time_s, read_ms=read_ms)
+            index, start_s = index + 1, time.monotonic()
+            lost, image = self._next(index)
         if self.total is not None and index < COMPLETE * self.total:
             reason = f"it ends after frame {index} of {self.total}: truncated or corrupt"
-            yield Skipped(name=self._path.name, reason=reason)
+            yield Skipped(name=self.name, reason=reason)
 
     def close(self) -> None:
         """See `Source.close`."""
         self._capture.release()
 
+    def _next(self, index: int) -> tuple[int, NDArray[np.uint8] | None]:
+        """Read on past what is corrupt; gives how many reads failed, and None at the real end."""
+        # A decoder that fails within a file recovers at the next key frame; after the end it never does.
+        left = max(GAP_READS, (self.total or 0) - index)
+        for failed in range(min(left, MOST_GAP_READS)):
+            image = read_picture(self._capture)
+            if image is not None:
+                return failed, image
+        return left, None
 
-class CameraSource:
-    """The frames of a camera, until it is closed or vanishes.
-
-    Args:
-        index: Number of the camera: 0 is `/dev/video0`.
-
-    Raises:
-        InputError: No such camera, or it gives no picture.
-    """
-
-    kind = SourceKind.LIVE
-    total = None
-
-    def __init__(self, index: int) -> None:
-        self._name = f"camera {index}"
-        self._capture = _opened(index)
-        if self._capture is None:
-            msg = f"no camera opens at index {index}; {_camera_advice(index)}"
-            raise InputError(msg)
-        # The newest picture, not one that waited behind others while the network computed.
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        reads = (_read(self._capture) for _ in range(FIRST_READS))
-        if next((image for image in reads if image is not None), None) is None:
-            self.close()
-            msg = f"camera {index} opens but gives no picture; close other programs that may be using it"
-            raise InputError(msg)
-        self.fps = _positive(self._capture.get(cv2.CAP_PROP_FPS))
-
-    def __iter__(self) -> Iterator[Frame | Skipped]:
-        """Read frame after frame; see `Source`."""
-        start_s, index, failed = time.monotonic(), 0, 0
-        while failed < LAST_READS:
-            image = _read(self._capture)
-            if image is None:
-                failed += 1
-                yield Skipped(name=self._name, reason=f"no picture came after frame {index}")
-                continue
-            yield Frame(image=image, name=self._name, image_id=index, time_s=time.monotonic() - start_s)
-            index, failed = index + 1, 0
-        msg = f"{self._name} gives no more pictures after frame {index}; check that it is still connected"
-        raise InputError(msg)
-
-    def close(self) -> None:
-        """See `Source.close`."""
-        self._capture.release()
+    def _time_after(self, previous_s: float) -> float:
+        # The frame's own, for a rate may vary; a bare stream has none, and a corrupt file may repeat one.
+        time_s = max(0.0, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        return time_s if time_s > previous_s else previous_s + 1 / (self.fps or 25.0)
 
 
 @contextmanager
@@ -135,39 +109,50 @@ def quiet_opencv() -> Iterator[None]:
         log.setLogLevel(level)
 
 
-def _log() -> Any:
-    # OpenCV 5 moved the log's level from its main module to one that its type stubs leave out.
-    return cv2 if hasattr(cv2, "setLogLevel") else cast("Any", cv2).utils.logging
+def opened(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int, ...] = ()) -> Any:
+    """Open a `cv2.VideoCapture`.
 
+    Args:
+        target: Path, address, pipeline or number.
+        backend: Of OpenCV; the caller knows that it is there.
+        parameters: Property and value in turn; one the backend does not know makes it fail.
 
-def _opened(target: str | int) -> Any:
+    Returns:
+        The capture, or None where it does not open.
+    """
     with quiet_opencv():
-        capture = cv2.VideoCapture(target)
+        try:
+            capture: Any = cv2.VideoCapture(target, backend, parameters)
+        except cv2.error:
+            return None
     if capture.isOpened():
         return capture
     capture.release()
     return None
 
 
-def _read(capture: Any) -> NDArray[np.uint8] | None:
-    good, image = capture.read()
+def read_picture(capture: Any) -> NDArray[np.uint8] | None:
+    """Wait for the next picture, `uint8[H, W, 3]` in BGR; None where there is none."""
+    try:
+        good, image = capture.read()
+    except cv2.error:
+        return None
     if not good or image is None:
         return None
     # Infrared and thermal cameras give one channel.
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image, np.uint8)
 
 
-def _positive(value: float) -> float | None:
+def positive(value: float) -> float | None:
+    """What OpenCV says of a capture, or None where it says nothing useful."""
     return value if math.isfinite(value) and value > 0 else None
 
 
-def _camera_advice(index: int) -> str:
-    wanted = Path(f"/dev/video{index}")
-    if wanted.exists():
-        if os.access(wanted, os.R_OK | os.W_OK):
-            return f"{wanted} exists but gives no video: another program uses it, or it carries metadata only"
-        return f"you may not read {wanted}; run: sudo usermod -aG video $USER, then log in again"
-    found = sorted(str(device) for device in Path("/dev").glob("video*"))
-    if found:
-        return f"this machine has {', '.join(found)}"
-    return "this machine has no /dev/video*; connect a camera, or pass it to the container with --device"
+def _log() -> Any:
+    # OpenCV 5 moved the log's level from its main module to one that its type stubs leave out.
+    return cv2 if hasattr(cv2, "setLogLevel") else cast("Any", cv2).utils.logging
+
+
+def frames_text(count: int) -> str:
+    """Count frames in words."""
+    return "1 frame" if count == 1 else f"{count} frames"

@@ -1,0 +1,1 @@
+"""Live sources, and several sources as one."""

@@ -1,0 +1,60 @@
+"""Streams that OpenCV reads through FFmpeg."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+import cv2
+
+from ...errors import InputError
+from ..video import opened
+from .address import redacted
+from .capture import CaptureSource
+from .parts import check_ffmpeg
+
+OPEN_TIMEOUT_MS = 10_000
+READ_TIMEOUT_MS = 8_000
+KNOCK_TIMEOUT_S = 3.0
+# Each thread of FFmpeg's decoder but the first delays a stream by one frame.
+DECODER_THREADS = 1
+PORT_BY_SCHEME = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
+
+
+def open_network(address: str) -> CaptureSource:
+    """Open a stream through FFmpeg.
+
+    Raises:
+        DependencyError: OpenCV has no FFmpeg.
+        InputError: Nothing answers there, or what answers is no video.
+    """
+    name = redacted(address)
+    check_ffmpeg(name)
+    capture = opened(address, cv2.CAP_FFMPEG, (*timeouts(), cv2.CAP_PROP_N_THREADS, DECODER_THREADS))
+    if capture is None:
+        msg = f"{name} does not open as a stream; {_advice(address)}"
+        raise InputError(msg)
+    return CaptureSource(name, capture)
+
+
+def timeouts() -> tuple[int, ...]:
+    """After what time opening and reading give up, as parameters of `opened`."""
+    open_ms, read_ms = cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC
+    return (open_ms, OPEN_TIMEOUT_MS, read_ms, READ_TIMEOUT_MS)
+
+
+def _advice(address: str) -> str:
+    parts = urlsplit(address)
+    try:
+        port = parts.port or PORT_BY_SCHEME.get(parts.scheme)
+    except ValueError:
+        return "its port is no number from 0 to 65535"
+    if not parts.hostname or not port or parts.scheme in ("udp", "rtp"):
+        return f"nothing came within {OPEN_TIMEOUT_MS / 1000:g} s"
+    where = f"{parts.hostname}:{port}"
+    try:
+        socket.create_connection((parts.hostname, port), timeout=KNOCK_TIMEOUT_S).close()
+    except OSError as exc:
+        reason = exc.strerror or exc
+        return f"nothing answers at {where} ({reason}); check the address and that it is switched on"
+    return f"{where} answers, but sends no video; check the path, the user name and the password"
