@@ -161,7 +161,7 @@ function tell(figures) {
   tellObjects(figures.sources);
   if (figures.frames === undefined) return;
   tellTiles(figures);
-  tellClasses(figures.instances_by_class);
+  tellClasses(figures.sources);
   bars(byId("stages"), Object.entries(figures.stages_ms).map(([name, ms]) => [name, ms, `${short(ms)} ms`]), "not measured yet");
   tellCounts(figures.sources);
   tellHealth(figures.health);
@@ -223,7 +223,11 @@ function tellTiles(figures) {
 
 const classes = new Set();
 
-function tellClasses(counts) {
+function tellClasses(sources) {
+  const counts = {};
+  for (const object of sources.flatMap((source) => source.objects ?? [])) {
+    counts[object.class] = (counts[object.class] ?? 0) + 1;
+  }
   // Classes keep their rows when there is none of them, or bars would jump.
   for (const name of Object.keys(counts)) classes.add(name);
   const rows = [...classes].sort().map((name) => [name, counts[name] ?? 0, number(counts[name] ?? 0)]);
@@ -237,7 +241,7 @@ function tellCounts(sources) {
     if (!scene) continue;
     const where = sources.length > 1 ? `${name}: ` : "";
     rows.push([`${where}entered`, number(scene.entered)], [`${where}left`, number(scene.left)]);
-    for (const [label, count] of Object.entries(scene.entered_by_class)) rows.push([`${where}${label}`, number(count)]);
+    for (const [label, count] of Object.entries(scene.entered_by_class)) rows.push([`${where}${label} entered`, number(count)]);
     for (const line of scene.lines) rows.push([`${where}${line.name}`, `${line.forward} forward, ${line.backward} back`]);
     for (const zone of scene.zones) rows.push([`${where}${zone.name}`, `${zone.inside} inside, ${zone.entered} so far`]);
   }
@@ -293,8 +297,8 @@ function tellObjects(sources) {
     tracked && ["id", (object) => object.track_id ?? "–", true],
     ["class", (object) => object.class],
     ["score", (object) => number(object.score, 2), true],
-    ["box: left, top, right, bottom", (object) => object.box_xyxy.map((side) => Math.round(side)).join(", "), true],
     ["area in px", (object) => number(object.area_px), true],
+    ["box: left, top, right, bottom", (object) => object.box_xyxy.map((side) => Math.round(side)).join(", "), true],
   ].filter(Boolean);
   byId("columns").replaceChildren(...columns.map(([title, , right]) => {
     const head = element("th", title, right ? "number" : "");
