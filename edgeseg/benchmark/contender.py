@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseg.runtime.detections import Detections
-
 from .row import Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edgeseg.runtime.detections import Detections
 
     from .recipe import Recipe
 

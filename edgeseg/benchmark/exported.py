@@ -1,4 +1,4 @@
-"""What users have today: a whole torchvision model that ONNX's exporter or OpenVINO's converter took as it is."""
+"""What users have today: a whole torchvision model as ONNX's exporter or OpenVINO's converter took it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class ExportedContender:
         found = []
         for frame in frames:
             output = self(([frame] * self._batch), score_threshold).output
-            found.append(detections_from_dense(*output[:OUTPUTS_OF_AN_IMAGE], self._class_names))
+            boxes, labels, scores, masks = output[:OUTPUTS_OF_AN_IMAGE]
+            found.append(detections_from_dense(boxes, labels, scores, masks, self._class_names))
         return found
 
     def close(self) -> None:
@@ -105,9 +106,7 @@ class _OnnxRuntime:
         except Exception as exc:
             msg = f"ONNX Runtime {ort.__version__} does not load it: {_first_line(exc)}"
             raise ArtifactError(msg) from exc
-        self.description = (
-            f"ONNX Runtime {ort.__version__} on CPU, torchvision's whole model as exported, FP32"
-        )
+        self.description = f"ONNX Runtime {ort.__version__} on CPU, torchvision's whole model, FP32"
 
     def __call__(self, images: NDArray[np.float32], score_threshold: float) -> list[NDArray[Any]]:
         feeds = {"images": images, "score_threshold": np.array(score_threshold, np.float32)}
@@ -131,7 +130,7 @@ class _OpenVino:
             msg = f"OpenVINO {version} does not load it: {_first_line(exc)}"
             raise ArtifactError(msg) from exc
         self._own = threading.local()
-        self.description = f"OpenVINO {version} on CPU, torchvision's whole model as converted, FP32"
+        self.description = f"OpenVINO {version} on CPU, torchvision's whole model, FP32"
 
     def __call__(self, images: NDArray[np.float32], score_threshold: float) -> list[NDArray[Any]]:
         # One for each thread, since a request that computes cannot be called again.

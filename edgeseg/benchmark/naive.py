@@ -1,4 +1,4 @@
-"""Writing what users have today: torchvision's model through ONNX's exporter and OpenVINO's converter, untouched."""
+"""Writing what users have today: torchvision's whole model by ONNX's exporter or OpenVINO's converter."""
 
 from __future__ import annotations
 

@@ -10,22 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from edgeseg.errors import EdgeSegError
-
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Process(Protocol):
-        """Whatever answers questions as `WorkerProcess` does."""
-
-        def ask(self, do: str, *, timeout_s: float = ..., **facts: Any) -> dict[str, Any]:
-            """See `WorkerProcess.ask`."""
-
-        def close(self) -> None:
-            """See `WorkerProcess.close`."""
-
 
 COMMAND = (sys.executable, "-m", "edgeseg.benchmark.worker")
 # Far longer than any call takes; a process that hangs shall not hang the rest.
@@ -44,6 +31,16 @@ class RowError(EdgeSegError):
     def __init__(self, message: str, *, refused: bool = False) -> None:
         self.refused = refused
         super().__init__(message)
+
+
+class Process(Protocol):
+    """Whatever answers questions as `WorkerProcess` does."""
+
+    def ask(self, do: str, *, timeout_s: float = TIMEOUT_S, **facts: Any) -> dict[str, Any]:
+        """See `WorkerProcess.ask`."""
+
+    def close(self) -> None:
+        """See `WorkerProcess.close`."""
 
 
 class WorkerProcess:

@@ -59,10 +59,8 @@ class PyTorchContender:
         how = ["channels_last"] if self._recipe.channels_last else []
         how += ["bfloat16 autocast"] if self._recipe.precision == "bf16" else []
         how += ["torch.compile"] if self._recipe.compiled else []
-        return (
-            f"torchvision {torchvision.__version__}, torch {torch.__version__} on {self._device.type.upper()}, "
-            f"{' + '.join(how) or 'eager FP32'}"
-        )
+        versions = f"torchvision {torchvision.__version__}, torch {torch.__version__}"
+        return f"{versions} on {self._device.type.upper()}, {' + '.join(how) or 'eager FP32'}"
 
     def __call__(self, frames: Frames, score_threshold: float) -> Called:
         """Detect as torchvision's documentation has it; masks are probabilities pasted into the frames."""
@@ -90,8 +88,8 @@ class PyTorchContender:
 
     def _detect_one(self, frame: Any, score_threshold: float) -> Detections:
         one = self([frame], score_threshold).output[0]
-        arrays = (one[name].numpy() for name in ("boxes", "labels", "scores", "masks"))
-        return detections_from_dense(*arrays, self._class_names)
+        boxes, labels, scores, masks = (one[name].numpy() for name in ("boxes", "labels", "scores", "masks"))
+        return detections_from_dense(boxes, labels, scores, masks, self._class_names)
 
     def _prepared(self, spec: ModelSpec) -> Any:
         model = torchvision_from_checkpoint(self.files[0], spec, factory=self._recipe.factory)

@@ -1,4 +1,4 @@
-"""What a process is told to load: everything it needs to know of one row, as a record that travels as JSON."""
+"""What a process is told to load, as a record that travels as JSON."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -149,7 +150,7 @@ class Station:
 
 def _stages_ms(start: float, called: Called, end: float) -> list[float]:
     marks = (start, called.begun_s, called.ended_s, end)
-    return [1e3 * (later - earlier) for earlier, later in zip(marks, marks[1:], strict=False)]
+    return [1e3 * (later - earlier) for earlier, later in itertools.pairwise(marks)]
 
 
 def _settle(recipe: Recipe) -> None:

@@ -50,5 +50,5 @@ def test_what_is_no_report_is_refused(tmp_path, change, words):
 
 
 def test_no_report(tmp_path):
-    with pytest.raises(ArtifactError, match="no report at .*absent"):
+    with pytest.raises(ArtifactError, match=r"no report at .*absent"):
         read_report(tmp_path / "absent.json")

@@ -1,0 +1,98 @@
+"""How far two rows find the same: COCO results of one beside those of another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .row import Agreement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+Result = dict[str, Any]
+SAME_OBJECT_IOU = 0.5
+SCORE = 0.5
+
+
+class _Pair(NamedTuple):
+    box_px: float
+    mask_iou: float
+
+
+def agreement_of(
+    reference: str, expected: Sequence[Result], found: Sequence[Result], images: int
+) -> Agreement:
+    """Match detections above a score of 0.5 image by image.
+
+    A detection of the reference is matched with the one of the same class whose box overlaps it most, the
+    best overlaps first; each is matched once.
+
+    Args:
+        reference: Name of the row compared with.
+        expected: Its COCO results, boxes and masks as `Detections.to_coco` writes them.
+        found: Those of the other row, on the same images.
+        images: How many images.
+    """
+    ours, theirs = _by_image(expected), _by_image(found)
+    pairs = [
+        pair for image_id in ours.keys() & theirs.keys() for pair in _pairs(ours[image_id], theirs[image_id])
+    ]
+    counted = sum(map(len, ours.values()))
+    overlaps = [pair.mask_iou for pair in pairs]
+    return Agreement(
+        reference=reference,
+        images=images,
+        expected=counted,
+        matched=len(pairs),
+        extra=sum(map(len, theirs.values())) - len(pairs),
+        box_px=float(np.median([pair.box_px for pair in pairs])) if pairs else None,
+        mask_iou=float(np.median(overlaps)) if pairs else None,
+        mask_iou_p5=float(np.percentile(overlaps, 5)) if pairs else None,
+    )
+
+
+def _by_image(results: Sequence[Result]) -> dict[int, list[Result]]:
+    sorted_out: dict[int, list[Result]] = {}
+    for result in results:
+        if result["score"] > SCORE:
+            sorted_out.setdefault(result["image_id"], []).append(result)
+    return sorted_out
+
+
+def _pairs(expected: list[Result], found: list[Result]) -> list[_Pair]:
+    from pycocotools import mask
+
+    boxes, others = (np.array([item["bbox"] for item in items], np.float64) for items in (expected, found))
+    crowd = [0] * len(expected)
+    overlaps = np.array(mask.iou(others, boxes, crowd)).T
+    labels, other_labels = (np.array([item["category_id"] for item in items]) for items in (expected, found))
+    overlaps[labels[:, None] != other_labels] = 0
+    masks = np.array(
+        mask.iou([item["segmentation"] for item in found], [item["segmentation"] for item in expected], crowd)
+    ).T
+    ends, other_ends = _xyxy(boxes), _xyxy(others)
+    return [
+        _Pair(float(np.abs(ends[row] - other_ends[column]).max()), float(masks[row, column]))
+        for row, column in _matched(overlaps)
+    ]
+
+
+def _matched(overlaps: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pair rows with columns, the largest overlaps first, each once."""
+    left = overlaps.copy()
+    pairs: list[tuple[int, int]] = []
+    while left.size and left.max() >= SAME_OBJECT_IOU:
+        row, column = divmod(int(left.argmax()), left.shape[1])
+        pairs.append((row, column))
+        left[row], left[:, column] = 0, 0
+    return pairs
+
+
+def _xyxy(boxes_xywh: NDArray[np.float64]) -> NDArray[np.float64]:
+    ends = boxes_xywh.copy()
+    ends[:, 2:] += ends[:, :2]
+    return ends

@@ -1,0 +1,110 @@
+"""PyTorch at its best: what it has for speed is tried, and the fastest that works is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .lane import Lane, open_lane, warm_up
+from .process import RowError
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+
+# Calls of each variant beside one of each image; their median decides.
+CALLS = 2
+OPTIONS = ("channels_last", "bfloat16 autocast", "torch.compile")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tryout:
+    """How variants are tried.
+
+    Attributes:
+        frames: File with the batches to time.
+        batches: How many.
+        boxes: As `BenchmarkConfig.boxes`.
+        thresholds: Of each batch, to begin with.
+        timeout_s: Limit for loading, and for a call.
+        compile: Try `torch.compile`.
+        progress: Called with a line before each.
+    """
+
+    frames: str
+    batches: int
+    boxes: int | None
+    thresholds: list[float]
+    timeout_s: float
+    compile: bool
+    progress: Callable[[str], None]
+
+
+def open_best(lane: Lane, tryout: Tryout) -> None:
+    """Load the fastest variant; the notes of the row name every one that was tried.
+
+    Args:
+        lane: The row, without a process; becomes the variant that won.
+        tryout: On what and for how long.
+
+    Raises:
+        RowError: None of them works; the last one's reason.
+    """
+    winner: Lane | None = None
+    notes: list[str] = []
+    try:
+        for number in range(3 if tryout.compile else 2):
+            recipe = _variant(lane.recipe, number, winner)
+            variant = _tried(lane, recipe, tryout, notes)
+            if variant is not None and (winner is None or variant.warm_ms < winner.warm_ms):
+                winner, variant = variant, winner
+            if variant is not None:
+                variant.close()
+    except BaseException:
+        if winner is not None:
+            winner.close()
+        raise
+    if winner is None:
+        raise RowError("; ".join(notes))
+    if not tryout.compile:
+        notes.append("torch.compile was not tried, as asked")
+    lane.row = replace(lane.row, precision=winner.recipe.precision)
+    lane.recipe, lane.process, lane.thresholds = winner.recipe, winner.process, winner.thresholds
+    lane.description, lane.file_mb = winner.description, winner.file_mb
+    lane.startup, lane.warm_ms = winner.startup, winner.warm_ms
+    lane.notes += notes
+
+
+def _variant(recipe: Recipe, number: int, winner: Lane | None) -> Recipe:
+    """Channels last; in bfloat16 too; and whichever of these is faster, compiled."""
+    if number == 0:
+        return replace(recipe, precision="fp32")
+    if number == 1:
+        return replace(recipe, precision="bf16")
+    return replace(recipe if winner is None else winner.recipe, compiled=True)
+
+
+def _tried(lane: Lane, recipe: Recipe, tryout: Tryout, notes: list[str]) -> Lane | None:
+    """Load one and call it; None if it does not work."""
+    name = _name(recipe)
+    tryout.progress(f"{lane.row.label}: trying {name}")
+    variant = Lane(row=lane.row, recipe=recipe, thresholds=[*tryout.thresholds])
+    try:
+        open_lane(variant, tryout.frames, timeout_s=tryout.timeout_s)
+        warm_up(variant, batches=tryout.batches, boxes=tryout.boxes, calls=CALLS, timeout_s=tryout.timeout_s)
+    except RowError as exc:
+        notes.append(f"{name} does not work here: {exc}")
+        variant.close()
+        return None
+    except BaseException:
+        variant.close()
+        raise
+    first = variant.startup.first_ms if variant.startup else None
+    took = f", the first call {first / 1e3:.1f} s" if recipe.compiled and first else ""
+    notes.append(f"{name}: {variant.warm_ms:.0f} ms{took}")
+    return variant
+
+
+def _name(recipe: Recipe) -> str:
+    used = (recipe.channels_last, recipe.precision == "bf16", recipe.compiled)
+    return " + ".join(option for option, on in zip(OPTIONS, used, strict=True) if on)

@@ -1,0 +1,80 @@
+"""Turn by turn through all rows, so that a machine that drifts hurts all alike."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from .lane import take_turn
+from .process import RowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .energy import Meter
+    from .lane import Lane
+    from .noise import Watch
+
+# Threads that wait for more work by spinning have gone to sleep by then.
+PAUSE_S = 0.03
+
+
+class Plan(NamedTuple):
+    """How long to go on: at least so many turns, and at least so long."""
+
+    turns: int
+    duration_s: float
+    batches: int
+    batch_size: int
+
+
+class Taken(NamedTuple):
+    """What became of it.
+
+    Attributes:
+        interrupted: Stopped by Ctrl-C.
+    """
+
+    turns: int
+    duration_s: float
+    interrupted: bool
+
+
+def take_turns(
+    lanes: Sequence[Lane],
+    plan: Plan,
+    *,
+    watch: Watch,
+    meter: Meter | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Taken:
+    """Give every row that is alive its calls in each turn, each turn with the next batch.
+
+    A row that breaks drops out with what it has; the others go on. Each turn begins with another row, so that
+    none is always measured behind the same one.
+    """
+    start = time.monotonic()
+    turn = 0
+    try:
+        while any(lane.alive for lane in lanes):
+            if turn >= plan.turns and time.monotonic() - start >= plan.duration_s:
+                break
+            progress(f"turn {turn + 1} of {max(plan.turns, turn + 1)}")
+            _turn(lanes, turn, plan, meter, watch)
+            turn += 1
+    except KeyboardInterrupt:
+        return Taken(turn, time.monotonic() - start, interrupted=True)
+    return Taken(turn, time.monotonic() - start, interrupted=False)
+
+
+def _turn(lanes: Sequence[Lane], turn: int, plan: Plan, meter: Meter | None, watch: Watch) -> None:
+    first = turn % len(lanes)
+    for lane in (*lanes[first:], *lanes[:first]):
+        if not lane.alive:
+            continue
+        time.sleep(PAUSE_S)
+        try:
+            take_turn(lane, turn, turn % plan.batches, batch_size=plan.batch_size, meter=meter)
+        except RowError as exc:
+            lane.fail(exc)
+    watch.probe()
