@@ -110,6 +110,21 @@ def test_drawing_tints_the_mask_and_nothing_far_from_it() -> None:
     assert (drawn[:, :40] == 100).all()
 
 
+def test_the_tint_has_the_very_pixels_of_the_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeseg.runtime.drawing.STRIP_BYTES", 7 * SIZE_HW[1] * 3)
+    pixels = np.random.default_rng(2).random((40, 50)) < 0.5
+    one = squares((70, 45, 120, 85), masks=(MaskCrop(pixels=pixels.astype(np.uint8), left=70, top=45),))
+
+    drawn = draw_detections(one, black(), DrawStyle(labels=False, edges=False))
+
+    tinted = drawn.any(-1)
+    assert not (one.dense_masks()[0] & ~tinted).any()
+    assert not tinted[:45].any()
+    assert not tinted[85:].any()
+    assert not tinted[:, :70].any()
+    assert not tinted[:, 120:].any()
+
+
 def test_a_hole_of_a_mask_stays_free() -> None:
     pixels = np.ones((60, 60), np.uint8)
     pixels[20:40, 20:40] = 0

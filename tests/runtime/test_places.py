@@ -56,6 +56,12 @@ def test_small_objects_are_not_hidden() -> None:
     assert place == [50, 70, 80, 80]
 
 
+def test_a_caption_that_would_hide_objects_wherever_it_stood_is_left_out() -> None:
+    crowd = [(x, y, x + 8, y + 8) for x in range(0, 200, 10) for y in range(0, 100, 10)]
+
+    assert not np.any(placed(crowd))
+
+
 def test_the_first_choose_first_and_the_last_may_find_nothing() -> None:
     places = placed([(50, 30, 52, 32)] * 20)
 
