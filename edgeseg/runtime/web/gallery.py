@@ -135,8 +135,8 @@ class Gallery:
     def close(self) -> None:
         """Draw the last frames for those who look, and end the workshop."""
         with self._lock:
-            self._closed = True
-        for easel in self._easels:
+            closed, self._closed = self._closed, True
+        for easel in [] if closed else self._easels:
             if easel.viewers and easel.shown is not None and easel.shown is not easel.compressed:
                 self.workshop.submit(self._hang, easel, easel.shown)
         self.workshop.shutdown()

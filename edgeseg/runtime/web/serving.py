@@ -101,8 +101,9 @@ class Serving:
         """Say farewell to the viewers and end the thread."""
         if self._thread is None or self._loop is None:
             return
+        # It may have ended before.
         with suppress(RuntimeError):
-            asyncio.run_coroutine_threadsafe(self._farewell(), self._loop)
+            self._loop.call_soon_threadsafe(self._part)
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:
@@ -121,6 +122,10 @@ class Serving:
             await self._server.serve(sockets=[self._listener])
         finally:
             ticking.cancel()
+
+    def _part(self) -> None:
+        # The loop itself keeps no hold of a task.
+        self._parting = asyncio.ensure_future(self._farewell())
 
     async def _farewell(self) -> None:
         assert self._server is not None

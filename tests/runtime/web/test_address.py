@@ -27,7 +27,9 @@ def test_what_may_be_given(text, host, port):
     assert parse_address(text) == WebAddress(host=host, port=port)
 
 
-@pytest.mark.parametrize("text", [":8080", "host:", "host:http", "::1", "::1:8080", "[::1", "http://x:80", "[]:1"])
+@pytest.mark.parametrize(
+    "text", [":8080", "host:", "host:http", "::1", "::1:8080", "[::1", "http://x:80", "[]:1"]
+)
 def test_what_may_not(text):
     with pytest.raises(ConfigError, match="HOST:PORT or PORT") as caught:
         parse_address(text)

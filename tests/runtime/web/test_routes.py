@@ -159,7 +159,9 @@ def test_a_snapshot_is_of_the_newest_frame_of_its_source(open_page):
     assert "secret" not in headers["Content-Disposition"]
 
 
-@pytest.mark.parametrize("path", ["/snapshots/1.jpg", "/snapshots/0.gif", "/pictures/7.mjpg", "/nothing", "/../x"])
+@pytest.mark.parametrize(
+    "path", ["/snapshots/1.jpg", "/snapshots/0.gif", "/pictures/7.mjpg", "/nothing", "/../x"]
+)
 def test_what_is_not_there(page, path):
     page.write(make_shown())
 

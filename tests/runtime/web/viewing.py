@@ -6,17 +6,21 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable
 from http.client import HTTPConnection
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeseg.runtime.controls import Controls
-from edgeseg.runtime.detections import Detections
 from edgeseg.runtime.health import Health
 from edgeseg.runtime.results import FrameResult, Scene, Shown, Status
 from edgeseg.runtime.web import WebAddress, WebPage
 from tests.runtime.found import make_detections, make_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeseg.runtime.detections import Detections
 
 PATIENCE_S = 20.0
 FIGURES, PICTURE = 0, 1

@@ -1,0 +1,178 @@
+"""The server's thread: ports, clients that misbehave, the end, and silence on stderr."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+
+from edgeseg import optional
+from edgeseg.errors import ConfigError, DependencyError
+from edgeseg.runtime.controls import Controls
+from edgeseg.runtime.web import WebAddress, WebPage, routes, serving
+
+from .viewing import PATIENCE_S, ask, make_page, make_shown, status_of, until
+
+
+def connect(page) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", page.address.port), timeout=PATIENCE_S)
+
+
+def said(client: socket.socket) -> bytes:
+    """All that comes until the other side hangs up, however it does."""
+    data = b""
+    try:
+        while chunk := client.recv(1 << 16):
+            data += chunk
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def test_a_port_in_use_is_told_before_anything_runs(page):
+    with pytest.raises(ConfigError, match=f"port {page.address.port} of 127.0.0.1 is taken"):
+        WebPage(WebAddress(port=page.address.port), Controls())
+
+
+def test_the_port_is_free_again_at_once():
+    first = make_page()
+    assert ask(first, "GET", "/")[0] == 200
+    first.close()
+
+    second = WebPage(first.address, Controls())
+    assert ask(second, "GET", "/")[0] == 200
+    second.close()
+
+
+def test_closing_ends_threads_and_connections(page):
+    page.write(make_shown())
+    with closing(connect(page)) as client:
+        page.close()
+
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("edgeseg-")]
+        assert said(client) == b""
+    with pytest.raises(ConnectionRefusedError):
+        connect(page)
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTQ/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"a" * 100_000,
+        b"POST /threshold HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /threshold HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\n\n\n\n",
+    ],
+    ids=["tls", "no host", "version", "long", "length", "chunk", "empty"],
+)
+def test_what_is_no_request_is_refused(page, request_bytes):
+    with closing(connect(page)) as client:
+        client.sendall(request_bytes)
+        client.shutdown(socket.SHUT_WR)
+        answer = said(client)
+
+    assert answer[:12] in (b"", b"HTTP/1.1 400"), answer[:80]
+    assert status_of(page)["state"] == "waiting"
+
+
+def test_a_body_nobody_reads(page):
+    """Neither kept nor waited for."""
+    with closing(connect(page)) as client:
+        client.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\nabc")
+
+        assert said(client).startswith(b"HTTP/1.1 404")
+    assert status_of(page)["state"] == "waiting"
+
+
+def test_a_body_that_does_not_come(page, monkeypatch):
+    monkeypatch.setattr(routes, "BODY_S", 0.2)
+    with closing(connect(page)) as client:
+        client.sendall(b"POST /threshold HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc")
+
+        assert said(client).startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_asks_for_nothing(page, monkeypatch):
+    monkeypatch.setattr(serving, "REQUEST_S", 0.2)
+    with closing(connect(page)) as client, closing(connect(page)) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nHo")
+
+        assert said(client) == said(slow) == b""
+
+
+def test_more_connections_than_the_run_can_spare(page, monkeypatch):
+    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 5)
+    clients = [connect(page) for _ in range(5)]
+    with closing(connect(page)) as one_more:
+        assert said(one_more) == b""
+    for client in clients:
+        client.close()
+
+    def answered():
+        try:
+            return ask(page, "GET", "/")[0] == 200
+        except OSError:
+            return False
+
+    until(answered)
+
+
+def test_nothing_is_said_on_stderr_and_signals_stay():
+    script = """
+import logging, signal, socket
+from edgeseg.runtime.controls import Controls
+from edgeseg.runtime.web import WebAddress, WebPage
+before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+page = WebPage(WebAddress(port=0), Controls())
+with socket.create_connection(("127.0.0.1", page.address.port)) as client:
+    client.sendall(b"nonsense\\r\\n\\r\\n")
+    while client.recv(1000):
+        pass
+assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+page.close()
+assert not logging.getLogger().handlers
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_program_that_forgets_to_close_can_end():
+    script = """
+from edgeseg.runtime.controls import Controls
+from edgeseg.runtime.web import WebAddress, WebPage
+page = WebPage(WebAddress(port=0), Controls())
+print("up", flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert done.returncode in (0, -signal.SIGINT)
+    assert done.stdout == "up\n"
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    real = optional.importlib.import_module
+
+    def absent(module):
+        if module == "uvicorn":
+            msg = "No module named 'uvicorn'"
+            raise ModuleNotFoundError(msg, name="uvicorn")
+        return real(module)
+
+    monkeypatch.setattr(optional.importlib, "import_module", absent)
+    with pytest.raises(DependencyError, match=re.escape("pip install 'edgeseg[web]'")):
+        make_page()
