@@ -127,7 +127,7 @@ def _trusted(
     right, bottom = min(math.ceil(box[2]), size_hw[1]), min(math.ceil(box[3]), size_hw[0])
     area = max(right - left, 0) * max(bottom - top, 0)
     filled = int(np.count_nonzero(mask.pixels))
-    if filled and filled >= MIN_FILLED * area:
+    if filled >= MIN_FILLED * area:
         return mask.pixels, mask.left, mask.top
     return np.ones((max(bottom - top, 0), max(right - left, 0)), np.uint8), left, top
 
