@@ -1,11 +1,12 @@
-"""Videos, whole and broken, and cameras, there and not."""
+"""Videos, whole and broken."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import shutil
+import subprocess
+from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,8 +16,12 @@ from edgeseg.errors import InputError
 from edgeseg.runtime import video
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
 from edgeseg.runtime.sources import open_source
-from edgeseg.runtime.video import CameraSource, quiet_opencv
+from edgeseg.runtime.video import VideoSource, quiet_opencv
 from tests.data import shared
+from tests.runtime.streams.fake_capture import FakeCapture, picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FPS = 10.0
 
@@ -27,43 +32,6 @@ def write_video(path: Path, frames: int, size_hw: tuple[int, int] = (48, 64)) ->
         writer.write(np.full((*size_hw, 3), 20 * index % 256, np.uint8))
     writer.release()
     return path
-
-
-class FakeCapture:
-    """A camera that gives what it is told to; None is a read that fails."""
-
-    def __init__(self, pictures: list[np.ndarray | None], *, opens: bool = True) -> None:
-        self.pictures, self.opens, self.released = pictures, opens, False
-
-    def isOpened(self) -> bool:
-        return self.opens
-
-    def read(self) -> tuple[bool, Any]:
-        picture = self.pictures.pop(0) if self.pictures else None
-        return picture is not None, picture
-
-    def get(self, prop: int) -> float:
-        return 30.0 if prop == cv2.CAP_PROP_FPS else 0.0
-
-    def set(self, prop: int, value: float) -> bool:
-        return False
-
-    def release(self) -> None:
-        self.released = True
-
-
-@pytest.fixture
-def plug_in(monkeypatch):
-    def plug(pictures, **facts):
-        camera = FakeCapture(list(pictures), **facts)
-        monkeypatch.setattr(cv2, "VideoCapture", lambda target: camera)
-        return camera
-
-    return plug
-
-
-def picture(value: int = 0, shape: tuple[int, ...] = (4, 6, 3)) -> np.ndarray:
-    return np.full(shape, value, np.uint8)
 
 
 def test_every_frame_of_a_video_in_order(tmp_path):
@@ -90,19 +58,75 @@ def test_a_real_clip():
     assert first.image.shape == (360, 640, 3)
 
 
-def test_a_video_that_is_damaged_in_the_middle_says_where_it_ends(tmp_path):
+def test_a_video_that_is_damaged_in_the_middle_goes_on(tmp_path):
     data = bytearray(shared("data", "videos", "bottle-detection.mp4").read_bytes())
     middle = len(data) // 2
     data[middle : middle + 60000] = bytes(60000)
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
 
-    *frames, last = open_source(str(path))
+    items = list(open_source(str(path)))
 
-    assert len(frames) > 100
-    assert all(isinstance(frame, Frame) for frame in frames)
-    assert last == Skipped(
-        name="damaged.mp4", reason=f"it ends after frame {len(frames)} of 1189: truncated or corrupt"
+    frames = [item for item in items if isinstance(item, Frame)]
+    skipped = [item for item in items if isinstance(item, Skipped)]
+    assert frames[-1].image_id == 1188
+    assert 900 < len(frames) < 1189
+    assert 1 <= len(skipped) <= 10
+    lost = [int(item.reason.split()[0]) for item in skipped]
+    assert sum(lost) + len(frames) == 1189
+    assert all("cannot be decoded" in item.reason for item in skipped)
+    # After the gap a frame has the number and the time that it has in the whole file.
+    assert frames[-1].time_s == pytest.approx(1188 / 29.83, abs=0.1)
+    assert all(before.time_s < after.time_s for before, after in pairwise(frames))
+
+
+def capture_of(monkeypatch, tmp_path, pictures, *, total: int) -> VideoSource:
+    capture = FakeCapture(pictures)
+    values = {cv2.CAP_PROP_FPS: 10.0, cv2.CAP_PROP_FRAME_COUNT: float(total)}
+    capture.get = lambda prop: values.get(prop, 0.0)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
+    (tmp_path / "clip.mp4").write_bytes(b"a header")
+    return VideoSource(tmp_path / "clip.mp4")
+
+
+def test_a_gap_is_told_once_and_frames_keep_their_numbers(monkeypatch, tmp_path):
+    pictures = [None, None, picture(2), *[None] * 400, picture(3), picture(4)]
+
+    items = list(capture_of(monkeypatch, tmp_path, pictures, total=405))
+
+    frames = [item for item in items if isinstance(item, Frame)]
+    assert [(frame.image_id, frame.image.max()) for frame in frames] == [(2, 2), (403, 3), (404, 4)]
+    assert [item.reason for item in items if isinstance(item, Skipped)] == [
+        "2 frames after frame 0 cannot be decoded",
+        "400 frames after frame 3 cannot be decoded",
+    ]
+
+
+def test_a_video_that_ends_early_says_where(monkeypatch, tmp_path):
+    *frames, last = capture_of(monkeypatch, tmp_path, [picture(), picture()], total=100)
+
+    assert len(frames) == 2
+    assert last.reason == "it ends after frame 2 of 100: truncated or corrupt"
+
+
+def test_a_stream_without_times_goes_by_its_rate(monkeypatch, tmp_path):
+    frames = list(capture_of(monkeypatch, tmp_path, [picture()] * 3, total=3))
+
+    assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.1, 0.2])
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs the program ffmpeg to write a variable rate")
+def test_a_variable_rate_gives_each_frame_its_own_time(tmp_path):
+    # The pauses between frames grow: frame n is due at n * (n + 1) / 20 seconds.
+    command = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=0.8")
+    filters = ("-vf", "settb=1/1000,setpts=N*(N+1)/20/TB", "-fps_mode", "passthrough")
+    times = (*filters, "-enc_time_base", "1:1000", "-c:v", "mpeg4")
+    subprocess.run((*command, *times, str(tmp_path / "clip.mp4")), check=True)
+
+    frames = list(open_source(str(tmp_path / "clip.mp4")))
+
+    assert [frame.time_s for frame in frames] == pytest.approx(
+        [index * (index + 1) / 20 for index in range(8)], abs=0.011
     )
 
 
@@ -129,83 +153,14 @@ def test_a_truncated_video_is_refused(tmp_path):
         open_source(str(tmp_path / "half.mp4"))
 
 
-def test_a_video_without_frames_is_refused(tmp_path, plug_in):
-    capture = plug_in([])
+def test_a_video_without_frames_is_refused(tmp_path, monkeypatch):
+    capture = FakeCapture([])
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
     (tmp_path / "none.mp4").write_bytes(b"an index and nothing else")
 
     with pytest.raises(InputError, match=r"none\.mp4 has no frame that can be decoded"):
         open_source(str(tmp_path / "none.mp4"))
     assert capture.released
-
-
-def test_no_camera_at_that_index():
-    with pytest.raises(InputError, match=r"no camera opens at index 97; (this machine has|connect)"):
-        CameraSource(97)
-
-
-@pytest.mark.parametrize(
-    ("devices", "readable", "advice"),
-    [
-        ([], True, "this machine has no /dev/video*; connect a camera"),
-        (["video0", "video2"], True, "this machine has /dev/video0, /dev/video2"),
-        (["video3"], True, "/dev/video3 exists but gives no video: another program uses it"),
-        (["video3"], False, "you may not read /dev/video3; run: sudo usermod -aG video $USER"),
-    ],
-)
-def test_advice_when_a_camera_does_not_open(monkeypatch, plug_in, devices, readable, advice):
-    paths = [Path("/dev") / name for name in devices]
-    plug_in([], opens=False)
-    monkeypatch.setattr(Path, "exists", lambda path: path in paths)
-    monkeypatch.setattr(Path, "glob", lambda path, pattern: iter(paths))
-    monkeypatch.setattr(video.os, "access", lambda path, mode: readable)
-
-    with pytest.raises(InputError, match=re.escape(f"no camera opens at index 3; {advice}")):
-        CameraSource(3)
-
-
-def test_a_camera_gives_frames_until_it_vanishes(plug_in):
-    camera = plug_in([picture(), picture(1), picture(2)])
-    source = CameraSource(0)
-    items = iter(source)
-
-    assert (source.kind, source.total, source.fps) == (SourceKind.LIVE, None, 30.0)
-    assert [(next(items).image_id, source.total) for _ in range(2)] == [(0, None), (1, None)]
-    with pytest.raises(InputError, match="camera 0 gives no more pictures after frame 2; check that"):
-        list(items)
-    source.close()
-    assert camera.released
-
-
-def test_a_spoilt_picture_does_not_end_a_camera(plug_in):
-    plug_in([picture(), picture(1), None, None, picture(2), None, picture(3)])
-    items = iter(CameraSource(0))
-
-    kinds = [type(next(items)) for _ in range(6)]
-
-    assert kinds == [Frame, Skipped, Skipped, Frame, Skipped, Frame]
-
-
-def test_a_camera_may_need_some_reads_to_start(plug_in):
-    plug_in([None, None, picture(), picture(5)])
-
-    assert next(iter(CameraSource(0))).image.max() == 5
-
-
-def test_a_camera_that_gives_nothing_is_refused(plug_in):
-    camera = plug_in([])
-
-    with pytest.raises(InputError, match="camera 2 opens but gives no picture; close other programs"):
-        CameraSource(2)
-    assert camera.released
-
-
-def test_an_infrared_camera_becomes_three_channels(plug_in):
-    plug_in([picture(), picture(7, (4, 6))])
-
-    frame = next(iter(CameraSource(0)))
-
-    assert frame.image.shape == (4, 6, 3)
-    assert (frame.image == 7).all()
 
 
 @pytest.mark.parametrize("moved", [True, False])

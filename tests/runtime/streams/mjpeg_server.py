@@ -70,7 +70,9 @@ class MjpegServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if server.header and self.headers["Authorization"] != server.header:
-                    self.send_error(401)
+                    self.send_response(401)
+                    self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+                    self.end_headers()
                     return
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")

@@ -1,0 +1,122 @@
+"""Cameras, there and not."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from edgeseg.errors import InputError
+from edgeseg.runtime.frames import Frame, Skipped, SourceKind
+from edgeseg.runtime.streams.camera import open_camera
+from edgeseg.runtime.streams.capture import FIRST_READS
+
+from .fake_capture import FakeCapture, picture
+
+
+def test_no_camera_at_that_index():
+    with pytest.raises(InputError, match=r"no camera opens at index 97; (this machine has|connect)"):
+        open_camera(97)
+
+
+@pytest.mark.parametrize(
+    ("devices", "readable", "advice"),
+    [
+        ([], True, "this machine has no /dev/video*; connect a camera"),
+        (["video0", "video2"], True, "this machine has /dev/video0, /dev/video2"),
+        (["video3"], True, "/dev/video3 exists but gives no video: another program uses it"),
+        (["video3"], False, "you may not read /dev/video3; run: sudo usermod -aG video $USER"),
+    ],
+)
+def test_advice_when_a_camera_does_not_open(monkeypatch, plug_in, devices, readable, advice):
+    paths = [Path("/dev") / name for name in devices]
+    plug_in([], opens=False)
+    monkeypatch.setattr(Path, "exists", lambda path: path in paths)
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: iter(paths))
+    monkeypatch.setattr(os, "access", lambda path, mode: readable)
+
+    with pytest.raises(InputError, match=re.escape(f"no camera opens at index 3; {advice}")):
+        open_camera(3)
+
+
+def test_a_device_is_named_by_its_path(plug_in):
+    plug_in([], opens=False)
+
+    with pytest.raises(InputError, match="no camera opens at /dev/video97; "):
+        open_camera("/dev/video97")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="V4L2 is Linux")
+def test_linux_reads_cameras_through_v4l2(monkeypatch):
+    asked = []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *target: asked.append(target) or FakeCapture([]))
+
+    open_camera(0)
+
+    assert asked == [(0, cv2.CAP_V4L2, ())]
+
+
+def test_a_camera_gives_frames_until_it_vanishes(plug_in):
+    camera = plug_in([picture(), picture(1)])
+    source = open_camera(0)
+    items = iter(source)
+
+    assert (source.kind, source.total, source.fps) == (SourceKind.LIVE, None, 30.0)
+    frames = [next(items) for _ in range(2)]
+    assert [(frame.image_id, frame.image.max()) for frame in frames] == [(0, 0), (1, 1)]
+    assert frames[0].captured_s <= frames[1].captured_s
+    with pytest.raises(InputError, match="camera 0 gives no more pictures after frame 2; check that"):
+        list(items)
+    source.close()
+    assert camera.released
+
+
+def test_a_spoilt_picture_does_not_end_a_camera(plug_in):
+    plug_in([picture(), None, None, picture(2), None, picture(3)])
+    items = iter(open_camera(0))
+
+    got = [next(items) for _ in range(5)]
+
+    assert [type(item) for item in got] == [Frame, Skipped, Frame, Skipped, Frame]
+    assert got[1] == Skipped(name="camera 0", reason="2 frames after frame 1 did not come")
+
+
+def test_opencv_may_raise_where_it_should_fail(monkeypatch, plug_in):
+    camera = plug_in([picture(), picture(1)])
+    good = camera.read
+
+    def read():
+        monkeypatch.setattr(camera, "read", good)
+        raise cv2.error
+
+    monkeypatch.setattr(camera, "read", read)
+
+    assert next(iter(open_camera(0))).image.max() == 0
+
+
+def test_a_camera_may_need_some_reads_to_start(plug_in):
+    plug_in([None] * (FIRST_READS - 1) + [picture(5)])
+
+    first = next(iter(open_camera(0)))
+
+    assert (first.image.max(), first.image_id) == (5, 0)
+
+
+def test_a_camera_that_gives_nothing_is_refused(plug_in):
+    plug_in([])
+
+    with pytest.raises(InputError, match="camera 2 opens but gives no picture; close other programs"):
+        next(iter(open_camera(2)))
+
+
+def test_an_infrared_camera_becomes_three_channels(plug_in):
+    plug_in([picture(7, (4, 6))])
+
+    frame = next(iter(open_camera(0)))
+
+    assert frame.image.shape == (4, 6, 3)
+    assert (frame.image == 7).all()
