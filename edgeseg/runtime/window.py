@@ -33,8 +33,8 @@ NOT_BUILT = "not implemented"
 class Window:
     """Shows the newest frame of each source in a window of its own; see `Sink`.
 
-    `q`, Escape or the window's X end the run; `+` and `-` move the score threshold. Keys are read when a frame
-    is shown. All calls must come from one thread.
+    `q`, Escape or the window's X end the run; `+` and `-` move the score threshold. Keys are read when a
+    frame is shown. All calls must come from one thread.
 
     Args:
         controls: Of the run.
@@ -107,14 +107,15 @@ def _check_screen() -> None:
         raise ConfigError(msg) from exc
     if done.returncode == 0:
         return
-    said = done.stderr.strip()
-    if NOT_BUILT in said:
+    if NOT_BUILT in done.stderr:
         msg = (
             f"OpenCV {cv2.__version__} was built without windows, as opencv-python-headless is; "
             "docs/install.md says how to get one that has them, or show the run in a browser: --web"
         )
         raise DependencyError(msg)
-    reason = said.splitlines()[-1] if said else f"ended with {done.returncode}"
+    said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+    # Qt says it at first and then how it could be helped, GTK at the end of a traceback.
+    reason = next((line for line in said if "display" in line), said[-1]).strip()
     msg = f"no window opens here ({reason}); run it where there is a screen, or show it in a browser: --web"
     raise ConfigError(msg)
 

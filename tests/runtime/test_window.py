@@ -158,7 +158,7 @@ def test_an_opencv_without_windows(monkeypatch):
 
 def test_no_screen(monkeypatch):
     # As opencv-python does: Qt ends the process.
-    answer(monkeypatch, -6, "qt.qpa.xcb: could not connect to display\n")
+    answer(monkeypatch, -6, "qt.qpa.xcb: could not connect to display \n\nAvailable platform plugins: xcb\n")
 
     with pytest.raises(ConfigError, match=r"could not connect to display\); .*--web"):
         Window(Controls())
