@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import urllib.error
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import (
     HTTPBasicAuthHandler,
@@ -25,6 +25,7 @@ from .network import open_network
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from .capture import CaptureSource
 
@@ -91,9 +92,33 @@ def _opener(address: str, sockets: list[socket.socket]) -> tuple[str, OpenerDire
         ProxyHandler({}),
         _http_handler(sockets),
         _https_handler(sockets),
-        HTTPBasicAuthHandler(passwords),
-        HTTPDigestAuthHandler(passwords),
+        _Basic(passwords),
+        _Digest(passwords),
     )
+
+
+class _Basic(HTTPBasicAuthHandler):
+    def http_error_401(self, req: Request, fp: IO[bytes], *refusal: Any) -> Any:
+        return _answer_to_login(super().http_error_401, req, fp, refusal)
+
+
+class _Digest(HTTPDigestAuthHandler):
+    def http_error_401(self, req: Request, fp: IO[bytes], *refusal: Any) -> Any:
+        return _answer_to_login(super().http_error_401, req, fp, refusal)
+
+
+def _answer_to_login(
+    log_in: Callable[..., Any], req: Request, fp: IO[bytes], refusal: tuple[Any, ...]
+) -> Any:
+    """Ask again with the password; urllib leaves the connection of the first answer open."""
+    try:
+        answer = log_in(req, fp, *refusal)
+    except urllib.error.HTTPError:
+        fp.close()
+        raise
+    if answer is not None:
+        fp.close()
+    return answer
 
 
 def _http_handler(sockets: list[socket.socket]) -> HTTPHandler:

@@ -21,7 +21,6 @@ from edgeseg.runtime.streams.web import open_http
 
 from .mjpeg_server import SIZE_HW, MjpegServer, mute_server, number_of, picture_of
 
-
 if TYPE_CHECKING:
     from edgeseg.runtime.frames import Frame, Skipped
 
