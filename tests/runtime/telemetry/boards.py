@@ -1,7 +1,7 @@
 """Made-up machines: the files by which Jetsons and PCs tell of themselves, and a GPU's driver.
 
-The names and units of the Jetsons' files are those that jetson_stats reads and that users have shown; nobody has
-run this on a Jetson.
+The names and units of the Jetsons' files are those that jetson_stats reads and that users have shown; nobody
+has run this on a Jetson.
 """
 
 from __future__ import annotations
