@@ -68,10 +68,10 @@ def address_from_source(source: str | int) -> Address | None:
             raise ConfigError(msg)
         return Address(name=f"camera {source}", target=source, route=Route.CAMERA)
     scheme = source.partition("://")[0] if "://" in source else ""
-    if PIPE in source and not Path(source).exists():
+    if PIPE in source and not _is_there(source):
         return Address(name=redacted(source), target=source, route=Route.PIPELINE)
     if not scheme:
-        is_device = Path(source).is_char_device()
+        is_device = _is_there(source) and Path(source).is_char_device()
         return Address(name=source, target=source, route=Route.CAMERA) if is_device else None
     route = ROUTE_BY_SCHEME.get(scheme.lower())
     if route is None:
@@ -84,3 +84,11 @@ def address_from_source(source: str | int) -> Address | None:
 def redacted(text: str) -> str:
     """Hide the passwords in an address or pipeline, for messages and results."""
     return SECRET_OPTION.sub(r"\1***", USER_PASSWORD.sub(r"\1:***@", text))
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        # Too long for a path, or below a folder that may not be read.
+        return False
