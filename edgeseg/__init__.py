@@ -10,15 +10,33 @@ from .errors import EdgeSegError
 if TYPE_CHECKING:
     from .runtime.detections import Detections
     from .runtime.model import Model, load
+    from .runtime.stream import Stream, stream
+    from .runtime.tracking import TrackConfig
 
 __version__ = "0.1.0"
-__all__ = ["Detections", "EdgeSegError", "Model", "__version__", "load"]
+__all__ = [
+    "Detections",
+    "EdgeSegError",
+    "Model",
+    "Stream",
+    "TrackConfig",
+    "__version__",
+    "load",
+    "stream",
+]
 
 # What TensorRT remarks is for those who ask for logs; without a handler Python would print it on stderr.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # NumPy and OpenCV take longer to import than `import edgeseg` may, so the runtime comes at first use.
-_LAZY = {"load": "model", "Model": "model", "Detections": "detections"}
+_LAZY = {
+    "load": "model",
+    "Model": "model",
+    "Detections": "detections",
+    "stream": "stream",
+    "Stream": "stream",
+    "TrackConfig": "tracking",
+}
 
 
 def __getattr__(name: str) -> Any:

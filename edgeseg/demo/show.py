@@ -119,7 +119,7 @@ def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, D
         progress,
     )
     clip = run(
-        RunConfig(source=str(out / "belt.mp4"), model=bundle.path, output=out / "found", force=True),
+        RunConfig(sources=(str(out / "belt.mp4"),), model=bundle.path, output=out / "found", force=True),
         Observer(progress=progress),
     )
     return bundle, _score(config, bundle, clip, progress)

@@ -7,19 +7,61 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .redaction import REDACT_SCORE
+from .tracking import LOWEST_SCORE, SceneTracker
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .results import FrameResult
+    from .tracking import TrackConfig
 
 
 class Interpretation:
-    """Keeps what scores above the threshold, and knows nothing else."""
+    """Makes a frame's result of what the network found in it; sees the frames of each source in order.
+
+    Args:
+        rates_fps: Of the sources, by `Frame.source`; None where it is not known.
+        track: How objects are followed; None leaves them without numbers.
+        hidden_labels: Classes to be made unrecognisable in pictures.
+
+    Raises:
+        DependencyError: A package that tracking needs is missing.
+    """
+
+    def __init__(
+        self,
+        rates_fps: Sequence[float | None] = (),
+        *,
+        track: TrackConfig | None = None,
+        hidden_labels: Sequence[int] = (),
+    ) -> None:
+        self._trackers = [] if track is None else [SceneTracker(track, fps=fps) for fps in rates_fps]
+        self._hidden_labels = list(hidden_labels)
 
     def lowest_score(self, score_threshold: float) -> float:
-        """See `Interpreter.lowest_score`."""
-        return score_threshold
+        """Say down to which score it needs detections, to show those above a threshold."""
+        lowest = [score_threshold]
+        if self._trackers:
+            lowest.append(LOWEST_SCORE)
+        if self._hidden_labels:
+            lowest.append(REDACT_SCORE)
+        return min(lowest)
 
     def __call__(self, result: FrameResult, score_threshold: float) -> FrameResult:
-        """See `Interpreter.__call__`."""
-        detections = result.detections
+        """Turn a result with all detections down to the lowest score into the one that is shown.
+
+        Args:
+            result: As the network gave it.
+            score_threshold: Only instances above it are shown.
+        """
+        found = result.detections
+        if self._hidden_labels:
+            # Whatever scores enough for the one or the other: a low threshold must not show more.
+            result = replace(result, hidden=found[np.isin(found.labels, self._hidden_labels)])
+        if self._trackers:
+            tracker = self._trackers[result.frame.source]
+            shown, scene = tracker.update(result.frame, found, score_threshold)
+            return replace(result, detections=shown, scene=scene)
         # Compared as the graph compares, or a score that is equal could pass one and not the other.
-        return replace(result, detections=detections[detections.scores > np.float32(score_threshold)])
+        return replace(result, detections=found[found.scores > np.float32(score_threshold)])

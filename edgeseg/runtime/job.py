@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..bundle import DEFAULT_PATH
 from ..errors import ConfigError, EdgeSegError
+from .drawing import DEFAULT_STYLE, DrawStyle
 from .frames import Skipped
+from .health import Health
+from .redaction import Redaction
+from .tracking import TrackConfig
+from .web.address import WebAddress
 
 DEFAULT_OUTPUT = Path("edgeseg-output")
 OVERLAY_FOLDER = "overlays"
@@ -23,39 +29,55 @@ class RunConfig:
     """What to run on what, and where to.
 
     Attributes:
-        source: Image, folder, glob pattern or video; None for a camera.
-        camera: Index of a camera; None for a source.
+        sources: What frames come from, together: images, folders, glob patterns, videos, streams; an int is a
+            camera.
         model: Bundle.
         output: Folder of the results.
         score_threshold: Only instances above it.
         max_frames: Stop after so many; None for all.
-        overlay: Also draw what is found.
+        overlay: Also write what is found drawn over the frames.
+        files: Write results at all; without, there are only a window, a page and the summary.
+        realtime: Play videos at their own speed, as a camera would, and drop what comes too fast.
+        give_up_after_s: How long to try to open a lost stream again; None for ever.
         force: Replace results that are there.
+        track: How objects are followed and counted; None leaves them without numbers.
+        style: What is drawn.
+        redact: Names of classes that are made unrecognisable in every picture.
+        redaction: How.
+        window: Show the pictures in a window.
+        web: Where to serve a page that shows them; None for nowhere.
+        web_token: What a viewer of the page must know.
         backend: As `edgeseg.load`.
         precision: As `edgeseg.load`.
         provider: As `edgeseg.load`.
         threads: As `edgeseg.load`.
     """
 
-    source: str | None = None
-    camera: int | None = None
+    sources: tuple[str | int, ...]
     model: Path = DEFAULT_PATH
     output: Path = DEFAULT_OUTPUT
     score_threshold: float = 0.5
     max_frames: int | None = None
     overlay: bool = True
+    files: bool = True
+    realtime: bool = False
+    give_up_after_s: float | None = None
     force: bool = False
+    track: TrackConfig | None = None
+    style: DrawStyle = DEFAULT_STYLE
+    redact: tuple[str, ...] = ()
+    redaction: Redaction = Redaction.BLUR
+    window: bool = False
+    web: WebAddress | None = None
+    web_token: str | None = None
     backend: str = "auto"
     precision: str = "auto"
     provider: str = "auto"
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.source is None) == (self.camera is None):
-            msg = f"one of source and camera must be given, got {self.source!r} and {self.camera!r}"
-            raise ConfigError(msg)
-        if self.camera is not None and self.camera < 0:
-            msg = f"camera must be 0 or more, got {self.camera}"
+        if not self.sources:
+            msg = "sources must name at least one image, folder, video, stream or camera, and is empty"
             raise ConfigError(msg)
         if not 0 <= self.score_threshold <= 1:
             msg = f"score_threshold must be within 0 and 1, got {self.score_threshold}"
@@ -63,11 +85,9 @@ class RunConfig:
         if self.max_frames is not None and self.max_frames < 1:
             msg = f"max_frames must be at least 1, got {self.max_frames}"
             raise ConfigError(msg)
-
-    @property
-    def source_name(self) -> str:
-        """What frames come from, for people."""
-        return f"camera {self.camera}" if self.source is None else self.source
+        if self.give_up_after_s is not None and not self.give_up_after_s > 0:
+            msg = f"give_up_after_s must be more than 0, got {self.give_up_after_s}"
+            raise ConfigError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,33 +108,45 @@ class RunSummary:
     """What a run did.
 
     Attributes:
-        source: What frames came from.
+        sources: What frames came from.
         model: Path of the bundle.
         computed_by: Backend, its version and where it ran.
-        score_threshold: Only instances above it were kept.
+        score_threshold: Only instances above it were kept, at the end of the run.
         frames: Number of frames done.
+        fps: Frames a second from the first to the last.
         instances: Number of instances in them.
         instances_by_class: The same by class name, the most frequent first.
-        skipped: Inputs that could not be read, and why.
-        read_ms: Mean time to read and decode a frame, in milliseconds.
-        detect_ms: Mean time from frame to detections.
-        write_ms: Mean time to draw and write.
+        skipped: Inputs that could not be read, and why; the first thousand.
+        skipped_count: All of them.
+        dropped: By source, frames of a live source that a newer one replaced.
+        reconnects: How often live sources had to be opened again.
+        stages_ms: Mean of each stage a frame, in milliseconds; stages go on at the same time.
+        age_mean_ms: Mean age of a live frame when its results were there; None for files.
+        age_max_ms: The highest of them.
+        scenes: By source, what tracking counted: `entered`, `left`, `entered_by_class`, `lines`, `zones`.
+        health: Load, temperature and power at the end.
         outputs: Kind of result to its path.
         interrupted: Stopped by Ctrl-C.
         error: What stopped the run; None when nothing did.
     """
 
-    source: str
+    sources: tuple[str, ...]
     model: str
     computed_by: str
     score_threshold: float
     frames: int
+    fps: float
     instances: int
     instances_by_class: dict[str, int]
     skipped: tuple[Skipped, ...]
-    read_ms: float
-    detect_ms: float
-    write_ms: float
+    skipped_count: int
+    dropped: dict[str, int]
+    reconnects: int
+    stages_ms: dict[str, float]
+    age_mean_ms: float | None
+    age_max_ms: float | None
+    scenes: dict[str, dict[str, Any]]
+    health: Health
     outputs: dict[str, str]
     interrupted: bool = False
     error: str | None = None

@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 
     from .job import RunConfig
 
-FILES = (job.OVERLAY_VIDEO, job.COCO_FILE, job.LINES_FILE, job.SUMMARY_FILE)
+FILES = (job.COCO_FILE, job.LINES_FILE, job.SUMMARY_FILE)
+
+
+def video_paths(output: Path, sources: int) -> list[Path]:
+    """Name the drawn video of each source: `overlay.mp4` of one, else `overlay-0.mp4`, `overlay-1.mp4`."""
+    whole = output / job.OVERLAY_VIDEO
+    if sources == 1:
+        return [whole]
+    return [whole.with_name(f"{whole.stem}-{index}{whole.suffix}") for index in range(sources)]
 
 
 def product_paths(output: Path) -> list[Path]:
-    """Name every file and folder that a run may write."""
-    return [output / name for name in (job.OVERLAY_FOLDER, *FILES)]
+    """Name every file and folder that a run may write or has written."""
+    return [*(output / name for name in (job.OVERLAY_FOLDER, *FILES)), *_videos(output)]
 
 
 def check_output(config: RunConfig) -> None:
@@ -39,9 +47,10 @@ def check_output(config: RunConfig) -> None:
     if there and not config.force:
         msg = f"{output} already holds {there[0]}; pass --force to replace it, or name another folder with -o"
         raise ConfigError(msg)
-    if there and config.source and _is_product(Path(config.source), output):
-        msg = f"{config.source} is a result in {output} and would be replaced; name another folder with -o"
-        raise ConfigError(msg)
+    for source in config.sources:
+        if there and isinstance(source, str) and _is_product(Path(source), output):
+            msg = f"{source} is a result in {output} and would be replaced; name another folder with -o"
+            raise ConfigError(msg)
 
 
 def clear_output(output: Path) -> None:
@@ -54,9 +63,17 @@ def clear_output(output: Path) -> None:
     """
     overlays = output / job.OVERLAY_FOLDER
     pictures = [overlays / overlay_name(name) for name in _pictured(output / job.LINES_FILE)]
-    for path in (*pictures, *(output / name for name in FILES), partial_path(output / job.COCO_FILE)):
+    files = [output / name for name in FILES]
+    for path in (*pictures, *_videos(output), *files, partial_path(output / job.COCO_FILE)):
         with writing(path):
             path.unlink(missing_ok=True)
+
+
+def _videos(output: Path) -> list[Path]:
+    """Find the drawn videos of an earlier run, and name the one that is always written over."""
+    stem, _, suffix = job.OVERLAY_VIDEO.partition(".")
+    numbered = (path for path in output.glob(f"{stem}-*.{suffix}") if path.stem[len(stem) + 1 :].isdigit())
+    return [output / job.OVERLAY_VIDEO, *sorted(numbered)]
 
 
 def _is_product(source: Path, output: Path) -> bool:

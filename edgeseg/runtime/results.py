@@ -82,7 +82,7 @@ class FrameResult:
         stages_ms: What each stage took, in the order of `STAGES`.
         age_ms: From the camera to here; None for a file.
         scene: What tracking knows; None where nothing is tracked.
-        hidden: What else must be made unrecognisable in pictures of this frame, though it scores below the
+        hidden: What must be made unrecognisable in pictures of this frame, also what scores below the
             threshold; None where nothing is redacted.
     """
 

@@ -1,35 +1,48 @@
-"""From a source to results on the disk: what `edgeseg run` does."""
+"""From sources to results on the disk, in a window and on a page: what `edgeseg run` does."""
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..errors import EdgeSegError, InputError
 from ..files import write_json, writing
 from ..record import json_from_record
 from . import job
-from .frames import Frame, Source, SourceKind
+from .controls import Controls
+from .frames import Frame, Skipped, SourceKind
+from .handoff import Ended
+from .health import HealthMonitor, health_line
+from .interpretation import Interpretation
 from .job import Observer, RunConfig, RunStoppedError, RunSummary
 from .model import load
-from .outputs import check_output, clear_output, product_paths
-from .overlays import ImageOverlays, VideoOverlay
-from .sinks import CocoResults, JsonLines, Sink
-from .sources import open_source
+from .outputs import check_output, clear_output, product_paths, video_paths
+from .overlays import ImageOverlays, VideoOverlays
+from .picture import Painter
+from .pipeline import Pipeline
+from .redaction import labels_from_names
+from .results import FrameResult, Shown, Sink, Status
+from .sinks import CocoResults, JsonLines
+from .streams.opening import open_intake
 from .tally import Tally
-from .video import CameraSource
+from .web.page import WebPage
+from .window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
+    from types import TracebackType
 
-    from .detections import Detections
+    from .intake import Intake
     from .model import Model
+
+# How soon a wish to stop is heard while no frame comes.
+POLL_S = 0.1
 
 
 def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
-    """Detect in every frame of a source and write the results as they come.
+    """Detect in every frame of the sources and give the results out as they come.
 
     Ctrl-C ends the run with what was done so far.
 
@@ -39,13 +52,16 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
 
     Raises:
         ConfigError: There are results already, or a setting cannot work.
-        InputError: The source cannot be opened.
+        InputError: A source cannot be opened.
         ArtifactError: The bundle cannot be opened.
         RunStoppedError: It ended early, or no input could be read; everything before it is on the disk.
     """
-    check_output(config)
+    observer = observer or Observer()
+    if config.files:
+        check_output(config)
     with (
-        closing(_source(config)) as source,
+        closing(_opened(config, observer)) as intake,
+        _Runner(config, observer, intake) as runner,
         load(
             config.model,
             backend=config.backend,
@@ -54,41 +70,67 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
             threads=config.threads,
         ) as model,
     ):
-        runner = _Runner(config, observer or Observer())
-        runner.run(source, model)
+        runner.run(model, runner.interpretation(model.spec.class_names))
         return runner.finish(model.description)
 
 
-class _Runner:
-    def __init__(self, config: RunConfig, observer: Observer) -> None:
-        self._config = config
-        self._observer = observer
-        self._tally = Tally()
-        self._outputs: dict[str, Path] = {}
+def _opened(config: RunConfig, observer: Observer) -> Intake:
+    return open_intake(
+        config.sources,
+        exclude=product_paths(config.output) if config.files else (),
+        realtime=config.realtime,
+        give_up_after_s=config.give_up_after_s,
+        note=observer.note,
+    )
 
-    def run(self, source: Source, model: Model) -> None:
-        """Go through the source; the tally knows what ended it."""
-        sinks: list[Sink] = []
+
+class _Runner:
+    def __init__(self, config: RunConfig, observer: Observer, intake: Intake) -> None:
+        self._config, self._observer, self._intake = config, observer, intake
+        self._controls = Controls(config.score_threshold)
+        self._painter = Painter(config.style, config.redaction)
+        self._health = HealthMonitor()
+        self._tally = Tally(self._controls, intake)
+        self._outputs: dict[str, Path] = {}
+        # A page or window that cannot open is told before the model is loaded, and shows that it is.
+        self._sinks: list[Sink] = self._views()
+
+    def __enter__(self) -> _Runner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def interpretation(self, class_names: Sequence[str]) -> Interpretation:
+        """Make sense of what is asked for, with the classes of the model."""
+        config = self._config
+        labels = labels_from_names(config.redact, class_names)
+        return Interpretation(self._intake.rates_fps, track=config.track, hidden_labels=labels)
+
+    def run(self, model: Model, interpretation: Interpretation) -> None:
+        """Go through the sources; the tally knows what ended it."""
         try:
-            self._open_sinks(source, sinks)
-            for frames in self._batches(source, model.spec.batch):
-                with self._tally.timed("detect"):
-                    found = model([frame.image for frame in frames], self._config.score_threshold)
-                for frame, detections in zip(frames, found, strict=True):
-                    self._write(frame, detections, sinks)
-                self._observer.progress(self._progress_line(frames[-1], source.total))
+            if self._config.files:
+                self._open_files()
+            limit = self._config.max_frames
+            pipeline = Pipeline(model, self._intake, self._controls, interpretation, limit)
+            with closing(pipeline):
+                pipeline.start()
+                self._follow(pipeline)
         except KeyboardInterrupt:
             self._tally.interrupted = True
         except EdgeSegError as exc:
             self._tally.error = exc
         finally:
-            self._close(sinks)
+            self._close()
 
     def finish(self, computed_by: str) -> RunSummary:
         """Write the summary, and raise what went wrong."""
-        tally = self._tally
+        tally, config = self._tally, self._config
         if not (tally.frames or tally.error or tally.interrupted) and tally.skipped:
-            count = len(tally.skipped)
+            count = tally.skipped_count
             what = (
                 f"none of the {count} inputs can be read; the first"
                 if count > 1
@@ -96,73 +138,94 @@ class _Runner:
             )
             tally.error = InputError(f"{what}: {tally.skipped[0].reason}")
         outputs = {kind: str(path) for kind, path in self._outputs.items() if path.exists()}
-        summary = tally.summary(self._config, computed_by, outputs)
-        try:
-            write_json(self._config.output / job.SUMMARY_FILE, json_from_record(summary))
-        except EdgeSegError as exc:
-            tally.error = tally.error or exc
+        summary = tally.summary(config, computed_by, self._health.read(), outputs)
+        if config.files:
+            try:
+                write_json(config.output / job.SUMMARY_FILE, json_from_record(summary))
+            except EdgeSegError as exc:
+                tally.error = tally.error or exc
         if tally.error:
-            kept = (
-                f"; frames done before it: {tally.frames}, in {self._config.output}" if tally.frames else ""
-            )
+            where = f", in {config.output}" if config.files else ""
+            kept = f"; frames done before it: {tally.frames}{where}" if tally.frames else ""
             msg = f"{tally.error}{kept}"
             raise RunStoppedError(msg, summary) from tally.error
         return summary
 
-    def _open_sinks(self, source: Source, sinks: list[Sink]) -> None:
-        config, outputs = self._config, self._outputs
+    def _follow(self, pipeline: Pipeline) -> None:
+        while not self._controls.stopping.is_set():
+            try:
+                item = pipeline.poll(POLL_S)
+            except Ended:
+                return
+            if isinstance(item, Skipped):
+                self._tally.skip(item)
+                self._observer.note(f"skipped {item.name}: {item.reason}")
+            elif item is not None:
+                self._write(item)
+
+    def _write(self, result: FrameResult) -> None:
+        start = time.perf_counter()
+        shown = Shown(result, self._status, self._painter)
+        for sink in self._sinks:
+            sink.write(shown)
+        self._tally.add(result, 1000 * (time.perf_counter() - start))
+        self._observer.progress(self._progress_line(result.frame))
+
+    def _status(self) -> Status:
+        return self._tally.status(self._health.read())
+
+    def _views(self) -> list[Sink]:
+        config, names = self._config, self._intake.names
+        views: list[Sink] = []
+        if config.window:
+            views.append(Window(self._controls, source_names=names))
+        if config.web is not None:
+            page = WebPage(
+                config.web,
+                self._controls,
+                token=config.web_token,
+                source_names=names,
+                title=config.model.resolve().name,
+            )
+            self._observer.note(f"the page is at {page.url}")
+            views.append(page)
+        return views
+
+    def _open_files(self) -> None:
+        config, intake, outputs, sinks = self._config, self._intake, self._outputs, self._sinks
         with writing(config.output):
             config.output.mkdir(parents=True, exist_ok=True)
         clear_output(config.output)
-        if config.overlay and source.kind is SourceKind.IMAGES:
+        if config.overlay and intake.kind is SourceKind.IMAGES:
             outputs["overlays"] = config.output / job.OVERLAY_FOLDER
             sinks.append(ImageOverlays(outputs["overlays"]))
         elif config.overlay:
-            outputs["overlay"] = config.output / job.OVERLAY_VIDEO
-            sinks.append(VideoOverlay(outputs["overlay"], source.kind, source.fps))
+            paths = video_paths(config.output, len(intake.names))
+            names = ["overlay"] if len(paths) == 1 else [f"overlay {index}" for index in range(len(paths))]
+            outputs.update(zip(names, paths, strict=True))
+            sinks.append(VideoOverlays(paths, intake.rates_fps, live=intake.kind is SourceKind.LIVE))
         outputs["coco"] = config.output / job.COCO_FILE
         sinks.append(CocoResults(outputs["coco"]))
         outputs["lines"] = config.output / job.LINES_FILE
-        sinks.append(JsonLines(outputs["lines"]))
+        sinks.append(JsonLines(outputs["lines"], intake.names))
 
-    def _batches(self, source: Source, size: int) -> Iterator[list[Frame]]:
-        """Gather frames until a batch is full, and never read one more than is wanted."""
-        frames = islice(self._frames(source), self._config.max_frames)
-        while batch := list(islice(frames, size)):
-            yield batch
-
-    def _frames(self, source: Source) -> Iterator[Frame]:
-        items = iter(source)
-        while True:
-            with self._tally.timed("read"):
-                item = next(items, None)
-            if item is None:
-                return
-            if isinstance(item, Frame):
-                yield item
-                continue
-            self._tally.skipped.append(item)
-            self._observer.note(f"skipped {item.name}: {item.reason}")
-
-    def _write(self, frame: Frame, detections: Detections, sinks: list[Sink]) -> None:
-        with self._tally.timed("write"):
-            for sink in sinks:
-                sink.write(frame, detections)
-        self._tally.add(detections)
-
-    def _close(self, sinks: list[Sink]) -> None:
-        for sink in sinks:
+    def _close(self) -> None:
+        while self._sinks:
             try:
-                sink.close()
+                self._sinks.pop(0).close()
             except EdgeSegError as exc:
                 self._tally.error = self._tally.error or exc
 
-    def _progress_line(self, frame: Frame, total: int | None) -> str:
-        of_total = f" of {total}" if total else ""
-        return f"frame {self._tally.frames}{of_total}: {frame.name}"
-
-
-def _source(config: RunConfig) -> Source:
-    if config.source is not None:
-        return open_source(config.source, exclude=product_paths(config.output))
-    return CameraSource(config.camera or 0)
+    def _progress_line(self, frame: Frame) -> str:
+        """One line a frame: of a file how far it is, of a live source how it goes."""
+        if self._intake.kind is not SourceKind.LIVE:
+            total = self._intake.total
+            of_total = f" of {total}" if total else ""
+            return f"frame {self._tally.frames}{of_total}: {frame.name}"
+        status = self._status()
+        found = sum(status.instances_by_class.values())
+        parts = [f"{status.fps:.1f} frames/s", f"{found} instances"]
+        if status.age_ms is not None:
+            parts.append(f"{status.age_ms:.0f} ms old")
+        parts.append(f"{sum(status.dropped.values())} dropped")
+        return ", ".join([*parts, health_line(status.health)])

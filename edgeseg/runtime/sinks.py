@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 from ..files import writing
+from ..record import json_from_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from .detections import Detections
-    from .frames import Frame
-
-
-class Sink(Protocol):
-    """Takes what was found in each frame."""
-
-    def write(self, frame: Frame, detections: Detections) -> None:
-        """Add one frame.
-
-        Raises:
-            EdgeSegError: The disk is full, or the file cannot be written; the frames before it stay.
-        """
-
-    def close(self) -> None:
-        """Make the file whole; nothing can be written afterwards."""
+    from .results import FrameResult, Scene, Shown
 
 
 class RecordFile:
@@ -81,31 +70,63 @@ class RecordFile:
 
 
 class JsonLines:
-    """One line of JSON a frame: what was found, where and when.
+    """One line of JSON a frame: what was found, where, when, and how long it took.
 
     Args:
         path: Replaced if it exists.
+        source_names: By `Frame.source`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source_names: Sequence[str]) -> None:
         self._file = RecordFile(path)
+        self._source_names = source_names
+        # Frames carry a clock that nobody sets, lines the time of day.
+        self._day_s = time.time() - time.monotonic()
 
-    def write(self, frame: Frame, detections: Detections) -> None:
+    def write(self, shown: Shown) -> None:
         """See `Sink.write`."""
+        line = self._line(shown.result)
+        if shown.result.frame.captured_s is not None:
+            line["health"] = json_from_record(shown.status.health)
+        self._file.append(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        """See `Sink.close`."""
+        self._file.close()
+
+    def _line(self, result: FrameResult) -> dict[str, Any]:
+        frame, detections = result.frame, result.detections
         height, width = detections.frame_size_hw
-        line = {
+        line: dict[str, Any] = {
             "image_id": frame.image_id,
             "file_name": frame.name,
             "time_s": None if frame.time_s is None else round(frame.time_s, 4),
             "width": width,
             "height": height,
             "detections": detections.to_json(),
+            "stages_ms": {stage: round(taken_ms, 2) for stage, taken_ms in result.stages_ms.items()},
         }
-        self._file.append(json.dumps(line, ensure_ascii=False) + "\n")
+        if len(self._source_names) > 1:
+            line["source"] = self._source_names[frame.source]
+        if frame.captured_s is not None:
+            moment = datetime.fromtimestamp(self._day_s + frame.captured_s, timezone.utc)
+            line["captured_at"] = moment.isoformat(timespec="milliseconds")
+        if result.age_ms is not None:
+            line["age_ms"] = round(result.age_ms, 1)
+        if result.scene is not None:
+            line["scene"] = json_from_scene(result.scene)
+        return line
 
-    def close(self) -> None:
-        """See `Sink.close`."""
-        self._file.close()
+
+def json_from_scene(scene: Scene) -> dict[str, Any]:
+    """Write what was counted in JSON's types; the trails are left out, as the lines before tell them."""
+    return {
+        "entered": scene.entered,
+        "left": scene.left,
+        "entered_by_class": dict(scene.entered_by_class),
+        "lines": {line.name: {"forward": line.forward, "backward": line.backward} for line in scene.lines},
+        "zones": {zone.name: {"inside": zone.inside, "entered": zone.entered} for zone in scene.zones},
+    }
 
 
 class CocoResults:
@@ -123,8 +144,9 @@ class CocoResults:
         self._file = RecordFile(self._partial, head=b"[", tail=b"\n]\n")
         self._before = "\n"
 
-    def write(self, frame: Frame, detections: Detections) -> None:
+    def write(self, shown: Shown) -> None:
         """See `Sink.write`."""
+        frame, detections = shown.result.frame, shown.result.detections
         results = [json.dumps(result) for result in detections.to_coco(frame.image_id)]
         if results:
             self._file.append(self._before + ",\n".join(results))

@@ -56,7 +56,7 @@ def demo(output: Path, frames: int, scored: int, force: bool, as_json: bool) -> 
         "",
         [
             ("bundle", str(bundle.path)),
-            ("clip", f"{report.clip.frames} frames, {report.clip.detect_ms:.0f} ms each to detect"),
+            ("clip", f"{report.clip.frames} frames, {report.clip.stages_ms['infer']:.0f} ms each to compute"),
             ("computed by", report.clip.computed_by),
             *report.clip.outputs.items(),
             ("picture", report.picture),

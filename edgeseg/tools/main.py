@@ -34,7 +34,7 @@ VERBS = MappingProxyType(
             "build_engine",
             "Build an engine for this machine, and say which and why.",
         ),
-        "run": ("run", "run", "Find instances in a camera, video, folder or image."),
+        "run": ("run", "run", "Find instances in cameras, streams, videos, folders or images."),
         "evaluate": ("evaluate", "evaluate", "Score a bundle by COCO average precision of boxes and masks."),
         "benchmark": ("benchmark", "benchmark", "Measure latency, memory, size and accuracy beside PyTorch."),
         "inspect": ("inspect", "inspect", "Show what a bundle contains, how it was proven, and its engines."),

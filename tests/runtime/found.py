@@ -6,7 +6,9 @@ import numpy as np
 
 from edgeseg.runtime.detections import Detections
 from edgeseg.runtime.frames import Frame
+from edgeseg.runtime.health import Health
 from edgeseg.runtime.masks import MaskCrop
+from edgeseg.runtime.results import FrameResult, Shown, Status
 
 NAMES = ("__background__", "bolt", "nut")
 
@@ -27,3 +29,29 @@ def make_detections(count: int = 2, size_hw: tuple[int, int] = (40, 60)) -> Dete
         frame_size_hw=size_hw,
         class_names=NAMES,
     )
+
+
+def make_status(**facts) -> Status:
+    given = {
+        "uptime_s": 2.0,
+        "frames": 20,
+        "fps": 10.0,
+        "stages_ms": {"read": 1.0, "prepare": 2.0, "infer": 90.0, "finish": 3.0, "output": 4.0},
+        "age_ms": None,
+        "dropped": {},
+        "skipped": 0,
+        "reconnects": 0,
+        "score_threshold": 0.5,
+        "instances_by_class": {"bolt": 1, "nut": 1},
+        "health": Health(cpu_percent=50.0),
+    }
+    return Status(**{**given, **facts})
+
+
+def make_shown(frame: Frame | None = None, detections: Detections | None = None, **facts) -> Shown:
+    """A frame as sinks get it, drawn as `Detections.draw` does; `facts` go into its result."""
+    frame = make_frame() if frame is None else frame
+    detections = make_detections(2, frame.image.shape[:2]) if detections is None else detections
+    stages_ms = {"read": 1.0, "prepare": 2.0, "infer": 90.0, "finish": 3.0}
+    result = FrameResult(frame=frame, detections=detections, **{"stages_ms": stages_ms, **facts})
+    return Shown(result, make_status, lambda shown: shown.detections.draw(shown.frame.image))

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import EdgeSegError, InputError
-from edgeseg.runtime.frames import SourceKind
 from edgeseg.runtime.images import read_image
-from edgeseg.runtime.overlays import ImageOverlays, VideoOverlay, overlay_name
+from edgeseg.runtime.overlays import ImageOverlays, VideoOverlays, overlay_name
 
-from .found import make_detections, make_frame
+from .found import make_detections, make_frame, make_shown
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -45,7 +44,7 @@ def test_no_two_images_share_an_overlay(name, overlay):
 def test_a_picture_has_the_size_of_its_image_and_shows_what_was_found(tmp_path, name):
     sink = ImageOverlays(tmp_path)
     frame = make_frame(name)
-    sink.write(frame, make_detections())
+    sink.write(make_shown(frame, make_detections()))
     sink.close()
 
     drawn = read_image(tmp_path / overlay_name(name))
@@ -57,7 +56,7 @@ def test_a_picture_has_the_size_of_its_image_and_shows_what_was_found(tmp_path, 
 
 def test_a_picture_too_wide_for_jpeg_is_written_as_png(tmp_path):
     size_hw = (2, 65501)
-    ImageOverlays(tmp_path).write(make_frame("wide.bmp", size_hw), make_detections(0, size_hw))
+    ImageOverlays(tmp_path).write(make_shown(make_frame("wide.bmp", size_hw), make_detections(0, size_hw)))
 
     written = (tmp_path / "wide.bmp.jpg").read_bytes()
     assert written.startswith(b"\x89PNG")
@@ -71,15 +70,15 @@ def test_a_picture_on_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "write_bytes", full)
 
     with pytest.raises(EdgeSegError, match=r"cannot write .*a\.png: No space left on device; make room"):
-        ImageOverlays(tmp_path).write(make_frame(), make_detections())
+        ImageOverlays(tmp_path).write(make_shown(make_frame(), make_detections()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_video_keeps_speed_size_and_every_frame(tmp_path):
     path = tmp_path / "overlay.mp4"
-    sink = VideoOverlay(path, SourceKind.VIDEO, 12.5)
+    sink = VideoOverlays([path], [12.5], live=False)
     for index in range(6):
-        sink.write(make_frame("clip.mp4", time_s=index / 2), make_detections())
+        sink.write(make_shown(make_frame("clip.mp4", time_s=index / 2), make_detections()))
     sink.close()
 
     frames = video_frames(path)
@@ -92,9 +91,9 @@ def test_a_video_keeps_speed_size_and_every_frame(tmp_path):
 
 def test_a_slow_run_on_a_camera_is_shown_in_real_time(tmp_path):
     path = tmp_path / "overlay.mp4"
-    sink = VideoOverlay(path, SourceKind.LIVE, 10)
+    sink = VideoOverlays([path], [10], live=True)
     for time_s in (0.0, 0.01, 0.5, 0.9):
-        sink.write(make_frame("camera 0", time_s=time_s), make_detections())
+        sink.write(make_shown(make_frame("camera 0", time_s=time_s), make_detections()))
     sink.close()
 
     assert len(video_frames(path)) == 10
@@ -102,9 +101,9 @@ def test_a_slow_run_on_a_camera_is_shown_in_real_time(tmp_path):
 
 def test_a_frame_of_another_size_is_fitted(tmp_path):
     path = tmp_path / "overlay.mp4"
-    sink = VideoOverlay(path, SourceKind.VIDEO, None)
-    sink.write(make_frame(), make_detections())
-    sink.write(make_frame(size_hw=(80, 80)), make_detections(2, (80, 80)))
+    sink = VideoOverlays([path], [None], live=False)
+    sink.write(make_shown(make_frame(), make_detections()))
+    sink.write(make_shown(make_frame(size_hw=(80, 80)), make_detections(2, (80, 80))))
     sink.close()
 
     assert [frame.shape for frame in video_frames(path)] == [(40, 60, 3)] * 2
@@ -112,30 +111,30 @@ def test_a_frame_of_another_size_is_fitted(tmp_path):
 
 def test_a_video_stops_while_there_is_room_for_its_end(tmp_path, monkeypatch):
     path = tmp_path / "overlay.mp4"
-    sink = VideoOverlay(path, SourceKind.VIDEO, 10)
-    sink.write(make_frame(), make_detections())
+    sink = VideoOverlays([path], [10], live=False)
+    sink.write(make_shown(make_frame(), make_detections()))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(100 << 20, 95 << 20, 5 << 20))
 
     with pytest.raises(InputError, match=r"overlay\.mp4 stops here: the disk is nearly full \(5 MiB left\)"):
-        sink.write(make_frame(), make_detections())
+        sink.write(make_shown(make_frame(), make_detections()))
     sink.close()
     assert len(video_frames(path)) == 1
 
 
 def test_a_video_that_cannot_be_made(tmp_path):
     (tmp_path / "overlay.mp4").mkdir()
-    sink = VideoOverlay(tmp_path / "overlay.mp4", SourceKind.VIDEO, 10)
+    sink = VideoOverlays([tmp_path / "overlay.mp4"], [10], live=False)
 
     with pytest.raises(InputError, match=r"overlay\.mp4 cannot be written as MPEG-4 video.*--no-overlay"):
-        sink.write(make_frame(), make_detections())
+        sink.write(make_shown(make_frame(), make_detections()))
     sink.close()
 
 
 def test_a_video_that_came_out_broken_is_said_to_be(tmp_path):
     path = tmp_path / "overlay.mp4"
-    sink = VideoOverlay(path, SourceKind.VIDEO, 10)
-    sink.write(make_frame(), make_detections())
-    sink._writer.release()
+    sink = VideoOverlays([path], [10], live=False)
+    sink.write(make_shown(make_frame(), make_detections()))
+    sink._videos[0]._writer.release()
     path.write_bytes(b"no index")
 
     with pytest.raises(
@@ -145,6 +144,29 @@ def test_a_video_that_came_out_broken_is_said_to_be(tmp_path):
 
 
 def test_no_frame_makes_no_video(tmp_path):
-    VideoOverlay(tmp_path / "overlay.mp4", SourceKind.VIDEO, 10).close()
+    VideoOverlays([tmp_path / "overlay.mp4"], [10], live=False).close()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_source_has_a_video_of_its_own(tmp_path):
+    paths = [tmp_path / "overlay-0.mp4", tmp_path / "overlay-1.mp4"]
+    sink = VideoOverlays(paths, [10, None], live=False)
+    for source in (0, 1, 1):
+        sink.write(make_shown(make_frame(source=source)))
+    sink.close()
+
+    assert [len(video_frames(path)) for path in paths] == [1, 2]
+    capture = cv2.VideoCapture(str(paths[1]))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(25)
+    capture.release()
+
+
+def test_a_source_that_was_away_is_not_shown_as_a_still_of_that_length(tmp_path):
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [10], live=True)
+    for time_s in (0.0, 0.1, 3600.0, 3600.1, 3600.2):
+        sink.write(make_shown(make_frame("camera 0", time_s=time_s)))
+    sink.close()
+
+    assert len(video_frames(path)) == 2 + 50 + 2

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from edgeseg.errors import ArtifactError, InputError
 from edgeseg.runtime.controls import Controls
-from edgeseg.runtime.frames import Frame, Skipped, SourceKind
+from edgeseg.runtime.frames import Skipped, SourceKind
 from edgeseg.runtime.handoff import Ended
 from edgeseg.runtime.interpretation import Interpretation
 from edgeseg.runtime.model import Model
@@ -19,6 +17,7 @@ from edgeseg.runtime.pipeline import Pipeline
 
 from .fake_bundle import make_spec
 from .found_raw import raw_detections
+from .intakes import ListIntake, frames
 
 LONG_S = 60.0
 
@@ -36,57 +35,13 @@ class StandIn:
         self.calls += 1
         self.thresholds.append(score_threshold)
         if self.calls == self.fails_at:
-            raise ArtifactError("the graph failed")
+            msg = "the graph failed"
+            raise ArtifactError(msg)
         time.sleep(self.seconds)
         return raw_detections(self.spec, images[:, 0, 0, 0])
 
     def close(self) -> None:
         self.closed = True
-
-
-class ListIntake:
-    """Gives items of a list, like files, or the newest by the clock, like a camera."""
-
-    names, rates_fps, total, reconnects = ("clip.mp4",), (10.0,), None, 0
-
-    def __init__(self, items, kind=SourceKind.VIDEO, period_s=0.0) -> None:
-        self.items, self.kind, self.period_s = list(items), kind, period_s
-        self.asked, self.ended = [], threading.Event()
-        self.dropped = {"clip.mp4": 0}
-        self._next_s = 0.0
-
-    def take(self, count):
-        self.asked.append(count)
-        if self.kind is SourceKind.LIVE:
-            return self._newest()
-        if self.ended.is_set():
-            return []
-        taken, self.items = self.items[:count], self.items[count:]
-        for item in taken:
-            if isinstance(item, BaseException):
-                raise item
-        return taken
-
-    def _newest(self):
-        self.ended.wait(max(0.0, self._next_s - time.monotonic()))
-        if self.ended.is_set():
-            return []
-        now = time.monotonic()
-        self._next_s = now + self.period_s
-        return [replace(frames(1)[0], captured_s=now)]
-
-    def stop(self) -> None:
-        self.ended.set()
-
-    def close(self) -> None:
-        self.ended.set()
-
-
-def frames(count):
-    return [
-        Frame(image=np.full((64, 96, 3), index, np.uint8), name="clip.mp4", image_id=index, time_s=index / 10)
-        for index in range(count)
-    ]
 
 
 def make_pipeline(intake, *, batch=1, seconds=0.0, fails_at=None, max_frames=None, controls=None):
@@ -207,7 +162,7 @@ def test_close_in_the_middle_ends_all_threads_and_waits_for_the_network():
 
 def test_a_wish_to_stop_ends_after_the_frame_in_hand():
     controls = Controls()
-    intake = ListIntake([], SourceKind.LIVE, 0.001)
+    intake = ListIntake(None, SourceKind.LIVE, 0.001)
     pipeline, _ = make_pipeline(intake, controls=controls)
     assert pipeline.poll(LONG_S) is not None
     controls.stopping.set()
@@ -223,7 +178,7 @@ def test_closing_before_the_start():
 def test_a_live_frame_is_taken_when_the_network_is_about_to_be_free():
     """Each is younger than the inference it waited for would make it, had it been taken when that began."""
     seconds = 0.1
-    intake = ListIntake([], SourceKind.LIVE)
+    intake = ListIntake(None, SourceKind.LIVE)
     pipeline, _ = make_pipeline(intake, seconds=seconds, max_frames=20)
     results = everything(pipeline)
 

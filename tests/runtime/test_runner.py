@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from edgeseg.runtime.runner import run
 from tests.data import shared
 
 from .fake_bundle import make_bundle
+from .intakes import ListIntake
 
 pytest.importorskip("onnxruntime")
 
@@ -43,44 +45,27 @@ def photos(tmp_path) -> Path:
 def config(tmp_path, model, photos):
     def make(**facts) -> RunConfig:
         given = {"model": model, "output": tmp_path / "found", "threads": 1}
-        if "camera" not in facts:
-            given["source"] = str(photos)
-        return RunConfig(**{**given, **facts})
+        return RunConfig(**{**given, "sources": (str(photos),), **facts})
 
     return make
-
-
-class ListSource:
-    """A source that gives items and raises those that are errors."""
-
-    kind, fps, total = SourceKind.LIVE, 10.0, None
-
-    def __init__(self, items) -> None:
-        self.items, self.closed = items, False
-
-    def __iter__(self):
-        for item in self.items:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def close(self) -> None:
-        self.closed = True
 
 
 @pytest.fixture
 def camera(monkeypatch):
     def plug(*items):
-        source = ListSource(items)
-        monkeypatch.setattr(runner, "CameraSource", lambda index: source)
-        return source
+        intake = ListIntake(items, SourceKind.LIVE)
+        monkeypatch.setattr(runner, "open_intake", lambda sources, **settings: intake)
+        return intake
 
     return plug
 
 
 def frames(count: int) -> list[Frame]:
     image = np.zeros((32, 48, 3), np.uint8)
-    return [Frame(image=image, name="camera 0", image_id=i, time_s=i / 10) for i in range(count)]
+    now = time.monotonic()
+    return [
+        Frame(image=image, name="camera 0", image_id=i, time_s=i / 10, captured_s=now) for i in range(count)
+    ]
 
 
 def lines_in(folder: Path) -> list[dict]:
@@ -125,7 +110,10 @@ def test_each_frame_has_its_own_results_in_batches(config, tmp_path):
 
     lefts = [line["detections"][0]["box_xyxy"][0] for line in lines_in(one)]
     assert len(set(lefts)) == 5
-    assert lines_in(one) == lines_in(four)
+    of_one, of_four = lines_in(one), lines_in(four)
+    for line in (*of_one, *of_four):
+        assert set(line.pop("stages_ms")) == {"read", "prepare", "infer", "finish"}
+    assert of_one == of_four
 
 
 def test_the_threshold_cuts(config):
@@ -135,7 +123,7 @@ def test_the_threshold_cuts(config):
 def test_no_more_frames_than_asked_for_are_read(config, camera):
     camera(*frames(2), AssertionError("a third frame was read"))
 
-    assert run(config(camera=0, max_frames=2)).frames == 2
+    assert run(config(sources=(0,), max_frames=2)).frames == 2
 
 
 def test_no_overlay(config, tmp_path):
@@ -146,7 +134,7 @@ def test_no_overlay(config, tmp_path):
 
 def test_a_real_clip(config, tmp_path):
     clip = shared("data", "videos", "bottle-detection.mp4")
-    summary = run(config(source=str(clip), max_frames=3))
+    summary = run(config(sources=(str(clip),), max_frames=3))
 
     capture = cv2.VideoCapture(str(tmp_path / "found" / "overlay.mp4"))
     assert (summary.frames, capture.get(cv2.CAP_PROP_FRAME_COUNT)) == (3, 3)
@@ -166,7 +154,7 @@ def test_every_odd_image_is_done_or_named(config, tmp_path):
         bad |= {name for name, _, _ in rows if name.endswith(".avif")}
     notes: list[str] = []
 
-    summary = run(config(source=str(folder)), Observer(note=notes.append))
+    summary = run(config(sources=(str(folder),)), Observer(note=notes.append))
 
     assert {skipped.name for skipped in summary.skipped} == bad
     assert len(notes) == len(bad)
@@ -202,14 +190,14 @@ def test_when_nothing_can_be_read(config, tmp_path, names, words):
         (folder / name).write_text("hello")
 
     with pytest.raises(RunStoppedError, match=words) as stopped:
-        run(config(source=str(folder)))
+        run(config(sources=(str(folder),)))
     assert len(stopped.value.summary.skipped) == len(names)
 
 
 def test_ctrl_c_keeps_what_was_done(config, camera, tmp_path):
     source = camera(*frames(3), KeyboardInterrupt())
 
-    summary = run(config(camera=0))
+    summary = run(config(sources=(0,)))
 
     found = tmp_path / "found"
     assert (summary.interrupted, summary.frames, summary.error) == (True, 3, None)
@@ -226,7 +214,7 @@ def test_ctrl_c_keeps_what_was_done(config, camera, tmp_path):
 def test_ctrl_c_before_the_first_good_frame_is_no_failure_of_the_inputs(config, camera):
     camera(Skipped(name="camera 0", reason="spoilt"), KeyboardInterrupt())
 
-    assert run(config(camera=0)).interrupted is True
+    assert run(config(sources=(0,))).interrupted is True
 
 
 def test_a_camera_that_vanishes(config, camera, tmp_path):
@@ -235,7 +223,7 @@ def test_a_camera_that_vanishes(config, camera, tmp_path):
     with pytest.raises(
         RunStoppedError, match="no more pictures after frame 2; frames done before it: 2, in"
     ) as stopped:
-        run(config(camera=0))
+        run(config(sources=(0,)))
     assert stopped.value.summary.error == "camera 0 gives no more pictures after frame 2"
     assert len(json_in(tmp_path / "found", "results.json")) == 6
 
@@ -244,7 +232,7 @@ def test_an_unforeseen_error_keeps_what_was_done(config, camera, tmp_path):
     camera(*frames(2), RuntimeError("bug"))
 
     with pytest.raises(RuntimeError, match="bug"):
-        run(config(camera=0))
+        run(config(sources=(0,)))
     assert len(json_in(tmp_path / "found", "results.json")) == 6
     assert len(lines_in(tmp_path / "found")) == 2
 
@@ -318,7 +306,7 @@ def test_force_leaves_no_result_of_the_earlier_run_and_nothing_else_out(config, 
     assert names_in(found / "overlays") == ["004.png", "005.png", "mine.png"]
 
     camera(*frames(1))
-    run(config(camera=0, force=True))
+    run(config(sources=(0,), force=True))
     assert names_in(found / "overlays") == ["mine.png"]
     assert [line["file_name"] for line in lines_in(found)] == ["camera 0"]
     assert (found / "notes.txt").read_text() == "mine"
@@ -351,7 +339,7 @@ def test_a_source_is_never_replaced(config, photos, tmp_path):
 
     for source, output in ((clip, photos), (tmp_path / "found" / "overlays", tmp_path / "found")):
         with pytest.raises(ConfigError, match=f"{source.name} is a result in {output} and would be replaced"):
-            run(config(source=str(source), output=output, force=True))
+            run(config(sources=(str(source),), output=output, force=True))
     assert clip.read_bytes() == b"mine"
 
 
@@ -359,7 +347,7 @@ def test_a_failed_start_leaves_earlier_results(config, tmp_path):
     run(config())
 
     with pytest.raises(InputError, match="no file or folder is at"):
-        run(config(source=str(tmp_path / "absent"), force=True))
+        run(config(sources=(str(tmp_path / "absent"),), force=True))
     with pytest.raises(ArtifactError, match="no bundle at"):
         run(config(model=tmp_path / "absent", force=True))
     assert len(lines_in(tmp_path / "found")) == 5
@@ -368,11 +356,10 @@ def test_a_failed_start_leaves_earlier_results(config, tmp_path):
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"source": None}, "one of source and camera must be given, got None and None"),
-        ({"source": "x", "camera": 0}, "one of source and camera must be given, got 'x' and 0"),
-        ({"source": "x", "score_threshold": 1.5}, "score_threshold must be within 0 and 1, got 1.5"),
-        ({"source": "x", "max_frames": 0}, "max_frames must be at least 1, got 0"),
-        ({"camera": -1}, "camera must be 0 or more, got -1"),
+        ({"sources": ()}, "sources must name at least one image, .*, and is empty"),
+        ({"sources": ("x",), "score_threshold": 1.5}, "score_threshold must be within 0 and 1, got 1.5"),
+        ({"sources": ("x",), "max_frames": 0}, "max_frames must be at least 1, got 0"),
+        ({"sources": ("x",), "give_up_after_s": 0}, "give_up_after_s must be more than 0, got 0"),
     ],
 )
 def test_settings_that_cannot_work(facts, words):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import resource
+import time
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,10 @@ from pycocotools import mask as rle
 
 from edgeseg.errors import EdgeSegError
 from edgeseg.files import write_json, write_whole
+from edgeseg.runtime.results import LineCount, Scene
 from edgeseg.runtime.sinks import CocoResults, JsonLines, RecordFile, partial_path
 
-from .found import make_detections, make_frame
+from .found import make_detections, make_frame, make_shown
 
 FULL_DEVICE = Path("/dev/full")
 
@@ -31,9 +34,9 @@ def files_of_at_most(size: int):
 
 
 def test_lines_relate_ids_names_and_detections(tmp_path):
-    sink = JsonLines(tmp_path / "lines.jsonl")
-    sink.write(make_frame("b/ü.png", image_id=7), make_detections(2))
-    sink.write(make_frame("clip.mp4", image_id=8, time_s=1 / 3), make_detections(0))
+    sink = JsonLines(tmp_path / "lines.jsonl", ["source"])
+    sink.write(make_shown(make_frame("b/ü.png", image_id=7), make_detections(2)))
+    sink.write(make_shown(make_frame("clip.mp4", image_id=8, time_s=1 / 3), make_detections(0)))
     sink.close()
 
     first, second = (json.loads(line) for line in (tmp_path / "lines.jsonl").read_text("utf-8").splitlines())
@@ -44,9 +47,28 @@ def test_lines_relate_ids_names_and_detections(tmp_path):
     assert (second["time_s"], second["detections"]) == (0.3333, [])
 
 
+def test_a_line_of_a_live_source_tells_when_and_how_old(tmp_path):
+    scene = Scene(
+        entered=3, left=1, lines=(LineCount(name="gate", start_xy=(0, 0), end_xy=(0, 9), forward=2),)
+    )
+    frame = make_frame("camera 1", source=1, captured_s=time.monotonic())
+    sink = JsonLines(tmp_path / "lines.jsonl", ["camera 0", "camera 1"])
+    sink.write(make_shown(frame, make_detections(1), age_ms=123.44, scene=scene))
+    sink.close()
+
+    line = json.loads((tmp_path / "lines.jsonl").read_text("utf-8"))
+    captured = datetime.fromisoformat(line["captured_at"])
+    assert abs((datetime.now(timezone.utc) - captured).total_seconds()) < 60
+    assert (line["source"], line["age_ms"]) == ("camera 1", 123.4)
+    assert line["stages_ms"] == {"read": 1.0, "prepare": 2.0, "infer": 90.0, "finish": 3.0}
+    assert line["scene"]["lines"] == {"gate": {"forward": 2, "backward": 0}}
+    assert (line["scene"]["entered"], line["scene"]["left"]) == (3, 1)
+    assert line["health"]["cpu_percent"] == 50
+
+
 def test_a_line_is_on_the_disk_before_the_next_frame(tmp_path):
-    sink = JsonLines(tmp_path / "lines.jsonl")
-    sink.write(make_frame(), make_detections())
+    sink = JsonLines(tmp_path / "lines.jsonl", ["source"])
+    sink.write(make_shown(make_frame(), make_detections()))
 
     assert len((tmp_path / "lines.jsonl").read_text("utf-8").splitlines()) == 1
     sink.close()
@@ -56,9 +78,9 @@ def test_a_line_is_on_the_disk_before_the_next_frame(tmp_path):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_results_are_cocos(tmp_path):
     sink = CocoResults(tmp_path / "results.json")
-    sink.write(make_frame(image_id=7), make_detections(2))
-    sink.write(make_frame(image_id=8), make_detections(0))
-    sink.write(make_frame(image_id=9), make_detections(1))
+    sink.write(make_shown(make_frame(image_id=7), make_detections(2)))
+    sink.write(make_shown(make_frame(image_id=8), make_detections(0)))
+    sink.write(make_shown(make_frame(image_id=9), make_detections(1)))
     sink.close()
 
     results = json.loads((tmp_path / "results.json").read_text("utf-8"))
@@ -72,7 +94,7 @@ def test_results_are_cocos(tmp_path):
 
 def test_results_without_any_instance_are_an_empty_list(tmp_path):
     sink = CocoResults(tmp_path / "results.json")
-    sink.write(make_frame(), make_detections(0))
+    sink.write(make_shown(make_frame(), make_detections(0)))
     sink.close()
 
     assert json.loads((tmp_path / "results.json").read_text("utf-8")) == []
@@ -83,7 +105,7 @@ def test_results_of_a_run_that_is_killed_are_valid_json(tmp_path):
     sink = CocoResults(path)
     counts = [len(json.loads(partial_path(path).read_text("utf-8")))]
     for image_id in (1, 2):
-        sink.write(make_frame(image_id=image_id), make_detections(2))
+        sink.write(make_shown(make_frame(image_id=image_id), make_detections(2)))
         counts.append(len(json.loads(partial_path(path).read_text("utf-8"))))
 
     assert counts == [0, 2, 4]
@@ -91,18 +113,18 @@ def test_results_of_a_run_that_is_killed_are_valid_json(tmp_path):
     sink.close()
 
 
-@pytest.mark.parametrize("kind", [JsonLines, CocoResults])
-def test_a_record_that_does_not_fit_is_taken_back(tmp_path, kind):
+@pytest.mark.parametrize("make", [lambda path: JsonLines(path, ["source"]), CocoResults])
+def test_a_record_that_does_not_fit_is_taken_back(tmp_path, make):
     path = tmp_path / "file.json"
-    sink = kind(path)
+    sink = make(path)
     for image_id in (1, 2):
-        sink.write(make_frame(image_id=image_id), make_detections(1))
+        sink.write(make_shown(make_frame(image_id=image_id), make_detections(1)))
     growing = next(tmp_path.iterdir())
     before = growing.read_bytes()
 
     with files_of_at_most(len(before) + 50):
         with pytest.raises(EdgeSegError, match=r"cannot write .*file\.json.*: File too large; name another"):
-            sink.write(make_frame(image_id=3), make_detections(4))
+            sink.write(make_shown(make_frame(image_id=3), make_detections(4)))
         assert growing.read_bytes() == before
         sink.close()
     assert path.read_bytes() == before
@@ -150,8 +172,8 @@ def test_a_full_disk_is_said_in_words():
 
 
 def test_a_name_in_no_encoding_comes_back_as_it_was(tmp_path):
-    sink = JsonLines(tmp_path / "lines.jsonl")
-    sink.write(make_frame("caf\udce9.png"), make_detections(0))
+    sink = JsonLines(tmp_path / "lines.jsonl", ["source"])
+    sink.write(make_shown(make_frame("caf\udce9.png"), make_detections(0)))
     sink.close()
     write_json(tmp_path / "one.json", {"name": "caf\udce9.png"})
 
@@ -161,7 +183,7 @@ def test_a_name_in_no_encoding_comes_back_as_it_was(tmp_path):
 
 def test_a_file_that_cannot_be_made(tmp_path):
     with pytest.raises(EdgeSegError, match=r"cannot write .*absent/lines\.jsonl: No such file"):
-        JsonLines(tmp_path / "absent" / "lines.jsonl")
+        JsonLines(tmp_path / "absent" / "lines.jsonl", ["source"])
     (tmp_path / "file").touch()
     with pytest.raises(EdgeSegError, match=r"Not a directory|File exists"):
         write_whole(tmp_path / "file" / "x.json", b"x")

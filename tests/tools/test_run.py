@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgeseg.runtime import images, runner
+from edgeseg.runtime import runner
 from edgeseg.tools.main import VERBS, cli
 from edgeseg.tools.run import run as command
 from tests.runtime.fake_bundle import make_bundle
@@ -71,6 +71,43 @@ def test_the_one_line_help_is_that_of_the_overview():
     assert command.help.startswith(VERBS["run"][2])
 
 
+def test_no_files(run):
+    result = run("--source", "photos", "--no-files")
+
+    assert result.exit_code == 0
+    assert "frames 2" in " ".join(result.stdout.split())
+    assert not Path("edgeseg-output").exists()
+
+
+def test_tracking_counts_objects_in_the_table_and_in_every_result(run):
+    pytest.importorskip("trackers")
+    result = run("--source", "photos", "--track", "--zone", "all:0,0,1,0,1,1,0,1", "--line", "0.5,0,0.5,1")
+
+    assert result.exit_code == 0, result.stderr
+    words = " ".join(result.stdout.split())
+    assert "objects 3 (1 bolt, 1 nut, 1 washer), 0 of them gone" in words
+    assert "all 3 entered, 3 inside at the end" in words
+    assert "line 1 0 forward, 0 backward" in words
+    second = json.loads(Path("edgeseg-output/detections.jsonl").read_text("utf-8").splitlines()[1])
+    assert sorted(found["track_id"] for found in second["detections"]) == [1, 2, 3]
+    assert second["scene"]["zones"] == {"all": {"inside": 3, "entered": 3}}
+    assert {
+        found.get("track_id") for found in json.loads(Path("edgeseg-output/results.json").read_text("utf-8"))
+    } >= {1, 2, 3}
+
+
+def test_a_redacted_class_is_in_no_picture(run):
+    texture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    cv2.imwrite("photos/a.png", texture)
+
+    for more in ((), ("--redact", "washer", "--redact-with", "fill")):
+        assert run("--source", "photos/a.png", "--force", *more).exit_code == 0
+        drawn = cv2.imread("edgeseg-output/overlays/a.png")
+        # Within the washer, where nothing else is drawn.
+        spread = float(drawn[20:26, 44:50].std((0, 1)).max())
+        assert (spread < 10) == bool(more)
+
+
 def test_no_overlay(run):
     assert run("--source", "photos", "--no-overlay").exit_code == 0
     assert not Path("edgeseg-output/overlays").exists()
@@ -80,7 +117,9 @@ def test_no_overlay(run):
     "args",
     [
         (),
-        ("--source", "photos", "--camera", "0"),
+        ("--source", "photos", "--give-up-after", "0"),
+        ("--source", "photos", "--smooth-masks", "1"),
+        ("--source", "photos", "--color-by", "name"),
         ("--source", "photos", "--score-threshold", "1.5"),
         ("--source", "photos", "--max-frames", "0"),
         ("--camera", "-1"),
@@ -111,6 +150,14 @@ def test_wrong_usage(run, args):
             "provider is a choice",
         ),
         (("--source", "photos", "--precision", "int8"), "build it with `edgeseg build-engine --int8"),
+        (("--source", "photos", "--camera", "0"), "is live and photos is not"),
+        (
+            ("--source", "photos", "--redact", "person"),
+            "'person' is no class of this model; give one of: 'bolt'",
+        ),
+        (("--source", "photos", "--line", "gate:1,2,3"), "gate:1,2,3"),
+        (("--source", "photos", "--web", "0.0.0.0:0"), "give --web-token with at least 8 characters"),
+        (("--source", "photos", "--web", "127.0.0.1:http"), "127.0.0.1:http"),
         (("--source", "photos", "-o", "photos/a.png"), "photos/a.png is a file and must be a folder"),
     ],
 )
@@ -129,7 +176,7 @@ def test_some_inputs_skipped_is_no_failure(run):
 
     assert result.exit_code == 0
     assert result.stderr == "skipped bad.jpg: photos/bad.jpg is not an image that can be read (5 bytes)\n"
-    assert "1 (named above and in summary.json)" in result.stdout
+    assert "skipped      1 (named above)" in result.stdout
 
 
 def test_all_inputs_skipped_is_a_failure(run):
@@ -170,14 +217,14 @@ def test_rebuild_comes_before_the_model_is_loaded(run, monkeypatch):
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_after_a_frame(run, monkeypatch, by):
-    read = images.read_image
+    write = runner.JsonLines.write
 
-    def interrupting(path):
-        if path.name == "b.png":
+    def interrupting(lines, shown):
+        if shown.result.frame.name == "b.png":
             os.kill(os.getpid(), by)
-        return read(path)
+        write(lines, shown)
 
-    monkeypatch.setattr("edgeseg.runtime.sources.read_image", interrupting)
+    monkeypatch.setattr(runner.JsonLines, "write", interrupting)
     before = signal.getsignal(signal.SIGTERM)
     # Where the tests themselves run in the background, the shell has SIGINT ignored.
     at_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -189,7 +236,7 @@ def test_interrupted_after_a_frame(run, monkeypatch, by):
     printed = json.loads(result.stdout)
     assert (printed["interrupted"], printed["frames"]) == (True, 1)
     assert result.stderr == "interrupted; frames done before it: 1, in edgeseg-output\n"
-    assert len(json.loads(Path("edgeseg-output/results.json").read_text("utf-8"))) == 3
+    assert len(Path("edgeseg-output/detections.jsonl").read_text("utf-8").splitlines()) == 1
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -197,7 +244,7 @@ def test_an_error_in_the_middle_prints_what_was_done(run, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runner.ImageOverlays, "write", lambda sink, frame, found: None)
+    monkeypatch.setattr(runner.ImageOverlays, "write", lambda sink, shown: None)
     monkeypatch.setattr(Path, "write_bytes", full)
     result = run("--source", "photos", "--json")
 
