@@ -68,7 +68,7 @@ def _checked_rle(rle: dict[str, Any], size_hw: tuple[int, int]) -> dict[str, Any
     if size != list(size_hw):
         msg = f"its RLE must be of the image's size {list(size_hw)} (height, width), got {size}"
         raise InputError(msg)
-    runs = _runs_from_text(counts) if isinstance(counts, str) else _runs_from_list(counts)
+    runs = runs_from_text(counts) if isinstance(counts, str) else _runs_from_list(counts)
     if min(runs, default=0) < 0 or sum(runs) != size_hw[0] * size_hw[1]:
         msg = f"the runs of its RLE must add up to {size_hw[0] * size_hw[1]} pixels, got {sum(runs)}"
         raise InputError(msg)
@@ -87,8 +87,14 @@ def _runs_from_list(counts: Any) -> list[int]:
     raise InputError(msg)
 
 
-def _runs_from_text(counts: str) -> list[int]:
+def runs_from_text(counts: str) -> list[int]:
     """Decode COCO's text: five bits a character, lowest first, a run less the one two before it.
+
+    Returns:
+        Lengths of alternating runs of 0 and 1, down the columns of the image.
+
+    Raises:
+        InputError: It is no such text, or truncated.
 
     Source:
         pycocotools 2.0.11, `rleFrString` in `maskApi.c`.
