@@ -5,22 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .scale import LEAST, Scale, linear_scale, log_scale
+from edgeseg.benchmark.row import Row
+
+from .scale import linear_scale, log_scale
 from .wording import interval, number, percent, tick, times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeseg.benchmark.report import BenchmarkReport
-    from edgeseg.benchmark.row import Latency, Row
 
-# More dots than this no longer can be told apart, and thousands make the page heavy.
-MOST_DOTS = 200
-# Dots are spread over the height of a track so that equal times lie beside each other; successive multiples of
-# the golden ratio never bunch.
-SPREAD_STEP = 0.61803398875
-# A spread chart says more of ordinary calls if one that took many times as long does not set its axis.
-MOST_SPREAD = 3.0
+    from .scale import Scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +62,13 @@ class Chart:
 
     Attributes:
         axis: What it measures, with the unit.
+        figures: What stands beside the tracks.
         ticks: Place in percent and text.
         origin: Place of the line that everything is compared with; None for none.
     """
 
     axis: str
+    figures: str
     ticks: tuple[tuple[float, str], ...]
     tracks: tuple[Track, ...]
     origin: float | None = None
@@ -96,39 +93,7 @@ def ratio_chart(report: BenchmarkReport) -> Chart | None:
         )
         for row, ratio in ratios
     ]
-    return _chart("times as fast", scale, tracks, origin=1.0)
-
-
-def latency_chart(rows: Sequence[Row]) -> Chart | None:
-    """Show every call of every row in milliseconds; None if nothing was measured."""
-    measured = _measured(rows)
-    if not measured:
-        return None
-    scale = log_scale([end for _, latency in measured for end in (latency.min_ms, latency.max_ms)])
-    tracks = [
-        _strip(
-            row,
-            [max(sample, LEAST) for sample in latency.samples_ms],
-            (latency.p50_ms, latency.p90_ms, latency.p99_ms),
-            scale,
-            value=f"{number(latency.p50_ms)} ms",
-            detail=f"{number(latency.p90_ms)}, {number(latency.p99_ms)}",
-        )
-        for row, latency in measured
-    ]
-    return _chart("milliseconds a call, logarithmic", scale, tracks)
-
-
-def spread_chart(rows: Sequence[Row]) -> Chart | None:
-    """Show every call against the median of its own row; None if nothing was measured."""
-    measured = [(row, latency) for row, latency in _measured(rows) if latency.p50_ms > 0]
-    if not measured:
-        return None
-    lows = [latency.min_ms / latency.p50_ms for _, latency in measured]
-    highs = [latency.max_ms / latency.p50_ms for _, latency in measured]
-    scale = linear_scale(min(*lows, 0.95) - 0.01, min(max(*highs, 1.05), MOST_SPREAD) + 0.01)
-    tracks = [_spread(row, latency, scale) for row, latency in measured]
-    return _chart("times the row's own median", scale, tracks, origin=1.0)
+    return chart_of("times as fast, logarithmic", "median, 95 % interval", scale, tracks, origin=1.0)
 
 
 def stage_chart(rows: Sequence[Row]) -> Chart | None:
@@ -154,7 +119,7 @@ def stage_chart(rows: Sequence[Row]) -> Chart | None:
                 spans=_stacked(parts),
             )
         )
-    return _chart("percent of a call", scale, tracks) if tracks else None
+    return chart_of("percent of a call", "prepare + infer + finish", scale, tracks) if tracks else None
 
 
 def compute_chart(rows: Sequence[Row]) -> Chart | None:
@@ -178,64 +143,48 @@ def compute_chart(rows: Sequence[Row]) -> Chart | None:
                 spans=(Mark(style="bar", start=0.0, end=scale.percent(100 * (share or 0.0))),),
             )
         )
-    return _chart("percent of the peak of its precision", scale, tracks, origin=100.0)
+    return chart_of("percent of its precision's peak", "share; rate of peak", scale, tracks, origin=100.0)
 
 
-def _chart(axis: str, scale: Scale, tracks: Sequence[Track], *, origin: float | None = None) -> Chart:
+def memory_chart(rows: Sequence[Row]) -> Chart | None:
+    """Show the peak memory of each row's process; None if it is not known."""
+    known = [(row, row.startup.peak_rss_mib) for row in rows if row.startup is not None]
+    return _bars([(row, value) for row, value in known if value is not None], "MiB")
+
+
+def file_chart(rows: Sequence[Row]) -> Chart | None:
+    """Show the size of what each row loads; None if it is not known."""
+    return _bars([(row, row.file_mb) for row in rows if row.file_mb is not None], "MB")
+
+
+def _bars(figures: Sequence[tuple[Row, float]], unit: str) -> Chart | None:
+    if not any(value for _, value in figures):
+        return None
+    scale = linear_scale(0.0, 1.02 * max(value for _, value in figures))
+    tracks = [
+        Track(
+            row=row,
+            value=f"{number(value)} {unit}",
+            detail="",
+            text=f"{row.label}: {number(value)} {unit}",
+            spans=(Mark(style="bar", start=0.0, end=scale.percent(value)),),
+        )
+        for row, value in figures
+    ]
+    return chart_of(unit, "", scale, tracks)
+
+
+def chart_of(
+    axis: str, figures: str, scale: Scale, tracks: Sequence[Track], *, origin: float | None = None
+) -> Chart:
+    """Put tracks on an axis."""
     return Chart(
         axis=axis,
+        figures=figures,
         ticks=tuple((scale.percent(value), tick(value)) for value in scale.ticks),
         tracks=tuple(tracks),
         origin=None if origin is None else scale.percent(origin),
     )
-
-
-def _measured(rows: Sequence[Row]) -> list[tuple[Row, Latency]]:
-    return [(row, row.latency) for row in rows if row.latency is not None and row.latency.samples_ms]
-
-
-def _spread(row: Row, latency: Latency, scale: Scale) -> Track:
-    middle = latency.p50_ms
-    return _strip(
-        row,
-        [sample / middle for sample in latency.samples_ms],
-        (1.0, latency.p90_ms / middle, latency.p99_ms / middle),
-        scale,
-        value=f"\N{PLUS-MINUS SIGN}{percent(latency.std_ms / latency.mean_ms if latency.mean_ms else 0.0)}",
-        detail=f"{len(latency.samples_ms)} call{'s' * (len(latency.samples_ms) != 1)}",
-    )
-
-
-def _strip(
-    row: Row,
-    samples: Sequence[float],
-    middles: tuple[float, float, float],
-    scale: Scale,
-    *,
-    value: str,
-    detail: str,
-) -> Track:
-    """Draw samples as dots, with lines at their median, 90th and 99th percentile."""
-    stops = zip(("median", "tail", "tail"), map(scale.percent, middles), strict=True)
-    return Track(
-        row=row,
-        value=value,
-        detail=detail,
-        text=f"{row.label}: {value}; {detail}",
-        stops=tuple(Mark(style=style, start=place, end=place) for style, place in stops),
-        dots=tuple(
-            (scale.percent(sample), round(20 + 60 * (index * SPREAD_STEP % 1.0), 1))
-            for index, sample in enumerate(_thinned(samples))
-        ),
-    )
-
-
-def _thinned(samples: Sequence[float]) -> list[float]:
-    """Keep at most `MOST_DOTS`, evenly by rank, the fastest and the slowest among them."""
-    ordered = sorted(samples)
-    if len(ordered) <= MOST_DOTS:
-        return ordered
-    return [ordered[round(index * (len(ordered) - 1) / (MOST_DOTS - 1))] for index in range(MOST_DOTS)]
 
 
 def _stacked(parts: dict[str, float]) -> tuple[Mark, ...]:

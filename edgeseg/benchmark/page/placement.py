@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,16 @@ if TYPE_CHECKING:
 # Of the style sheet: 12 px, and the width of an average letter of it, rounded up.
 CHARACTER_PX = 6.6
 LINE_PX = 15
-POINT_PX = 7
+# A name nearer to another point than to its own would seem to be that one's.
 GAP_PX = 10
+CLEAR_PX = (16, 8)
 FARTHEST_LINES = 16
+# How far towards the name a leader goes; the template draws it so.
+LEADER_REACH = 0.8
+LEADER_STEPS = 12
+# In lines of distance: what is covered cannot be read, a crossed name can.
+COVERS_COST = 1000.0
+CROSSES_COST = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,37 +61,80 @@ class _Box:
 
 
 def place_names(
-    points_xy: Sequence[tuple[float, float]], names: Sequence[str], size_wh: tuple[float, float]
+    points_xy: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    size_wh: tuple[float, float],
+    lines: Sequence[tuple[float, float, float, float]] = (),
 ) -> list[Place]:
     """Choose a place for the name of each point, beside it where there is room.
 
-    A drawing that is wider than `size_wh` moves points apart and names with them, so what is free of overlaps in
-    the narrowest is free of them in all.
+    A wider drawing moves points apart and names with them, so what is free of overlaps in the narrowest is
+    free of them in all.
 
     Args:
         points_xy: Across and down, in pixels.
         names: One for each point.
         size_wh: Of the drawing at its narrowest, in pixels.
+        lines: Level or upright ones that no name should lie on: x1, y1, x2, y2, in pixels.
     """
-    taken = [_Box(x - POINT_PX, y - POINT_PX, x + POINT_PX, y + POINT_PX) for x, y in points_xy]
-    places = []
-    for (x, y), name in zip(points_xy, names, strict=True):
-        width = len(name) * CHARACTER_PX
-        candidates = [(place, _box(place, x, y, width)) for place in _candidates()]
-        place, box = next(
-            (
-                (place, box)
-                for place, box in candidates
-                if box.inside(size_wh) and not any(map(box.overlaps, taken))
-            ),
-            candidates[0],
-        )
-        taken.append(box)
-        places.append(place)
-    return places
+    obstacles = [_around(*line, 1, 1) for line in lines]
+    boxes = [_around(*point, *point, *CLEAR_PX) for point in points_xy]
+    given = [*range(len(names))]
+    across = sorted(given, key=lambda index: points_xy[index])
+    best: tuple[float, dict[int, Place]] = (math.inf, {})
+    # Who comes first has the best place, so who does is tried.
+    for order in (given, given[::-1], across, across[::-1]):
+        named: list[_Box] = []
+        places, total = {}, 0.0
+        for index in order:
+            others = [*obstacles, *boxes[:index], *boxes[index + 1 :]]
+            width = len(names[index]) * CHARACTER_PX
+            places[index], box, cost = _best(points_xy[index], width, size_wh, named, others)
+            named.append(box)
+            total += cost
+        if total < best[0]:
+            best = (total, places)
+    return [best[1][index] for index in given]
+
+
+def _best(
+    point_xy: tuple[float, float],
+    width: float,
+    size_wh: tuple[float, float],
+    named: Sequence[_Box],
+    others: Sequence[_Box],
+) -> tuple[Place, _Box, float]:
+    """Take the place that costs least: what it covers, what its leader crosses, how far away it is."""
+    found: list[tuple[Place, _Box, float]] = []
+    for place in _candidates():
+        box = _box(place, *point_xy, width)
+        covers = not box.inside(size_wh) or any(map(box.overlaps, (*named, *others)))
+        crosses = _crosses(place, point_xy, named)
+        cost = abs(place.dy) / LINE_PX + COVERS_COST * covers + CROSSES_COST * crosses
+        found.append((place, box, cost))
+        # Places come by distance: the first that does no harm is the best.
+        if not covers and not crosses:
+            break
+    return min(found, key=lambda item: item[2])
+
+
+def _crosses(place: Place, point_xy: tuple[float, float], named: Sequence[_Box]) -> bool:
+    if not place.leader:
+        return False
+    for step in range(LEADER_STEPS):
+        share = step / LEADER_STEPS
+        x, y = point_xy[0] + LEADER_REACH * place.dx * share, point_xy[1] + place.dy * share
+        if any(map(_around(x, y, x, y, 1, 1).overlaps, named)):
+            return True
+    return False
+
+
+def _around(x1: float, y1: float, x2: float, y2: float, dx: float, dy: float) -> _Box:
+    return _Box(min(x1, x2) - dx, min(y1, y2) - dy, max(x1, x2) + dx, max(y1, y2) + dy)
 
 
 def _candidates() -> Iterator[Place]:
+    """Give places beside the point, then above and below it, further and further away."""
     sides = ((GAP_PX, "start"), (-GAP_PX, "end"))
     for lines in range(FARTHEST_LINES):
         for dy in (-lines * LINE_PX, lines * LINE_PX)[: 1 + bool(lines)]:

@@ -51,8 +51,8 @@ def log_scale(values: Sequence[float], *, margin: float = 1.15) -> Scale:
         margin: By which factor it goes on beyond the least and the greatest.
     """
     low, high = max(min(values), LEAST) / margin, max(*values, LEAST) * margin
-    # The coarsest division that marks enough places, else even steps.
-    for parts in DECADE_PARTS:
+    # The finest division that there is room for, else even steps.
+    for parts in reversed(DECADE_PARTS):
         ticks = [tick for tick in _decade_ticks(low, high, parts) if low <= tick <= high]
         if FEWEST_TICKS <= len(ticks) <= MOST_TICKS:
             return Scale(low=low, high=high, logarithmic=True, ticks=tuple(ticks))

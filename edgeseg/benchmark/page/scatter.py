@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from edgeseg.benchmark.row import Row
 
 from .placement import Place, place_names
 from .scale import linear_scale, log_scale
@@ -12,12 +15,11 @@ from .wording import number, points, tick
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeseg.benchmark.row import Row
     from edgeseg.runtime.evaluation import AveragePrecision
 
 HEIGHT_PX = 300
-# What is left for the plot on a telephone that is 390 px wide.
-NARROWEST_PX = 300
+# What is left for a plot on a telephone 360 px wide, or for one of two on a printed page.
+NARROWEST_PX = 265
 # Differences below a tenth of a point are noise: an axis that shows less would make much of nothing.
 LEAST_SPAN_POINTS = 1.0
 LONGEST_NAME = 30
@@ -139,8 +141,15 @@ def _points(
     spots: Sequence[_Spot], places_xy: Sequence[tuple[float, float]], front: Sequence[int], measure: str
 ) -> tuple[Point, ...]:
     names = [_shortened(spot.row.label) for spot in spots]
-    pixels_xy = [(x / 100 * NARROWEST_PX, y) for x, y in places_xy]
-    places = place_names(pixels_xy, names, (NARROWEST_PX, HEIGHT_PX))
+    places = place_names(
+        [(_narrowest(x), y) for x, y in places_xy],
+        names,
+        (NARROWEST_PX, HEIGHT_PX),
+        [
+            (_narrowest(line.x1), line.y1, _narrowest(line.x2), line.y2)
+            for line in _steps([places_xy[index] for index in front])
+        ],
+    )
     return tuple(
         Point(
             row=spot.row,
@@ -155,6 +164,10 @@ def _points(
     )
 
 
+def _narrowest(percent: float) -> float:
+    return percent / 100 * NARROWEST_PX
+
+
 def _shortened(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
@@ -162,7 +175,7 @@ def _shortened(name: str) -> str:
 def _steps(front_xy: Sequence[tuple[float, float]]) -> tuple[Line, ...]:
     """Join the front as what can be had within a latency: level until the next better row, then up."""
     lines = []
-    for (x1, y1), (x2, y2) in zip(front_xy, front_xy[1:], strict=False):
+    for (x1, y1), (x2, y2) in itertools.pairwise(front_xy):
         lines += [Line(x1=x1, y1=y1, x2=x2, y2=y1), Line(x1=x2, y1=y1, x2=x2, y2=y2)]
     x, y = front_xy[-1]
     return (*lines, Line(x1=x, y1=y, x2=100.0, y2=y))

@@ -1,0 +1,125 @@
+"""What the page says in words and lists: what came out, where it ran, what was asked for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from edgeseg.benchmark.row import RowState
+
+from .wording import interval, number, percent, points, size, tick, times
+
+if TYPE_CHECKING:
+    from edgeseg.benchmark.report import BenchmarkReport
+    from edgeseg.benchmark.row import Row
+
+Facts = list[tuple[str, str]]
+
+
+def moment(date: str) -> str:
+    """Write an ISO date as people do, to the minute; what is none is left as it is."""
+    try:
+        at = datetime.fromisoformat(date)
+    except ValueError:
+        return date
+    return f"{at:%Y-%m-%d %H:%M} {at.tzname() or ''}".strip()
+
+
+def findings(report: BenchmarkReport) -> list[str]:
+    """Say in a few sentences what a hurried reader wants to know."""
+    measured = [row for row in report.rows if row.latency is not None]
+    if not measured:
+        return ["No row could be measured; the table says why."]
+    sentences = [_fastest(report, measured)]
+    absent = [row for row in report.rows if row.latency is None]
+    if absent:
+        verb = "was" if len(absent) == 1 else "were"
+        sentences.append(f"{len(absent)} of {len(report.rows)} rows {verb} not measured; the table says why.")
+    return sentences
+
+
+def _fastest(report: BenchmarkReport, measured: list[Row]) -> str:
+    row = min(measured, key=lambda row: row.latency.p50_ms if row.latency else 0.0)
+    if row.latency is None or len(measured) == 1:
+        only = measured[0].latency
+        return f"{measured[0].label} took {number(only.p50_ms if only else None)} ms a call (median)."
+    text = f"{row.label} is the fastest: {number(row.latency.p50_ms)} ms a call (median)"
+    baseline = report.row(report.baseline) if report.baseline else None
+    if row.ratio and baseline and baseline is not row:
+        text += f", {times(row.ratio)} as fast as {baseline.label} (95 % interval {interval(row.ratio)})"
+    if row.accuracy and baseline and baseline.accuracy and baseline is not row:
+        before, after = points(baseline.accuracy.mask_ap), points(row.accuracy.mask_ap)
+        text += f"; mask AP {after} against {before}"
+    return text + "."
+
+
+def settings(report: BenchmarkReport) -> Facts:
+    """List what was asked for, and what followed from it."""
+    asked = report.settings
+    per_hour = asked.price_per_hour
+    return [
+        ("Model", asked.model),
+        ("Checkpoint", asked.checkpoint or "none"),
+        ("Images", asked.images),
+        ("Annotations", asked.annotations or "none"),
+        ("Input (height x width)", f"{size(asked.input_size_hw)} px"),
+        ("Frames (height x width)", f"{size(asked.frame_size_hw)} px"),
+        ("Batch", f"{asked.batch} image{'s' * (asked.batch != 1)} a call"),
+        ("Threads of a call", str(asked.threads)),
+        ("Callers", str(asked.concurrency)),
+        ("Detections of a timed image", _load(report)),
+        ("Warm-up", f"{asked.warmup} call{'s' * (asked.warmup != 1)}"),
+        ("Turns through all rows", str(asked.turns)),
+        ("All turns together", f"{number(asked.duration_s)} s"),
+        *([("Price of the machine", f"{tick(per_hour)} an hour")] if per_hour is not None else []),
+    ]
+
+
+def machine(report: BenchmarkReport) -> Facts:
+    """List where it ran."""
+    here = report.machine
+    return [
+        ("Processor", here.processor),
+        ("Cores of this process", str(here.cores)),
+        ("Memory", here.memory),
+        ("GPU", here.gpu),
+        ("System", here.system),
+        ("edgeseg", report.edgeseg_version),
+        ("Python", here.python),
+        *here.versions.items(),
+    ]
+
+
+def quiet(report: BenchmarkReport) -> Facts:
+    """List how quiet the machine was; only what is known."""
+    noise = report.noise
+    probe = noise.probe_ms
+    shares = (
+        ("Other programs, of all cores", noise.others_percent),
+        ("Given to other virtual machines", noise.steal_percent),
+    )
+    return [
+        *([("Probe, once a turn", f"{number(min(probe))} to {number(max(probe))} ms")] if probe else []),
+        *([("Spread of the probe", percent(noise.probe_spread))] if noise.probe_spread is not None else []),
+        *((name, percent(value / 100)) for name, value in shares if value is not None),
+        *([("Load before", number(noise.load_before))] if noise.load_before is not None else []),
+    ]
+
+
+def absent_labels(report: BenchmarkReport) -> str:
+    """Name the rows that no chart can show."""
+    return ", ".join(row.label for row in report.rows if row.state in (RowState.FAILED, RowState.SKIPPED))
+
+
+def reference_label(report: BenchmarkReport) -> str:
+    """Name the row that the others' detections are compared with."""
+    compared = next((row.agreement for row in report.rows if row.agreement), None)
+    reference = report.row(compared.reference) if compared else None
+    return reference.label if reference else "the reference"
+
+
+def _load(report: BenchmarkReport) -> str:
+    boxes = report.settings.boxes
+    if boxes is None:
+        return f"above a score of {report.settings.score_threshold:g}"
+    return f"{boxes}, by choice of the score threshold"
