@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from .backend import RawDetections
 from .frames import Frame, Skipped, SourceKind
 from .handoff import Ended, Handoff
@@ -96,7 +98,14 @@ class Pipeline:
         ]
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads; a live source waits until the network has once computed, which takes longest.
+
+        Raises:
+            ArtifactError: The network fails.
+        """
+        if self._live:
+            blank = np.zeros((*self._model.spec.input_size_hw, 3), np.uint8)
+            self._model.infer(self._model.prepare([blank]), self._controls.score_threshold)
         for thread in self._threads:
             thread.start()
 

@@ -189,6 +189,16 @@ def test_a_live_frame_is_taken_when_the_network_is_about_to_be_free():
     assert ages[len(ages) // 2] < 2000 * seconds
 
 
+def test_the_first_live_frame_does_not_wait_for_the_network_to_warm_up():
+    backends = {}
+    for kind in (SourceKind.LIVE, SourceKind.VIDEO):
+        intake = ListIntake(frames(1), kind)
+        pipeline, backends[kind] = make_pipeline(intake)
+        assert len(everything(pipeline)) == 1
+
+    assert (backends[SourceKind.LIVE].calls, backends[SourceKind.VIDEO].calls) == (2, 1)
+
+
 def test_the_threshold_holds_from_the_next_frame_on():
     controls = Controls(0.2)
     pipeline, backend = make_pipeline(ListIntake(frames(50)), controls=controls)
