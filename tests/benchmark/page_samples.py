@@ -131,6 +131,7 @@ def make_measured(
     latency = make_latency(median_ms, seed=len(name))
     ratio, rate = BASELINE_MS / median_ms, GMACS / latency.p50_ms * 1e3
     first = kind is Kind.PYTORCH and precision == "fp32"
+    low, high = (1.0, 1.0) if first else (0.93, 1.04)
     facts: dict[str, Any] = {
         "label": label,
         "kind": kind,
@@ -143,7 +144,7 @@ def make_measured(
         "images_per_s": 1e3 / latency.mean_ms,
         "concurrent": None,
         "accuracy": make_accuracy(mask_ap),
-        "ratio": None if first else Ratio(value=ratio, low=0.93 * ratio, high=1.04 * ratio, turns=20),
+        "ratio": Ratio(value=ratio, low=low * ratio, high=high * ratio, turns=20),
         "agreement": None if first else make_agreement(),
         "cost_per_million": 0.1 * latency.mean_ms / 3.6,
         "energy_j": None,
@@ -202,10 +203,10 @@ def make_long_report(**changes: Any) -> BenchmarkReport:
     return make_report(**{**facts, **changes})
 
 
-def make_pictures(report: BenchmarkReport) -> dict[str, np.ndarray]:
+def make_pictures(report: BenchmarkReport) -> dict[int, np.ndarray]:
     """A smooth gradient of each image's size."""
     pictures = {}
     for image in report.images:
         ramp = np.linspace(40, 200, image.size_hw[1], dtype=np.uint8)
-        pictures[image.name] = cv2.merge([np.tile(ramp, (image.size_hw[0], 1))] * 3)
+        pictures[image.image_id] = cv2.merge([np.tile(ramp, (image.size_hw[0], 1))] * 3)
     return pictures

@@ -177,8 +177,8 @@ def test_tables_have_heads(written):
 
 def test_masks_are_drawn_where_they_are(written):
     report = only(measured(0), images=(make_image(1, "a.jpg"),))
-    plain = make_pictures(report)["a.jpg"]
-    (uri,) = written(report, {"a.jpg": plain}).values("img", "src")
+    plain = make_pictures(report)[1]
+    (uri,) = written(report, {1: plain}).values("img", "src")
     drawn = decoded(uri)
 
     # The first of three squares of 10 pixels is at the left edge, three pixels down.
@@ -212,7 +212,7 @@ def test_a_page_of_noise_stays_small(tmp_path):
     report = make_long_report(rows=rows, images=shown)
     noise = np.random.default_rng(0).integers(0, 255, (*size_hw, 3), np.uint8)
     path = tmp_path / "page.html"
-    write_page(report, path, images={image.name: noise for image in shown})
+    write_page(report, path, images={image.image_id: noise for image in shown})
 
     assert path.stat().st_size < 2_000_000
     assert path.read_text("utf-8").count("<img ") == MOST_IMAGES * len(MEASURED)
@@ -266,6 +266,20 @@ def test_one_row(written):
 
     assert "PyTorch eager took" in page.text
     assert "speed" not in page.values("h2", "id")
+
+
+def test_the_baseline_is_one(written):
+    page = written(only(measured(0), measured(8)))
+
+    assert re.search(r"PyTorch eager \d+ \d+ \d+ 1\N{MULTIPLICATION SIGN} ", page.text)
+    assert not [text for text in page.values("svg", "aria-label") if text.startswith("PyTorch eager: 1.00")]
+
+
+def test_two_images_of_one_name(written):
+    shown = (make_image(1, "a.jpg"), make_image(2, "a.jpg"))
+    alts = written(only(measured(0), images=shown)).values("img", "alt")
+
+    assert [alt.rpartition(": ")[2] for alt in alts] == ["2 bolt, 1 nut", "1 bolt, 1 nut"]
 
 
 def test_no_row_came_through(written):
@@ -341,7 +355,7 @@ def test_calls_too_short_to_tell(written):
 
 def test_another_image_than_was_measured(tmp_path):
     report = make_long_report()
-    images = {**make_pictures(report), "belt/2.jpg": np.zeros((9, 8, 3), np.uint8)}
+    images = {**make_pictures(report), 2: np.zeros((9, 8, 3), np.uint8)}
 
     with pytest.raises(InputError, match=r"belt/2.jpg must be 120x160 .* got 9x8"):
         write_page(report, tmp_path / "page.html", images=images)
@@ -392,8 +406,8 @@ def test_images_are_read_where_they_were(tmp_path):
     gone = replace(make_image(2, "2.png"), path=str(tmp_path / "2.png"))
     images = read_images(make_long_report(images=(there, gone)))
 
-    assert list(images) == ["1.png"]
-    assert images["1.png"].shape == (120, 160, 3)
+    assert list(images) == [1]
+    assert images[1].shape == (120, 160, 3)
 
 
 def test_kinds_have_colours(written):

@@ -75,8 +75,9 @@ class Chart:
 
 
 def ratio_chart(report: BenchmarkReport) -> Chart | None:
-    """Show how many times as fast as the baseline each row is; None where there is nothing to compare."""
-    ratios = [(row, row.ratio) for row in report.rows if row.ratio is not None]
+    """Show how many times as fast as the baseline each other row is; None where there is none to compare."""
+    others = [row for row in report.rows if row.name != report.baseline]
+    ratios = [(row, row.ratio) for row in others if row.ratio is not None]
     if not ratios:
         return None
     ends = [end for _, ratio in ratios for end in (ratio.low, ratio.value, ratio.high)]

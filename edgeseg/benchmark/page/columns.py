@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.benchmark.row import Row
 
-from .wording import NOTHING, interval, number, points, times
+from .wording import NOTHING, TIMES, interval, number, points, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,15 +40,20 @@ class Table:
 Cell = tuple[str, str, "Callable[[Row], str]"]
 
 
-def main_table(rows: Sequence[Row]) -> Table:
-    """Tabulate what decides between rows; all rows are in it."""
+def main_table(rows: Sequence[Row], baseline: str | None) -> Table:
+    """Tabulate what decides between rows; all rows are in it.
+
+    Args:
+        rows: Of the report.
+        baseline: Name of the row that ratios refer to.
+    """
     return _table(
         rows,
         [
             ("Median", "ms", lambda row: number(row.latency.p50_ms if row.latency else None)),
             ("p90", "ms", lambda row: number(row.latency.p90_ms if row.latency else None)),
             ("p99", "ms", lambda row: number(row.latency.p99_ms if row.latency else None)),
-            ("Times as fast", "95 % interval", _speed),
+            ("Times as fast", "95 % interval", partial(_speed, baseline)),
             ("Images", "a second", lambda row: number(row.images_per_s)),
             (
                 "With callers",
@@ -57,7 +62,7 @@ def main_table(rows: Sequence[Row]) -> Table:
             ),
             ("Box AP", "points", lambda row: points(row.accuracy.box_ap if row.accuracy else None)),
             ("Mask AP", "points", lambda row: points(row.accuracy.mask_ap if row.accuracy else None)),
-            ("Cost", "a million", lambda row: number(row.cost_per_million)),
+            ("Cost", "per million", lambda row: number(row.cost_per_million)),
             ("Energy", "J an image", lambda row: number(row.energy_j)),
         ],
     )
@@ -120,7 +125,9 @@ def _class_points(name: str, row: Row) -> str:
     return points(row.accuracy.mask_ap_by_class.get(name) if row.accuracy else None)
 
 
-def _speed(row: Row) -> str:
+def _speed(baseline: str | None, row: Row) -> str:
+    if row.name == baseline:
+        return f"1{TIMES}"
     return f"{times(row.ratio)} ({interval(row.ratio)})" if row.ratio else NOTHING
 
 

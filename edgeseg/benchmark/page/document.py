@@ -26,14 +26,14 @@ MOST_SKIPPED = 20
 
 
 def write_page(
-    report: BenchmarkReport, path: Path, *, images: Mapping[str, NDArray[np.uint8]] | None = None
+    report: BenchmarkReport, path: Path, *, images: Mapping[int, NDArray[np.uint8]] | None = None
 ) -> None:
     """Write a report as one HTML file, whole or not at all; a file that is there is replaced.
 
     Args:
         report: What was measured.
         path: File to write; its folder is made.
-        images: Name of a `ShownImage` to `uint8[H, W, 3]` BGR, as `read_images` gives them. An image that is
+        images: `ShownImage.image_id` to `uint8[H, W, 3]` BGR, as `read_images` gives them. An image that is
             not among them is named on the page and not shown.
 
     Raises:
@@ -47,7 +47,7 @@ def write_page(
     write_whole(path, text.encode(errors="backslashreplace"))
 
 
-def page_from_report(report: BenchmarkReport, images: Mapping[str, NDArray[np.uint8]]) -> str:
+def page_from_report(report: BenchmarkReport, images: Mapping[int, NDArray[np.uint8]]) -> str:
     """Render the page; see `write_page`."""
     jinja2 = require("jinja2", purpose="write the page of a benchmark")
     environment = jinja2.Environment(
@@ -61,7 +61,7 @@ def page_from_report(report: BenchmarkReport, images: Mapping[str, NDArray[np.ui
     return str(environment.get_template(TEMPLATE).render(_content(report, images)))
 
 
-def _content(report: BenchmarkReport, images: Mapping[str, NDArray[np.uint8]]) -> dict[str, Any]:
+def _content(report: BenchmarkReport, images: Mapping[int, NDArray[np.uint8]]) -> dict[str, Any]:
     rows = report.rows
     return {
         "report": report,
@@ -75,7 +75,7 @@ def _content(report: BenchmarkReport, images: Mapping[str, NDArray[np.uint8]]) -
         "settings": facts.settings(report),
         "machine": facts.machine(report),
         "quiet": facts.quiet(report),
-        "table": columns.main_table(rows),
+        "table": columns.main_table(rows, report.baseline),
         "starts": columns.start_table(rows),
         "agreements": columns.agreement_table(rows),
         "classes": columns.class_table(rows),

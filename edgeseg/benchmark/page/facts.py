@@ -102,7 +102,7 @@ def quiet(report: BenchmarkReport) -> Facts:
         *([("Probe, once a turn", f"{number(min(probe))} to {number(max(probe))} ms")] if probe else []),
         *([("Spread of the probe", percent(noise.probe_spread))] if noise.probe_spread is not None else []),
         *((name, percent(value / 100)) for name, value in shares if value is not None),
-        *([("Load before", number(noise.load_before))] if noise.load_before is not None else []),
+        *([("Load before", tick(noise.load_before))] if noise.load_before is not None else []),
     ]
 
 

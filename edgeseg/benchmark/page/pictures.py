@@ -69,27 +69,27 @@ class Gallery:
     pictures: tuple[Picture, ...]
 
 
-def read_images(report: BenchmarkReport) -> dict[str, NDArray[np.uint8]]:
+def read_images(report: BenchmarkReport) -> dict[int, NDArray[np.uint8]]:
     """Read the images that the page shows from where the benchmark read them.
 
     Returns:
-        Name to `uint8[H, W, 3]` BGR; without those that are gone or can no longer be read.
+        `ShownImage.image_id` to `uint8[H, W, 3]` BGR; without those that are gone or can no longer be read.
     """
     images = {}
     for image in report.images[:MOST_IMAGES]:
         try:
-            images[image.name] = read_image(Path(image.path))
+            images[image.image_id] = read_image(Path(image.path))
         except InputError:
             continue
     return images
 
 
-def galleries(report: BenchmarkReport, images: Mapping[str, NDArray[np.uint8]]) -> tuple[Gallery, ...]:
+def galleries(report: BenchmarkReport, images: Mapping[int, NDArray[np.uint8]]) -> tuple[Gallery, ...]:
     """Draw the report's images as every row that ran sees them.
 
     Args:
         report: With `images` and the rows' `detections`; the first four images are shown.
-        images: Name to `uint8[H, W, 3]` BGR, of the size that the report says.
+        images: `ShownImage.image_id` to `uint8[H, W, 3]` BGR, of the size that the report says.
 
     Raises:
         InputError: An image is of another size than the one that was measured.
@@ -97,14 +97,14 @@ def galleries(report: BenchmarkReport, images: Mapping[str, NDArray[np.uint8]]) 
     """
     shown = report.images[:MOST_IMAGES]
     rows = [row for row in report.rows if _has_seen(row)]
-    there = [image for image in shown if image.name in images]
+    there = [image for image in shown if image.image_id in images]
     for image in there:
-        _check_size(image, images[image.name])
+        _check_size(image, images[image.image_id])
     drawn: dict[int, tuple[Picture, ...]] = {}
     if rows and there:
         step = _step(there, images, rows, report.class_names)
         drawn = {
-            image.image_id: _pictures(image, images[image.name], rows, report.class_names, step)
+            image.image_id: _pictures(image, images[image.image_id], rows, report.class_names, step)
             for image in there
         }
     return tuple(
@@ -129,14 +129,14 @@ def _check_size(image: ShownImage, pixels: NDArray[np.uint8]) -> None:
 
 def _step(
     there: Sequence[ShownImage],
-    images: Mapping[str, NDArray[np.uint8]],
+    images: Mapping[int, NDArray[np.uint8]],
     rows: Sequence[Row],
     class_names: Sequence[str],
 ) -> tuple[int, int]:
     """Choose size and quality by drawing the row that found most; all others are alike in bytes."""
     fullest = max(rows, key=lambda row: len(row.detections))
     for step in STEPS:
-        pictures = [_pictures(image, images[image.name], [fullest], class_names, step) for image in there]
+        pictures = [_pictures(image, images[image.image_id], [fullest], class_names, step) for image in there]
         if len(rows) * sum(len(picture.uri) for (picture,) in pictures) <= BUDGET_BYTES:
             return step
     return STEPS[-1]
