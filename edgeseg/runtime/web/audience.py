@@ -124,6 +124,9 @@ class Viewer:
             sending.cancel()
             self._audience.go(self)
         await asyncio.gather(sending, leaving, return_exceptions=True)
+        if not sending.cancelled():
+            # Whatever went wrong is the server's to log.
+            sending.result()
 
     async def _send_all(self, send: Send) -> None:
         over = False

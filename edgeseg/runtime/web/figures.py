@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Figures:
             self._source(name, self._gallery.view(index), now_s, patience_s)
             for index, name in enumerate(self.source_names)
         ]
-        run = {} if status is None else {**asdict(status), "health": asdict(status.health)}
+        run = {} if status is None else {**_fields(status), "health": _fields(status.health)}
         return {
             "title": self._title,
             **run,
@@ -110,11 +112,18 @@ def _counts(scene: Scene) -> dict[str, Any]:
     }
 
 
+def _fields(record: Any) -> dict[str, Any]:
+    # Not `asdict`, which copies in depth: some mappings cannot be copied.
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
 def _finite(value: Any) -> Any:
-    """Round numbers to what anybody reads; JSON has no NaN, so that becomes null."""
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
-    if isinstance(value, dict):
+    """Round numbers to what anybody reads; JSON has no NaN, so that becomes null, and no numbers of NumPy."""
+    if isinstance(value, Integral):
+        return value if isinstance(value, bool) else int(value)
+    if isinstance(value, Real):
+        return round(float(value), 4) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
         return {str(key): _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -61,6 +62,18 @@ def test_counts_of_tracking(page):
         "lines": [{"name": "gate", "forward": 3, "backward": 1}],
         "zones": [{"name": "bin", "inside": 1, "entered": 4}],
     }
+
+
+def test_what_a_run_may_count_with(page):
+    """Numbers of NumPy, and mappings that cannot be copied."""
+    facts = {
+        "dropped": MappingProxyType({"camera": np.int64(4)}),
+        "stages_ms": MappingProxyType({"infer": np.float32(1.5)}),
+    }
+    page.write(make_shown(status=make_status(np.int64(9), **facts)))
+    told = status_of(page)
+
+    assert (told["frames"], told["dropped"], told["stages_ms"]) == (9, {"camera": 4}, {"infer": 1.5})
 
 
 def test_what_is_no_number_is_null(page):
