@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeseg import __version__
 from edgeseg.bundle import Bundle, open_bundle
-from edgeseg.errors import DependencyError
+from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.record import json_from_record
 from edgeseg.spec import Lowering
 
@@ -265,5 +265,6 @@ class Run:
 def _macs(bundle: Bundle) -> Macs | None:
     try:
         return count_macs(bundle.graph_path(Lowering.PORTABLE))
-    except DependencyError:
+    # Without onnx, or in a bundle without that graph, rows lack their share of the peak.
+    except (ArtifactError, DependencyError):
         return None

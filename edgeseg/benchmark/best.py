@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Calls of each variant beside one of each image; their median decides.
 CALLS = 2
+FLOATS = ("fp32", "bf16")
 OPTIONS = ("channels_last", "bfloat16 autocast", "torch.compile")
 
 
@@ -53,7 +54,7 @@ def open_best(lane: Lane, tryout: Tryout) -> None:
     winner: Lane | None = None
     notes: list[str] = []
     try:
-        for number in range(3 if tryout.compile else 2):
+        for number in range(len(FLOATS) + tryout.compile):
             recipe = _variant(lane.recipe, number, winner)
             variant = _tried(lane, recipe, tryout, notes)
             if variant is not None and (winner is None or variant.warm_ms < winner.warm_ms):
@@ -77,11 +78,9 @@ def open_best(lane: Lane, tryout: Tryout) -> None:
 
 def _variant(recipe: Recipe, number: int, winner: Lane | None) -> Recipe:
     """Channels last; in bfloat16 too; and whichever of these is faster, compiled."""
-    if number == 0:
-        return replace(recipe, precision="fp32")
-    if number == 1:
-        return replace(recipe, precision="bf16")
-    return replace(recipe if winner is None else winner.recipe, compiled=True)
+    if number < len(FLOATS):
+        return replace(recipe, channels_last=True, precision=FLOATS[number])
+    return replace(recipe if winner is None else winner.recipe, channels_last=True, compiled=True)
 
 
 def _tried(lane: Lane, recipe: Recipe, tryout: Tryout, notes: list[str]) -> Lane | None:

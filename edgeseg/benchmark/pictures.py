@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseg import exporter
 from edgeseg.errors import InputError
 from edgeseg.exporter.evaluate import EvaluateConfig
-from edgeseg.exporter.gate import BUILT_IN_IMAGES
 from edgeseg.runtime.annotations import read_annotations
 from edgeseg.runtime.frames import Skipped
 from edgeseg.runtime.images import image_paths, read_image
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .config import BenchmarkConfig
 
 Item = TypeVar("Item")
+# Not from the module that has the same constant: it imports torch, which may be missing here.
+BUILT_IN_IMAGES = Path(exporter.__file__).parent / "images"
 # Results agree or not, and more images tell it no better.
 COMPARED = 8
 SHOWN = 4

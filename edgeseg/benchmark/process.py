@@ -134,6 +134,8 @@ class WorkerProcess:
 
     def _epitaph(self) -> str:
         """Say how it ended: `its process ended by SIGKILL, often for lack of memory`."""
+        if self._errors.closed:
+            return "its process was closed"
         code = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()

@@ -114,7 +114,7 @@ def find_checkpoint(config: BenchmarkConfig, bundle: Bundle) -> Path | None:
 
 def _pytorch(common: Common) -> Iterator[Lane]:
     yield _of_checkpoint(common, EAGER, "PyTorch eager FP32", common.recipe(Kind.PYTORCH, "pytorch", "fp32"))
-    best = common.recipe(Kind.PYTORCH, "pytorch", "fp32", channels_last=True)
+    best = common.recipe(Kind.PYTORCH, "pytorch", "fp32")
     yield _of_checkpoint(common, BEST, "PyTorch at its best", best)
 
 

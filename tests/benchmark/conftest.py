@@ -1,0 +1,29 @@
+"""The checkpoint that the exporter's tests share, and a bundle of it without the export."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgeseg.bundle import open_bundle, sha256_of, write_manifest
+from edgeseg.spec import Lowering
+from tests.exporter.conftest import SIZE_HW, _resnet18, checkpoint, photographs
+from tests.models import spec_of
+from tests.runtime.fake_bundle import write_graph
+
+if TYPE_CHECKING:
+    from edgeseg.bundle import Bundle
+
+__all__ = ["_resnet18", "checkpoint", "photographs"]
+
+
+@pytest.fixture(scope="session")
+def bundle(_resnet18, checkpoint, tmp_path_factory) -> Bundle:
+    """What an export would give, but for its graph, which is one of a few operators."""
+    folder = tmp_path_factory.mktemp("bundle")
+    facts = {"checkpoint": checkpoint.name, "checkpoint_sha256": sha256_of(checkpoint)}
+    spec = spec_of(_resnet18, SIZE_HW, **facts)
+    write_graph(folder / Lowering.PORTABLE.file_name, spec)
+    write_manifest(folder, spec, [Lowering.PORTABLE.file_name])
+    return open_bundle(folder)

@@ -1,0 +1,116 @@
+"""Variants of PyTorch: each is tried and named, and the fastest that works is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeseg.benchmark import best
+from edgeseg.benchmark.best import Tryout, open_best
+from edgeseg.benchmark.process import RowError
+from edgeseg.benchmark.row import Startup
+from tests.benchmark.fakes import FakeProcess, make_lane
+
+CHANNELS, BF16, COMPILED = "fp32", "bf16", "compiled"
+
+
+@pytest.fixture
+def variants(monkeypatch):
+    """How long each variant takes, or why it does not work; and the processes that were started."""
+    times: dict[str, float | str] = {}
+    processes: dict[str, FakeProcess] = {}
+
+    def name_of(recipe) -> str:
+        return COMPILED if recipe.compiled else recipe.precision
+
+    def open_one(lane, frames, *, timeout_s):
+        name = name_of(lane.recipe)
+        lane.process = processes[name] = FakeProcess(name, [], [1.0])
+        lane.startup, lane.description = Startup(load_ms=1.0, first_ms=30_000.0), name
+
+    def warm(lane, **rest):
+        took = times[name_of(lane.recipe)]
+        if isinstance(took, str):
+            if took == "Ctrl-C":
+                raise KeyboardInterrupt
+            raise RowError(took)
+        lane.warm_ms = took
+
+    monkeypatch.setattr(best, "open_lane", open_one)
+    monkeypatch.setattr(best, "warm_up", warm)
+    return times, processes
+
+
+def tryout(**changes) -> Tryout:
+    facts = {
+        "frames": "f",
+        "batches": 2,
+        "boxes": None,
+        "thresholds": [0.5, 0.5],
+        "timeout_s": 1.0,
+        "compile": True,
+        "progress": lambda line: None,
+    }
+    return Tryout(**{**facts, **changes})
+
+
+def lane_of(log=None):
+    lane = make_lane("pytorch-best", [], [1.0])
+    lane.process = None
+    return lane
+
+
+@pytest.mark.parametrize(
+    ("took", "winner", "precision"),
+    [
+        ({CHANNELS: 30.0, BF16: 20.0, COMPILED: 10.0}, COMPILED, "bf16"),
+        ({CHANNELS: 20.0, BF16: 30.0, COMPILED: 10.0}, COMPILED, "fp32"),
+        ({CHANNELS: 30.0, BF16: 10.0, COMPILED: 20.0}, BF16, "bf16"),
+        ({CHANNELS: 10.0, BF16: 20.0, COMPILED: 30.0}, CHANNELS, "fp32"),
+        ({CHANNELS: 10.0, BF16: "no bfloat16", COMPILED: "no compiler"}, CHANNELS, "fp32"),
+    ],
+)
+def test_the_fastest_is_kept_and_the_others_are_closed(variants, took, winner, precision):
+    times, processes = variants
+    times.update(took)
+    lane = lane_of()
+    open_best(lane, tryout())
+
+    assert lane.description == winner
+    assert (lane.row.precision, lane.warm_ms) == (precision, took[winner])
+    assert {name for name, process in processes.items() if not process.closed} == {winner}
+    assert len(lane.notes) == 3
+
+
+def test_the_notes_name_what_was_tried(variants):
+    variants[0].update({CHANNELS: 30.0, BF16: 20.0, COMPILED: "it took longer than 1 s"})
+    lane = lane_of()
+    open_best(lane, tryout())
+
+    assert lane.notes == [
+        "channels_last: 30 ms",
+        "channels_last + bfloat16 autocast: 20 ms",
+        "channels_last + bfloat16 autocast + torch.compile does not work here: it took longer than 1 s",
+    ]
+
+
+def test_compiling_can_be_left_out(variants):
+    variants[0].update({CHANNELS: 30.0, BF16: 20.0})
+    lane = lane_of()
+    open_best(lane, tryout(compile=False))
+
+    assert lane.description == BF16
+    assert lane.notes[-1] == "torch.compile was not tried, as asked"
+
+
+def test_nothing_works(variants):
+    variants[0].update(dict.fromkeys((CHANNELS, BF16, COMPILED), "out of memory"))
+    with pytest.raises(RowError, match=r"^channels_last does not work here: out of memory; channels_last \+"):
+        open_best(lane_of(), tryout())
+    assert all(process.closed for process in variants[1].values())
+
+
+def test_ctrl_c_leaves_no_process(variants):
+    variants[0].update({CHANNELS: 30.0, BF16: "Ctrl-C"})
+    with pytest.raises(KeyboardInterrupt):
+        open_best(lane_of(), tryout())
+    assert [process.closed for process in variants[1].values()] == [True, True]
