@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -53,7 +54,7 @@ class _Easel:
         self.compressed: Shown | None = None
         self.picture: Picture | None = None
         self.viewers = 0
-        self.due_s = 0.0
+        self.due_s = -math.inf
         self.busy = False
 
 

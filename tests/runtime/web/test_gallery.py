@@ -10,6 +10,7 @@ import pytest
 
 from edgeseg.errors import InputError
 from edgeseg.runtime.results import Shown
+from edgeseg.runtime.web import gallery as module
 from edgeseg.runtime.web.gallery import LIVE_SIDE_PX, Gallery, encoded, fitted
 
 from .viewing import make_shown, until
@@ -80,6 +81,19 @@ def test_frames_that_come_too_fast_are_passed_over_but_not_the_last(gallery):
 
     until(lambda: gallery.catch_up() or level_of(gallery.picture(0)) == 199)
     assert len(drawn) < 200
+
+
+@pytest.mark.parametrize("limit", ["MOST_PICTURES_S", "MOST_DELIVERIES_S"])
+def test_no_more_pictures_than_are_seen_or_can_be_sent(gallery, monkeypatch, limit):
+    monkeypatch.setattr(module, limit, 1e-4)
+    gallery.watch(0, 1)
+    drawn = []
+    for number in range(10):
+        gallery.show(make_shown(number, drawn=drawn))
+        until(lambda: not gallery._easels[0].busy)
+
+    # The second is due when the first has come; the third hours later.
+    assert drawn == [0, 1]
 
 
 def test_a_picture_in_hand_keeps_nobody_waiting(gallery):
