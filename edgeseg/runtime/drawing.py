@@ -28,8 +28,8 @@ MASK_OPACITY = 0.45
 FONT_PER_SIDE = 1 / 48
 MIN_FONT_PX = 11
 LINE_PER_FONT = 1 / 9
-# Takes the stairs out of an outline, and most of its points, which is most of the time of drawing it.
-OUTLINE_ERROR_PX = 0.7
+# In widths of the line: takes the stairs out of an outline, and most of its points, hence of its time.
+OUTLINE_ERROR = 0.5
 # Colours are blended strip by strip, so that what is worked on stays in the processor's cache.
 STRIP_BYTES = 1 << 21
 
@@ -101,7 +101,7 @@ def draw_detections(
     _draw_instances(canvas, detections, colors, style, line_px)
     captions: list[Caption] = []
     if scene is not None and style.trails:
-        draw_trails(canvas, scene.trails, _color_by_id(detections, colors), 2 * line_px)
+        draw_trails(canvas, scene.trails, _color_by_id(detections, colors), line_px + 1)
     if scene is not None and style.scene:
         draw_lines_and_zones(canvas, scene, line_px)
         captions += scene_captions(scene)
@@ -152,7 +152,7 @@ def _draw_instances(
     if style.mask_opacity:
         _tint(canvas, detections.masks[::-1], rows, style.mask_opacity)
     for outlines, color in rows if style.edges else ():
-        smooth = [cv2.approxPolyDP(outline, OUTLINE_ERROR_PX, True) for outline in outlines]
+        smooth = [cv2.approxPolyDP(outline, OUTLINE_ERROR * line_px, True) for outline in outlines]
         cv2.polylines(canvas, smooth, isClosed=True, color=color, thickness=line_px, lineType=cv2.LINE_AA)
     if style.boxes:
         corners = np.rint(detections.boxes_xyxy).astype(int).tolist()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # How much of all objects together a place may hide, 1 being one object: no matter, and at most.
 HIDDEN_EASILY = 0.25
@@ -43,62 +47,56 @@ def caption_places(
         `float32[N, 4]`, whole pixels of the frame. All zero for one that would cover a caption before it or
         too much of what is in the frame, wherever it stood.
     """
-    corners, has_room = _candidates(boxes_xyxy, sizes_wh, size_hw)
-    ends = corners + sizes_wh[:, None]
-    hidden = _hidden(corners, ends, occupied.objects)
-    free = has_room & (hidden <= HIDDEN_AT_MOST)
-    for box in occupied.captions:
-        free &= _apart(corners, ends, box)
+    spots, has_room = _spots(boxes_xyxy, sizes_wh, size_hw)
+    cost = _hidden(spots, occupied.objects)
+    cost[~has_room | (cost > HIDDEN_AT_MOST)] = np.inf
+    cost[_touching(spots[..., None], occupied.captions.T).any(-1)] = np.inf
+    cost[cost <= HIDDEN_EASILY] = 0
     places = np.zeros_like(boxes_xyxy)
     for row in range(len(places)):
-        if not free[row].any():
-            continue
-        easy = free[row] & (hidden[row] <= HIDDEN_EASILY)
-        choice = easy.argmax() if easy.any() else np.where(free[row], hidden[row], np.inf).argmin()
-        places[row] = *corners[row, choice], *ends[row, choice]
-        later = slice(row + 1, None)
-        free[later] &= _apart(corners[later], ends[later], places[row])
+        # The first of those that are equally good.
+        choice = cost[row].argmin()
+        if cost[row, choice] < np.inf:
+            places[row] = spots[:, row, choice]
+            later = slice(row + 1, None)
+            np.putmask(cost[later], _touching(spots[:, later], places[row].tolist()), np.inf)
     return places
 
 
-def _candidates(
+def _spots(
     boxes: NDArray[np.float32], sizes_wh: NDArray[np.float32], size_hw: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Left and top of the places of each caption, the preferred first, `[N, 8, 2]`, and which have room."""
+    """Where captions may stand, the preferred first, xyxy `float32[4, N, 8]`; and where there is room."""
     (x1, y1, x2, y2), (width, height) = np.rint(boxes).T, sizes_wh.T
-    corners = np.stack(
-        [
-            *(np.stack((left, top), -1) for top in (y1 - height, y2) for left in (x1, x2 - width)),
-            *(np.stack((left, y1), -1) for left in (x2, x1 - width)),
-            *(np.stack((x1, top), -1) for top in (y1, y2 - height)),
-        ],
-        1,
+    wanted = (
+        *((left, top) for top in (y1 - height, y2) for left in (x1, x2 - width)),
+        *((left, y1) for left in (x2, x1 - width)),
+        *((x1, top) for top in (y1, y2 - height)),
     )
-    room = np.array(size_hw[::-1], np.float32) - sizes_wh
-    moved = np.clip(corners, 0, room[:, None])
+    lefts, tops = (np.stack(values, -1) for values in zip(*wanted, strict=True))
+    in_lefts = lefts.clip(0, (size_hw[1] - width)[:, None])
+    in_tops = tops.clip(0, (size_hw[0] - height)[:, None])
     # Above and below may be shifted sideways, beside upwards or downwards, inside as it must be.
-    has_room = np.ones(corners.shape[:2], np.bool_)
-    has_room[:, :4] = (moved == corners)[:, :4, 1]
-    has_room[:, 4:6] = (moved == corners)[:, 4:6, 0]
-    return moved, has_room
+    has_room = np.ones(lefts.shape, np.bool_)
+    has_room[:, :4] = (in_tops == tops)[:, :4]
+    has_room[:, 4:6] = (in_lefts == lefts)[:, 4:6]
+    spots = np.stack((in_lefts, in_tops, in_lefts + width[:, None], in_tops + height[:, None]))
+    return spots, has_room
 
 
-def _apart(
-    corners: NDArray[np.float32], ends: NDArray[np.float32], box: NDArray[np.float32]
-) -> NDArray[np.bool_]:
-    """Which places have no pixel in common with a box: `bool[N, 8]`."""
-    apart: NDArray[np.bool_] = (corners >= box[2:]) | (ends <= box[:2])
-    return apart[..., 0] | apart[..., 1]
+def _touching(spots: NDArray[np.float32], box: Sequence[Any] | NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which spots have a pixel in common with a box; xyxy is the first axis of both, others are matched."""
+    (left, top, right, bottom), (x1, y1, x2, y2) = spots, box
+    touching: NDArray[np.bool_] = (left < x2) & (right > x1) & (top < y2) & (bottom > y1)
+    return touching
 
 
-def _hidden(
-    corners: NDArray[np.float32], ends: NDArray[np.float32], boxes: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """How much each place would hide: the shares of all boxes that it covers, added up; `float32[N, 8]`."""
+def _hidden(spots: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much each spot would hide: the shares of all boxes that it covers, added up; `float32[N, 8]`."""
     sides = []
     for axis in (0, 1):
-        first = np.maximum(corners[..., axis, None], boxes[:, axis])
-        side = np.minimum(ends[..., axis, None], boxes[:, 2 + axis]) - first
+        first = np.maximum(spots[axis, :, :, None], boxes[:, axis])
+        side = np.minimum(spots[2 + axis, :, :, None], boxes[:, 2 + axis]) - first
         sides.append(np.maximum(side, 0, out=side))
     areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(-1), 1)
     hidden: NDArray[np.float32] = sides[0] * sides[1] @ (1 / areas)
