@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
@@ -100,13 +101,34 @@ class VideoSource:
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's own log off stderr while something that may fail is tried; what failed is said once."""
-    log = _log()
-    level = log.getLogLevel()
-    log.setLogLevel(SILENT)
+    _quiet.enter()
     try:
         yield
     finally:
-        log.setLogLevel(level)
+        _quiet.leave()
+
+
+class _Quiet:
+    """The level of OpenCV's log, which its threads share: several sources are opened at the same time."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._level = Lock(), 0, SILENT
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._level = _log().getLogLevel()
+                _log().setLogLevel(SILENT)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _log().setLogLevel(self._level)
+
+
+_quiet = _Quiet()
 
 
 def opened(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int, ...] = ()) -> Any:

@@ -184,3 +184,15 @@ def test_the_log_level_is_put_back():
     with pytest.raises(InputError, match=r"^0$"):
         fail()
     assert log.getLogLevel() == before
+
+
+def test_the_log_level_is_put_back_when_the_last_of_several_is_done():
+    log = video._log()
+    before = log.getLogLevel()
+    first, second = quiet_opencv(), quiet_opencv()
+
+    with first:
+        second.__enter__()
+    assert log.getLogLevel() == 0
+    second.__exit__(None, None, None)
+    assert log.getLogLevel() == before

@@ -28,9 +28,10 @@ def open_pipeline(pipeline: str) -> CaptureSource:
     check_gstreamer(name)
     text = pipeline if "appsink" in pipeline else pipeline + BGR_SINK
     version = tuple(int(part) for part in cv2.__version__.split(".")[:2])
+    # Before opening: without its source OpenCV 4.6 waits for the first frame for ever.
+    check_elements(text)
     capture = opened(text, cv2.CAP_GSTREAMER, timeouts() if version >= TIMEOUTS_FROM else ())
     if capture is None:
-        check_elements(text)
         msg = f"the pipeline {name} does not start; to see why, run: gst-launch-1.0 {redacted(text)}"
         raise InputError(msg)
     return CaptureSource(name, capture)

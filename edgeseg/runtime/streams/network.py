@@ -21,6 +21,8 @@ KNOCK_TIMEOUT_S = 3.0
 # a second. One decodes 1080p at 120 frames a second on a core of 2023, but 4K at 33 only.
 FEW_THREADS, MORE_THREADS = 1, 4
 MOST_PIXELS = 1920 * 1088
+# OpenCV 4.6, as Debian 12 has it, cannot.
+CAN_CHOOSE_THREADS = hasattr(cv2, "CAP_PROP_N_THREADS")
 PORT_BY_SCHEME = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 
 
@@ -34,7 +36,7 @@ def open_network(address: str) -> CaptureSource:
     name = redacted(address)
     check_ffmpeg(name)
     capture = _opened(address, FEW_THREADS)
-    if capture is not None and _pixels(capture) > MOST_PIXELS:
+    if capture is not None and CAN_CHOOSE_THREADS and _pixels(capture) > MOST_PIXELS:
         capture.release()
         capture = _opened(address, MORE_THREADS)
     if capture is None:
@@ -50,8 +52,7 @@ def timeouts() -> tuple[int, ...]:
 
 
 def _opened(address: str, threads: int) -> Any:
-    # OpenCV has it from 4.7 on.
-    threaded = (cv2.CAP_PROP_N_THREADS, threads) if hasattr(cv2, "CAP_PROP_N_THREADS") else ()
+    threaded = (cv2.CAP_PROP_N_THREADS, threads) if CAN_CHOOSE_THREADS else ()
     return opened(address, cv2.CAP_FFMPEG, (*timeouts(), *threaded))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from functools import cache
 
 import cv2
 
@@ -67,7 +68,7 @@ def check_ffmpeg(name: str) -> None:
 
 
 def check_elements(pipeline: str) -> None:
-    """Look for the elements of a pipeline that did not open.
+    """Look for the elements of a pipeline, where GStreamer's tools are there to tell.
 
     Raises:
         DependencyError: One is not installed; the message names its package.
@@ -95,6 +96,7 @@ def package_of(element: str) -> str:
     return next(fits, ANY_PACKAGE)
 
 
+@cache
 def _is_there(element: str) -> bool:
     try:
         done = subprocess.run(

@@ -199,6 +199,7 @@ def test_what_opencv_lacks_is_named(monkeypatch):
         open_intake(["rtsp://cam/x"])
 
 
+@pytest.mark.skipif(not network.CAN_CHOOSE_THREADS, reason="this OpenCV cannot choose threads")
 @pytest.mark.parametrize(("width", "threads"), [(1920, [1]), (3840, [1, 4])])
 def test_a_large_stream_gets_more_decoders(monkeypatch, width, threads):
     asked = []
