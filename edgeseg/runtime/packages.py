@@ -41,6 +41,11 @@ OPENCV_WHEELS = (
     "opencv-contrib-python-headless",
 )
 ONNXRUNTIME_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+# What a run uses only when it is asked for it: purpose, and distributions of which the first brings the rest.
+LIVE_PACKAGES = {
+    "Tracking": ("follow objects over time (--track)", ("trackers", "supervision", "scipy")),
+    "Web page": ("show a run in a browser (--web)", ("starlette", "uvicorn")),
+}
 CUDA_WHEELS = ("cuda-bindings", "pycuda")
 NO_GPU = "of no use without a GPU"
 NEW_JETPACK = "install JetPack 6.1 or later"
@@ -85,6 +90,7 @@ def package_components(host: Host, *, gpu: bool) -> list[Component]:
         *checked("ONNX Runtime", lambda: onnxruntime(host, gpu=gpu), f"{again} onnxruntime"),
         *checked("OpenVINO", lambda: [openvino()], f"{again} openvino"),
         *checked("Export packages", lambda: [export_packages(host)], f"{again} 'edgeseg[export]'"),
+        *(package_set(name, *facts) for name, facts in LIVE_PACKAGES.items()),
         *checked("CUDA", lambda: [cuda(host, gpu=gpu)], f"{again} cuda-bindings"),
         *checked("TensorRT", lambda: [tensorrt(host, gpu=gpu)], tensorrt_again),
         *checked("TensorRT for RTX", lambda: [tensorrt_rtx()], f"{again} 'edgeseg[rtx]'"),
@@ -140,6 +146,17 @@ def onnxruntime(host: Host, *, gpu: bool) -> list[Component]:
     listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in providers)
     whole = Component(name=name, state=State.OK, detail=f"{found.detail}: {listed}")
     return [whole, _onnxruntime_gpu(host, providers, gpu=gpu)]
+
+
+def package_set(name: str, purpose: str, needed: tuple[str, ...]) -> Component:
+    """Packages that are installed together or are of no use; they are not imported, which takes a second."""
+    versions = {package: _version(package) for package in needed}
+    absent = [package for package, found in versions.items() if not found]
+    if absent:
+        detail = f"no {', '.join(absent)}"
+        return _absent(name, detail, purpose, install_command(needed[0]))
+    detail = ", ".join(f"{package} {found}" for package, found in versions.items())
+    return Component(name=name, state=State.OK, detail=detail)
 
 
 def openvino() -> Component:

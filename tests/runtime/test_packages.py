@@ -450,3 +450,16 @@ def test_everything_on_this_machine_says_how_to_mend_it() -> None:
         assert isinstance(component, Component)
         wrong = component.state in (State.LIMITED, State.MISSING)
         assert wrong == bool(component.mend) == bool(component.needed_to)
+
+
+def test_packages_that_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = ("trackers", "supervision", "scipy")
+    installed(monkeypatch, *needed)
+    assert (
+        packages.package_set("Tracking", "track", needed).detail == "trackers 1.0, supervision 1.0, scipy 1.0"
+    )
+
+    installed(monkeypatch, "supervision", "scipy")
+    lacking = packages.package_set("Tracking", "track", needed)
+    assert (lacking.state, lacking.detail) == (State.MISSING, "no trackers")
+    assert lacking.mend == "pip install 'edgeseg[track]' && pip install --no-deps 'trackers>=2.6,<3'"
