@@ -142,6 +142,15 @@ def test_figures_are_rounded_to_what_counts(written):
     assert "45.9 MB" in text
 
 
+def test_what_came_out_is_said_first(written):
+    text = written(make_long_report()).text
+
+    fastest = make_latency(193.0, seed=len("openvino-int8")).p50_ms
+    times = "13.7\N{MULTIPLICATION SIGN} as fast as PyTorch eager (95 % interval 12.8 to 14.3)"
+    assert f"OpenVINO INT8 is the fastest: {fastest:.0f} ms a call (median), {times}; mask AP" in text
+    assert "; mask AP 28.67 against 28.88." in text
+
+
 def test_rows_that_did_not_run_say_why(written):
     page = written(make_long_report())
 

@@ -15,6 +15,7 @@ from edgeseg.benchmark.page.scatter import pareto_front, scatters
 from edgeseg.benchmark.page.strips import MOST_DOTS, latency_chart, spread_chart
 from edgeseg.benchmark.page.wording import interval, number, percent, points, tick, times
 from edgeseg.benchmark.row import Ratio
+from edgeseg.runtime.masks import MaskCrop
 from tests.benchmark.page_samples import (
     MEASURED,
     SIZE_HW,
@@ -179,7 +180,22 @@ def test_detections_come_back_at_any_size(size_hw):
         np.testing.assert_allclose(edges, box, atol=1)
 
 
-def test_detections_at_their_own_size_are_exact():
-    found = recalled(make_measured(*MEASURED[0]), make_image(1, "a.jpg"), NAMES, SIZE_HW)
+def test_masks_at_their_own_size_are_exact():
+    rng = np.random.default_rng(0)
+    ragged = tuple(
+        MaskCrop(pixels=rng.integers(0, 2, (17, 9), np.uint8), left=left, top=top)
+        for left, top in ((0, 0), (40, 31), (SIZE_HW[1] - 9, SIZE_HW[0] - 17))
+    )
+    truth = replace(make_detections(3, SIZE_HW), masks=ragged)
+    row = make_measured(*MEASURED[0], detections=tuple(truth.to_coco(1)))
+    found = recalled(row, make_image(1, "a.jpg"), NAMES, SIZE_HW)
 
-    assert (found.dense_masks() == make_detections(3, SIZE_HW).dense_masks()).all()
+    assert (found.dense_masks() == truth.dense_masks()).all()
+
+
+def test_a_mask_of_nothing():
+    nothing = MaskCrop(pixels=np.zeros((0, 0), np.uint8), left=0, top=0)
+    truth = replace(make_detections(1, SIZE_HW), masks=(nothing,))
+    row = make_measured(*MEASURED[0], detections=tuple(truth.to_coco(1)))
+
+    assert not recalled(row, make_image(1, "a.jpg"), NAMES, (60, 80)).dense_masks().any()
