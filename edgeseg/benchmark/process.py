@@ -58,8 +58,6 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
-            # A terminal's Ctrl-C is for the one that measures.
-            start_new_session=True,
         )
         self._rest = b""
 
@@ -127,9 +125,12 @@ class WorkerProcess:
         return line
 
     def _kill(self) -> None:
-        if self._process.poll() is None:
+        try:
             # With what it started: compilers.
             os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # It has ended, or not come so far as to have a group of its own.
+            self._process.kill()
         self._process.wait()
 
     def _epitaph(self) -> str:

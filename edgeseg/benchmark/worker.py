@@ -50,7 +50,9 @@ def _answer(station: Station, question: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer on stdin and stdout."""
-    # Ctrl-C reaches the whole group of processes; the one that asks decides what becomes of the others.
+    # A terminal's Ctrl-C is for the one that asks. A session of its own would keep it away too, but Linux
+    # gives sessions equal shares of the processor, whatever their priority.
+    os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Libraries print to stdout, from Python and from C: all that goes to stderr.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
