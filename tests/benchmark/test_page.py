@@ -413,9 +413,14 @@ def test_images_are_read_where_they_were(tmp_path):
     cv2.imwrite(str(tmp_path / "1.png"), np.full((120, 160, 3), 80, np.uint8))
     there = replace(make_image(1, "1.png"), path=str(tmp_path / "1.png"))
     gone = replace(make_image(2, "2.png"), path=str(tmp_path / "2.png"))
-    images = read_images(make_long_report(images=(there, gone)))
+    report = make_long_report(images=(there, gone))
+    images = read_images(report)
+
+    write_page(report, tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text("utf-8"))
 
     assert list(images) == [1]
+    assert page.tags["img"] == len(MEASURED)
     assert images[1].shape == (120, 160, 3)
 
 

@@ -8,7 +8,7 @@ from edgeseg.files import write_whole
 from edgeseg.optional import require
 
 from . import charts, columns, facts, strips, wording
-from .pictures import MOST_NAMED, galleries
+from .pictures import MOST_NAMED, galleries, read_images
 from .scatter import scatters
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def write_page(
     Args:
         report: What was measured.
         path: File to write; its folder is made.
-        images: `ShownImage.image_id` to `uint8[H, W, 3]` BGR, as `read_images` gives them. An image that is
-            not among them is named on the page and not shown.
+        images: `ShownImage.image_id` to `uint8[H, W, 3]` BGR; one that is not among them is named on the page
+            and not shown. None for what `read_images` finds where the benchmark read them.
 
     Raises:
         DependencyError: jinja2 is not installed.
@@ -42,7 +42,7 @@ def write_page(
         ArtifactError: A row's detections cannot be drawn.
         EdgeSegError: The file could not be written.
     """
-    text = page_from_report(report, images or {})
+    text = page_from_report(report, read_images(report) if images is None else images)
     # A file name may hold bytes that are no text.
     write_whole(path, text.encode(errors="backslashreplace"))
 
