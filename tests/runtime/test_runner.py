@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.data import shared
 
 from .fake_bundle import make_bundle
 from .intakes import ListIntake
+from .test_video import write_video
 
 pytest.importorskip("onnxruntime")
 
@@ -365,3 +367,46 @@ def test_a_failed_start_leaves_earlier_results(config, tmp_path):
 def test_settings_that_cannot_work(facts, words):
     with pytest.raises(ConfigError, match=words):
         RunConfig(**facts)
+
+
+def test_several_folders_fill_one_batch_and_keep_their_names_apart(config, photos, tmp_path):
+    bundle, other = make_bundle(tmp_path / "four", batch=4), tmp_path / "other"
+    other.mkdir()
+    for name in ("001.png", "002.png", "003.png"):
+        cv2.imwrite(str(other / name), np.zeros((32, 48, 3), np.uint8))
+
+    summary = run(config(sources=(str(photos), str(other)), model=bundle))
+
+    lines = lines_in(tmp_path / "found")
+    assert summary.frames == 8
+    assert [line["source"] for line in lines[:4]] == [str(photos), str(other)] * 2
+    assert sorted(line["file_name"] for line in lines)[:2] == ["other/001.png", "other/002.png"]
+    assert len({line["image_id"] for line in lines}) == 8
+    drawn = [path for path in (tmp_path / "found" / "overlays").rglob("*.png") if path.is_file()]
+    assert len(drawn) == 8
+
+
+def test_several_videos_have_an_overlay_each_and_force_removes_them(config, photos, tmp_path):
+    clips = [str(write_video(tmp_path / f"{name}.mp4", 3)) for name in "ab"]
+    found = tmp_path / "found"
+
+    summary = run(config(sources=tuple(clips)))
+    assert summary.outputs["overlay 1"] == str(found / "overlay-1.mp4")
+    with pytest.raises(ConfigError, match=r"already holds"):
+        run(config(sources=tuple(clips)))
+    run(config(sources=(clips[0],), force=True))
+
+    assert sorted(path.name for path in found.glob("*.mp4")) == ["overlay.mp4"]
+
+
+def test_the_rate_and_the_age_of_a_live_run(config, camera, tmp_path):
+    camera(*frames(4))
+    lines: list[str] = []
+    summary = run(config(sources=(0,)), Observer(progress=lines.append))
+
+    assert summary.fps > 0
+    assert 0 < summary.age_mean_ms <= summary.age_max_ms
+    assert set(summary.stages_ms) == {"read", "prepare", "infer", "finish", "output"}
+    assert re.fullmatch(r"[\d.]+ frames/s, 3 instances, \d+ ms old, 0 dropped, .*CPU .*", lines[-1]), lines[
+        -1
+    ]
