@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # How soon a stop, a loss or a silence is noticed.
 POLL_S = 0.05
+# Threads of one source that may hang in a driver at a time, before no more are tried.
+MOST_HANGING = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Keeper:
         self.fps: float | None = None
         self._stopping = Event()
         self._current = Lock()
+        self._abandoned: list[Connection] = []
         self._connection = self._connect()
         self._thread = Thread(target=self._keep, name=f"edgeseg-keep-{name}", daemon=True)
 
@@ -125,7 +128,7 @@ class Keeper:
                 return "" if asked else str(connection.error)
             silent_s = time.monotonic() - connection.last_s
             if connection.live and silent_s > self._patience.silent_s:
-                connection.leave()
+                self._abandon(connection)
                 return f"{self.name} has given nothing for {silent_s:.0f} s"
         return ""
 
@@ -157,12 +160,20 @@ class Keeper:
             self._note(f"{self.name} is back after {time.monotonic() - lost_s:.1f} s")
 
     def _try_again(self) -> None:
+        self._abandoned = [former for former in self._abandoned if not former.ended.is_set()]
+        if len(self._abandoned) >= MOST_HANGING:
+            msg = f"{self.name} hangs in {MOST_HANGING} earlier tries; unplug it or restart its driver"
+            raise InputError(msg)
         connection = self._connect()
         try:
             self._await_frame(connection)
         except EdgeSegError:
-            connection.leave()
+            self._abandon(connection)
             raise
+
+    def _abandon(self, connection: Connection) -> None:
+        connection.leave()
+        self._abandoned.append(connection)
 
     def _connect(self) -> Connection:
         connection: Connection | None = None

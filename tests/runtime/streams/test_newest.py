@@ -11,6 +11,7 @@ import pytest
 
 from edgeseg.errors import InputError
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
+from edgeseg.runtime.streams.keeper import MOST_HANGING
 
 from .mjpeg_server import MjpegServer, number_of, until
 from .scripted import LOST, QUICK, Camera, open_cameras
@@ -175,6 +176,24 @@ def test_a_source_that_falls_silent_is_opened_anew_and_its_thread_abandoned():
     until(lambda: camera.closed >= 1)
     assert all(value(frame) != 99 for frame in intake._board._newest if frame)
     assert intake._board._count <= taken + camera.opened
+    camera.hanging.clear()
+    for hook in camera.hooks:
+        hook.put(LOST)
+    intake.close()
+
+
+def test_a_driver_that_hangs_again_and_again_does_not_fill_the_machine_with_threads():
+    camera, notes = Camera(), []
+    patience = dataclasses.replace(QUICK, silent_s=0.1, first_s=0.05, give_up_s=4.0)
+    intake = open_cameras(camera, patience=patience, note=notes.append)
+    intake.take(1)
+    camera.hanging.set()
+    camera.put = lambda *values: None
+
+    with pytest.raises(InputError, match=r"cam is given up .*: cam hangs in 4 earlier tries; unplug it"):
+        intake.take(1)
+
+    assert camera.opened == 1 + MOST_HANGING - 1
     camera.hanging.clear()
     for hook in camera.hooks:
         hook.put(LOST)
