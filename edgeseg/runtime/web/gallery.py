@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # More are not seen, and each costs the device a drawing.
 MOST_PICTURES_S = 30.0
 # All viewers together: each picture to each viewer costs a system call and a copy, about 0.1 ms.
-MOST_DELIVERIES_S = 500.0
+MOST_DELIVERIES_S = 1000.0
 # A phone shows no more, and a snapshot has all of them.
 LIVE_SIDE_PX = 1280
 LIVE_QUALITY = 80

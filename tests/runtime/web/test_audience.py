@@ -68,6 +68,16 @@ def test_a_viewer_of_a_stalled_stream_gets_the_last_picture(page):
         assert level_of(viewer.next_of(PICTURE)) == 123
 
 
+def test_the_last_picture_before_a_stall_is_seen(page):
+    """It came while the one before it was being compressed, and none comes after it."""
+    with closing(Viewer(page)) as viewer:
+        viewer.next_of(FIGURES)
+        for number in range(1, 100):
+            page.write(make_shown(number))
+
+        until(lambda: level_of(viewer.next_of(PICTURE)) == 99, "the last picture")
+
+
 def test_another_viewer_sees_the_threshold_move(page):
     with closing(Viewer(page)) as viewer:
         assert json.loads(viewer.next_of(FIGURES))["score_threshold"] == 0.5
