@@ -16,7 +16,7 @@ import pytest
 from edgeseg.benchmark.page import read_images, write_page
 from edgeseg.benchmark.page.pictures import MOST_IMAGES
 from edgeseg.benchmark.report import Noise
-from edgeseg.benchmark.row import Kind, RowState
+from edgeseg.benchmark.row import Kind, Ratio, RowState
 from edgeseg.errors import ArtifactError, DependencyError, EdgeSegError, InputError
 from tests.benchmark.page_samples import (
     ABSENT,
@@ -284,6 +284,24 @@ def test_the_baseline_is_one(written):
     assert not [text for text in page.values("svg", "aria-label") if text.startswith("PyTorch eager: 1.00")]
 
 
+def test_a_single_turn_has_no_interval(written):
+    row = measured(8, ratio=Ratio(value=13.7, low=13.7, high=13.7, turns=1))
+    text = written(only(measured(0), row)).text
+
+    assert "13.7\N{MULTIPLICATION SIGN} one turn" in text
+    assert "13.7 to 13.7" not in text
+    assert "as fast as PyTorch eager; mask AP" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(1, 2), (2, 2), (3, 3), (4, 2), (5, 3), (8, 4), (9, 3), (11, 3)]
+)
+def test_pictures_fill_their_rows(written, rows, columns):
+    page = written(only(*(replace(measured(0), name=f"row-{number}") for number in range(rows))))
+
+    assert set(page.values("div", "style")) == {f"--columns: {columns}"}
+
+
 def test_two_images_of_one_name(written):
     shown = (make_image(1, "a.jpg"), make_image(2, "a.jpg"))
     alts = written(only(measured(0), images=shown)).values("img", "alt")
@@ -352,7 +370,7 @@ def test_all_calls_alike(written):
     latency = replace(make_latency(100.0), samples_ms=(100.0,), min_ms=100.0, max_ms=100.0, std_ms=0.0)
     page = written(only(measured(0, latency=latency)))
 
-    assert "±0.0 % 1 call" in page.text.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "\N{EN DASH} 1 call" in page.text
 
 
 def test_calls_too_short_to_tell(written):

@@ -87,8 +87,8 @@ def ratio_chart(report: BenchmarkReport) -> Chart | None:
         Track(
             row=row,
             value=times(ratio),
-            detail=interval(ratio),
-            text=f"{row.label}: {times(ratio)}, 95 % interval {interval(ratio)}",
+            detail=interval(ratio) or "one turn",
+            text=f"{row.label}: {times(ratio)}, 95 % interval {interval(ratio) or 'unknown'}",
             spans=(Mark(style="range", start=at(ratio.low), end=at(ratio.high)),),
             stops=(Mark(style="median", start=at(ratio.value), end=at(ratio.value)),),
         )

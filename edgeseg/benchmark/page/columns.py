@@ -128,7 +128,8 @@ def _class_points(name: str, row: Row) -> str:
 def _speed(baseline: str | None, row: Row) -> str:
     if row.name == baseline:
         return f"1{TIMES}"
-    return f"{times(row.ratio)} ({interval(row.ratio)})" if row.ratio else NOTHING
+    ends = interval(row.ratio)
+    return times(row.ratio) + (f" ({ends})" if ends else "")
 
 
 def _matched(row: Row) -> str:

@@ -46,7 +46,9 @@ def _fastest(report: BenchmarkReport, measured: list[Row]) -> str:
     text = f"{row.label} is the fastest: {number(row.latency.p50_ms)} ms a call (median)"
     baseline = report.row(report.baseline) if report.baseline else None
     if row.ratio and baseline and baseline is not row:
-        text += f", {times(row.ratio)} as fast as {baseline.label} (95 % interval {interval(row.ratio)})"
+        text += f", {times(row.ratio)} as fast as {baseline.label}"
+        if ends := interval(row.ratio):
+            text += f" (95 % interval {ends})"
     if row.accuracy and baseline and baseline.accuracy and baseline is not row:
         before, after = points(baseline.accuracy.mask_ap), points(row.accuracy.mask_ap)
         text += f"; mask AP {after} against {before}"

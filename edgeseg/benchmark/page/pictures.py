@@ -68,6 +68,12 @@ class Gallery:
     readable: bool
     pictures: tuple[Picture, ...]
 
+    @property
+    def columns(self) -> int:
+        """How many stand beside each other on a wide screen, so that the last row is as full as can be."""
+        count = len(self.pictures)
+        return 2 if count in (1, 2, 4) else min((3, 4), key=lambda columns: -count % columns)
+
 
 def read_images(report: BenchmarkReport) -> dict[int, NDArray[np.uint8]]:
     """Read the images that the page shows from where the benchmark read them.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .charts import Chart, Mark, Track, chart_of
 from .scale import LEAST, Scale, linear_scale, log_scale
-from .wording import number, percent
+from .wording import NOTHING, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,14 +59,16 @@ def _measured(rows: Sequence[Row]) -> list[tuple[Row, Latency]]:
 
 
 def _spread(row: Row, latency: Latency, scale: Scale) -> Track:
-    middle = latency.p50_ms
+    middle, calls = latency.p50_ms, len(latency.samples_ms)
+    # The deviation of a single call would read as perfect steadiness.
+    deviation = f"\N{PLUS-MINUS SIGN}{percent(latency.std_ms / latency.mean_ms)}" if calls > 1 else NOTHING
     return _strip(
         row,
         [sample / middle for sample in latency.samples_ms],
         (1.0, latency.p90_ms / middle, latency.p99_ms / middle),
         scale,
-        value=f"\N{PLUS-MINUS SIGN}{percent(latency.std_ms / latency.mean_ms if latency.mean_ms else 0.0)}",
-        detail=f"{len(latency.samples_ms)} call{'s' * (len(latency.samples_ms) != 1)}",
+        value=deviation,
+        detail=f"{calls} call{'s' * (calls != 1)}",
     )
 
 

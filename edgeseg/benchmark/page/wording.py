@@ -47,8 +47,8 @@ def times(ratio: Ratio | None) -> str:
 
 
 def interval(ratio: Ratio | None) -> str:
-    """Write both ends of a ratio's confidence interval."""
-    return "" if ratio is None else f"{number(ratio.low)} to {number(ratio.high)}"
+    """Write both ends of a ratio's confidence interval; nothing of a single turn, which tells of none."""
+    return "" if ratio is None or ratio.turns < 2 else f"{number(ratio.low)} to {number(ratio.high)}"
 
 
 def size(size_hw: tuple[int, int]) -> str:
