@@ -22,7 +22,6 @@ EXTRA_BY_MODULE = MappingProxyType(
         "starlette": "web",
         "uvicorn": "web",
         "jinja2": "report",
-        "matplotlib": "report",
         "pynvml": "nvml",
         "onnxruntime_ep_nv_tensorrt_rtx": "rtx",
         "tensorrt_rtx_bindings": "rtx",

@@ -68,6 +68,8 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     for wanted in (
         "edgeseg/py.typed",
         "edgeseg/demo/conveyor.safetensors",
+        "edgeseg/benchmark/page/templates/page.html.jinja",
+        "edgeseg/runtime/web/files/page.html",
         "licenses/LICENSE",
         "licenses/NOTICE",
     ):
