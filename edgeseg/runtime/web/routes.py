@@ -89,9 +89,7 @@ class _Handlers:
 
     async def threshold(self, request: Request) -> Response:
         try:
-            # Python reads NaN and Infinity, which are no JSON.
-            wish = json.loads(await _body(request), parse_constant=_refused_constant)
-            value = wish["score_threshold"]
+            value = json.loads(await _body(request))["score_threshold"]
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(type(value).__name__)
             self._controls.score_threshold = value
@@ -158,7 +156,3 @@ def _drawn(shown: Shown, suffix: str) -> bytes:
 def _slug(name: str) -> str:
     """Make a source's name fit for a file name: of `rtsp://user:secret@host/yard` no password stays."""
     return re.sub(r"[^A-Za-z0-9]+", "-", name.rpartition("@")[2]).strip("-")[-40:] or "source"
-
-
-def _refused_constant(name: str) -> float:
-    raise ValueError(name)

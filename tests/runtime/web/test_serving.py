@@ -112,6 +112,7 @@ def test_a_client_that_asks_for_nothing(page, monkeypatch):
 
 def test_more_connections_than_the_run_can_spare(page, monkeypatch):
     monkeypatch.setattr(serving, "MOST_CONNECTIONS", 5)
+    monkeypatch.setattr(serving, "REQUEST_S", 1000)
     clients = [connect(page) for _ in range(5)]
     with closing(connect(page)) as one_more:
         assert said(one_more) == b""

@@ -111,9 +111,11 @@ class Viewer:
         return kind, source, self.answer.read(size)
 
     def next_of(self, kind: int) -> bytes:
+        end_s = time.monotonic() + PATIENCE_S
         while True:
             message = self.next()
             assert message is not None, "the stream has ended"
+            assert time.monotonic() < end_s, f"no message of kind {kind} came"
             if message[0] == kind:
                 return message[2]
 
