@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...optional import require
+from .likeness import Likeness, Observation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,12 @@ moved by most of its size between two frames is found again; docs/tracking.md ha
 
 LEAST_OVERLAP = 0.1
 MISSED_FRAMES = 2
+
+LEAST_FLOW = 3
+"""So many objects, each seen in as many frames in a row, must move alike for new ones to be expected to."""
+
+SPREAD = 0.25
+"""Largest median deviation of their velocities, as a share of the median: on a belt, not in a crowd."""
 
 # The package's unit for how long a track is kept.
 BUFFER_FPS = 30.0
@@ -55,6 +62,7 @@ class Associator:
         trackers = require("trackers", purpose=purpose)
         self._supervision = require("supervision", purpose=purpose)
         self._clock, self._lost_s = clock, lost_s
+        self._likeness = Likeness(trackers.BIoU(buffer_ratio=BUFFER).compute)
         self._tracker = trackers.ByteTrackTracker(
             frame_rate=clock.fps,
             lost_track_buffer=round(BUFFER_FPS * lost_s),
@@ -62,24 +70,16 @@ class Associator:
             # seen again at once is dropped.
             minimum_consecutive_frames=2,
             minimum_iou_threshold=LEAST_OVERLAP,
-            iou=trackers.BIoU(buffer_ratio=BUFFER),
+            iou=self._likeness,
         )
 
-    def update(
-        self,
-        boxes_xyxy: NDArray[np.float64],
-        scores: NDArray[np.float32],
-        score_threshold: float,
-        size_hw: tuple[int, int],
-    ) -> Associated:
+    def update(self, now: Observation, score_threshold: float) -> Associated:
         """Give each detection to an object, at the clock's time.
 
         Args:
-            boxes_xyxy: `float64[N, 4]` in pixels.
-            scores: `float32[N]`.
+            now: What was found. What lies out of the first frame by now is gone.
             score_threshold: What scores above it is given first and starts new objects; the rest can only go
                 to objects that are left.
-            size_hw: Of the frame: objects that have moved out of it are gone.
         """
         tracker = self._tracker
         above = float(np.nextafter(np.float32(score_threshold), np.float32(2)))
@@ -87,15 +87,18 @@ class Associator:
         # On a slow device one second may be the time between two frames.
         patience_s = (MISSED_FRAMES + 1.5) * self._clock.interval_s
         tracker.maximum_time_without_update = max(self._lost_s, patience_s)
+        self._likeness.begin(tracker.tracks, now)
         found = tracker.update(
             self._supervision.Detections(
-                xyxy=boxes_xyxy, confidence=scores, data={"row": np.arange(len(scores))}
+                xyxy=now.boxes_xyxy, confidence=now.scores, data={"row": np.arange(len(now.scores))}
             ),
             timestamp=self._clock.now_s,
         )
-        rows = self._rows(found, boxes_xyxy)
-        unseen = [track for track in tracker.tracks if track not in rows and _within(track, size_hw)]
+        rows = self._rows(found, now.boxes_xyxy)
+        _start_with_flow(list(rows))
+        unseen = [track for track in tracker.tracks if track not in rows and _within(track, now.size_hw)]
         tracker.tracks = [*rows, *unseen]
+        self._likeness.end(rows, unseen)
         return Associated(rows=rows, unseen=tuple(unseen))
 
     def drop(self, objects: set[Hashable]) -> None:
@@ -117,6 +120,30 @@ class Associator:
             if track.tracker_id < 0 and track.time_since_update == 0:
                 rows[track] = first[np.asarray(track.get_state_bbox(), np.float64).tobytes()]
         return rows
+
+
+def _start_with_flow(tracks: list[Any]) -> None:
+    """Let new tracks begin with the velocity of the others, where these move alike.
+
+    A track has no velocity before its second detection: where all move by half their size and lie close, each
+    would go on with its neighbour's.
+    """
+    # State of the package's filter: x1, y1, x2, y2 and their velocities.
+    moving = [
+        track.state_estimator.kf.state[4:].reshape(2, 2).mean(0)
+        for track in tracks
+        if track.number_of_successful_consecutive_updates >= LEAST_FLOW
+    ]
+    if len(moving) < LEAST_FLOW:
+        return
+    flow = np.median(moving, axis=0)
+    deviation = np.median(np.abs(moving - flow), axis=0)
+    if deviation.max() > SPREAD * np.hypot(*flow):
+        return
+    for track in tracks:
+        if track.tracker_id < 0:
+            state = track.state_estimator.kf.state
+            state[4:] = np.tile(flow, 2).reshape(state[4:].shape)
 
 
 def _within(track: Any, size_hw: tuple[int, int]) -> bool:

@@ -35,7 +35,7 @@ def distinct(detections: Detections, score_threshold: float) -> Detections:
     areas = [int(np.count_nonzero(mask.pixels)) for mask in detections.masks]
     for row in np.argsort(-detections.scores, kind="stable").tolist():
         rivals = [other for other in holders if _comparable(detections, areas, row, other)]
-        held = _held(detections.masks[row], [detections.masks[other] for other in rivals])
+        held = held_pixels(detections.masks[row], [detections.masks[other] for other in rivals])
         if held > HELD * areas[row]:
             continue
         kept.append(row)
@@ -52,8 +52,8 @@ def _comparable(detections: Detections, areas: list[int], row: int, other: int) 
     return bool(detections.labels[row] == detections.labels[other]) or areas[other] <= LARGER * areas[row]
 
 
-def _held(mask: MaskCrop, rivals: list[MaskCrop]) -> int:
-    """Count the pixels of a mask that any of the others has too."""
+def held_pixels(mask: MaskCrop, rivals: list[MaskCrop]) -> int:
+    """Count the pixels of a mask that any of the rivals has too."""
     if not rivals:
         return 0
     taken: NDArray[np.uint8] = np.zeros_like(mask.pixels)
@@ -67,3 +67,10 @@ def _held(mask: MaskCrop, rivals: list[MaskCrop]) -> int:
                 top - rival.top : bottom - rival.top, left - rival.left : right - rival.left
             ]
     return int(np.count_nonzero(taken & mask.pixels))
+
+
+def mask_iou(one: MaskCrop, other: MaskCrop) -> float:
+    """Overlap of two masks: shared pixels over all that either has, 0 for two without pixels."""
+    shared = held_pixels(one, [other])
+    either = int(np.count_nonzero(one.pixels)) + int(np.count_nonzero(other.pixels)) - shared
+    return shared / either if either else 0.0

@@ -12,10 +12,11 @@ from ..results import Scene
 from .association import Associated, Associator
 from .clock import FrameClock
 from .counters import Counters
+from .likeness import Observation
 from .objects import Roster, TrackedObject
 from .overlap import distinct
 from .regions import scaled
-from .smoothing import blend, hardened
+from .smoothing import Sighting, blend, hardened
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -81,9 +82,14 @@ class SceneTracker:
         return size_hw[1] / self._first_hw[1], size_hw[0] / self._first_hw[0]
 
     def _associate(self, found: Detections, scale_xy: Point, score_threshold: float) -> Associated:
-        boxes = found.boxes_xyxy.astype(np.float64) / (scale_xy * 2)
-        size_hw = found.frame_size_hw if self._first_hw is None else self._first_hw
-        return self._associator.update(boxes, found.scores, score_threshold, size_hw)
+        now = Observation(
+            boxes_xyxy=found.boxes_xyxy.astype(np.float64) / (scale_xy * 2),
+            scores=found.scores,
+            masks=found.masks,
+            scale_xy=scale_xy,
+            size_hw=found.frame_size_hw if self._first_hw is None else self._first_hw,
+        )
+        return self._associator.update(now, score_threshold)
 
     def _forget(self, associated: Associated) -> None:
         # What was seen too briefly to have a number and is not there again was no object.
@@ -106,16 +112,30 @@ class SceneTracker:
         item.sightings += above
         if above and not item.track_id and item.sightings >= self._config.confirm_frames:
             self._roster.confirm(item)
-        if self._config.smooth_masks:
-            item.soft = blend(item.soft, found.masks[row], found.boxes_xyxy[row], self._config.smooth_masks)
 
     def _place(self, item: TrackedObject, found: Detections, row: int, scale_xy: Point) -> None:
         shrink = 1 / scale_xy[0], 1 / scale_xy[1]
-        at_xy = scaled(_centre(found, row), shrink)
+        centre = _centre(found, row)
+        at_xy = scaled(centre, shrink)
         x1, y1, x2, y2 = found.boxes_xyxy[row].tolist()
         width, height = scaled((x2 - x1, y2 - y1), shrink)
         item.move(self._clock.now_s, at_xy, self._config.trail_s)
         self._counters.follow(item, at_xy, (width + height) / 2)
+        if self._config.smooth_masks:
+            self._smooth(item, found, row, centre)
+
+    def _smooth(self, item: TrackedObject, found: Detections, row: int, centre_xy: Point) -> None:
+        x1, y1, x2, y2 = found.boxes_xyxy[row].tolist()
+        height, width = found.frame_size_hw
+        # At the frame's edge more or less of the object shows from frame to frame: another shape each time.
+        inside = x1 >= 1 and y1 >= 1 and x2 <= width - 1 and y2 <= height - 1
+        now = Sighting(
+            mask=found.masks[row],
+            size_px=(x2 - x1, y2 - y1),
+            centre_xy=centre_xy,
+            time_s=self._clock.now_s,
+        )
+        item.soft = blend(item.soft, now, self._config.smooth_masks) if inside else None
 
     def _shown(self, found: Detections, associated: Associated, score_threshold: float) -> Detections:
         track_ids = np.zeros(len(found), np.int64)
