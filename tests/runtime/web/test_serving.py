@@ -17,7 +17,7 @@ from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.runtime.controls import Controls
 from edgeseg.runtime.web import WebAddress, WebPage, routes, serving
 
-from .viewing import PATIENCE_S, ask, make_page, make_shown, status_of, until
+from .viewing import PATIENCE_S, Viewer, ask, make_page, make_shown, status_of, until
 
 
 def connect(page) -> socket.socket:
@@ -41,13 +41,13 @@ def test_a_port_in_use_is_told_before_anything_runs(page):
 
 
 def test_the_port_is_free_again_at_once():
+    """The system still remembers the connection that the first one cut."""
     first = make_page()
-    assert ask(first, "GET", "/")[0] == 200
-    first.close()
-
-    second = WebPage(first.address, Controls())
-    assert ask(second, "GET", "/")[0] == 200
-    second.close()
+    with closing(Viewer(first)):
+        first.close()
+        second = WebPage(first.address, Controls())
+        assert ask(second, "GET", "/")[0] == 200
+        second.close()
 
 
 def test_closing_ends_threads_and_connections(page):
