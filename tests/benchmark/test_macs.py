@@ -9,6 +9,8 @@ from edgeseg.benchmark.macs import Macs, count_macs
 
 onnx = pytest.importorskip("onnx")
 STRIDES = {"strides": [2, 2]}
+# Each half of the output is made from half of the input.
+GROUPED = {**STRIDES, "group": 2}
 
 
 def write(path, kind, shapes, output, **attributes):
@@ -44,6 +46,7 @@ def write(path, kind, shapes, output, **attributes):
             2 * 8 * 16 * 6 * 4,
             0,
         ),
+        ("ConvTranspose", [(1, 8, 4, 4), (8, 3, 2, 2)], (1, 6, 8, 8), GROUPED, 4 * 3 * 64 * 2, 0),
         ("Gemm", [(10, 32), (32, 5), (5,)], (10, 5), {}, 10 * 32 * 5, 0),
         ("Gemm", [(32, 10), (32, 5), (5,)], (10, 5), {"transA": 1}, 10 * 32 * 5, 0),
         ("MatMul", [(2, 10, 32), (2, 32, 5)], (2, 10, 5), {}, 2 * 10 * 32 * 5, 0),
