@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +23,8 @@ TRAIL_STEPS = 8
 TRAIL_OPACITY = 0.9
 # In widths of the line; what wavers less is drawn straight, which is faster.
 TRAIL_ERROR = 0.5
+# Trails are laid over strip by strip, so that what is worked on stays in the processor's cache.
+STRIP_BYTES = 1 << 21
 # Length of the arrow at a line's middle, in widths of the line.
 ARROW_WIDTHS = 8
 
@@ -41,18 +43,28 @@ def draw_trails(
         color_by_id: Of the objects in this frame; others are grey.
         line_px: Width at the newest end.
     """
-    paths = {track: np.rint(trail).astype(np.int32) for track, trail in trails.items() if len(trail) > 1}
-    region = _region(list(paths.values()), canvas.shape[:2], line_px)
-    if region is None:
-        return
-    left, top, right, bottom = region
-    # Blue, green, red, opacity; the colours already times the opacity, so that lines may be drawn into it.
-    # Not np.zeros: the system would bring its pages one by one, which takes longer than to clear them.
-    layer = np.empty((bottom - top, right - left, 4), np.uint8)
-    layer.fill(0)
-    for track, path in paths.items():
-        _draw_trail(layer, path - (left, top), color_by_id.get(track, Color(*NEUTRAL)), line_px)
-    _lay_over(canvas[top:bottom, left:right], layer)
+    strokes = [
+        stroke
+        for track, trail in trails.items()
+        for stroke in _strokes(
+            np.rint(trail).astype(np.int32), color_by_id.get(track, Color(*NEUTRAL)), line_px
+        )
+    ]
+    spans = np.array([(*(path.min(0) - line_px), *(path.max(0) + line_px + 1)) for path, _, _ in strokes])
+    height, width = canvas.shape[:2]
+    step = max(STRIP_BYTES // (4 * width), 1)
+    for top in range(0, height, step) if strokes else ():
+        here = np.flatnonzero((spans[:, 1] < top + step) & (spans[:, 3] > top))
+        if not here.size:
+            continue
+        left, right = max(spans[here, 0].min(), 0), min(spans[here, 2].max(), width)
+        if left < right:
+            part = canvas[top : top + step, left:right]
+            # Blue, green, red, opacity; the colours already times the opacity.
+            layer = np.zeros((*part.shape[:2], 4), np.uint8)
+            for path, faded, thickness in (strokes[row] for row in here.tolist()):
+                cv2.polylines(layer, [path - (left, top)], False, faded, thickness, cv2.LINE_8)
+            _lay_over(part, layer)
 
 
 def draw_lines_and_zones(canvas: NDArray[np.uint8], scene: Scene, line_px: int) -> None:
@@ -99,32 +111,28 @@ def _lay_over(part: NDArray[np.uint8], layer: NDArray[np.uint8]) -> None:
     part[:] = flat.reshape(part.shape)
 
 
-def _draw_trail(layer: NDArray[np.uint8], path: NDArray[np.int32], color: Color, line_px: int) -> None:
+class _Stroke(NamedTuple):
+    """A part of a trail: its points, its colour and opacity, its width."""
+
+    path: NDArray[np.int32]
+    faded: list[float]
+    thickness: int
+
+
+def _strokes(path: NDArray[np.int32], color: Color, line_px: int) -> Iterator[_Stroke]:
     # Steps share their ends, or there would be gaps between them.
     steps = min(TRAIL_STEPS, len(path) - 1)
-    cuts = np.linspace(0, len(path) - 1, steps + 1).round().astype(int).tolist()
+    cuts = np.linspace(0, len(path) - 1, steps + 1).round().astype(int).tolist() if steps > 0 else []
     for step, (first, last) in enumerate(pairwise(cuts), 1):
         opacity = TRAIL_OPACITY * step / steps
         faded = [*(opacity * channel for channel in color), 255 * opacity]
-        width = max(1, round(line_px * (0.5 + 0.5 * opacity)))
-        smooth = cv2.approxPolyDP(path[first : last + 1], width * TRAIL_ERROR, False)
-        cv2.polylines(layer, [smooth], False, faded, width, cv2.LINE_8)
-
-
-def _region(
-    paths: list[NDArray[np.int32]], size_hw: tuple[int, ...], margin: int
-) -> tuple[int, int, int, int] | None:
-    """The part of the frame that trails touch: left, top, right, bottom."""
-    if not paths:
-        return None
-    points = np.concatenate(paths)
-    left, top = np.maximum(points.min(0) - margin - 1, 0).tolist()
-    right, bottom = np.minimum(points.max(0) + margin + 2, size_hw[1::-1]).tolist()
-    return (left, top, right, bottom) if left < right and top < bottom else None
+        thickness = max(1, round(line_px * (0.5 + 0.5 * opacity)))
+        smooth = cv2.approxPolyDP(path[first : last + 1], thickness * TRAIL_ERROR, False)
+        yield _Stroke(np.asarray(smooth, np.int32).reshape(-1, 2), faded, thickness)
 
 
 def _corners(zone: ZoneCount) -> NDArray[np.int32]:
-    return np.rint(np.array(zone.corners_xy)).astype(np.int32)
+    return np.asarray(np.rint(zone.corners_xy), np.int32)
 
 
 def _arrow(line: LineCount, length: float) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -154,6 +154,20 @@ def test_strips_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(draw_detections(found, frame, PLAIN), whole)
 
 
+def test_strips_of_trails_leave_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = np.random.default_rng(4).uniform(-20, 180, (5, 12, 2)).astype(np.float32)
+    scene = Scene(trails=dict(enumerate(points, 1)))
+    whole = draw_detections(some(0), black(), scene=scene).any(-1)
+
+    monkeypatch.setattr("edgeseg.runtime.scenery.STRIP_BYTES", 7 * 4 * SIZE_HW[1])
+    strips = draw_detections(some(0), black(), scene=scene).any(-1)
+
+    # OpenCV cuts lines at the border before it draws them, and they may lie a pixel beside then.
+    for one, other in ((strips, whole), (whole, strips)):
+        near = cv2.dilate(other.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        assert not (one & ~near).any()
+
+
 @pytest.mark.parametrize(
     "size_hw", [(1, 1), (1, 50), (50, 1), (8, 8), (20, 2000), (1080, 1920), (4320, 7680)]
 )
