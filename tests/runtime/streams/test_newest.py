@@ -235,6 +235,17 @@ def test_stop_ends_a_take_that_waits():
     intake.close()
 
 
+def test_after_a_stop_not_even_a_frame_that_is_there_comes():
+    camera = Camera()
+    intake = open_cameras(camera)
+    seen(intake, all_of=1)
+
+    intake.stop()
+
+    assert intake.take(1) == []
+    intake.close()
+
+
 def test_stop_ends_the_wait_for_a_lost_source():
     camera, notes = Camera(), []
     patience = dataclasses.replace(QUICK, pause_s=1000.0, longest_pause_s=1000.0)
