@@ -75,11 +75,8 @@ def _write(canvas: NDArray[np.uint8], ink: NDArray[np.uint8], place: list[float]
 
 def _fits(ink: NDArray[np.uint8], height: int, width: int) -> bool:
     high, wide = ink.shape
-    return (
-        wide <= width
-        and MIN_CAPTIONS_HIGH * high <= height
-        and MIN_CAPTIONS_LARGE * high * wide <= height * width
-    )
+    small = MIN_CAPTIONS_HIGH * high <= height and MIN_CAPTIONS_LARGE * ink.size <= height * width
+    return small and bool(wide <= width)
 
 
 def _line(text: str, font_px: int) -> NDArray[np.uint8]:
