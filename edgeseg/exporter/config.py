@@ -9,6 +9,8 @@ from typing import Any
 from edgeseg.bundle import DEFAULT_PATH
 from edgeseg.errors import ConfigError
 
+from .profiles import DEFAULT_SIZE_HW, PROFILES, Profile, scaled_size
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
@@ -16,7 +18,8 @@ class ExportConfig:
 
     Attributes:
         checkpoint: `.pth` or `.safetensors`.
-        input_size_hw: Multiples of 32.
+        profile: Stands for size, proposals and detections; each that is given wins over it.
+        input_size_hw: Multiples of 32; None for the profile's.
         classes: File with class names.
         factory: `package.module:function` that builds the model.
         check: Folder of images for the parity gate; None for the built-in ones.
@@ -26,7 +29,8 @@ class ExportConfig:
 
     checkpoint: Path
     output: Path = DEFAULT_PATH
-    input_size_hw: tuple[int, int] = (800, 1344)
+    profile: Profile = Profile.ACCURATE
+    input_size_hw: tuple[int, int] | None = None
     batch: int = 1
     classes: Path | None = None
     max_detections: int | None = None
@@ -37,6 +41,11 @@ class ExportConfig:
     check: Path | None = None
     parity: bool = True
     force: bool = False
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the network's input: what was given, else the profile's."""
+        return self.input_size_hw or scaled_size(DEFAULT_SIZE_HW, PROFILES[self.profile].size_share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +59,10 @@ class Limits:
 
 
 def limits_of(model: Any, config: ExportConfig) -> Limits:
-    """Take each from the settings, else from torchvision's `model`.
+    """Take each from the settings, else from torchvision's `model`, as far as the profile lets it.
 
     Raises:
-        ConfigError: More detections than proposals, or more proposals than the graph can rank.
+        ConfigError: More proposals than the graph can rank.
     """
     heads, rpn = model.roi_heads, model.rpn
     own = Limits(
@@ -63,12 +72,20 @@ def limits_of(model: Any, config: ExportConfig) -> Limits:
         nms_threshold=heads.nms_thresh,
     )
     asked = {name: getattr(config, name) for name in Limits.__slots__}
-    limits = replace(own, **{name: value for name, value in asked.items() if value is not None})
+    given = {name: value for name, value in asked.items() if value is not None}
+    limits = replace(own, **{**_capped(own, config.profile), **given})
     ranked = rpn._pre_nms_top_n["testing"]
     if not 1 <= limits.max_proposals <= ranked:
         msg = f"proposals must be 1 to {ranked}, as many as a level ranks; got {limits.max_proposals}"
         raise ConfigError(msg)
     return limits
+
+
+def _capped(own: Limits, profile: Profile) -> dict[str, int]:
+    """Take what a profile sets, but no more than the model has: a profile makes nothing slower."""
+    settings = PROFILES[profile]
+    caps = {"max_proposals": settings.max_proposals, "max_detections": settings.max_detections}
+    return {name: min(getattr(own, name), cap) for name, cap in caps.items() if cap is not None}
 
 
 def impose(limits: Limits, model: Any) -> None:

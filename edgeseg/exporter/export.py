@@ -49,8 +49,8 @@ def export(config: ExportConfig, progress: Callable[[str], None] = lambda stage:
     check = check_images(config.check) if config.parity else None
     progress(f"reading {config.checkpoint.name}")
     checkpoint = read_checkpoint(config.checkpoint)
-    architecture, model = _model(checkpoint, config)
-    spec = _spec(model, architecture, checkpoint, config)
+    architecture, model = model_of(checkpoint, config)
+    spec = spec_of(model, architecture, checkpoint, config)
     with staged(config.output, force=config.force) as folder:
         for lowering in Lowering:
             progress(f"exporting {lowering.file_name}")
@@ -63,7 +63,13 @@ def export(config: ExportConfig, progress: Callable[[str], None] = lambda stage:
     return open_bundle(config.output)
 
 
-def _model(checkpoint: Checkpoint, config: ExportConfig) -> tuple[str, Any]:
+def model_of(checkpoint: Checkpoint, config: ExportConfig) -> tuple[str, Any]:
+    """Build torchvision's model of a checkpoint, in evaluation, and name its architecture.
+
+    Raises:
+        ConfigError: The factory is not a name that can be imported.
+        InputError: The weights do not fit any architecture that is known, or not the factory's.
+    """
     if config.factory is None:
         return model_from_weights(checkpoint.weights)
     model = model_from_factory(config.factory)
@@ -71,12 +77,18 @@ def _model(checkpoint: Checkpoint, config: ExportConfig) -> tuple[str, Any]:
     return config.factory, model
 
 
-def _spec(model: Any, architecture: str, checkpoint: Checkpoint, config: ExportConfig) -> ModelSpec:
+def spec_of(model: Any, architecture: str, checkpoint: Checkpoint, config: ExportConfig) -> ModelSpec:
+    """Describe what is to be exported, and set torchvision's `model` to the same counts and thresholds.
+
+    Raises:
+        ConfigError: A setting cannot work.
+        InputError: The class names do not do.
+    """
     limits = limits_of(model, config)
     impose(limits, model)
     return ModelSpec(
         class_names=_class_names(model, checkpoint, config.classes),
-        input_size_hw=config.input_size_hw,
+        input_size_hw=config.size_hw,
         batch=config.batch,
         max_detections=limits.max_detections,
         max_proposals=limits.max_proposals,

@@ -91,15 +91,15 @@ def _fastest(precision: Precision | None, having: tuple[Target, ...], option: st
         if precision is not None and precision not in PRECISIONS_OF[target]:
             passed.append(f"{target.value} has no {precision.value}")
             continue
-        obstacle = _obstacle(target)
-        if not obstacle:
+        reason = obstacle(target)
+        if not reason:
             return target, "; ".join(dict.fromkeys([*passed, f"{target.value} runs here"]))
-        passed.append(obstacle)
+        passed.append(reason)
     elsewhere = "; for a GPU of another machine pass --compute-capability, such as SM86"
     raise ConfigError("; ".join(dict.fromkeys(passed)) + (elsewhere if Target.TENSORRT_RTX in having else ""))
 
 
-def _obstacle(target: Target) -> str:
+def obstacle(target: Target) -> str:
     """Say why engines of a target cannot be built or run here; empty if they can."""
     if target is Target.OPENVINO and machine_family(platform.machine()) != "x86_64":
         return "OpenVINO is for x86 here"

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..spec import ParityReport
 
+# Written out, as importing the exporter would take longer than a help page may.
+PROFILES = ("fast", "balanced", "accurate")
+
 
 @click.command(
     epilog="\b\nExample:\n  edgeseg export model.pth --size 480 640 --classes names.txt --check photos/",
@@ -32,13 +35,20 @@ if TYPE_CHECKING:
     help="Folder of the bundle.",
 )
 @click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    default="accurate",
+    show_default=True,
+    help="Size, proposals and detections by one name: accurate is torchvision's own; balanced takes a "
+    "smaller input and fewer proposals; fast less of all three. What is given besides wins.",
+)
+@click.option(
     "--size",
     "input_size_hw",
     type=(int, int),
     metavar="H W",
-    default=(800, 1344),
-    show_default=True,
-    help="Input height and width, multiples of 32; frames are letterboxed into it.",
+    help="Input height and width, multiples of 32; frames are letterboxed into it. [default: 800 1344, or "
+    "the profile's]",
 )
 @click.option(
     "--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call; fixed in the graph."
@@ -52,13 +62,13 @@ if TYPE_CHECKING:
     "--detections",
     "max_detections",
     type=click.IntRange(1),
-    help="Most detections an image. [default: the model's, 100]",
+    help="Most detections an image. [default: the model's, 100, or the profile's]",
 )
 @click.option(
     "--proposals",
     "max_proposals",
     type=click.IntRange(1),
-    help="Boxes the second stage looks at. [default: the model's, 1000]",
+    help="Boxes the second stage looks at. [default: the model's, 1000, or the profile's]",
 )
 @click.option(
     "--score-threshold",
@@ -93,8 +103,9 @@ def export(as_json: bool, **settings: Any) -> None:
     from ..exporter.config import ExportConfig
     from ..exporter.export import export as export_checkpoint
     from ..exporter.gate import GraphParityError
+    from ..exporter.profiles import Profile
 
-    config = ExportConfig(**settings)
+    config = ExportConfig(**{**settings, "profile": Profile(settings["profile"])})
     try:
         with progress_line() as progress:
             bundle = export_checkpoint(config, progress)

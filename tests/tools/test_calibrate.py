@@ -60,7 +60,7 @@ def asked(monkeypatch, tmp_path) -> list:
     """What the library was asked for; it answers with `REPORT` and `ENGINE`."""
     monkeypatch.chdir(tmp_path)
     # OpenVINO comes before ONNX Runtime where it is installed.
-    monkeypatch.setattr(targets, "_obstacle", lambda target: "" if target is Target.ONNXRUNTIME else "none")
+    monkeypatch.setattr(targets, "obstacle", lambda target: "" if target is Target.ONNXRUNTIME else "none")
     asked: list = []
 
     def measured(config, progress, note):

@@ -1,0 +1,88 @@
+"""Bundles that are made to be measured and thrown away: one checkpoint at several sizes and counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgeseg.bundle import open_bundle, write_manifest
+from edgeseg.files import writing
+from edgeseg.spec import Lowering
+
+from .checkpoint import read_checkpoint
+from .config import limits_of
+from .export import model_of, spec_of
+from .graph import write_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgeseg.bundle import Bundle
+    from edgeseg.spec import ModelSpec
+
+    from .config import ExportConfig
+
+
+class Drafts:
+    """Writes bundles of one checkpoint without the parity gate; the checkpoint is read once.
+
+    Args:
+        config: What they have in common.
+
+    Attributes:
+        own: Counts and thresholds where nothing else is asked for.
+
+    Raises:
+        ConfigError: Settings that cannot work.
+        InputError: The checkpoint is unusable.
+    """
+
+    def __init__(self, config: ExportConfig) -> None:
+        self._config = config
+        self._checkpoint = read_checkpoint(config.checkpoint)
+        self._architecture, self._model = model_of(self._checkpoint, config)
+        self.own = limits_of(self._model, config)
+
+    def spec(self, size_hw: tuple[int, int], max_proposals: int) -> ModelSpec:
+        """Describe a draft without writing it.
+
+        Raises:
+            ConfigError: A size or count that cannot work.
+        """
+        asked = replace(
+            self._config,
+            input_size_hw=size_hw,
+            max_proposals=max_proposals,
+            # The model has the last draft's counts by now.
+            max_detections=self.own.max_detections,
+        )
+        return spec_of(self._model, self._architecture, self._checkpoint, asked)
+
+    def write(
+        self,
+        folder: Path,
+        size_hw: tuple[int, int],
+        max_proposals: int,
+        lowerings: Sequence[Lowering] = (Lowering.PORTABLE,),
+    ) -> Bundle:
+        """Write a bundle with some of the graphs.
+
+        Args:
+            folder: Does not exist yet.
+            size_hw: Of the network's input.
+            max_proposals: Of an image.
+            lowerings: Graphs to write.
+
+        Raises:
+            ConfigError: A size or count that cannot work.
+            EdgeSegError: The disk is full.
+            ExportError: A graph could not be made.
+        """
+        spec = self.spec(size_hw, max_proposals)
+        with writing(folder):
+            folder.mkdir(parents=True)
+            for lowering in lowerings:
+                write_graph(self._model, spec, lowering, folder / lowering.file_name)
+        write_manifest(folder, spec, [lowering.file_name for lowering in lowerings])
+        return open_bundle(folder)

@@ -1,0 +1,68 @@
+"""Names for how much work a model does: input size, proposals and detections that go well together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from edgeseg.errors import ConfigError
+from edgeseg.spec import SIZE_MULTIPLE
+
+# What torchvision resizes to: 800 pixels high, at most 1333 wide, here up to the next multiple of 32.
+DEFAULT_SIZE_HW = (800, 1344)
+
+
+class Profile(str, Enum):
+    """What a user would rather have."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    ACCURATE = "accurate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileSettings:
+    """What a profile stands for.
+
+    The size is a share of another size, so that it fits any shape: objects become smaller by that share,
+    whatever the format of the camera.
+
+    Attributes:
+        size_share: Of both sides of the full size; above 0, at most 1.
+        max_proposals: At most so many; None for the model's own.
+        max_detections: At most so many; None for the model's own.
+    """
+
+    size_share: float = 1.0
+    max_proposals: int | None = None
+    max_detections: int | None = None
+
+
+# docs/tuning.md has what each costs and gains, measured.
+PROFILES = MappingProxyType(
+    {
+        Profile.FAST: ProfileSettings(size_share=0.6, max_proposals=100, max_detections=50),
+        Profile.BALANCED: ProfileSettings(size_share=0.8, max_proposals=300),
+        Profile.ACCURATE: ProfileSettings(),
+    }
+)
+
+
+def scaled_size(size_hw: tuple[int, int], share: float) -> tuple[int, int]:
+    """Scale a size and take the nearest multiples of 32, the larger where two are as near.
+
+    Args:
+        size_hw: Height and width, in pixels.
+        share: Of both sides.
+
+    Raises:
+        ConfigError: The share is not above 0.
+    """
+    if not share > 0:
+        msg = f"a share of a size must be above 0, got {share}"
+        raise ConfigError(msg)
+    height, width = (
+        max(1, int(side * share / SIZE_MULTIPLE + 0.5 + 1e-9)) * SIZE_MULTIPLE for side in size_hw
+    )
+    return height, width
