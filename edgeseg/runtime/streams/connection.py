@@ -79,6 +79,7 @@ class Connection:
             if self._leaving.is_set():
                 return
             for item in source:
+                # A thread that was abandoned may wake up late.
                 if self._leaving.is_set():
                     return
                 self.last_s = time.monotonic()

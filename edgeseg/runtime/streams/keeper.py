@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from .connection import Connection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..frames import Frame, LiveSource, Skipped
+    from ..frames import LiveSource
     from .board import Board
 
 # How soon a stop, a loss or a silence is noticed.
@@ -176,15 +177,8 @@ class Keeper:
         self._abandoned.append(connection)
 
     def _connect(self) -> Connection:
-        connection: Connection | None = None
-
-        def post(item: Frame | Skipped) -> None:
-            # A thread that was abandoned may wake up late.
-            if self._connection is connection:
-                self._board.post(self._index, item)
-
         with self._current:
-            connection = Connection(self.name, self._opener, post)
+            connection = Connection(self.name, self._opener, partial(self._board.post, self._index))
             self._connection = connection
             connection.start()
             if self._stopping.is_set():

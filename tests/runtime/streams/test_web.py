@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import io
 import re
@@ -120,6 +121,20 @@ def test_a_password_is_used_and_not_shown():
     assert number_of(first.image) == 0
     assert source.name == address.replace("s3%20cret", "***")
     assert "s4" not in str(told.value)
+    # Connections that were left open are complained of when they are collected.
+    gc.collect()
+
+
+def test_a_camera_is_not_asked_through_a_proxy(monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with mute_server() as port, serving(fps=200.0) as server:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.setattr(web, "TIMEOUT_S", 5.0)
+        source = open_http(server.url)
+        source.close()
+
+    assert source.name == server.url
 
 
 @pytest.mark.parametrize("boundary", ["frame", "--frame"])
@@ -187,7 +202,8 @@ def test_nobody_there_and_nobody_answering(monkeypatch):
         open_http(f"http://127.0.0.1:{port}/")
 
 
-def test_a_blocked_read_ends_when_it_is_left():
+def test_a_blocked_read_ends_when_it_is_left(monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT_S", 100.0)
     with serving(fps=200.0) as server:
         source = open_http(server.url)
         items = iter(source)
