@@ -46,7 +46,7 @@ class FramesAhead:
         self._ahead: deque[Frame | Skipped] = deque()
         self._bytes = 0
         self._complete = self._stopped = False
-        self._error: EdgeSegError | None = None
+        self._error: Exception | None = None
         self._thread = Thread(target=self._read, name="edgeseg-read-ahead", daemon=True)
         self._thread.start()
 
@@ -95,6 +95,8 @@ class FramesAhead:
             self._error = exc
         except (OSError, RuntimeError, ValueError, MemoryError, cv2.error) as exc:
             self._error = InputError(f"{', '.join(self.names)} cannot be read further: {exc}")
+        except Exception as exc:  # noqa: BLE001 - a fault of the program's own, raised by `take`
+            self._error = exc
         finally:
             for source in self._sources:
                 source.close()

@@ -68,6 +68,8 @@ class Connection:
             self.error = exc
         except (OSError, RuntimeError, ValueError, MemoryError, cv2.error) as exc:
             self.error = InputError(f"{self._name} cannot be read: {exc}")
+        except Exception as exc:  # noqa: BLE001 - a fault of the program's own is no end of the stream
+            self.error = InputError(f"{self._name} cannot be read: {type(exc).__name__}: {exc}")
         finally:
             self.ended.set()
 

@@ -147,6 +147,15 @@ def test_a_failure_comes_after_the_frames_before_it(failure, words):
     intake.close()
 
 
+def test_a_fault_of_the_programs_own_is_no_end_of_the_film():
+    intake = FramesAhead([Film(1, ends_with=TypeError("bug"))], ["film"])
+
+    assert len(intake.take(1)) == 1
+    with pytest.raises(TypeError, match="bug"):
+        intake.take(1)
+    intake.close()
+
+
 def test_stop_ends_a_take_that_waits():
     hold = threading.Event()
     film = Film(3)

@@ -138,6 +138,18 @@ def test_a_lost_source_comes_back_with_a_word_for_each():
     intake.close()
 
 
+def test_a_fault_of_the_programs_own_is_a_loss_and_no_end():
+    camera, notes = Camera(), []
+    intake = open_cameras(camera, note=notes.append)
+    intake.take(1)
+    camera.put(object())
+
+    assert len(intake.take(1)) == 1
+    until(lambda: len(notes) == 2)
+    assert notes[0].startswith("cam cannot be read: TypeError: ")
+    intake.close()
+
+
 def test_a_source_that_is_given_up_leaves_the_others_alone():
     cameras, notes = (Camera("a"), Camera("b")), []
     patience = dataclasses.replace(QUICK, give_up_s=0.05)
