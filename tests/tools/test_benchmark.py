@@ -168,3 +168,11 @@ def test_a_real_run_of_one_row(run, monkeypatch):
 
     (row,) = json.loads(result.stdout)["rows"]
     assert (result.exit_code, row["state"], row["found"]) == (0, "ok", 3)
+
+
+def test_a_page_is_written_beside(run, told):
+    pytest.importorskip("jinja2")
+    result = run("--html", "report.html")
+
+    assert result.exit_code == 0
+    assert "OpenVINO INT8" in Path("report.html").read_text("utf-8")
