@@ -37,6 +37,7 @@ VERBS = MappingProxyType(
         "run": ("run", "run", "Find instances in cameras, streams, videos, folders or images."),
         "evaluate": ("evaluate", "evaluate", "Score a bundle by COCO average precision of boxes and masks."),
         "benchmark": ("benchmark", "benchmark", "Measure latency, memory, size and accuracy beside PyTorch."),
+        "tune": ("tune", "tune", "Find size, proposals, precision and threads that keep to limits."),
         "inspect": ("inspect", "inspect", "Show what a bundle contains, how it was proven, and its engines."),
         "doctor": ("doctor", "doctor", "Show what this machine has, what is missing and how to get it."),
         "demo": ("demo", "demo", "Export and run a shipped model on a synthetic conveyor belt."),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from edgeseg.errors import ParityError
 from edgeseg.tools.main import cli
 from tests.models import build
 
@@ -75,3 +76,20 @@ def test_bad_input_is_a_sentence_and_an_exit_code(run, checkpoint, args, code, m
     assert message in result.stderr
     assert "Traceback" not in result.output
     assert not Path("edgeseg-model").exists()
+
+
+def test_a_profile_and_what_wins_over_it(run, checkpoint, monkeypatch):
+    asked = []
+
+    def refuse(config, progress):
+        asked.append(config)
+        msg = "enough"
+        raise ParityError(msg)
+
+    monkeypatch.setattr("edgeseg.exporter.export.export", refuse)
+    for args in ((), ("--profile", "fast"), ("--profile", "fast", "--size", "96", "128")):
+        assert run(str(checkpoint), *args).exit_code == 3
+
+    assert [config.size_hw for config in asked] == [(800, 1344), (480, 800), (96, 128)]
+    assert [config.profile.value for config in asked] == ["accurate", "fast", "fast"]
+    assert run(str(checkpoint), "--profile", "slow").exit_code == 2

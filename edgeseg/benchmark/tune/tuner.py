@@ -1,0 +1,242 @@
+"""One search from a checkpoint to a report, and to the bundle that was chosen."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeseg.bundle import check_target
+from edgeseg.calibration.images import CalibrationConfig, choose_images
+from edgeseg.engines import Precision
+from edgeseg.errors import ConfigError, EdgeSegError
+from edgeseg.exporter.build import BuildConfig, build_engine
+from edgeseg.exporter.calibrate import calibrate
+from edgeseg.exporter.draft import Drafts
+from edgeseg.exporter.export import export
+from edgeseg.files import writing
+from edgeseg.runtime.model import load
+
+from ..config import BenchmarkConfig
+from ..pictures import Pictures, take_pictures
+from ..place import allowed_cores, describe_machine
+from .bench import MachineBench, calibration_for
+from .candidate import grid_of
+from .engines import engines_here
+from .report import TuneReport, Written, command_for
+from .search import OutOfTimeError, Plan, Search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgeseg.exporter.yardstick import Score
+
+    from .candidate import Shape
+    from .config import TuneConfig
+
+FRAMES_FILE = "frames.npy"
+# Numbers of threads: one a core, half as many, a quarter.
+HALVINGS = 2
+
+
+@contextmanager
+def open_tuner(
+    config: TuneConfig,
+    progress: Callable[[str], None] = lambda line: None,
+    note: Callable[[str], None] = lambda line: None,
+) -> Iterator[Tuner]:
+    """Check all that was given and get ready to search; the files of the search are removed at the end.
+
+    Args:
+        config: What to search.
+        progress: Called with a line at each step.
+        note: Called with what a user should know at once.
+
+    Raises:
+        CalibrationError: The images to calibrate on do not do.
+        ConfigError: A setting cannot work, or something is already at the output.
+        DependencyError: No engine runs here.
+        EdgeSegError: The disk is full.
+        InputError: The checkpoint, the images or the annotations are unusable or do not belong together.
+    """
+    start_s = time.monotonic()
+    if config.output is not None:
+        check_target(config.output, force=config.force)
+    engines = engines_here(config.backend, int8=config.calib is not None)
+    for line in engines.notes:
+        note(line)
+    if config.calib is not None:
+        choose_images(CalibrationConfig(folder=config.calib, images=config.calib_images), progress, note)
+    progress(f"reading {config.checkpoint.name}")
+    drafts = Drafts(config.exported)
+    plan = Plan(
+        grid=grid_of(config.size_hw, drafts.own.max_proposals),
+        engines=engines.pairs,
+        threads=_threads(config.threads),
+        limits=config.limits,
+        turns=config.turns,
+        until_s=start_s + 60 * config.minutes,
+    )
+    with _bench(config, drafts, plan.grid.largest, progress, note) as bench:
+        search = Search(plan, bench, progress)
+        yield Tuner(bench=bench, search=search, progress=progress, notes=engines.notes, start_s=start_s)
+
+
+@contextmanager
+def _bench(
+    config: TuneConfig,
+    drafts: Drafts,
+    largest: Shape,
+    progress: Callable[[str], None],
+    note: Callable[[str], None],
+) -> Iterator[MachineBench]:
+    asked = BenchmarkConfig(
+        images=config.images,
+        annotations=config.annotations,
+        max_images=config.max_annotated,
+        frames=config.frames,
+    )
+    pictures = take_pictures(asked, drafts.spec(largest.size_hw, largest.max_proposals), progress)
+    with tempfile.TemporaryDirectory(prefix="edgeseg-tune-") as name:
+        frames = Path(name) / FRAMES_FILE
+        with writing(frames):
+            np.save(frames, pictures.batches)
+        yield MachineBench(
+            config=config,
+            drafts=drafts,
+            folder=frames.parent,
+            frames=frames,
+            pictures=pictures,
+            progress=progress,
+            note=note,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Tuner:
+    """A search, ready to run.
+
+    Attributes:
+        start_s: When it began, by `time.monotonic()`.
+    """
+
+    bench: MachineBench
+    search: Search
+    progress: Callable[[str], None]
+    notes: tuple[str, ...]
+    start_s: float
+
+    @property
+    def config(self) -> TuneConfig:
+        """What was asked for."""
+        return self.bench.config
+
+    @property
+    def pictures(self) -> Pictures:
+        """What is timed and scored."""
+        return self.bench.pictures
+
+    def run(self) -> TuneReport:
+        """Search, and tell what was found; Ctrl-C, the time's end or a full disk end it early.
+
+        Raises:
+            EdgeSegError: The reference could not be measured.
+            KeyboardInterrupt: Before anything was measured.
+        """
+        ended, failure, interrupted = "", "", False
+        try:
+            self.search.run()
+        except KeyboardInterrupt:
+            ended, interrupted = "it was interrupted", True
+        except OutOfTimeError:
+            ended = f"{self.config.minutes:g} minutes are over"
+        except (EdgeSegError, OSError) as exc:
+            if self.search.reference is None:
+                raise
+            failure = str(exc)
+        if interrupted and self.search.reference is None:
+            raise KeyboardInterrupt
+        return replace(self._report(), ended=ended or failure, interrupted=interrupted, failure=failure)
+
+    def write(self, report: TuneReport) -> TuneReport:
+        """Export the chosen point at `config.output` with the parity gate, build its engine and score it.
+
+        Raises:
+            ConfigError: Nothing was chosen, or no output was named.
+            EdgeSegError: As exporting, calibrating and building do.
+            GraphParityError: The graph does not find what PyTorch finds; nothing was written.
+        """
+        point, config = report.chosen, self.config
+        if point is None or config.output is None:
+            msg = "a bundle is written where one was chosen and an output was named"
+            raise ConfigError(msg)
+        candidate = point.candidate
+        shape = candidate.shape
+        bundle = export(config.exported_at(shape.size_hw, shape.max_proposals), self.progress)
+        if candidate.precision is Precision.INT8 and config.calib is not None:
+            calibrate(calibration_for(config, config.calib, bundle.path), self.progress)
+        target, precision = candidate.target, candidate.precision
+        build_engine(BuildConfig(model=bundle.path, target=target, precision=precision), self.progress)
+        self.progress("scoring what was written")
+        with load(
+            bundle.path, backend=target.value, precision=precision.value, threads=candidate.threads
+        ) as model:
+            return replace(report, written=self._written(report, bundle.path, self.bench.score_model(model)))
+
+    def _written(self, report: TuneReport, path: Path, score: Score) -> Written:
+        reference, limit = report.reference, self.config.limits.max_map_drop
+        box, mask = (reference.box_ap, reference.mask_ap) if reference else (None, None)
+        lost = max((box or 0.0) - score.box_ap, (mask or 0.0) - score.mask_ap)
+        return Written(
+            path=str(path),
+            box_ap=score.box_ap,
+            mask_ap=score.mask_ap,
+            lost=lost,
+            kept=limit is None or lost <= limit,
+        )
+
+    def _report(self) -> TuneReport:
+        search, config, pictures = self.search, self.config, self.pictures
+        best = search.chosen or search.nearest
+        height, width = pictures.batches.shape[2:4]
+        reference = search.points.get(search.reference) if search.reference else None
+        return TuneReport(
+            checkpoint=str(config.checkpoint),
+            limits=config.limits,
+            measured_on=self._measured_on(),
+            images=len(pictures.paths),
+            frame_size_hw=(height, width),
+            machine=describe_machine(),
+            reference=reference,
+            points=tuple(search.points.values()),
+            frontier=search.frontier,
+            chosen=search.chosen,
+            nearest=search.nearest,
+            command=command_for(config, best.candidate) if best else "",
+            notes=(*self.notes, *self._remarks()),
+            skipped=pictures.skipped,
+            spent_s=round(time.monotonic() - self.start_s, 1),
+        )
+
+    def _measured_on(self) -> str:
+        if self.config.annotations is not None:
+            return str(self.config.annotations)
+        return f"agreement with FP32 at {self.search.plan.grid.largest}"
+
+    def _remarks(self) -> tuple[str, ...]:
+        labelled = self.pictures.labelled
+        remark = labelled.remark if labelled else ""
+        return tuple(line for line in (remark, *self.bench.warnings) if line)
+
+
+def _threads(asked: int | None) -> tuple[int, ...]:
+    if asked is not None:
+        return (asked,)
+    cores = len(allowed_cores())
+    return tuple(dict.fromkeys(max(1, cores >> halving) for halving in range(HALVINGS + 1)))
