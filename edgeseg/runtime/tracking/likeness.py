@@ -102,8 +102,9 @@ class Likeness:
         now = self._now
         if now is None or now.scale_xy != last.scale_xy:
             return 0.0
-        moved = (expected_xyxy - last.box_xyxy).reshape(2, 2).mean(0) * now.scale_xy
-        left, top = last.mask.left + round(float(moved[0])), last.mask.top + round(float(moved[1]))
+        x1, y1, x2, y2 = (expected_xyxy - last.box_xyxy).tolist()
+        left = last.mask.left + round((x1 + x2) / 2 * now.scale_xy[0])
+        top = last.mask.top + round((y1 + y2) / 2 * now.scale_xy[1])
         return mask_iou(MaskCrop(pixels=last.mask.pixels, left=left, top=top), now.masks[row])
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..masks import MaskCrop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..detections import Detections
-    from ..masks import MaskCrop
 
 HELD = 0.6
 """A mask of which better ones hold more than this share is no object of its own. On the conveyor 0.5 to 0.7
@@ -30,26 +32,43 @@ def distinct(detections: Detections, score_threshold: float) -> Detections:
         detections: The best first.
         score_threshold: Only what scores above it holds its pixels.
     """
-    holders: list[int] = []
+    holders: list[_Instance] = []
     kept: list[int] = []
-    areas = [int(np.count_nonzero(mask.pixels)) for mask in detections.masks]
     for row in np.argsort(-detections.scores, kind="stable").tolist():
-        rivals = [other for other in holders if _comparable(detections, areas, row, other)]
-        held = held_pixels(detections.masks[row], [detections.masks[other] for other in rivals])
-        if held > HELD * areas[row]:
+        one = _instance(detections, row)
+        held = held_pixels(one.mask, [other.mask for other in holders if one.may_belong_to(other)])
+        if held > HELD * one.area:
             continue
         kept.append(row)
         if detections.scores[row] > score_threshold:
-            holders.append(row)
+            holders.append(one)
     return detections if len(kept) == len(detections) else detections[sorted(kept)]
 
 
-def _comparable(detections: Detections, areas: list[int], row: int, other: int) -> bool:
-    x1, y1, x2, y2 = detections.boxes_xyxy[row]
-    left, top, right, bottom = detections.boxes_xyxy[other]
-    if left >= x2 or x1 >= right or top >= y2 or y1 >= bottom:
-        return False
-    return bool(detections.labels[row] == detections.labels[other]) or areas[other] <= LARGER * areas[row]
+@dataclass(frozen=True, slots=True)
+class _Instance:
+    """One detection in plain numbers: comparing hundreds of pairs through arrays takes milliseconds."""
+
+    label: int
+    mask: MaskCrop
+    area: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def may_belong_to(self, other: _Instance) -> bool:
+        apart_x = other.left >= self.right or self.left >= other.right
+        apart_y = other.top >= self.bottom or self.top >= other.bottom
+        if apart_x or apart_y:
+            return False
+        return self.label == other.label or other.area <= LARGER * self.area
+
+
+def _instance(detections: Detections, row: int) -> _Instance:
+    mask = detections.masks[row]
+    area = int(np.count_nonzero(mask.pixels))
+    return _Instance(int(detections.labels[row]), mask, area, *detections.boxes_xyxy[row].tolist())
 
 
 def held_pixels(mask: MaskCrop, rivals: list[MaskCrop]) -> int:
