@@ -78,14 +78,13 @@ class Watch:
         # This frame waited for the inference before it, then for its own.
         self.bounds_ms.append(sum(self.infer_ms[-2:]) if len(self.infer_ms) > 1 else 2 * self.infer_ms[-1])
         self.times_s.append(now_s)
-        if not self.memory_mib or now_s > self.memory_mib[-1][0] + 5:
+        if not self.memory_mib or now_s > self.memory_mib[-1][0] + 30:
             self.memory_mib.append((round(now_s, 1), round(self._process.memory_info().rss / 2**20, 1)))
 
     def report(self) -> dict[str, Any]:
         """Put it together."""
         gaps = [later - sooner for sooner, later in zip(self.times_s, self.times_s[1:], strict=False)]
-        over = sum(age > bound for age, bound in zip(self.ages_ms, self.bounds_ms, strict=True))
-        settled = [mib for moment, mib in self.memory_mib if moment > 30]
+        late = [moment for moment, is_late in zip(self.times_s, self._late(), strict=True) if is_late]
         return {
             "frames": len(self.ages_ms),
             "infer_ms": summed_up(self.infer_ms),
@@ -93,11 +92,13 @@ class Watch:
             "age_in_median_inferences": round(
                 statistics.median(self.ages_ms) / statistics.median(self.infer_ms), 2
             ),
-            "older_than_two_inferences": over,
+            "older_than_two_inferences_at_s": [round(moment, 1) for moment in late],
             "longest_gap_s": round(max(gaps), 2),
-            "memory_mib": {"first": self.memory_mib[0][1], "after_30_s": settled[:1], "last": settled[-1:]},
-            "memory_max_mib": max(mib for _, mib in self.memory_mib),
+            "memory_mib_by_half_minute": [mib for _, mib in self.memory_mib],
         }
+
+    def _late(self) -> list[bool]:
+        return [age > bound for age, bound in zip(self.ages_ms, self.bounds_ms, strict=True)]
 
 
 @click.command()
