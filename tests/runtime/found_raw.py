@@ -8,7 +8,7 @@ from edgeseg.runtime.backend import RawDetections
 
 
 def raw_detections(spec, widths) -> RawDetections:
-    """One instance of the first class an image, scored 0.9, from 5 px to 10 px plus its width; the rest is padding."""
+    """One instance of the first class an image, from 5 px to 10 px plus its width; the rest is padding."""
     batch, rows, side = spec.batch, spec.max_detections, spec.mask_size
     raw = RawDetections(
         counts=np.ones(batch, np.int32),
