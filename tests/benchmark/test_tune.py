@@ -402,8 +402,9 @@ def test_when_time_is_over_what_is_known_stays(minutes: int) -> None:
 
     with pytest.raises(OutOfTimeError):
         search.run()
-    # One measurement may be under way.
-    assert bench.now <= 60 * (minutes + 1)
+    # One measurement may be under way, and the last comparison follows.
+    assert bench.now <= 60 * (minutes + 2)
+    assert {item.threads for item in bench.timed} == {1, 2}
     assert search.frontier
     assert search.chosen is not None
 
@@ -426,6 +427,17 @@ def test_files_of_what_may_be_measured_again_are_kept() -> None:
     final = {item.candidate.shape for item in search.frontier}
     assert final <= bench.kept[-1]
     assert len(bench.kept[-1]) < len({item.shape for item in bench.timed})
+
+
+def test_the_smallest_is_not_scored_where_a_larger_one_loses_too_much() -> None:
+    bench = FakeBench()
+    search = make_search(bench, Limits(max_map_drop=0.5))
+    search.run()
+
+    known = search.points[candidate(6, 2, INT8)]
+    assert known.state is State.TIMED
+    assert "which loses" in known.remark
+    assert candidate(6, 2, INT8) not in bench.scored
 
 
 # Which engines are tried.

@@ -113,13 +113,25 @@ class Search:
             OutOfTimeError: The time is over.
         """
         self._refer()
-        for coarse in self.plan.grid.coarse():
+        try:
+            self._explore()
+        except OutOfTimeError:
+            # Figures of several comparisons do not compare well, so there is a last one all the same.
+            self._compare()
+            raise
+        self._compare()
+
+    def _explore(self) -> None:
+        first, *others = self.plan.grid.coarse()
+        # The smallest is timed at once, as it may rule all else out, and scored last, if there is hope.
+        self._time(first)
+        for coarse in others:
             self._visit(coarse)
+        self._score_promising(first)
         while (fine := self._next()) is not None:
             self._visit(fine)
         if self.chosen is None:
             self._score_too_slow()
-        self._compare()
 
     @property
     def chosen(self) -> Point | None:
@@ -160,7 +172,11 @@ class Search:
         return None
 
     def _visit(self, shape: Shape) -> None:
-        """Time all engines of a shape together, then score those that may win."""
+        self._time(shape)
+        self._score_promising(shape)
+
+    def _time(self, shape: Shape) -> None:
+        """Time all engines of a shape together, but for those that cannot win."""
         self._visited.add(shape)
         candidates = [self._candidate(shape, *engine) for engine in self.plan.engines]
         tried = [candidate for candidate in candidates if self._promises(candidate)]
@@ -170,7 +186,11 @@ class Search:
         self._progress(f"{shape}: timing {', '.join(candidate.engine for candidate in tried)}")
         for candidate, timed in self._bench.times(tried, self.plan.turns).items():
             self._note(candidate, timed)
-        for candidate in sorted(tried, key=self._latency):
+
+    def _score_promising(self, shape: Shape) -> None:
+        """Score what was timed of a shape and may win, the fastest first."""
+        timed = [item for item in self.points if item.shape == shape]
+        for candidate in sorted(timed, key=self._latency):
             if self._worth_scoring(candidate):
                 self._score(candidate)
         self._bench.keep(self._needed())
@@ -198,7 +218,8 @@ class Search:
         point = self.points[candidate]
         if point.state is not State.TIMED:
             return False
-        if reason := why_not_score(point, self.points.values(), self.plan.limits):
+        others, limits = self.points.values(), self.plan.limits
+        if reason := why_not_score(point, others, limits) or why_not_try(candidate, others, limits):
             self.points[candidate] = replace(point, remark=reason)
         return not reason
 
@@ -245,7 +266,6 @@ class Search:
         best = self.chosen or self.nearest
         if best is None:
             return
-        self._in_time()
         others = [point for point in self._fitting() if point is not best][: FINALISTS - 1]
         finalists = [best.candidate, *(point.candidate for point in others)]
         variants = [replace(best.candidate, threads=threads) for threads in self.plan.threads[1:]]
@@ -264,7 +284,7 @@ class Search:
         """Name the shapes that may be measured again."""
         best = self.chosen or self.nearest
         known = [*self.frontier, *self._fastest_unscored(), *([best] if best else [])]
-        return {point.candidate.shape for point in known}
+        return {self.plan.grid.smallest, *(point.candidate.shape for point in known)}
 
     def _in_time(self) -> None:
         if self._clock() > self.plan.until_s:
