@@ -4,6 +4,9 @@
 
 All three see the same frames and, but for the network alone, write the same overlay video, COCO results and
 lines. Rates are frames a second without loading and the first frame; ratios are taken turn by turn.
+
+On a processor the other stages take time from the network, whatever is done. `--gpu-ms 30` puts in its place one
+that takes so long and no processor, as on a GPU; it finds in every frame what the model finds in the first.
 """
 
 from __future__ import annotations
@@ -14,16 +17,47 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import edgeseg
+from edgeseg.runtime import runner
 from edgeseg.runtime.job import RunConfig
 from edgeseg.runtime.overlays import VideoOverlays
 from edgeseg.runtime.results import FrameResult, Shown, Status
-from edgeseg.runtime.runner import run
 from edgeseg.runtime.sinks import CocoResults, JsonLines
 from edgeseg.runtime.video import VideoSource
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeseg.runtime.backend import RawDetections
+
+
+class StandIn:
+    """A backend that takes time and no processor.
+
+    Args:
+        model: Computes once, on `frame`.
+        frame: `uint8[H, W, 3]`, BGR.
+        seconds: What each call takes.
+    """
+
+    description = "stand-in for a GPU"
+
+    def __init__(self, model: edgeseg.Model, frame: NDArray[np.uint8], seconds: float) -> None:
+        self._found = model.infer(model.prepare([frame] * model.spec.batch), 0.5)
+        self._seconds = seconds
+
+    def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
+        """Wait, and give what was found once."""
+        time.sleep(self._seconds)
+        return self._found
+
+    def close(self) -> None:
+        """Keep it for the next run."""
 
 
 def network_alone(model: edgeseg.Model, source: Path, frames: int) -> float:
@@ -73,13 +107,22 @@ def plain_loop(model: edgeseg.Model, source: Path, frames: int, output: Path) ->
 @click.option("--precision", default="auto", show_default=True)
 @click.option("--frames", default=40, show_default=True)
 @click.option("--turns", default=5, show_default=True)
-def main(bundle: Path, source: Path, backend: str, precision: str, frames: int, turns: int) -> None:
+@click.option("--gpu-ms", type=float, help="Time of a stand-in for a GPU in place of the network.")
+def main(
+    bundle: Path, source: Path, backend: str, precision: str, frames: int, turns: int, gpu_ms: float | None
+) -> None:
     """Print medians and the ratios to the network alone, as JSON."""
     rates: dict[str, list[float]] = {"network alone": [], "plain loop": [], "edgeseg run": []}
     with (
         edgeseg.load(bundle, backend=backend, precision=precision) as model,
         tempfile.TemporaryDirectory() as at,
     ):
+        if gpu_ms is not None:
+            video = VideoSource(source)
+            stand_in = StandIn(model, next(iter(video)).image, gpu_ms / 1000)
+            video.close()
+            model = edgeseg.Model(model.spec, stand_in)
+            runner.load = lambda *args, **settings: edgeseg.Model(model.spec, stand_in)
         config = RunConfig(
             sources=(str(source),),
             model=bundle,
@@ -92,7 +135,7 @@ def main(bundle: Path, source: Path, backend: str, precision: str, frames: int, 
         for _ in range(turns):
             rates["network alone"].append(network_alone(model, source, frames))
             rates["plain loop"].append(plain_loop(model, source, frames, Path(at)))
-            rates["edgeseg run"].append(run(config).fps)
+            rates["edgeseg run"].append(runner.run(config).fps)
         description = model.description
     alone = rates["network alone"]
     report = {
