@@ -38,6 +38,7 @@ class Board:
         self._newest: list[Frame | None] = [None] * len(names)
         self._skipped: deque[Skipped] = deque(maxlen=MOST_SKIPPED)
         self._open = set(range(len(names)))
+        self._videos: set[int] = set()
         self._failures: list[EdgeSegError] = []
         self._stopped = False
         self._count = 0
@@ -64,8 +65,9 @@ class Board:
 
     def take(self, count: int) -> list[Frame | Skipped]:
         """Wait for new frames; see `Intake.take`."""
-        self.begun.set()
         with self._changed:
+            if not self.begun.is_set():
+                self._begin()
             self._changed.wait_for(self._is_news)
             if self._stopped:
                 return []
@@ -82,6 +84,14 @@ class Board:
             self._changed.notify_all()
         self.begun.set()
 
+    def _begin(self) -> None:
+        """Start the clocks of videos: their first frames lie here, and are as of now."""
+        self.begun.set()
+        now_s = time.monotonic()
+        for index in self._videos:
+            if frame := self._newest[index]:
+                self._newest[index] = replace(frame, captured_s=now_s)
+
     def _is_news(self) -> bool:
         return bool(
             self._stopped
@@ -97,8 +107,9 @@ class Board:
         if time_s is None:
             time_s = (frame.captured_s or time.monotonic()) - self._start_s
             image_id = self._count
-        elif len(self._names) > 1:
-            image_id = self._count
+        else:
+            self._videos.add(index)
+            image_id = self._count if len(self._names) > 1 else image_id
         return replace(frame, source=index, name=self._names[index], image_id=image_id, time_s=time_s)
 
     def _frames(self, count: int) -> list[Frame]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from itertools import pairwise
 
 import pytest
@@ -104,7 +105,11 @@ def test_a_video_waits_for_the_first_take(tmp_path):
     assert not threading.Event().wait(0.5)
 
     assert intake.dropped == {"clip.mp4": 0}
-    assert intake.take(1)[0].image_id == 0
+    begins_s = time.monotonic()
+    (frame,) = intake.take(1)
+    assert frame.image_id == 0
+    # The wait is no age of the picture.
+    assert frame.captured_s >= begins_s
     intake.close()
 
 
