@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeseg.runtime.boxes import pairwise_iou
 from edgeseg.runtime.masks import paste_masks
 from edgeseg.spec import Lowering, ParityRow
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .reference import Found
 
 # Two boxes of one label that overlap less than this are not the same detection.
@@ -132,13 +131,3 @@ def match(reference: Found, found: Found) -> list[tuple[int, int]]:
             partner[i] = j
             taken.add(j)
     return sorted(partner.items())
-
-
-def pairwise_iou(first_xyxy: NDArray[np.float32], second_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Intersection over union of `float32[N, 4]` with `float32[M, 4]`: `float64[N, M]`."""
-    first, second = first_xyxy.astype(np.float64), second_xyxy.astype(np.float64)
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low).clip(0).prod(-1)
-    area_first, area_second = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (first, second))
-    return shared / np.maximum(area_first[:, None] + area_second[None] - shared, 1e-9)

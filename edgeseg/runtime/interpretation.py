@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .cover import Cover
 from .redaction import REDACT_SCORE
 from .tracking import LOWEST_SCORE, SceneTracker
 
@@ -38,6 +40,7 @@ class Interpretation:
     ) -> None:
         self._trackers = [] if track is None else [SceneTracker(track, fps=fps) for fps in rates_fps]
         self._hidden_labels = list(hidden_labels)
+        self._covers: defaultdict[int, Cover] = defaultdict(Cover)
 
     def lowest_score(self, score_threshold: float) -> float:
         """Say down to which score it needs detections, to show those above a threshold."""
@@ -58,7 +61,9 @@ class Interpretation:
         found = result.detections
         if self._hidden_labels:
             # Whatever scores enough for the one or the other: a low threshold must not show more.
-            result = replace(result, hidden=found[np.isin(found.labels, self._hidden_labels)])
+            to_hide = found[np.isin(found.labels, self._hidden_labels)]
+            cover = self._covers[result.frame.source]
+            result = replace(result, hidden=cover.update(result.frame, to_hide))
         if self._trackers:
             tracker = self._trackers[result.frame.source]
             shown, scene = tracker.update(result.frame, found, score_threshold)
