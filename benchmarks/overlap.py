@@ -5,8 +5,8 @@
 All three see the same frames and, but for the network alone, write the same overlay video, COCO results and
 lines. Rates are frames a second without loading and the first frame; ratios are taken turn by turn.
 
-On a processor the other stages take time from the network, whatever is done. `--gpu-ms 30` puts in its place one
-that takes so long and no processor, as on a GPU; it finds in every frame what the model finds in the first.
+On a processor the other stages take time from the network, whatever is done. `--gpu-ms 30` puts in its place
+one that takes so long and no processor, as on a GPU; it finds in every frame what the model finds in one.
 """
 
 from __future__ import annotations
