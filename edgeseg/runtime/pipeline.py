@@ -105,7 +105,10 @@ class Pipeline:
         """
         if self._live:
             blank = np.zeros((*self._model.spec.input_size_hw, 3), np.uint8)
+            start = time.perf_counter()
             self._model.infer(self._model.prepare([blank]), self._controls.score_threshold)
+            # Rather too long than nothing: a network that is free sooner is not kept waiting.
+            self._infer_s = time.perf_counter() - start
         for thread in self._threads:
             thread.start()
 

@@ -23,6 +23,11 @@ FIRST_READS = 30
 LAST_READS = 3
 # A read that fails after so long has met a time-out, not a spoilt picture; another would wait as long.
 TIMED_OUT_S = 2.0
+# FFmpeg looks at a second of a stream before it opens; more pictures than three seconds have are no backlog.
+MOST_LATE = 90
+# A picture that is waited for takes most of the time between two, one that lies there only its decoding.
+WAITED_SHARE = 0.5
+FALLBACK_FPS = 25.0
 
 
 class CaptureSource:
@@ -31,6 +36,7 @@ class CaptureSource:
     Args:
         name: For people.
         capture: An open `cv2.VideoCapture`; closed with this.
+        late: Pictures may have gathered while it was opened, and are old.
 
     Attributes:
         frames: Of a recorded video; 0 for a stream.
@@ -39,14 +45,17 @@ class CaptureSource:
     kind = SourceKind.LIVE
     total = None
 
-    def __init__(self, name: str, capture: Any) -> None:
+    def __init__(self, name: str, capture: Any, *, late: bool = False) -> None:
         self.name = name
+        self._late = late
         self._capture = capture
         self.fps = positive(capture.get(cv2.CAP_PROP_FPS))
         self.frames = int(positive(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or 0)
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
         """Read frame after frame; see `Source`."""
+        if self._late:
+            self._catch_up()
         return live_frames(self.name, lambda: read_picture(self._capture))
 
     def leave(self) -> None:
@@ -55,6 +64,14 @@ class CaptureSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._capture.release()
+
+    def _catch_up(self) -> None:
+        """Pass over pictures until one has to be waited for."""
+        waited_s = WAITED_SHARE / (self.fps or FALLBACK_FPS)
+        for _ in range(MOST_LATE):
+            start_s = time.monotonic()
+            if not self._capture.grab() or time.monotonic() - start_s > waited_s:
+                return
 
 
 def live_frames(name: str, read: Callable[[], NDArray[np.uint8] | None]) -> Iterator[Frame | Skipped]:

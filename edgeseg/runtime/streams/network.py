@@ -42,7 +42,7 @@ def open_network(address: str) -> CaptureSource:
     if capture is None:
         msg = f"{name} does not open as a stream; {_advice(address)}"
         raise InputError(msg)
-    return CaptureSource(name, capture)
+    return CaptureSource(name, capture, late=True)
 
 
 def timeouts() -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import pytest
 from edgeseg.errors import InputError
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
 from edgeseg.runtime.streams.camera import open_camera
-from edgeseg.runtime.streams.capture import FIRST_READS
+from edgeseg.runtime.streams.capture import FIRST_READS, CaptureSource
 
 from .fake_capture import FakeCapture, picture
 
@@ -120,3 +121,32 @@ def test_an_infrared_camera_becomes_three_channels(plug_in):
 
     assert frame.image.shape == (4, 6, 3)
     assert (frame.image == 7).all()
+
+
+class Backlogged(FakeCapture):
+    """Gives what has gathered at once, and then a picture a tenth of a second."""
+
+    def __init__(self, gathered: int, count: int) -> None:
+        super().__init__([picture(value) for value in range(count)])
+        self.gathered = gathered
+
+    def grab(self) -> bool:
+        value = int(self.pictures.pop(0)[0, 0, 0])
+        if value >= self.gathered:
+            threading.Event().wait(0.1)
+        return True
+
+
+def test_what_a_server_sent_while_the_stream_was_opened_is_passed_over():
+    on_time = CaptureSource("rtsp", Backlogged(5, 8), late=True)
+    first = next(iter(on_time))
+    # The first one that had to be waited for is gone with them.
+    assert first.image.max() == 6
+
+    assert next(iter(CaptureSource("camera", Backlogged(5, 8)))).image.max() == 0
+
+
+def test_pictures_that_never_have_to_be_waited_for_are_not_passed_over_for_ever():
+    source = CaptureSource("rtsp", Backlogged(250, 250), late=True)
+
+    assert next(iter(source)).image.max() == 90
