@@ -552,9 +552,11 @@ def test_the_command_is_one_that_the_command_line_takes() -> None:
     config = make_config(calib=Path("c"), output=Path("o"), check=Path("p"), factory="a:b", classes=Path("n"))
     for words in command_for(config, candidate(engine=INT8)).split(" && "):
         _, verb, *args = shlex.split(words)
-        command = cli.get_command(click.Context(cli), verb)
+        # A command keeps the help option of its first context; without this one it would be without -h.
+        parent = click.Context(cli, **cli.context_settings)
+        command = cli.get_command(parent, verb)
         assert command is not None
-        command.make_context(verb, args)
+        command.make_context(verb, args, parent=parent)
 
 
 def make_report(**changes: Any) -> TuneReport:
