@@ -108,7 +108,8 @@ def _state(lane: Lane, facts: Facts) -> tuple[RowState, str]:
         return RowState.OK, ""
     if not lane.samples_ms:
         return RowState.SKIPPED, "interrupted before it was measured"
-    return RowState.PARTIAL, f"interrupted after {len(lane.turns_ms)} turns"
+    count = len(lane.turns_ms)
+    return RowState.PARTIAL, f"interrupted after {count} turn{'s' if count != 1 else ''}"
 
 
 def _agreement(lane: Lane, baseline: Lane | None, facts: Facts) -> Agreement | None:
