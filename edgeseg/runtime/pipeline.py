@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from threading import Thread
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,29 +16,22 @@ from .model import Prepared
 from .results import FrameResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .controls import Controls
     from .detections import Detections
     from .intake import Intake
+    from .interpretation import Interpretation
     from .model import Model
 
 # In the order in which a frame goes through them; the last belongs to whoever takes the results.
 STAGES = ("read", "prepare", "infer", "finish", "output")
+# How soon a wish to stop is heard while no frame comes.
+POLL_S = 0.1
 # How much of the last measurement goes into a running mean.
 FRESH_SHARE = 0.3
 # A live frame is prepared so much before it is wanted, in units of what preparing took.
 LEAD = 2.0
-
-
-class Interpreter(Protocol):
-    """Makes a frame's result of what the network found in it; sees the frames of each source in order."""
-
-    def lowest_score(self, score_threshold: float) -> float:
-        """Say down to which score it needs detections."""
-
-    def __call__(self, result: FrameResult, score_threshold: float) -> FrameResult:
-        """Turn a result with all detections down to the lowest score into the one that is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,7 +63,7 @@ class Pipeline:
         model: Stays the caller's.
         intake: Stays the caller's.
         controls: The score threshold, and the wish to stop.
-        interpreter: Comes last, in the thread that finishes.
+        interpretation: Comes last, in the thread that finishes.
         max_frames: Take no more than so many; None for all.
     """
 
@@ -79,11 +72,11 @@ class Pipeline:
         model: Model,
         intake: Intake,
         controls: Controls,
-        interpreter: Interpreter,
+        interpretation: Interpretation,
         max_frames: int | None = None,
     ) -> None:
         self._model, self._intake, self._controls = model, intake, controls
-        self._interpreter = interpreter
+        self._interpretation = interpretation
         self._left = max_frames
         self._live = intake.kind is SourceKind.LIVE
         self._prepared: Handoff[_Batch] = Handoff()
@@ -111,6 +104,20 @@ class Pipeline:
             self._infer_s = time.perf_counter() - start
         for thread in self._threads:
             thread.start()
+
+    def follow(self) -> Iterator[FrameResult | Skipped]:
+        """Give each result, and input that could not be read, until the end or the wish to stop.
+
+        Raises:
+            BaseException: What a stage failed with, after the results before it.
+        """
+        while not self._controls.stopping.is_set():
+            try:
+                item = self.poll(POLL_S)
+            except Ended:
+                return
+            if item is not None:
+                yield item
 
     def poll(self, timeout_s: float) -> FrameResult | Skipped | None:
         """Take the next result, or input that could not be read, if one comes in time.
@@ -194,7 +201,7 @@ class Pipeline:
             batch = self._prepared.get()
             score_threshold = self._controls.score_threshold
             self._started_s, start = time.monotonic(), time.perf_counter()
-            raw = self._model.infer(batch.prepared, self._interpreter.lowest_score(score_threshold))
+            raw = self._model.infer(batch.prepared, self._interpretation.lowest_score(score_threshold))
             taken_s = time.perf_counter() - start
             self._infer_s = _mixed(self._infer_s, taken_s)
             infer_ms = 1000 * taken_s / len(batch.frames)
@@ -221,7 +228,7 @@ class Pipeline:
             "finish": finish_ms,
         }
         found = FrameResult(frame=frame, detections=detections, stages_ms=stages_ms)
-        result = self._interpreter(found, computed.score_threshold)
+        result = self._interpretation(found, computed.score_threshold)
         stages_ms["finish"] += 1000 * (time.perf_counter() - start)
         return replace(result, stages_ms=stages_ms)
 

@@ -12,7 +12,6 @@ from ..record import json_from_record
 from . import job
 from .controls import Controls
 from .frames import Frame, Skipped, SourceKind
-from .handoff import Ended
 from .health import HealthMonitor, health_line
 from .interpretation import Interpretation
 from .job import Observer, RunConfig, RunStoppedError, RunSummary
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 
     from .intake import Intake
     from .model import Model
-
-# How soon a wish to stop is heard while no frame comes.
-POLL_S = 0.1
 
 
 def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
@@ -152,15 +148,11 @@ class _Runner:
         return summary
 
     def _follow(self, pipeline: Pipeline) -> None:
-        while not self._controls.stopping.is_set():
-            try:
-                item = pipeline.poll(POLL_S)
-            except Ended:
-                return
+        for item in pipeline.follow():
             if isinstance(item, Skipped):
                 self._tally.skip(item)
                 self._observer.note(f"skipped {item.name}: {item.reason}")
-            elif item is not None:
+            else:
                 self._write(item)
 
     def _write(self, result: FrameResult) -> None:

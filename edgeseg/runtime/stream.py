@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from .controls import Controls
 from .frames import Skipped
-from .handoff import Ended
 from .interpretation import Interpretation
 from .pipeline import Pipeline
 from .streams.opening import open_intake
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from .intake import Intake
     from .model import Model
     from .results import FrameResult
-
-# How soon a wish to stop is heard while no frame comes.
-POLL_S = 0.1
 
 
 def stream(
@@ -121,14 +117,10 @@ class Stream:
         """
         with closing(self):
             self._pipeline.start()
-            while not self.controls.stopping.is_set():
-                try:
-                    item = self._pipeline.poll(POLL_S)
-                except Ended:
-                    return
+            for item in self._pipeline.follow():
                 if isinstance(item, Skipped):
                     self._note(f"skipped {item.name}: {item.reason}")
-                elif item is not None:
+                else:
                     yield item
 
     def run(self, callback: Callable[[Frame, Detections], None]) -> int:

@@ -67,7 +67,7 @@ class EnergyMeter:
         """See `Meter.read`."""
         counted_j = self._joules()
         if counted_j is None:
-            return Reading()
+            return Reading(energy_j=None if self._last_j is None else self._total_j)
         if self._last_j is not None:
             step_j = counted_j - self._last_j
             # A counter that was set back to 0 tells nothing of what was before.

@@ -62,7 +62,7 @@ def test_a_counter_that_does_not_answer_for_a_while() -> None:
 
     found = readings(EnergyMeter(lambda: next(counts)), 0, 1, 2, 4)
 
-    assert found == [Reading(), Reading(None, 0), Reading(), Reading(1, 3)]
+    assert found == [Reading(), Reading(None, 0), Reading(None, 0), Reading(1, 3)]
 
 
 def test_packages_of_a_processor(tmp_path: Path) -> None:
