@@ -6,7 +6,7 @@ import shlex
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.record import json_from_record
 from edgeseg.spec import Lowering
 
+from .batch import at_batch, build, check_batch
 from .best import Tryout, open_best
 from .config import SCORE_THRESHOLD, BenchmarkConfig
 from .energy import open_meter
@@ -59,21 +60,28 @@ def benchmark(
         ConfigError: A setting cannot work, or names no row.
         InputError: Images, annotations or the checkpoint are unusable or do not belong together.
         ArtifactError: The bundle cannot be opened.
+        ExportError: It cannot be exported for another batch.
     """
     bundle = open_bundle(config.model)
     checkpoint = find_checkpoint(config, bundle)
-    pictures = take_pictures(config, bundle.spec, progress)
+    batch = config.batch or bundle.spec.batch
+    check_batch(batch, bundle, checkpoint)
+    pictures = take_pictures(config, replace(bundle.spec, batch=batch), progress)
     threads = config.threads or len(allowed_cores())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeseg-benchmark-")))
         common = Common(
             bundle=bundle,
+            model=config.model,
             folder=folder,
             checkpoint=checkpoint,
             factory=config.factory,
             threads=threads,
             cores=cores_for(threads),
         )
+        if batch != bundle.spec.batch:
+            progress(f"exporting the bundle for a batch of {batch}")
+            common = at_batch(common, batch)
         run = Run(
             config=config,
             common=common,
@@ -194,6 +202,8 @@ class Run:
         if lane.row.kind is Kind.NAIVE:
             self.progress(f"{lane.row.label}: converting the model")
             self._export(lane)
+        if self.common.exported_anew and lane.row.kind is Kind.BUNDLE:
+            build(lane, self.common, self.progress)
         self.progress(f"{lane.row.label}: loading")
         open_lane(lane, self.frames, timeout_s=timeout_s)
         warm_up(lane, batches=batches, boxes=config.boxes, calls=config.warmup, timeout_s=timeout_s)

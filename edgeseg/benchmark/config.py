@@ -25,11 +25,14 @@ class BenchmarkConfig:
         factory: Function that builds the checkpoint's model, if it was exported with one.
         rows: Names of rows to measure, `*` standing for anything; empty for all.
         threads: Of one call; None for one a core.
+        batch: Images of one call; None for the bundle's. For another the bundle is exported anew from its
+            checkpoint, which must be there.
         turns: Through all rows, at least.
         duration_s: Of the turns together, at least, in seconds.
         warmup: Calls of each row before it is measured, besides one of every timed image.
         concurrency: Callers of one model at once, to measure throughput by; 1 for none.
-        boxes: Detections that the threshold leaves on every timed image; None for a threshold of 0.5.
+        boxes: Detections that the threshold leaves on every timed image, in the mean of a batch; None for a
+            threshold of 0.5.
         frames: Images that are timed.
         frame_size_hw: What these are scaled to; None for the input's size, so that no row needs to scale.
         price_per_hour: Of this machine, in any currency; None to leave costs out.
@@ -45,6 +48,7 @@ class BenchmarkConfig:
     factory: str | None = None
     rows: tuple[str, ...] = ()
     threads: int | None = None
+    batch: int | None = None
     turns: int = 10
     duration_s: float = 0.0
     warmup: int = 1
@@ -57,7 +61,15 @@ class BenchmarkConfig:
     compile_timeout_s: float = 600.0
 
     def __post_init__(self) -> None:
-        least = {"threads": 1, "turns": 1, "warmup": 0, "concurrency": 1, "boxes": 1, "frames": 1}
+        least = {
+            "threads": 1,
+            "batch": 1,
+            "turns": 1,
+            "warmup": 0,
+            "concurrency": 1,
+            "boxes": 1,
+            "frames": 1,
+        }
         for name, lowest in least.items():
             if (value := getattr(self, name)) is not None and value < lowest:
                 msg = f"{name} must be at least {lowest}, got {value}"

@@ -128,7 +128,8 @@ def warm_up(lane: Lane, *, batches: int, boxes: int | None, calls: int, timeout_
     Args:
         lane: Opened.
         batches: How many there are; each is called once at least.
-        boxes: Detections of an image that the thresholds shall leave; None to leave them as they are.
+        boxes: Detections of an image, in the mean of a batch, that the thresholds shall leave; None to leave
+            them as they are.
         calls: Further calls of the first batch.
         timeout_s: Limit for one call; the first may compile.
 
@@ -138,10 +139,8 @@ def warm_up(lane: Lane, *, batches: int, boxes: int | None, calls: int, timeout_
     process, startup = lane.asked, lane.startup
     first = process.ask("call", batch=0, threshold=lane.thresholds[0], calls=1, timeout_s=timeout_s)
     if boxes is not None:
-        lane.thresholds = [
-            threshold_over(process.ask("scores", batch=batch, timeout_s=timeout_s)["scores"], boxes)
-            for batch in range(batches)
-        ]
+        found = [process.ask("scores", batch=batch, timeout_s=timeout_s) for batch in range(batches)]
+        lane.thresholds = [threshold_over(one["scores"], boxes * one["images"]) for one in found]
     warm: list[float] = []
     for batch in [*range(batches), *[0] * calls]:
         told = process.ask(

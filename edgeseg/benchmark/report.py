@@ -61,9 +61,10 @@ class Settings:
     """What was asked for and what followed from it.
 
     Attributes:
-        boxes: Detections that the threshold leaves on each timed image; None for `score_threshold`.
+        boxes: Detections that the threshold leaves on each timed image, in the mean of a batch; None for
+            `score_threshold`.
         frame_size_hw: What the timed images were scaled to, in pixels.
-        batch: Images of one call; the bundle's.
+        batch: Images of one call.
         threads: Of one call.
         turns: Through all rows.
         duration_s: Of all turns together.

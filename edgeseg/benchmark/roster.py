@@ -39,15 +39,23 @@ class Common:
     """What all recipes share.
 
     Attributes:
+        bundle: What is measured.
+        model: The user's bundle; `bundle` is another where it was exported anew for another batch.
         folder: For files that rows need.
     """
 
     bundle: Bundle
+    model: Path
     folder: Path
     checkpoint: Path | None
     factory: str | None
     threads: int
     cores: tuple[int, ...]
+
+    @property
+    def exported_anew(self) -> bool:
+        """Whether `bundle` is not the user's."""
+        return self.bundle.path != self.model
 
     def recipe(self, kind: Kind, engine: str, precision: str, **changes: Any) -> Recipe:
         """Make the recipe of a row."""
@@ -151,11 +159,11 @@ def _bundled(common: Common) -> Iterator[Lane]:
 def _on_gpu(common: Common, target: Target) -> Iterator[Lane]:
     """Every engine that was built, or one row that says why there is none."""
     reason = _why_not(target)
-    built = [precision for kind, precision in engines_of(common.bundle.path) if kind is target]
+    built = [precision for kind, precision in engines_of(common.model) if kind is target]
     if built and not reason:
         yield from (_engine(common, target, precision) for precision in reversed(built))
         return
-    command = f"edgeseg build-engine --target {target.value} --model {common.bundle.path}"
+    command = f"edgeseg build-engine --target {target.value} --model {common.model}"
     recipe = common.recipe(Kind.BUNDLE, target.value, Precision.FP16.value)
     lane = _lane(target.value, TITLES[target], recipe)
     lane.failure, lane.refused = reason or f"no engine was built; `{command}` builds one", True

@@ -68,6 +68,22 @@ class Station:
         write_naive(known, np.load(frames)[0])
         return {}
 
+    def draft(
+        self, model: str, folder: str, batch: int, checkpoint: str, factory: str | None
+    ) -> dict[str, Any]:
+        """Export a bundle anew for another batch."""
+        from .replica import write_replica
+
+        write_replica(Path(model), Path(folder), batch, Path(checkpoint), factory)
+        return {}
+
+    def build(self, recipe: dict[str, Any], model: str) -> dict[str, Any]:
+        """Build the engine of a row for such a bundle."""
+        from .replica import build_replica
+
+        build_replica(Path(model), record_from_json(Recipe, recipe, source="recipe"))
+        return {}
+
     def peaks(self, threads: int, cores: list[int]) -> dict[str, Any]:
         """Measure matrix products; see `peaks.py`."""
         from .peaks import measure_peaks
@@ -91,7 +107,7 @@ class Station:
     def scores(self, batch: int) -> dict[str, Any]:
         """Score all that is found in one batch without a threshold, descending."""
         called = self._loaded(list(self._batches[batch]), 0.0)
-        return {"scores": sorted(called.scores, reverse=True)}
+        return {"scores": sorted(called.scores, reverse=True), "images": len(self._batches[batch])}
 
     def memory(self) -> dict[str, Any]:
         """Most memory so far."""

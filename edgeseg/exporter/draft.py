@@ -1,11 +1,12 @@
-"""Bundles that are made to be measured and thrown away: one checkpoint at several sizes and counts."""
+"""Bundles that are made to be measured and thrown away: one checkpoint at other sizes, counts or batches."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeseg.bundle import open_bundle, write_manifest
+from edgeseg.bundle import TABLE_FILE, open_bundle, write_manifest
+from edgeseg.calibration.table import write_table
 from edgeseg.files import writing
 from edgeseg.spec import Lowering
 
@@ -17,8 +18,10 @@ from .graph import write_graph
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Any
 
     from edgeseg.bundle import Bundle
+    from edgeseg.calibration.table import CalibrationTable
     from edgeseg.spec import ModelSpec
 
     from .config import ExportConfig
@@ -79,10 +82,40 @@ class Drafts:
             EdgeSegError: The disk is full.
             ExportError: A graph could not be made.
         """
-        spec = self.spec(size_hw, max_proposals)
-        with writing(folder):
-            folder.mkdir(parents=True)
-            for lowering in lowerings:
-                write_graph(self._model, spec, lowering, folder / lowering.file_name)
-        write_manifest(folder, spec, [lowering.file_name for lowering in lowerings])
-        return open_bundle(folder)
+        return write_draft(folder, self._model, self.spec(size_hw, max_proposals), lowerings)
+
+
+def write_draft(folder: Path, model: Any, spec: ModelSpec, lowerings: Sequence[Lowering]) -> Bundle:
+    """Write a bundle with some of the graphs, without the parity gate.
+
+    Args:
+        folder: Does not exist yet.
+        model: torchvision `MaskRCNN` in evaluation; not changed.
+        spec: What to write.
+        lowerings: Graphs to write.
+
+    Raises:
+        EdgeSegError: The disk is full.
+        ExportError: A graph could not be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True)
+        for lowering in lowerings:
+            write_graph(model, spec, lowering, folder / lowering.file_name)
+    write_manifest(folder, spec, [lowering.file_name for lowering in lowerings])
+    return open_bundle(folder)
+
+
+def carry_table(table: CalibrationTable, draft: Bundle) -> None:
+    """Give a draft the ranges that were measured on another graph of the same network and input size.
+
+    Ranges are named after the checkpoint's weights, which counts and batch do not change; building an engine
+    refuses a table that lacks one.
+
+    Raises:
+        ArtifactError: The draft has no portable graph.
+        EdgeSegError: The disk is full.
+    """
+    draft.graph_path(Lowering.PORTABLE)
+    graph = draft.files[Lowering.PORTABLE.file_name]
+    write_table(replace(table, graph_sha256=graph.sha256), draft.path / TABLE_FILE)

@@ -57,6 +57,12 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     "--threads", type=click.IntRange(1), metavar="N", help="Threads of an inference. [default: one a core]"
 )
 @click.option(
+    "--batch",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Images of a call; the bundle is exported anew for another than its own. [default: its own]",
+)
+@click.option(
     "--repeats",
     "turns",
     type=click.IntRange(1),
@@ -127,7 +133,8 @@ def benchmark(as_json: bool, output: Path | None, html: Path | None, **settings:
     Every way to run the model takes its turn, again and again, on the same images and threads: PyTorch eager
     and at its best, torchvision's own ONNX export, OpenVINO's own conversion, and each engine of the bundle.
     What cannot run here is in the table with the reason. A call goes from frames to masks in them; it takes
-    as many images as the bundle was exported for (`edgeseg export --batch`).
+    as many images as the bundle was exported for, or --batch: the bundle is then exported anew from its
+    checkpoint for this run, with the engines that it has.
     """
     from ..benchmark.benchmark import benchmark as run
     from ..benchmark.config import BenchmarkConfig

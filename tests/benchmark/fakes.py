@@ -17,6 +17,7 @@ class FakeProcess:
 
     def __init__(self, name: str, log: Calls, times_ms: list[float], lasts: int | None = None) -> None:
         self.name, self.log, self.times_ms, self.lasts = name, log, times_ms, lasts
+        self.images = 1
         self.closed = False
         self.asked = 0
 
@@ -29,7 +30,7 @@ class FakeProcess:
             msg = "its process was ended by SIGKILL"
             raise RowError(msg)
         if do == "scores":
-            return {"scores": [0.9, 0.8, 0.3, 0.2]}
+            return {"scores": [0.9, 0.8, 0.3, 0.2], "images": self.images}
         if do == "memory":
             return {"peak_rss_mib": 100.0, "device_memory_mib": None}
         if do == "crowd":

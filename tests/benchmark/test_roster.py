@@ -33,7 +33,13 @@ def common(tmp_path, monkeypatch) -> Common:
     checkpoint.write_bytes(b"weights")
     bundle = open_bundle(make_bundle(tmp_path / "model", checkpoint_sha256=sha256_of(checkpoint)))
     return Common(
-        bundle=bundle, folder=tmp_path, checkpoint=checkpoint, factory=None, threads=2, cores=(0, 1)
+        bundle=bundle,
+        model=bundle.path,
+        folder=tmp_path,
+        checkpoint=checkpoint,
+        factory=None,
+        threads=2,
+        cores=(0, 1),
     )
 
 
@@ -58,6 +64,20 @@ def test_engines_for_a_gpu_are_rows_where_there_is_one(common, monkeypatch):
 
     assert [lane.row.name for lane in lanes] == ["tensorrt-fp16", "tensorrt-int8", "tensorrt-rtx"]
     assert "`edgeseg build-engine --target tensorrt-rtx --model" in lanes[2].failure
+
+
+def test_engines_and_commands_are_those_of_the_users_bundle(common, tmp_path, monkeypatch):
+    monkeypatch.setattr(roster, "_why_not", lambda target: "")
+    engines = common.model / "engines"
+    engines.mkdir()
+    (engines / "tensorrt-fp16.json").write_text("{}")
+    anew = replace(common, bundle=open_bundle(make_bundle(tmp_path / "anew", batch=2)))
+    lanes = make_lanes(anew, ("tensorrt*",))
+
+    assert (common.exported_anew, anew.exported_anew) == (False, True)
+    assert [lane.row.name for lane in lanes] == ["tensorrt-fp16", "tensorrt-rtx"]
+    assert lanes[0].recipe.model == str(tmp_path / "anew")
+    assert f"--model {common.model}`" in lanes[1].failure
 
 
 def test_without_the_checkpoint_its_rows_say_so(common):

@@ -65,7 +65,9 @@ def test_calls_are_timed_with_their_stages(station):
 
 def test_the_threshold_is_the_one_given(station):
     assert station.call(batch=0, threshold=0.65, calls=1)["found"] == 2
-    assert station.scores(batch=1)["scores"] == pytest.approx([0.9, 0.7, 0.6, 0.3, 0.1])
+    told = station.scores(batch=1)
+    assert told["scores"] == pytest.approx([0.9, 0.7, 0.6, 0.3, 0.1])
+    assert told["images"] == 1
 
 
 def test_several_callers_at_once(station):

@@ -133,6 +133,14 @@ def test_warming_up_chooses_thresholds_and_looks_at_memory():
     assert calls == [0, 0, 1, 0]
 
 
+def test_so_many_boxes_are_of_an_image_and_not_of_a_batch():
+    lane = make_lane("a-fp32", [], [40.0])
+    lane.process.images = 2
+    warm_up(lane, batches=1, boxes=1, calls=1, timeout_s=1)
+
+    assert lane.thresholds == pytest.approx([0.55])
+
+
 @pytest.mark.parametrize(
     ("boxes", "between"), [(1, (0.8, 0.9)), (3, (0.2, 0.3)), (4, (0, 0.2)), (9, (0, 0.2))]
 )

@@ -102,13 +102,27 @@ def test_json_on_stdout_and_in_a_file(run, told):
 def test_settings_reach_the_run(run, told):
     run(
         *("--images", "photos", "--rows", "openvino-*", "--rows", "pytorch-eager", "--repeats", "7"),
-        *("--duration", "1.5", "--threads", "2", "--boxes", "10", "--frame", "720", "1280", "--no-compile"),
+        *(
+            "--duration",
+            "1.5",
+            "--threads",
+            "2",
+            "--batch",
+            "4",
+            "--boxes",
+            "10",
+            "--frame",
+            "720",
+            "1280",
+            "--no-compile",
+        ),
         *("--concurrency", "2", "--price-per-hour", "0.5", "--warmup", "3", "--frames", "2"),
     )
 
     config = told["config"]
     assert (config.images, config.rows) == (Path("photos"), ("openvino-*", "pytorch-eager"))
     assert (config.turns, config.duration_s, config.threads, config.boxes) == (7, 1.5, 2, 10)
+    assert config.batch == 4
     assert (config.frame_size_hw, config.compile, config.concurrency) == ((720, 1280), False, 2)
     assert (config.price_per_hour, config.warmup, config.frames) == (0.5, 3, 2)
     assert told["command"][0] == "edgeseg"
@@ -133,7 +147,15 @@ def test_many_skipped_images_are_not_all_printed(run, told):
 
 
 @pytest.mark.parametrize(
-    "args", [("--repeats", "0"), ("--boxes", "0"), ("--frame", "5"), ("--price-per-hour", "-1"), ("x",)]
+    "args",
+    [
+        ("--repeats", "0"),
+        ("--batch", "0"),
+        ("--boxes", "0"),
+        ("--frame", "5"),
+        ("--price-per-hour", "-1"),
+        ("x",),
+    ],
 )
 def test_wrong_usage(run, args):
     result = run(*args)
@@ -150,6 +172,10 @@ def test_wrong_usage(run, args):
         (("--annotations", "absent.json"), "no annotations at absent.json"),
         (("--checkpoint", "absent.pth"), "no checkpoint at absent.pth"),
         (("--checkpoint", "photos/1.png"), "photos/1.png is another"),
+        (
+            ("--batch", "2"),
+            "edgeseg-model has a batch of 1, and for one of 2 it must be exported anew from fake.pth",
+        ),
         (("--rows", "openvino-int4"), "rows must be some of pytorch-eager"),
     ],
 )

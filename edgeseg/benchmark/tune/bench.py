@@ -6,17 +6,17 @@ import errno
 import shutil
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.bundle import TABLE_FILE, open_bundle
-from edgeseg.calibration.table import CalibrationTable, read_table, write_table
+from edgeseg.calibration.table import CalibrationTable, read_table
 from edgeseg.engines import Precision, engines_of
 from edgeseg.errors import EdgeSegError
 from edgeseg.exporter.build import BuildConfig, build_engine
 from edgeseg.exporter.calibrate import CalibrateConfig, calibrate
-from edgeseg.exporter.draft import Drafts
+from edgeseg.exporter.draft import Drafts, carry_table
 from edgeseg.exporter.yardstick import AgreementYardstick, AnnotatedYardstick, Yardstick
 from edgeseg.files import FULL
 from edgeseg.runtime.model import load
@@ -178,8 +178,7 @@ class MachineBench:
             )
             self._tables[shape.size_hw] = read_table(path / TABLE_FILE)
             return
-        graph = open_bundle(path).files[Lowering.PORTABLE.file_name]
-        write_table(replace(table, graph_sha256=graph.sha256), path / TABLE_FILE)
+        carry_table(table, open_bundle(path))
 
 
 def calibration_for(config: TuneConfig, calib: Path, model: Path) -> CalibrateConfig:
