@@ -32,12 +32,12 @@ def write_replica(model: Path, folder: Path, batch: int, checkpoint: Path, facto
     Raises:
         EdgeSegError: It cannot be exported.
     """
+    _keep_temporary_files(folder)
     for package in ("torch", "torchvision"):
         require(package, purpose="export a bundle for another batch")
     from edgeseg.exporter.draft import write_draft
     from edgeseg.exporter.eager import torchvision_from_checkpoint
 
-    _keep_temporary_files(folder)
     bundle = open_bundle(model)
     spec = replace(bundle.spec, batch=batch, parity=None)
     network = torchvision_from_checkpoint(checkpoint, spec, factory=factory).eval()

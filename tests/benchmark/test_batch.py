@@ -19,6 +19,7 @@ from edgeseg.benchmark import benchmark as module
 from edgeseg.benchmark.batch import build
 from edgeseg.benchmark.benchmark import benchmark
 from edgeseg.benchmark.config import BenchmarkConfig
+from edgeseg.benchmark.pictures import take_pictures
 from edgeseg.benchmark.process import RowError
 from edgeseg.benchmark.replica import write_replica
 from edgeseg.benchmark.roster import Common, make_lanes
@@ -85,11 +86,19 @@ def exported(monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("exported")
-def test_all_is_of_the_other_batch_but_the_name(config):
+def test_all_is_of_the_other_batch_but_the_name(config, monkeypatch):
+    taken: list[Any] = []
+
+    def watched(*args: Any) -> Any:
+        taken.append(take_pictures(*args))
+        return taken[0]
+
+    monkeypatch.setattr(module, "take_pictures", watched)
     report = benchmark(replace(config, boxes=2))
     fp32, int8 = report.rows
 
     assert (report.settings.batch, report.settings.model) == (2, str(config.model))
+    assert taken[0].batches.shape == (2, 2, 64, 96, 3)
     assert (fp32.state, fp32.found) == (RowState.OK, 2)
     assert fp32.latency is not None
     assert fp32.images_per_s == pytest.approx(2e3 / fp32.latency.mean_ms)
