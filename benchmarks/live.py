@@ -10,6 +10,7 @@ kills the server for five seconds. Prints JSON; ages are from the picture's maki
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import click
 import psutil
 
 import edgeseg
+from edgeseg.tools.run import BOUNDED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,6 +112,8 @@ class Watch:
 @click.option("--port", default=8556, show_default=True)
 def main(bundle: Path, backend: str, precision: str, minutes: float, fps: int, port: int) -> None:
     """Run, and print what was seen."""
+    # As `edgeseg run` does.
+    os.environ.update(BOUNDED)
     servers = [serve(port, fps)]
     notes: list[str] = []
     ends_s = time.monotonic() + 60 * minutes

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 DEVICE = "CPU"
 PRECISIONS = ("fp32", "bf16", "int8")
+# The number of boxes is another in every frame. By default OpenVINO keeps what it made for each of them, 5000
+# of every kind, a megabyte or so a number of boxes.
+KEPT_SHAPES = 32
 
 
 def has_bfloat16() -> bool:
@@ -121,7 +124,11 @@ class OpenVinoBackend:
             raise ArtifactError(msg) from exc
 
     def _compile(self, model: Any, graph: Path, kind: str, threads: int | None) -> Any:
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": kind}
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": kind,
+            "CPU_RUNTIME_CACHE_CAPACITY": KEPT_SHAPES,
+        }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:

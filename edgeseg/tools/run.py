@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 # Read by OpenCV and FFmpeg when they are loaded; what they would print, the messages here say in words.
 QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
+# Read by the oneDNN inside of OpenVINO, which by default keeps 1024 compiled kernels, and has no other door.
+# A run that goes on for days would get them all; see docs/live.md.
+BOUNDED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
 
 
 @click.command(
@@ -156,7 +159,7 @@ def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
     if not sources:
         msg = "give --source or --camera"
         raise click.UsageError(msg)
-    for name, value in QUIET.items():
+    for name, value in {**QUIET, **BOUNDED}.items():
         os.environ.setdefault(name, value)
     from ..runtime.job import Observer, RunStoppedError
     from ..runtime.runner import run as run_sources

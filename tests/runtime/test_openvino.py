@@ -207,3 +207,18 @@ def test_bfloat16_gives_the_same_contract(tmp_path: Path) -> None:
     backend = OpenVinoBackend(bundle.graph_path(Lowering.PORTABLE), bundle.spec, precision="bf16")
     assert backend(plain(bundle, 0), 0.5).counts.tolist() == [3]
     assert backend(plain(bundle, 0), 0.5).masks.dtype == np.float32
+
+
+def test_shapes_that_were_seen_are_not_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    compile_model = openvino.Core.compile_model
+
+    def compiling(core: Any, model: Any, device: str, settings: dict[str, Any]) -> Any:
+        asked.append(settings["CPU_RUNTIME_CACHE_CAPACITY"])
+        return compile_model(core, model, device, settings)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", compiling)
+    bundle = open_bundle(make_bundle(tmp_path / "bundle"))
+    OpenVinoBackend(bundle.graph_path(Lowering.PORTABLE), bundle.spec, precision="fp32").close()
+
+    assert asked == [backends.KEPT_SHAPES]

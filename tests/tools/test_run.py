@@ -19,6 +19,8 @@ from tests.runtime.fake_bundle import make_bundle
 
 pytest.importorskip("onnxruntime")
 
+KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
@@ -28,9 +30,11 @@ def run(monkeypatch, tmp_path):
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.png"):
         cv2.imwrite(f"photos/{name}", np.zeros((32, 48, 3), np.uint8))
-    # What the command leaves for OpenCV to read must not outlive the test.
+    # What the command leaves for libraries to read must not outlive the test.
     for name in ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_LOG_LEVEL"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv(KERNELS, "")
+    monkeypatch.delenv(KERNELS)
 
     def invoke(*args: str):
         return CliRunner().invoke(cli, ["run", *args])
@@ -48,6 +52,15 @@ def test_the_table_is_all_on_stdout(run):
     for name in ("overlays", "results.json", "detections.jsonl"):
         assert f"edgeseg-output/{name}" in words
         assert Path("edgeseg-output", name).exists()
+
+
+@pytest.mark.parametrize("own", [None, "1000"])
+def test_compiled_kernels_are_not_kept_for_ever(run, monkeypatch, own):
+    if own:
+        monkeypatch.setenv(KERNELS, own)
+
+    assert run("--source", "photos").exit_code == 0
+    assert os.environ[KERNELS] == (own or "256")
 
 
 def test_json_is_the_summary_on_the_disk(run):
