@@ -10,7 +10,6 @@ kills the server for five seconds. Prints JSON; ages are from the picture's maki
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import click
 import psutil
 
 import edgeseg
-from edgeseg.tools.run import BOUNDED
+from edgeseg.tools.memory import keep_memory_flat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +112,7 @@ class Watch:
 def main(bundle: Path, backend: str, precision: str, minutes: float, fps: int, port: int) -> None:
     """Run, and print what was seen."""
     # As `edgeseg run` does.
-    os.environ.update(BOUNDED)
+    keep_memory_flat()
     servers = [serve(port, fps)]
     notes: list[str] = []
     ends_s = time.monotonic() + 60 * minutes

@@ -37,10 +37,14 @@ def _counts(crop: MaskCrop, size_hw: tuple[int, int]) -> list[int]:
         framed[1:].reshape(columns, rows + 1)[:, :-1] = cv2.transpose(crop.pixels)
     column, row = np.divmod(np.flatnonzero(framed[1:] != framed[:-1]), rows + 1)
     edges = (crop.left + column) * size_hw[0] + crop.top + row
-    # A crop as high as the frame has runs that go on in the next column: an end there is no end.
-    inner = edges[1:-1].reshape(-1, 2)
-    apart = inner[inner[:, 0] != inner[:, 1]].ravel()
-    edges = np.concatenate((edges[:1], apart, edges[-1:]))
-    counts: list[int] = np.diff(edges, prepend=0, append=size_hw[0] * size_hw[1]).tolist()
+    if rows == size_hw[0]:
+        # Runs go on in the next column: an end there is no end.
+        inner = edges[1:-1].reshape(-1, 2)
+        apart = inner[inner[:, 0] != inner[:, 1]].ravel()
+        edges = np.concatenate((edges[:1], apart, edges[-1:]))
+    # Half the time of `np.diff` with both ends given.
+    bounds = np.zeros(len(edges) + 2, np.int64)
+    bounds[1:-1], bounds[-1] = edges, size_hw[0] * size_hw[1]
+    counts: list[int] = (bounds[1:] - bounds[:-1]).tolist()
     # A mask that reaches the last pixel ends the frame; COCO's encoder has no empty run after it.
     return counts if counts[-1] else counts[:-1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .console import print_json, print_note, print_pairs, progress_line
+from .memory import keep_memory_flat
 from .options import backend_option, force_option, json_option, model_option
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 # Read by OpenCV and FFmpeg when they are loaded; what they would print, the messages here say in words.
 QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
-# Read by the oneDNN inside of OpenVINO, which by default keeps 1024 compiled kernels, and has no other door.
-# A run that goes on for days would get them all; see docs/live.md.
-BOUNDED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
 
 
 @click.command(
@@ -159,8 +157,9 @@ def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
     if not sources:
         msg = "give --source or --camera"
         raise click.UsageError(msg)
-    for name, value in {**QUIET, **BOUNDED}.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    keep_memory_flat()
     from ..runtime.job import Observer, RunStoppedError
     from ..runtime.runner import run as run_sources
 

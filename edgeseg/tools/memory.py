@@ -1,0 +1,27 @@
+"""Memory of a process that goes on for days, kept flat."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+# Read by the oneDNN inside of OpenVINO when it starts, and there is no other door. By default it keeps 1024
+# compiled kernels, and the number of boxes, for which they are made, is another in every frame.
+KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
+# glibc's `malloc.h`. By default each thread allocates from an arena of its own, up to 8 a core; frames go
+# from thread to thread, and what one frees another cannot use.
+M_ARENA_MAX = -8
+ARENAS = 1
+
+
+def keep_memory_flat() -> None:
+    """Bound what libraries keep; call it before they are loaded. What the user has set stays."""
+    for name, value in KERNELS.items():
+        os.environ.setdefault(name, value)
+    if sys.platform != "linux" or "MALLOC_ARENA_MAX" in os.environ:
+        return
+    # musl has no arenas, nor this function.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, ARENAS)
