@@ -8,7 +8,7 @@ import sys
 
 # Read by the oneDNN inside of OpenVINO when it starts, and there is no other door. By default it keeps 1024
 # compiled kernels, and the number of boxes, for which they are made, is another in every frame.
-KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
+KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "0"}
 # glibc's `malloc.h`. By default each thread allocates from an arena of its own, up to 8 a core; frames go
 # from thread to thread, and what one frees another cannot use.
 M_ARENA_MAX = -8

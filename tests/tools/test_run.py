@@ -56,7 +56,7 @@ def test_the_table_is_all_on_stdout(run):
 
 def test_compiled_kernels_are_not_kept_for_ever(run):
     assert run("--source", "photos").exit_code == 0
-    assert os.environ[KERNELS] == "256"
+    assert os.environ[KERNELS] == "0"
 
 
 def test_json_is_the_summary_on_the_disk(run):
