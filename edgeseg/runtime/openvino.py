@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 DEVICE = "CPU"
 PRECISIONS = ("fp32", "bf16", "int8")
-# The number of boxes is another in every frame. By default OpenVINO keeps what it made for each, up to 5000 of
-# every kind: a megabyte or so a number of boxes. To make it again takes no time that could be measured.
+# The number of boxes is another in every frame. By default OpenVINO keeps what it made for each, up to 5000
+# of every kind, a megabyte or so a number of boxes; what keeping none costs is in docs/live.md.
 KEPT_SHAPES = 0
 
 
