@@ -1,6 +1,6 @@
 """Where the time of the network goes: milliseconds of one inference by kind of operator.
 
-    python benchmarks/operators.py --model edgeseg-model --backend onnxruntime --precision int8 --boxes 10
+    python benchmarks/operators.py --model edgeseg-model --image photo.jpg --backend openvino --precision int8
 
 Measuring costs time itself, so the sum is above what `edgeseg benchmark` says.
 """
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import click
-import cv2
 import numpy as np
 
-import edgeseg
 from edgeseg.bundle import open_bundle
+from edgeseg.runtime.images import read_image
+from edgeseg.runtime.letterbox import letterbox_batch
 from edgeseg.runtime.selection import Wanted, open_backend
 
 if TYPE_CHECKING:
@@ -105,17 +105,17 @@ def main(path: Path, image: Path, name: str, precision: str, threads: int, boxes
     """Print the times as JSON, the longest first."""
     bundle = open_bundle(path)
     with tempfile.TemporaryDirectory() as folder:
-        with onnxruntime_profile(Path(folder)), openvino_profile():
+        with onnxruntime_profile(Path(folder)) if name == "onnxruntime" else openvino_profile():
             backend = open_backend(bundle, Wanted(backend=name, precision=precision, threads=threads)).backend
-        model = edgeseg.load(path, backend="onnxruntime", precision="fp32", threads=threads)
-        batch = model.prepare([cv2.imread(str(image))] * bundle.spec.batch).images
-        model.close()
+        batch, _ = letterbox_batch([read_image(image)] * bundle.spec.batch, bundle.spec)
         threshold = threshold_for(backend, batch, boxes)
         for _ in range(WARM_CALLS + calls):
             backend(batch, threshold)
-        spent = of_openvino(backend) if name == "openvino" else Counter()
+        if name == "openvino":
+            spent = of_openvino(backend)
         backend.close()
-        spent = spent or of_onnxruntime(Path(folder), calls)
+        if name == "onnxruntime":
+            spent = of_onnxruntime(Path(folder), calls)
     times = {kind: round(spent_ms, 2) for kind, spent_ms in spent.most_common() if spent_ms >= 0.1}
     click.echo(json.dumps({"boxes": boxes, "sum_ms": round(sum(spent.values()), 1), "ms": times}, indent=2))
 

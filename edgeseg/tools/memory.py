@@ -8,7 +8,7 @@ import sys
 
 # Read by the oneDNN inside of OpenVINO when it starts, and there is no other door. By default it keeps 1024
 # compiled kernels, and the number of boxes, for which they are made, is another in every frame.
-KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "0"}
+KEPT_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 # glibc's `malloc.h`. By default each thread allocates from an arena of its own, up to 8 a core; frames go
 # from thread to thread, and what one frees another cannot use.
 M_ARENA_MAX = -8
@@ -17,8 +17,7 @@ ARENAS = 1
 
 def keep_memory_flat() -> None:
     """Bound what libraries keep; call it before they are loaded. What the user has set stays."""
-    for name, value in KERNELS.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault(KEPT_KERNELS, "0")
     if sys.platform != "linux" or "MALLOC_ARENA_MAX" in os.environ:
         return
     # musl has no arenas, nor this function.

@@ -14,12 +14,11 @@ from click.testing import CliRunner
 
 from edgeseg.runtime import runner
 from edgeseg.tools.main import VERBS, cli
+from edgeseg.tools.memory import KEPT_KERNELS
 from edgeseg.tools.run import run as command
 from tests.runtime.fake_bundle import make_bundle
 
 pytest.importorskip("onnxruntime")
-
-KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 
 @pytest.fixture
@@ -33,8 +32,8 @@ def run(monkeypatch, tmp_path):
     # What the command leaves for libraries to read must not outlive the test.
     for name in ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_LOG_LEVEL"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setenv(KERNELS, "")
-    monkeypatch.delenv(KERNELS)
+    monkeypatch.setenv(KEPT_KERNELS, "")
+    monkeypatch.delenv(KEPT_KERNELS)
 
     def invoke(*args: str):
         return CliRunner().invoke(cli, ["run", *args])
@@ -56,7 +55,7 @@ def test_the_table_is_all_on_stdout(run):
 
 def test_compiled_kernels_are_not_kept_for_ever(run):
     assert run("--source", "photos").exit_code == 0
-    assert os.environ[KERNELS] == "0"
+    assert os.environ[KEPT_KERNELS] == "0"
 
 
 def test_json_is_the_summary_on_the_disk(run):
