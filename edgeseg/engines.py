@@ -59,6 +59,7 @@ class EngineOptions:
 
     Attributes:
         machine: Processor family, such as `x86_64` or `aarch64`.
+        amx: Laid out for processors with AMX; others compute the same, slower. ONNX Runtime only.
         compute_capabilities: GPUs to build for, such as `SM86`; TensorRT for RTX only.
         workspace_mib: Most memory for one layer's scratch, in MiB; None leaves it to the library.
         dla: Number of the DLA core to use; None for none.
@@ -67,11 +68,17 @@ class EngineOptions:
     """
 
     machine: str = ""
+    amx: bool = False
     compute_capabilities: tuple[str, ...] = ()
     workspace_mib: int | None = None
     dla: int | None = None
     version_compatible: bool = False
     hardware_compatible: bool = False
+
+    @property
+    def processor(self) -> str:
+        """Family and what it must have, in words."""
+        return f"{self.machine} with AMX" if self.amx else self.machine
 
     def __post_init__(self) -> None:
         if self.workspace_mib is not None and self.workspace_mib < 1:

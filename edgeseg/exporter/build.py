@@ -28,6 +28,7 @@ from edgeseg.engines import (
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from edgeseg.files import writing
 from edgeseg.runtime.here import here_for
+from edgeseg.runtime.machine import has_amx
 
 from .build_graph import build_graph_engine
 from .build_tensorrt import build_tensorrt_engine, gpu_options
@@ -168,7 +169,9 @@ def _record(
     int8 = choice.precision is Precision.INT8
     table = table_for(bundle) if int8 else None
     here = machine_family(platform.machine())
-    options = replace(options, machine=options.machine or here)
+    # Who names a machine means any of that family.
+    amx = int8 and choice.target is Target.ONNXRUNTIME and not options.machine and has_amx()
+    options = replace(options, machine=options.machine or here, amx=amx)
     if choice.target.needs_gpu:
         options = gpu_options(choice.target, options)
         facts = build_tensorrt_engine(bundle, choice, options, table, path, progress)

@@ -78,4 +78,4 @@ def build_graph_engine(
 def _rounded(model: Any, table: CalibrationTable, target: Target, options: EngineOptions) -> Any:
     if target is Target.OPENVINO:
         return openvino_graph(model, table)
-    return onnxruntime_graph(model, table, scheme_for(options.machine))
+    return onnxruntime_graph(model, table, scheme_for(options.machine), amx=options.amx)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .amx import for_amx
 from .plan import MOVED, OUTPUT_LAYERS
 from .qdq import QdqWriter, Scheme, rounded_weight
 
@@ -23,18 +24,22 @@ FLOAT = "float"
 ARRANGED = ("Reshape", "Gather", "Concat")
 
 
-def onnxruntime_graph(model: Any, table: CalibrationTable, scheme: Scheme = Scheme.UINT8) -> Any:
+def onnxruntime_graph(
+    model: Any, table: CalibrationTable, scheme: Scheme = Scheme.UINT8, *, amx: bool = False
+) -> Any:
     """Write the 8-bit form of a portable graph.
 
     Args:
         model: FP32 portable graph of a bundle; not changed.
         table: Ranges of its values.
         scheme: `UINT8` for x86, `INT8` for ARM.
+        amx: Lay it out for a processor with AMX; it gives the same results on any.
 
     Raises:
         CalibrationError: The table lacks a range.
     """
-    return _Writer(model, table, scheme).write()
+    graph = _Writer(model, table, scheme).write()
+    return for_amx(graph) if amx else graph
 
 
 class _Writer(QdqWriter):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.engines import machine_family
 from edgeseg.optional import require
+from edgeseg.runtime.machine import has_amx
 from edgeseg.runtime.model import Model
 from edgeseg.runtime.ort import OnnxRuntimeBackend
 from edgeseg.spec import Lowering
@@ -50,6 +51,6 @@ class Trials:
         tried = replace(table, float_layers=tuple(float_layers))
         with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
             path = Path(folder) / "trial.onnx"
-            onnx.save(onnxruntime_graph(self.model, tried, scheme), path)
+            onnx.save(onnxruntime_graph(self.model, tried, scheme, amx=has_amx()), path)
             with Model(self._spec, OnnxRuntimeBackend(path, self._spec), remark="INT8") as model:
                 yield model

@@ -180,6 +180,11 @@ def int8_instructions(host: Host) -> tuple[str, ...]:
     return tuple(flag for flag in INT8_FLAGS if flag in flags)
 
 
+def has_amx() -> bool:
+    """Whether this processor multiplies matrices of 8-bit values."""
+    return "amx_int8" in int8_instructions(Host())
+
+
 def memory(host: Host) -> Component:
     """Memory in all, which bounds what can be exported or built here."""
     total = re.search(r"^MemTotal:\s+(\d+) kB", host.text("proc/meminfo"), re.MULTILINE)

@@ -44,7 +44,7 @@ TARGETS = ("auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 @click.option(
     "--machine",
     type=click.Choice(("x86_64", "aarch64")),
-    help="Processor that an engine of onnxruntime is for. [default: this machine's]",
+    help="Processors that an engine of onnxruntime is for, any of that kind. [default: this one]",
 )
 @click.option(
     "--compute-capability",
@@ -140,7 +140,7 @@ def _facts(built: Built, record: EngineRecord) -> list[tuple[str, str]]:
     size = f"{record.file.size / 1e6:.1f} MB" if record.file else "the bundle's graph as it is"
     facts = [
         ("engine", str(built.engine.path)),
-        ("for", f"{kind}, {gpus or record.options.machine}"),
+        ("for", f"{kind}, {gpus or record.options.processor}"),
         ("because", built.reason),
         ("size", size),
         ("in INT8", f"{in_int8} of {len(record.layers)} layers" if in_int8 else ""),

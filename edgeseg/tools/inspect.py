@@ -141,7 +141,7 @@ def _engine_facts(info: EngineInfo) -> list[tuple[str, str]]:
     facts = [
         ("runs here", info.unfit or "yes"),
         ("backend", f"{record.backend.value} {record.backend_version}, {record.precision.value.upper()}"),
-        ("built for", f"{options.machine} {built_for}".strip()),
+        ("built for", f"{options.processor} {built_for}".strip()),
         ("driver", record.gpu.driver if record.gpu else ""),
         ("settings", ", ".join(filter(None, settings))),
         ("size", _size(record)),

@@ -118,6 +118,20 @@ def test_an_engine_of_onnxruntime_says_what_computes_in_8_bits(build, model) -> 
     assert left == ["backbone.body.conv1", "box_predictor.bbox_pred", "box_predictor.cls_score"]
 
 
+@pytest.mark.parametrize(
+    ("machine", "amx", "wanted"), [("", True, True), ("", False, False), ("x86_64", True, False)]
+)
+def test_a_named_machine_is_any_of_its_kind(build, model, monkeypatch, machine, amx, wanted) -> None:
+    monkeypatch.setattr(build_module, "has_amx", lambda: amx)
+    engine = build(Target.ONNXRUNTIME, Precision.INT8, EngineOptions(machine=machine))
+    stored = {tensor.name: tensor for tensor in onnx.load(engine.path).graph.initializer}
+    zeros = onnx.numpy_helper.to_array(stored["rpn_head.conv.0.0.weight.zero_point"])
+
+    assert engine.record.options.amx is wanted
+    assert set(zeros.tolist()) == {-1 if wanted else 0}
+    assert engine.record == read_engine_record(model, Target.ONNXRUNTIME, Precision.INT8)
+
+
 needs_openvino = pytest.mark.skipif(
     find_spec("openvino") is None or machine_family(platform.machine()) != "x86_64",
     reason="needs OpenVINO (extra openvino) on x86",

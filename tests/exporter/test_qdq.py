@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from edgeseg.calibration.table import Range
@@ -13,9 +12,9 @@ from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.plan import plan_for
 from edgeseg.exporter.qdq import Scheme, rounded_weight, rounding_for
 from edgeseg.exporter.qdq_onnxruntime import onnxruntime_graph
-from edgeseg.runtime.ort import DISABLED_OPTIMIZERS
 from edgeseg.spec import Lowering
 from tests.exporter.ranges import minmax_table
+from tests.exporter.sessions import outputs_of, session_of
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +25,6 @@ def model(bundle):
 @pytest.fixture(scope="module")
 def table(model, photographs):
     return minmax_table(model, photographs)
-
-
-def session_of(model, **options):
-    settings = onnxruntime.SessionOptions()
-    for name, value in options.items():
-        setattr(settings, name, value)
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(),
-        settings,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=list(DISABLED_OPTIMIZERS),
-    )
-
-
-def outputs_of(model, image: np.ndarray, names=None):
-    feeds = {"images": image[None], "score_threshold": np.array(0.05, np.float32)}
-    return session_of(model).run(names, feeds)
 
 
 def output_of(model, name: str) -> str:
