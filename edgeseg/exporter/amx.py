@@ -1,7 +1,7 @@
 """The 8-bit graph of ONNX Runtime for processors with AMX: the same results, sooner.
 
-Where the zero point of the weights is 0, ONNX Runtime convolves by a kernel of its own that knows no AMX; with
-any other zero point it lays the input out as a matrix and multiplies, for which it uses AMX.
+Where the zero point of the weights is 0, ONNX Runtime convolves by a kernel of its own, which knows no AMX;
+with any other zero point it lays the input out as a matrix and multiplies, for which it uses AMX.
 """
 
 from __future__ import annotations
