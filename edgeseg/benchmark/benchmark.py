@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import tempfile
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from .finding import find_all
 from .lane import Lane, crowd, open_lane, warm_up
 from .macs import Macs, count_macs
 from .noise import Watch
-from .outcome import Facts, baseline_of, rows_from
+from .outcome import Facts, baseline_of, margins, rows_from
 from .pictures import Pictures, take_pictures
 from .place import allowed_cores, cores_for, describe_machine
 from .process import RowError, WorkerProcess
@@ -218,7 +219,15 @@ class Run:
 
     def _take_turns(self, watch: Watch) -> None:
         batches = self.pictures.batches
-        plan = Plan(self.config.turns, self.config.duration_s, len(batches), batches.shape[1])
+        config = self.config
+        plan = Plan(
+            turns=config.turns,
+            duration_s=config.duration_s,
+            batches=len(batches),
+            batch_size=batches.shape[1],
+            margin=config.margin_percent / 100 if config.margin_percent else math.inf,
+            most_s=config.most_s,
+        )
         meter = open_meter()
         watch.start()
         try:
@@ -227,6 +236,10 @@ class Run:
             if meter is not None:
                 meter.close()
         self.noise = watch.noise()
+        if not self.taken.interrupted and (wide := _wider(margins(self.lanes), plan.margin)):
+            limit = f"{config.margin_percent:g} %"
+            msg = f"{config.most_s:.0f} s were too few to know every ratio within {limit}: {wide}"
+            self.noise = replace(self.noise, warnings=(*self.noise.warnings, msg))
         self.interrupted = self.taken.interrupted
 
     def _crowd(self) -> None:
@@ -270,6 +283,10 @@ class Run:
             concurrency=config.concurrency,
             price_per_hour=config.price_per_hour,
         )
+
+
+def _wider(found: dict[str, float], margin: float) -> str:
+    return ", ".join(f"{label} {100 * value:.1f} %" for label, value in found.items() if value > margin)
 
 
 def _macs(bundle: Bundle) -> Macs | None:

@@ -29,7 +29,10 @@ class BenchmarkConfig:
             checkpoint, which must be there.
         turns: Through all rows, at least.
         duration_s: Of the turns together, at least, in seconds.
-        warmup: Calls of each row before it is measured, besides one of every timed image.
+        margin_percent: Turns go on until the 95 % interval of every ratio reaches no further from it; None or 0
+            for no matter how far.
+        most_s: No turn begins for the sake of the margin after so long, in seconds.
+        warmup: Calls of each row before it is measured, at least, besides one of every timed image.
         concurrency: Callers of one model at once, to measure throughput by; 1 for none.
         boxes: Detections that the threshold leaves on every timed image, in the mean of a batch; None for a
             threshold of 0.5.
@@ -51,6 +54,8 @@ class BenchmarkConfig:
     batch: int | None = None
     turns: int = 10
     duration_s: float = 0.0
+    margin_percent: float | None = None
+    most_s: float = 600.0
     warmup: int = 1
     concurrency: int = 1
     boxes: int | None = None
@@ -74,7 +79,7 @@ class BenchmarkConfig:
             if (value := getattr(self, name)) is not None and value < lowest:
                 msg = f"{name} must be at least {lowest}, got {value}"
                 raise ConfigError(msg)
-        for name in ("duration_s", "price_per_hour"):
+        for name in ("duration_s", "margin_percent", "most_s", "price_per_hour"):
             if (value := getattr(self, name)) is not None and not 0 <= value < float("inf"):
                 msg = f"{name} must be 0 or more, got {value}"
                 raise ConfigError(msg)

@@ -25,6 +25,10 @@ MOST_CALLS = 6
 # Scores of padding are zero; a threshold of 0 would be that of a graph without any.
 ABOVE_ALL = 0.5
 CROWD_S = 3.0
+# A row is warm when so many calls gain no more than this on as many before them, or after most so many.
+WARM_CALLS = 3
+WARM_GAIN = 0.05
+MOST_WARM_CALLS = 24
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,14 +127,16 @@ def open_lane(lane: Lane, frames: str, *, timeout_s: float) -> None:
 
 
 def warm_up(lane: Lane, *, batches: int, boxes: int | None, calls: int, timeout_s: float) -> None:
-    """Make the first calls, choose thresholds and see how much memory it takes.
+    """Make the first calls until they grow no faster, choose thresholds and see how much memory it takes.
+
+    PyTorch's calls of a whole Mask R-CNN grow faster for a dozen of them.
 
     Args:
         lane: Opened.
         batches: How many there are; each is called once at least.
         boxes: Detections of an image, in the mean of a batch, that the thresholds shall leave; None to leave
             them as they are.
-        calls: Further calls of the first batch.
+        calls: Further calls of the first batch, at least.
         timeout_s: Limit for one call; the first may compile.
 
     Raises:
@@ -142,15 +148,24 @@ def warm_up(lane: Lane, *, batches: int, boxes: int | None, calls: int, timeout_
         found = [process.ask("scores", batch=batch, timeout_s=timeout_s) for batch in range(batches)]
         lane.thresholds = [threshold_over(one["scores"], boxes * one["images"]) for one in found]
     warm: list[float] = []
-    for batch in [*range(batches), *[0] * calls]:
+    planned = [*range(batches), *[0] * calls]
+    while len(warm) < len(planned) or not (is_warm(warm) or len(warm) >= MOST_WARM_CALLS):
+        batch = planned[len(warm)] if len(warm) < len(planned) else 0
         told = process.ask(
             "call", batch=batch, threshold=lane.thresholds[batch], calls=1, timeout_s=timeout_s
         )
         warm += told["times_ms"]
-    lane.warm_ms = statistics.median(warm)
+    lane.warm_ms = statistics.median(warm[-WARM_CALLS:])
     memory = process.ask("memory")
     load_ms = startup.load_ms if startup else 0.0
     lane.startup = Startup(load_ms=load_ms, first_ms=first["times_ms"][0], **memory)
+
+
+def is_warm(times_ms: Sequence[float]) -> bool:
+    """Whether the last calls are no faster than those before them."""
+    before, last = times_ms[-2 * WARM_CALLS : -WARM_CALLS], times_ms[-WARM_CALLS:]
+    enough = len(before) == WARM_CALLS
+    return enough and statistics.median(last) >= (1 - WARM_GAIN) * statistics.median(before)
 
 
 def take_turn(lane: Lane, turn: int, batch: int, *, batch_size: int, meter: Meter | None) -> None:

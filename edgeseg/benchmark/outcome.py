@@ -48,6 +48,19 @@ def baseline_of(lanes: Sequence[Lane]) -> Lane | None:
     return next((by_name[name] for name in BASELINES if name in by_name), None)
 
 
+def margins(lanes: Sequence[Lane]) -> dict[str, float]:
+    """Say how far the interval of each row's ratio reaches from it; rows that broke are left out."""
+    baseline = baseline_of(lanes)
+    if baseline is None:
+        return {}
+    ratios = {
+        lane.row.label: ratio_of(baseline.turns_ms, lane.turns_ms)
+        for lane in lanes
+        if lane.alive and lane is not baseline
+    }
+    return {label: ratio.margin for label, ratio in ratios.items() if ratio}
+
+
 def rows_from(lanes: Sequence[Lane], facts: Facts) -> tuple[Row, ...]:
     """Sum up all rows."""
     baseline = baseline_of(lanes)

@@ -80,6 +80,11 @@ class Ratio:
     high: float
     turns: int
 
+    @property
+    def margin(self) -> float:
+        """How far the interval reaches from the value, as a share of it."""
+        return max(self.high / self.value - 1, 1 - self.low / self.value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Startup:

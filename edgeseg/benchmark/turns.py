@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from .lane import take_turn
+from .outcome import margins
 from .process import RowError
 
 if TYPE_CHECKING:
@@ -20,12 +22,19 @@ PAUSE_S = 0.03
 
 
 class Plan(NamedTuple):
-    """How long to go on: at least so many turns, and at least so long."""
+    """How long to go on: at least so many turns, at least so long, and until ratios are known.
+
+    Attributes:
+        margin: How far the 95 % interval of a ratio may reach from it, as a share of it.
+        most_s: No turn begins for the sake of `margin` after so long.
+    """
 
     turns: int
     duration_s: float
     batches: int
     batch_size: int
+    margin: float = math.inf
+    most_s: float = math.inf
 
 
 class Taken(NamedTuple):
@@ -57,7 +66,7 @@ def take_turns(
     turn = 0
     try:
         while any(lane.alive for lane in lanes):
-            if turn >= plan.turns and time.monotonic() - start >= plan.duration_s:
+            if _enough(lanes, plan, turn, time.monotonic() - start):
                 break
             progress(f"turn {turn + 1} of {max(plan.turns, turn + 1)}")
             _turn(lanes, turn, plan, meter, watch)
@@ -65,6 +74,12 @@ def take_turns(
     except KeyboardInterrupt:
         return Taken(turn, time.monotonic() - start, interrupted=True)
     return Taken(turn, time.monotonic() - start, interrupted=False)
+
+
+def _enough(lanes: Sequence[Lane], plan: Plan, turns: int, elapsed_s: float) -> bool:
+    if turns < plan.turns or elapsed_s < plan.duration_s:
+        return False
+    return elapsed_s >= plan.most_s or all(margin <= plan.margin for margin in margins(lanes).values())
 
 
 def _turn(lanes: Sequence[Lane], turn: int, plan: Plan, meter: Meter | None, watch: Watch) -> None:

@@ -80,11 +80,29 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     help="Go on for so long, beyond --repeats if need be.",
 )
 @click.option(
+    "--margin",
+    "margin_percent",
+    type=click.FloatRange(0),
+    default=2.5,
+    show_default=True,
+    metavar="PERCENT",
+    help="Go on until the 95 % interval of every ratio reaches no further; 0 for no matter how far.",
+)
+@click.option(
+    "--at-most",
+    "most_s",
+    type=click.FloatRange(0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Do not go on longer for the sake of --margin.",
+)
+@click.option(
     "--warmup",
     type=click.IntRange(0),
     default=1,
     show_default=True,
-    help="Calls before measuring, besides one of each timed image.",
+    help="Calls before measuring, at least, besides one of each timed image.",
 )
 @click.option(
     "--concurrency",

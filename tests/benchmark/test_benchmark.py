@@ -91,6 +91,14 @@ def test_a_run_of_a_bundle_alone(config):
     assert "turn 1 of 2" in lines
 
 
+def test_a_ratio_that_stays_vague_is_told(config, monkeypatch):
+    monkeypatch.setattr(module, "margins", lambda lanes: {"OpenVINO INT8": 0.061, "OpenVINO FP32": 0.02})
+    report = benchmark(replace(config, rows=("onnxruntime-fp32",), margin_percent=2.5, most_s=0))
+
+    told = "0 s were too few to know every ratio within 2.5 %: OpenVINO INT8 6.1 %"
+    assert told in report.noise.warnings
+
+
 def test_thresholds_that_leave_so_many(config):
     report = benchmark(replace(config, rows=("onnxruntime-fp32",), boxes=2))
 

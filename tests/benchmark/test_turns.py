@@ -94,6 +94,29 @@ def test_it_goes_on_for_as_long_as_it_was_told():
     assert len(watch.noise().probe_ms) == taken.turns
 
 
+def alternating(name: str, log: Calls):
+    """A row whose every second turn takes twice as long."""
+    return make_lane(name, log, [500.0, 1000.0])
+
+
+def test_it_goes_on_until_every_ratio_is_known_well_enough():
+    steady, unsteady = make_lane("b-fp32", [], [900.0]), alternating("b-int8", [])
+    plan = Plan(turns=3, duration_s=0, batches=1, batch_size=1, margin=0.05, most_s=3)
+
+    assert take_turns([make_lane("pytorch-eager", [], [900.0]), steady], plan, watch=Watch()).turns == 3
+    taken = take_turns([make_lane("pytorch-eager", [], [900.0]), unsteady], plan, watch=Watch())
+    assert taken.turns > 10
+    assert taken.duration_s >= 3
+
+
+def test_a_row_that_broke_or_has_nothing_beside_it_holds_nothing_up():
+    lanes = [make_lane("pytorch-eager", [], [900.0]), make_lane("b-int8", [], [500.0, 1000.0], lasts=2)]
+    plan = Plan(turns=4, duration_s=0, batches=1, batch_size=1, margin=0.05)
+
+    assert take_turns(lanes, plan, watch=Watch()).turns == 4
+    assert take_turns([alternating("b-int8", [])], plan, watch=Watch()).turns == 4
+
+
 def test_ctrl_c_keeps_what_there_is(monkeypatch):
     log: Calls = []
     lanes = [make_lane("a-fp32", log, [900.0]), make_lane("b-fp32", log, [900.0])]
@@ -130,7 +153,31 @@ def test_warming_up_chooses_thresholds_and_looks_at_memory():
     assert lane.startup is not None
     assert (lane.startup.load_ms, lane.startup.first_ms, lane.startup.peak_rss_mib) == (1.0, 40.0, 100.0)
     calls = [facts["batch"] for name, facts in log if name.endswith("call")]
-    assert calls == [0, 0, 1, 0]
+    # Warm when three calls are no faster than the three before.
+    assert calls == [0, 0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "calls"),
+    [
+        ([900.0], 1 + 6),
+        ([900.0, 800.0, 800.0, 800.0, 700.0, 700.0, 700.0] + [690.0] * 40, 1 + 8),
+        ([1000.0 * 0.97**number for number in range(40)], 1 + 24),
+    ],
+)
+def test_warming_up_lasts_until_calls_grow_no_faster(times_ms, calls):
+    log: Calls = []
+    lane = make_lane("a-fp32", log, times_ms)
+    warm_up(lane, batches=1, boxes=None, calls=1, timeout_s=1)
+
+    assert [name for name, _ in log].count("a-fp32 call") == calls
+
+
+def test_a_long_warmup_is_not_cut_short():
+    log: Calls = []
+    warm_up(make_lane("a-fp32", log, [900.0]), batches=1, boxes=None, calls=30, timeout_s=1)
+
+    assert [name for name, _ in log].count("a-fp32 call") == 1 + 1 + 30
 
 
 def test_so_many_boxes_are_of_an_image_and_not_of_a_batch():
