@@ -29,8 +29,7 @@ class BenchmarkConfig:
             checkpoint, which must be there.
         turns: Through all rows, at least.
         duration_s: Of the turns together, at least, in seconds.
-        margin_percent: Turns go on until the 95 % interval of every ratio reaches no further from it; None or 0
-            for no matter how far.
+        margin_percent: Turns go on until the 95 % interval of every ratio reaches no further; 0 for any.
         most_s: No turn begins for the sake of the margin after so long, in seconds.
         warmup: Calls of each row before it is measured, at least, besides one of every timed image.
         concurrency: Callers of one model at once, to measure throughput by; 1 for none.
@@ -54,7 +53,7 @@ class BenchmarkConfig:
     batch: int | None = None
     turns: int = 10
     duration_s: float = 0.0
-    margin_percent: float | None = None
+    margin_percent: float = 0.0
     most_s: float = 600.0
     warmup: int = 1
     concurrency: int = 1
