@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from .best import Tryout, open_best
 from .config import SCORE_THRESHOLD, BenchmarkConfig
 from .energy import open_meter
 from .finding import find_all
-from .lane import Lane, crowd, open_lane, warm_up
+from .lane import Lane, crowd, open_lane, renew, warm_up
 from .macs import Macs, count_macs
 from .noise import Watch
 from .outcome import Facts, baseline_of, margins, rows_from
@@ -231,7 +232,14 @@ class Run:
         meter = open_meter()
         watch.start()
         try:
-            self.taken = take_turns(self.lanes, plan, watch=watch, meter=meter, progress=self.progress)
+            self.taken = take_turns(
+                self.lanes,
+                plan,
+                watch=watch,
+                renew=partial(renew, frames=self.frames, timeout_s=config.compile_timeout_s),
+                meter=meter,
+                progress=self.progress,
+            )
         finally:
             if meter is not None:
                 meter.close()

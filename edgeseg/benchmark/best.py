@@ -73,6 +73,7 @@ def open_best(lane: Lane, tryout: Tryout) -> None:
     lane.recipe, lane.process, lane.thresholds = winner.recipe, winner.process, winner.thresholds
     lane.description, lane.file_mb = winner.description, winner.file_mb
     lane.startup, lane.warm_ms = winner.startup, winner.warm_ms
+    lane.processes, lane.begun_s = winner.processes, winner.begun_s
     lane.notes += notes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from edgeseg.runtime.evaluation import AveragePrecision
 from .process import Process, RowError, WorkerProcess
 from .recipe import Recipe
 from .row import Row, RowState, Startup
+from .summary import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,8 @@ CROWD_S = 3.0
 WARM_CALLS = 3
 WARM_GAIN = 0.05
 MOST_WARM_CALLS = 24
+# A process is measured so many times as long as it took to begin.
+WORTH = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,12 +45,15 @@ class Lane:
         process: None before it is opened and after it is closed.
         thresholds: Of each batch.
         samples_ms: All measured calls.
-        turns_ms: Turn to the median of its calls.
+        turns: What it took, by number of the turn.
         stages_ms: Of each measured call.
         found: Detections of each turn's last call, over its images.
         energy_j: Of each measured call, where the machine tells.
         results: Image id to COCO results, the label as `category_id`.
         failure: Why it goes no further; empty while it does.
+        processes: How many it has had.
+        begun_s: What its process took to load and to grow warm.
+        measured_s: How long its process has been measured.
     """
 
     row: Row
@@ -54,7 +61,7 @@ class Lane:
     process: Process | None = None
     thresholds: list[float] = field(default_factory=list)
     samples_ms: list[float] = field(default_factory=list)
-    turns_ms: dict[int, float] = field(default_factory=dict)
+    turns: dict[int, Turn] = field(default_factory=dict)
     stages_ms: list[list[float]] = field(default_factory=list)
     found: list[float] = field(default_factory=list)
     energy_j: list[float] = field(default_factory=list)
@@ -68,11 +75,19 @@ class Lane:
     failure: str = ""
     refused: bool = False
     warm_ms: float = math.inf
+    processes: int = 0
+    begun_s: float = 0.0
+    measured_s: float = 0.0
 
     @property
     def alive(self) -> bool:
         """Whether it is loaded and has not failed."""
         return self.process is not None and not self.failure
+
+    @property
+    def spent(self) -> bool:
+        """Whether its process has told enough, and another should be asked."""
+        return self.measured_s > WORTH * self.begun_s
 
     @property
     def asked(self) -> Process:
@@ -118,12 +133,15 @@ def open_lane(lane: Lane, frames: str, *, timeout_s: float) -> None:
     Raises:
         RowError: It cannot run here, or broke.
     """
+    start = time.monotonic()
     lane.process = WorkerProcess()
+    lane.processes += 1
     opened = lane.process.ask(
         "open", recipe=json_from_record(lane.recipe), frames=frames, timeout_s=timeout_s
     )
     lane.description, lane.file_mb = opened["description"], opened["file_mb"]
     lane.startup = Startup(load_ms=opened["load_ms"])
+    lane.begun_s, lane.measured_s = time.monotonic() - start, 0.0
 
 
 def warm_up(lane: Lane, *, batches: int, boxes: int | None, calls: int, timeout_s: float) -> None:
@@ -142,6 +160,7 @@ def warm_up(lane: Lane, *, batches: int, boxes: int | None, calls: int, timeout_
     Raises:
         RowError: It broke.
     """
+    start = time.monotonic()
     process, startup = lane.asked, lane.startup
     first = process.ask("call", batch=0, threshold=lane.thresholds[0], calls=1, timeout_s=timeout_s)
     if boxes is not None:
@@ -159,6 +178,20 @@ def warm_up(lane: Lane, *, batches: int, boxes: int | None, calls: int, timeout_
     memory = process.ask("memory")
     load_ms = startup.load_ms if startup else 0.0
     lane.startup = Startup(load_ms=load_ms, first_ms=first["times_ms"][0], **memory)
+    lane.begun_s += time.monotonic() - start
+
+
+def renew(lane: Lane, frames: str, *, timeout_s: float) -> None:
+    """Put another process in the place of one that is spent, with the same thresholds.
+
+    Raises:
+        RowError: It broke.
+    """
+    startup = lane.startup
+    lane.close()
+    open_lane(lane, frames, timeout_s=timeout_s)
+    warm_up(lane, batches=1, boxes=None, calls=0, timeout_s=timeout_s)
+    lane.startup = startup
 
 
 def is_warm(times_ms: Sequence[float]) -> bool:
@@ -177,6 +210,7 @@ def take_turn(lane: Lane, turn: int, batch: int, *, batch_size: int, meter: Mete
     Raises:
         RowError: It broke.
     """
+    start = time.monotonic()
     calls = calls_in_turn(lane.warm_ms)
     before_j = meter.joules() if meter else None
     threshold = lane.thresholds[batch]
@@ -186,9 +220,10 @@ def take_turn(lane: Lane, turn: int, batch: int, *, batch_size: int, meter: Mete
         lane.energy_j.append((after_j - before_j) / (calls + (calls > 1)) / batch_size)
     times_ms = told["times_ms"][-calls:]
     lane.samples_ms += times_ms
-    lane.turns_ms[turn] = statistics.median(times_ms)
+    lane.turns[turn] = Turn(statistics.median(times_ms), lane.processes)
     lane.stages_ms += told["stages_ms"][-calls:]
     lane.found.append(told["found"] / batch_size)
+    lane.measured_s += time.monotonic() - start
 
 
 def crowd(lane: Lane, callers: int) -> None:

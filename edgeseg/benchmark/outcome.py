@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .lane import Lane
+
+
+# Fewer say nothing of how much one differs from another.
+LEAST_PROCESSES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +54,23 @@ def baseline_of(lanes: Sequence[Lane]) -> Lane | None:
 
 
 def margins(lanes: Sequence[Lane]) -> dict[str, float]:
-    """Say how far the interval of each row's ratio reaches from it; rows that broke are left out."""
+    """Say how far the interval of each row's ratio reaches from it, without end before it had some processes.
+
+    Rows that broke are left out.
+    """
     baseline = baseline_of(lanes)
     if baseline is None:
         return {}
     ratios = {
-        lane.row.label: ratio_of(baseline.turns_ms, lane.turns_ms)
+        lane.row.label: ratio_of(baseline.turns, lane.turns)
         for lane in lanes
         if lane.alive and lane is not baseline
     }
-    return {label: ratio.margin for label, ratio in ratios.items() if ratio}
+    return {
+        label: ratio.margin if ratio.processes >= LEAST_PROCESSES else math.inf
+        for label, ratio in ratios.items()
+        if ratio
+    }
 
 
 def rows_from(lanes: Sequence[Lane], facts: Facts) -> tuple[Row, ...]:
@@ -102,7 +114,7 @@ def _timed(row: Row, lane: Lane, baseline: Lane | None, facts: Facts) -> Row:
         stages=_stages(lane.stages_ms),
         images_per_s=images_per_s,
         concurrent=concurrent,
-        ratio=ratio_of(baseline.turns_ms, lane.turns_ms) if baseline else None,
+        ratio=ratio_of(baseline.turns, lane.turns) if baseline else None,
         cost_per_million=None if price is None else cost_per_million(price, best),
         energy_j=statistics.fmean(lane.energy_j) if lane.energy_j else None,
         compute=_compute(row, latency.p50_ms / facts.batch, found, facts),
@@ -121,7 +133,7 @@ def _state(lane: Lane, facts: Facts) -> tuple[RowState, str]:
         return RowState.OK, ""
     if not lane.samples_ms:
         return RowState.SKIPPED, "interrupted before it was measured"
-    count = len(lane.turns_ms)
+    count = len(lane.turns)
     return RowState.PARTIAL, f"interrupted after {count} turn{'s' if count != 1 else ''}"
 
 

@@ -70,15 +70,17 @@ class Ratio:
 
     Attributes:
         value: Median over the turns of the baseline's time in a turn divided by the row's in the same turn.
-        low: Lower end of its 95 % confidence interval, by bootstrap over the turns.
+        low: Lower end of its 95 % confidence interval, by bootstrap over processes and turns.
         high: Upper end.
         turns: How many turns both have finished.
+        processes: How many processes of the row these were.
     """
 
     value: float
     low: float
     high: float
     turns: int
+    processes: int = 1
 
     @property
     def margin(self) -> float:

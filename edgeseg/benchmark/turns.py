@@ -54,13 +54,22 @@ def take_turns(
     plan: Plan,
     *,
     watch: Watch,
+    renew: Callable[[Lane], None] = lambda lane: None,
     meter: Meter | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Taken:
     """Give every row that is alive its calls in each turn, each turn with the next batch.
 
-    A row that breaks drops out with what it has; the others go on. Each turn begins with another row, so that
-    none is always measured behind the same one.
+    Each turn begins with another row, so that none is always measured behind the same one. A row that breaks
+    drops out with what it has; the others go on.
+
+    Args:
+        lanes: Rows, warm.
+        plan: How long.
+        watch: Looks at the machine once a turn.
+        renew: Gives a row whose process is spent another one.
+        meter: Of energy; None where the machine tells nothing.
+        progress: Called with a line before each turn.
     """
     start = time.monotonic()
     turn = 0
@@ -69,6 +78,8 @@ def take_turns(
             if _enough(lanes, plan, turn, time.monotonic() - start):
                 break
             progress(f"turn {turn + 1} of {max(plan.turns, turn + 1)}")
+            for lane in lanes:
+                _renew(lane, renew)
             _turn(lanes, turn, plan, meter, watch)
             turn += 1
     except KeyboardInterrupt:
@@ -80,6 +91,15 @@ def _enough(lanes: Sequence[Lane], plan: Plan, turns: int, elapsed_s: float) -> 
     if turns < plan.turns or elapsed_s < plan.duration_s:
         return False
     return elapsed_s >= plan.most_s or all(margin <= plan.margin for margin in margins(lanes).values())
+
+
+def _renew(lane: Lane, renew: Callable[[Lane], None]) -> None:
+    if not lane.alive or not lane.spent:
+        return
+    try:
+        renew(lane)
+    except RowError as exc:
+        lane.fail(exc)
 
 
 def _turn(lanes: Sequence[Lane], turn: int, plan: Plan, meter: Meter | None, watch: Watch) -> None:

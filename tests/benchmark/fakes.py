@@ -60,4 +60,5 @@ def make_lane(
         thresholds=[0.5, 0.4],
         startup=Startup(load_ms=1.0),
         warm_ms=times_ms[0] if warm_ms is None else warm_ms,
+        processes=1,
     )

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgeseg.benchmark import benchmark as module
-from edgeseg.benchmark import turns
+from edgeseg.benchmark import lane, turns
 from edgeseg.benchmark.benchmark import benchmark
 from edgeseg.benchmark.config import BenchmarkConfig
 from edgeseg.benchmark.process import RowError
@@ -89,6 +89,18 @@ def test_a_run_of_a_bundle_alone(config):
     assert (report.settings.turns, report.settings.threads, report.interrupted) == (2, 1, False)
     assert len(report.noise.probe_ms) == 2
     assert "turn 1 of 2" in lines
+
+
+def test_processes_give_way_to_others(config, monkeypatch):
+    monkeypatch.setattr(lane, "WORTH", 0)
+    report = benchmark(replace(config, rows=("onnxruntime-fp32",), turns=3, boxes=2))
+
+    (row,) = report.rows
+    assert row.ratio is not None
+    assert (row.state, row.ratio.processes, row.ratio.turns) == (RowState.OK, 3, 3)
+    assert row.found == 2
+    assert row.startup is not None
+    assert row.startup.load_ms > 0
 
 
 def test_a_ratio_that_stays_vague_is_told(config, monkeypatch):

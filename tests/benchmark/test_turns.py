@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from edgeseg.benchmark import turns
-from edgeseg.benchmark.lane import calls_in_turn, crowd, take_turn, threshold_over, warm_up
+from edgeseg.benchmark.lane import Lane, calls_in_turn, crowd, take_turn, threshold_over, warm_up
 from edgeseg.benchmark.noise import Watch
 from edgeseg.benchmark.process import RowError
 from edgeseg.benchmark.row import RowState
-from edgeseg.benchmark.turns import Plan, take_turns
+from edgeseg.benchmark.summary import Turn
+from edgeseg.benchmark.turns import Plan, Taken, take_turns
 from tests.benchmark.fakes import Calls, make_lane
 
 PLAN = Plan(turns=4, duration_s=0, batches=2, batch_size=1)
@@ -43,7 +44,7 @@ def test_each_turn_goes_through_all_rows_on_one_batch_and_begins_with_another():
     assert [facts["batch"] for _, facts in log] == [0] * 3 + [1] * 3 + [0] * 3 + [1] * 3
     assert [facts["threshold"] for _, facts in log][::3] == [0.5, 0.4, 0.5, 0.4]
     assert (taken.turns, taken.interrupted) == (4, False)
-    assert all(lane.turns_ms == dict.fromkeys(range(4), 1000.0) for lane in lanes)
+    assert all(lane.turns == dict.fromkeys(range(4), Turn(1000.0, process=1)) for lane in lanes)
 
 
 def test_a_fast_row_is_called_several_times_after_one_that_does_not_count():
@@ -53,7 +54,7 @@ def test_a_fast_row_is_called_several_times_after_one_that_does_not_count():
 
     assert log[0][1]["calls"] == 4
     assert lane.samples_ms == [10.0, 20.0, 30.0]
-    assert lane.turns_ms == {0: 20.0}
+    assert lane.turns == {0: Turn(20.0, process=1)}
     assert lane.stages_ms[0] == [1.0, 8.0, 1.0]
 
 
@@ -94,19 +95,57 @@ def test_it_goes_on_for_as_long_as_it_was_told():
     assert len(watch.noise().probe_ms) == taken.turns
 
 
+def another_process(lane: Lane) -> None:
+    lane.processes += 1
+    lane.measured_s = 0.0
+
+
 def alternating(name: str, log: Calls):
     """A row whose every second turn takes twice as long."""
     return make_lane(name, log, [500.0, 1000.0])
 
 
 def test_it_goes_on_until_every_ratio_is_known_well_enough():
-    steady, unsteady = make_lane("b-fp32", [], [900.0]), alternating("b-int8", [])
-    plan = Plan(turns=3, duration_s=0, batches=1, batch_size=1, margin=0.05, most_s=3)
+    plan = Plan(turns=5, duration_s=0, batches=1, batch_size=1, margin=0.05, most_s=3)
 
-    assert take_turns([make_lane("pytorch-eager", [], [900.0]), steady], plan, watch=Watch()).turns == 3
-    taken = take_turns([make_lane("pytorch-eager", [], [900.0]), unsteady], plan, watch=Watch())
+    def turns_of(lane: Lane) -> Taken:
+        lanes = [make_lane("pytorch-eager", [], [900.0]), lane]
+        return take_turns(lanes, plan, watch=Watch(), renew=another_process)
+
+    assert turns_of(make_lane("b-fp32", [], [900.0])).turns == 5
+    taken = turns_of(alternating("b-int8", []))
     assert taken.turns > 10
     assert taken.duration_s >= 3
+
+
+def test_one_process_does_not_say_how_well_a_ratio_is_known():
+    lanes = [make_lane("pytorch-eager", [], [900.0]), make_lane("b-fp32", [], [900.0])]
+    plan = Plan(turns=2, duration_s=0, batches=1, batch_size=1, margin=0.05, most_s=0.5)
+
+    assert take_turns(lanes, plan, watch=Watch()).duration_s >= 0.5
+
+
+def test_a_process_that_was_measured_long_enough_gives_way_to_another():
+    lane = make_lane("a-fp32", [], [900.0])
+    lane.begun_s = 3600.0
+    take_turns([lane], PLAN, watch=Watch(), renew=another_process)
+    assert lane.processes == 1
+    lane.begun_s = 0.0
+    take_turns([lane], PLAN, watch=Watch(), renew=another_process)
+    assert [turn.process for turn in lane.turns.values()] == [2, 3, 4, 5]
+
+
+def test_a_row_whose_next_process_does_not_start_drops_out():
+    good, bad = make_lane("a-fp32", [], [900.0]), make_lane("b-fp32", [], [800.0])
+    good.begun_s = 3600.0
+
+    def fails(lane: Lane) -> None:
+        msg = "out of memory"
+        raise RowError(msg)
+
+    assert take_turns([good, bad], PLAN, watch=Watch(), renew=fails).turns == 4
+    assert (bad.state, bad.failure, len(bad.samples_ms)) == (RowState.PARTIAL, "out of memory", 1)
+    assert len(good.samples_ms) == 4
 
 
 def test_a_row_that_broke_or_has_nothing_beside_it_holds_nothing_up():
