@@ -70,7 +70,7 @@ def settings(report: BenchmarkReport) -> Facts:
         ("Threads of a call", str(asked.threads)),
         ("Callers", str(asked.concurrency)),
         ("Detections of a timed image", _load(report)),
-        ("Warm-up", f"{asked.warmup} call{'s' * (asked.warmup != 1)}"),
+        ("Warm-up", f"{asked.warmup} call{'s' * (asked.warmup != 1)} at least"),
         ("Turns through all rows", str(asked.turns)),
         ("All turns together", f"{number(asked.duration_s)} s"),
         *([("Price of the machine", f"{tick(per_hour)} an hour")] if per_hour is not None else []),
