@@ -28,7 +28,7 @@ from .finding import find_all
 from .lane import Lane, crowd, open_lane, renew, warm_up
 from .macs import Macs, count_macs
 from .noise import Watch
-from .outcome import Facts, baseline_of, margins, rows_from
+from .outcome import LEAST_PROCESSES, Facts, baseline_of, margins, rows_from
 from .pictures import Pictures, take_pictures
 from .place import allowed_cores, cores_for, describe_machine
 from .process import RowError, WorkerProcess
@@ -294,7 +294,13 @@ class Run:
 
 
 def _wider(found: dict[str, float], margin: float) -> str:
-    return ", ".join(f"{label} {100 * value:.1f} %" for label, value in found.items() if value > margin)
+    known = {label: f"{100 * value:.1f} %" for label, value in found.items() if margin < value < math.inf}
+    unknown = {
+        label: f"unknown, with fewer than {LEAST_PROCESSES} processes"
+        for label, value in found.items()
+        if value == math.inf > margin
+    }
+    return ", ".join(f"{label} {text}" for label, text in (known | unknown).items())
 
 
 def _macs(bundle: Bundle) -> Macs | None:

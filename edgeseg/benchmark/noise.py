@@ -117,7 +117,7 @@ def _ticks(host: Host) -> _Ticks | None:
 
 
 def _own_s() -> float:
-    """Processor time of this process and of all below it that live, in seconds."""
+    """Processor time of this process and of all below it, in seconds."""
     own = psutil.Process()
     total = 0.0
     for process in (own, *own.children(recursive=True)):
@@ -125,7 +125,8 @@ def _own_s() -> float:
             times = process.cpu_times()
         except psutil.Error:
             continue
-        total += times.user + times.system
+        # Those that have ended count with the process that waited for them.
+        total += times.user + times.system + times.children_user + times.children_system
     return total
 
 

@@ -83,7 +83,7 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     "--margin",
     "margin_percent",
     type=click.FloatRange(0),
-    default=2.5,
+    default=5.0,
     show_default=True,
     metavar="PERCENT",
     help="Go on until the 95 % interval of every ratio reaches no further; 0 for no matter how far.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -104,10 +105,14 @@ def test_processes_give_way_to_others(config, monkeypatch):
 
 
 def test_a_ratio_that_stays_vague_is_told(config, monkeypatch):
-    monkeypatch.setattr(module, "margins", lambda lanes: {"OpenVINO INT8": 0.061, "OpenVINO FP32": 0.02})
+    found = {"OpenVINO INT8": 0.061, "OpenVINO FP32": 0.02, "OpenVINO BF16": math.inf}
+    monkeypatch.setattr(module, "margins", lambda lanes: found)
     report = benchmark(replace(config, rows=("onnxruntime-fp32",), margin_percent=2.5, most_s=0))
 
-    told = "0 s were too few to know every ratio within 2.5 %: OpenVINO INT8 6.1 %"
+    told = (
+        "0 s were too few to know every ratio within 2.5 %: OpenVINO INT8 6.1 %, "
+        "OpenVINO BF16 unknown, with fewer than 3 processes"
+    )
     assert told in report.noise.warnings
 
 

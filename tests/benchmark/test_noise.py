@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from edgeseg.benchmark import noise
@@ -51,6 +54,13 @@ def test_own_work_is_no_noise(machine, monkeypatch):
     monkeypatch.setattr(noise, "_own_s", lambda: 2.0)
 
     assert watch.noise().others_percent == 0
+
+
+def test_work_of_a_process_that_has_ended_is_own_work():
+    before_s = noise._own_s()
+    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
+
+    assert noise._own_s() - before_s > 0.1
 
 
 def test_what_was_before_the_start_is_forgotten(machine):
