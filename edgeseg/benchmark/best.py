@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ from .process import RowError
 if TYPE_CHECKING:
     from .recipe import Recipe
 
-# Calls of each variant beside one of each image; their median decides.
-CALLS = 2
+# Calls of each of two variants, in turn; their medians decide.
+CALLS = 12
 FLOATS = ("fp32", "bf16")
 OPTIONS = ("channels_last", "bfloat16 autocast", "torch.compile")
 
@@ -52,19 +53,25 @@ def open_best(lane: Lane, tryout: Tryout) -> None:
         RowError: None of them works; the last one's reason.
     """
     winner: Lane | None = None
-    notes: list[str] = []
+    tried: list[Lane] = []
     try:
         for number in range(len(FLOATS) + tryout.compile):
-            recipe = _variant(lane.recipe, number, winner)
-            variant = _tried(lane, recipe, tryout, notes)
-            if variant is not None and (winner is None or variant.warm_ms < winner.warm_ms):
-                winner, variant = variant, winner
-            if variant is not None:
-                variant.close()
+            variant = _tried(lane, _variant(lane.recipe, number, winner), tryout)
+            tried.append(variant)
+            if not variant.alive:
+                continue
+            if winner is not None:
+                _race((winner, variant), tryout)
+                slower = max(winner, variant, key=lambda lane: lane.warm_ms)
+                slower.close()
+                winner = variant if slower is winner else winner
+            else:
+                winner = variant
     except BaseException:
-        if winner is not None:
-            winner.close()
+        for variant in tried:
+            variant.close()
         raise
+    notes = [_note(variant) for variant in tried]
     if winner is None:
         raise RowError("; ".join(notes))
     if not tryout.compile:
@@ -84,25 +91,41 @@ def _variant(recipe: Recipe, number: int, winner: Lane | None) -> Recipe:
     return replace(recipe if winner is None else winner.recipe, channels_last=True, compiled=True)
 
 
-def _tried(lane: Lane, recipe: Recipe, tryout: Tryout, notes: list[str]) -> Lane | None:
-    """Load one and call it; None if it does not work."""
-    name = _name(recipe)
-    tryout.progress(f"{lane.row.label}: trying {name}")
+def _tried(lane: Lane, recipe: Recipe, tryout: Tryout) -> Lane:
+    """Load one and call it; it is not alive if it does not work."""
+    tryout.progress(f"{lane.row.label}: trying {_name(recipe)}")
     variant = Lane(row=lane.row, recipe=recipe, thresholds=[*tryout.thresholds])
     try:
         open_lane(variant, tryout.frames, timeout_s=tryout.timeout_s)
-        warm_up(variant, batches=tryout.batches, boxes=tryout.boxes, calls=CALLS, timeout_s=tryout.timeout_s)
+        warm_up(variant, batches=tryout.batches, boxes=tryout.boxes, calls=0, timeout_s=tryout.timeout_s)
     except RowError as exc:
-        notes.append(f"{name} does not work here: {exc}")
-        variant.close()
-        return None
+        variant.fail(exc)
     except BaseException:
         variant.close()
         raise
-    first = variant.startup.first_ms if variant.startup else None
-    took = f", the first call {first / 1e3:.1f} s" if recipe.compiled and first else ""
-    notes.append(f"{name}: {variant.warm_ms:.0f} ms{took}")
     return variant
+
+
+def _race(variants: tuple[Lane, Lane], tryout: Tryout) -> None:
+    """Time two in turn, so that a machine that drifts does not decide; sets their `warm_ms`."""
+    times_ms: tuple[list[float], list[float]] = ([], [])
+    for _ in range(CALLS):
+        for variant, times in zip(variants, times_ms, strict=True):
+            told = variant.asked.ask(
+                "call", batch=0, threshold=variant.thresholds[0], calls=1, timeout_s=tryout.timeout_s
+            )
+            times += told["times_ms"]
+    for variant, times in zip(variants, times_ms, strict=True):
+        variant.warm_ms = statistics.median(times)
+
+
+def _note(variant: Lane) -> str:
+    name = _name(variant.recipe)
+    if variant.failure:
+        return f"{name} does not work here: {variant.failure}"
+    first = variant.startup.first_ms if variant.startup else None
+    took = f", the first call {first / 1e3:.1f} s" if variant.recipe.compiled and first else ""
+    return f"{name}: {variant.warm_ms:.0f} ms{took}"
 
 
 def _name(recipe: Recipe) -> str:

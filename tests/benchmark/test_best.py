@@ -24,7 +24,9 @@ def variants(monkeypatch):
 
     def open_one(lane, frames, *, timeout_s):
         name = name_of(lane.recipe)
-        lane.process = processes[name] = FakeProcess(name, [], [1.0])
+        took = times[name]
+        calls = [took] if isinstance(took, float) else [1.0]
+        lane.process = processes[name] = FakeProcess(name, [], calls)
         lane.startup, lane.description = Startup(load_ms=1.0, first_ms=30_000.0), name
 
     def warm(lane, **rest):
@@ -91,6 +93,23 @@ def test_the_notes_name_what_was_tried(variants):
         "channels_last + bfloat16 autocast: 20 ms",
         "channels_last + bfloat16 autocast + torch.compile does not work here: it took longer than 1 s",
     ]
+
+
+def test_calls_in_turn_decide_and_not_the_first_ones(variants, monkeypatch):
+    """A machine that was slow while one variant grew warm."""
+    variants[0].update({CHANNELS: 30.0, BF16: 20.0})
+    as_it_is = best.warm_up
+
+    def disturbed(lane, **rest):
+        as_it_is(lane, **rest)
+        lane.warm_ms *= 4 if lane.recipe.precision == "bf16" else 1
+
+    monkeypatch.setattr(best, "warm_up", disturbed)
+    lane = lane_of()
+    open_best(lane, tryout(compile=False))
+
+    assert (lane.description, lane.warm_ms) == (BF16, 20)
+    assert lane.notes[1] == "channels_last + bfloat16 autocast: 20 ms"
 
 
 def test_compiling_can_be_left_out(variants):
