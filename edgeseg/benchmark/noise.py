@@ -96,10 +96,7 @@ def _warnings(spread: float | None, others: float | None, steal: float | None) -
             "in others"
         )
     if others is not None and others > OTHERS_LIMIT_PERCENT:
-        found.append(
-            f"other programs took {others:.0f} % of the processor; close them and run it again before you "
-            "quote a number"
-        )
+        found.append(f"other programs took {others:.0f} % of the processor; close them and run it again")
     if steal is not None and steal > STEAL_LIMIT_PERCENT:
         found.append(f"the host of this virtual machine gave {steal:.0f} % of the processor to others")
     return tuple(found)

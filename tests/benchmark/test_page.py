@@ -267,7 +267,7 @@ def test_interrupted(written):
 def test_a_noisy_machine(written):
     text = written(only(measured(0), noise=Noise(warnings=("other programs took 21 %",)))).text
 
-    assert "The machine was not quiet. other programs took 21 %" in text
+    assert "Before you quote a figure: other programs took 21 %" in text
 
 
 def test_one_row(written):
