@@ -180,7 +180,7 @@ def test_an_interrupted_build_leaves_the_old_engine(calibrated: Path, monkeypatc
     engine = build_engine(int8(calibrated)).engine
     before = engine.path.read_bytes()
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(build_graph, "onnxruntime_graph", interrupted)
