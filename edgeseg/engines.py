@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +74,10 @@ class EngineOptions:
     dla: int | None = None
     version_compatible: bool = False
     hardware_compatible: bool = False
+
+    def anywhere(self) -> EngineOptions:
+        """Give the same settings, open as to the machine."""
+        return replace(self, machine="", amx=False, compute_capabilities=())
 
     @property
     def processor(self) -> str:

@@ -245,8 +245,8 @@ class Run:
                 meter.close()
         self.noise = watch.noise()
         if not self.taken.interrupted and (wide := _wider(margins(self.lanes), plan.margin)):
-            limit = f"{config.margin_percent:g} %"
-            msg = f"{config.most_s:.0f} s were too few to know every ratio within {limit}: {wide}"
+            took, limit = f"{self.taken.duration_s:.0f} s", f"{config.margin_percent:g} %"
+            msg = f"{took} were too few to know every ratio within {limit}: {wide}"
             self.noise = replace(self.noise, warnings=(*self.noise.warnings, msg))
         self.interrupted = self.taken.interrupted
 
@@ -294,13 +294,12 @@ class Run:
 
 
 def _wider(found: dict[str, float], margin: float) -> str:
-    known = {label: f"{100 * value:.1f} %" for label, value in found.items() if margin < value < math.inf}
-    unknown = {
-        label: f"unknown, with fewer than {LEAST_PROCESSES} processes"
+    unknown = f"unknown, with fewer than {LEAST_PROCESSES} processes"
+    return ", ".join(
+        f"{label} {unknown if value == math.inf else f'{100 * value:.1f} %'}"
         for label, value in found.items()
-        if value == math.inf > margin
-    }
-    return ", ".join(f"{label} {text}" for label, text in (known | unknown).items())
+        if value > margin
+    )
 
 
 def _macs(bundle: Bundle) -> Macs | None:

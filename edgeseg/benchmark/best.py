@@ -58,15 +58,13 @@ def open_best(lane: Lane, tryout: Tryout) -> None:
         for number in range(len(FLOATS) + tryout.compile):
             variant = _tried(lane, _variant(lane.recipe, number, winner), tryout)
             tried.append(variant)
-            if not variant.alive:
-                continue
-            if winner is not None:
+            if winner is not None and variant.alive:
                 _race((winner, variant), tryout)
-                slower = max(winner, variant, key=lambda lane: lane.warm_ms)
-                slower.close()
-                winner = variant if slower is winner else winner
-            else:
-                winner = variant
+            alive = [one for one in (winner, variant) if one is not None and one.alive]
+            winner = min(alive, key=lambda one: one.warm_ms, default=None)
+            for one in alive:
+                if one is not winner:
+                    one.close()
     except BaseException:
         for variant in tried:
             variant.close()
@@ -107,13 +105,20 @@ def _tried(lane: Lane, recipe: Recipe, tryout: Tryout) -> Lane:
 
 
 def _race(variants: tuple[Lane, Lane], tryout: Tryout) -> None:
-    """Time two in turn, so that a machine that drifts does not decide; sets their `warm_ms`."""
+    """Time two in turn, so that a machine that drifts does not decide; sets their `warm_ms`.
+
+    One that breaks has lost, and is not alive.
+    """
     times_ms: tuple[list[float], list[float]] = ([], [])
     for _ in range(CALLS):
         for variant, times in zip(variants, times_ms, strict=True):
-            told = variant.asked.ask(
-                "call", batch=0, threshold=variant.thresholds[0], calls=1, timeout_s=tryout.timeout_s
-            )
+            try:
+                told = variant.asked.ask(
+                    "call", batch=0, threshold=variant.thresholds[0], calls=1, timeout_s=tryout.timeout_s
+                )
+            except RowError as exc:
+                variant.fail(exc)
+                return
             times += told["times_ms"]
     for variant, times in zip(variants, times_ms, strict=True):
         variant.warm_ms = statistics.median(times)

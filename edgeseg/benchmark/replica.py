@@ -64,8 +64,9 @@ def build_replica(model: Path, recipe: Recipe) -> None:
     if precision is Precision.INT8 and not (draft.path / TABLE_FILE).exists():
         carry_table(table_for(open_bundle(model)), draft)
     # For this machine, whatever that one was built for.
-    options = replace(options, machine="", compute_capabilities=())
-    build_engine(BuildConfig(model=draft.path, target=target, precision=precision, options=options))
+    build_engine(
+        BuildConfig(model=draft.path, target=target, precision=precision, options=options.anywhere())
+    )
 
 
 def _keep_temporary_files(folder: Path) -> None:

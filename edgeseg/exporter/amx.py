@@ -26,7 +26,9 @@ LEAST_PRODUCTS = 1024
 ZERO_POINT = -1
 # A larger matrix leaves the cache before it is multiplied.
 MATRIX_BYTES = 16 << 20
-ROWS = 2
+ROW_AXIS = 2
+# Between the name of a node and the number of a strip of it.
+STRIP = ".strip_"
 
 
 def for_amx(model: Any) -> Any:
@@ -112,7 +114,7 @@ class _Rewriter:
     def _cut(self, conv: Any, after: list[Any], strips: int) -> list[Any]:
         """Compute a convolution in strips of rows; gives the nodes that this replaces."""
         taken = self._producers[conv.input[0]]
-        height_in, height_out = (self._shapes[value][ROWS] for value in (conv.input[0], conv.output[0]))
+        height_in, height_out = (self._shapes[value][ROW_AXIS] for value in (conv.input[0], conv.output[0]))
         kernel, stride, dilation = (
             self._ints(conv, name)[0] for name in ("kernel_shape", "strides", "dilations")
         )
@@ -122,7 +124,7 @@ class _Rewriter:
             first = begin * stride - above
             beyond = (end - 1) * stride - above + dilation * (kernel - 1) + 1
             rows = (max(first, 0), min(beyond, height_in))
-            mark = f".strip_{index}"
+            mark = f"{STRIP}{index}"
             value = self._rows(taken.input[0], rows, f"{conv.output[0]}{mark}.rows")
             for node in (taken, conv, *after):
                 self._nodes.append(self._copy(node, value, mark))
@@ -131,13 +133,13 @@ class _Rewriter:
                     self._pad(self._nodes[-1], [rows[0] - first, left, beyond - rows[1], right])
             made.append(value)
         result = after[-1].output[0]
-        self._nodes.append(self._onnx.helper.make_node("Concat", made, [result], name=result, axis=ROWS))
+        self._nodes.append(self._onnx.helper.make_node("Concat", made, [result], name=result, axis=ROW_AXIS))
         return [conv, *after]
 
     def _rows(self, value: str, rows: tuple[int, int], name: str) -> str:
         """Take some rows of a value."""
         limits = [self._constant(f"{name}.{index}", np.array([row])) for index, row in enumerate(rows)]
-        axis = self._constant("rows_axis", np.array([ROWS]))
+        axis = self._constant("rows_axis", np.array([ROW_AXIS]))
         self._nodes.append(self._onnx.helper.make_node("Slice", [value, *limits, axis], [name], name=name))
         return name
 

@@ -150,7 +150,7 @@ def rebuild_unfit(
         else:
             continue
         # For this machine, whatever the last one was.
-        options = replace(record.options, machine="", compute_capabilities=())
+        options = record.options.anywhere()
         config = BuildConfig(model=model, target=target, precision=precision, options=options, force=True)
         try:
             build_engine(config, progress)
@@ -170,7 +170,8 @@ def _record(
     table = table_for(bundle) if int8 else None
     here = machine_family(platform.machine())
     # Who names a machine means any of that family.
-    amx = int8 and choice.target is Target.ONNXRUNTIME and not options.machine and has_amx()
+    amx = options.amx or (not options.machine and has_amx())
+    amx = amx and int8 and choice.target is Target.ONNXRUNTIME
     options = replace(options, machine=options.machine or here, amx=amx)
     if choice.target.needs_gpu:
         options = gpu_options(choice.target, options)

@@ -14,12 +14,14 @@ from edgeseg.engines import Kernel
 from edgeseg.optional import require
 from edgeseg.runtime.ort import CPU, DISABLED_OPTIMIZERS
 
+from .amx import STRIP
+
 if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
 
 ENDING = "_kernel_time"
 # What its optimizers append to the name of the node that they replace, and `for_amx` to that of one it cuts.
-APPENDED = re.compile(r"(\.strip_\d+|_token_\d+|_nchwc|/MatMulAddFusion)+$")
+APPENDED = re.compile(rf"({re.escape(STRIP)}\d+|_token_\d+|_nchwc|/MatMulAddFusion)+$")
 # Kernels that multiply integers.
 INT8_KINDS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger")
 TYPES = {"float": "float32", "double": "float64"}

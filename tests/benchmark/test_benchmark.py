@@ -109,8 +109,9 @@ def test_a_ratio_that_stays_vague_is_told(config, monkeypatch):
     monkeypatch.setattr(module, "margins", lambda lanes: found)
     report = benchmark(replace(config, rows=("onnxruntime-fp32",), margin_percent=2.5, most_s=0))
 
+    took = f"{report.settings.duration_s:.0f} s"
     told = (
-        "0 s were too few to know every ratio within 2.5 %: OpenVINO INT8 6.1 %, "
+        f"{took} were too few to know every ratio within 2.5 %: OpenVINO INT8 6.1 %, "
         "OpenVINO BF16 unknown, with fewer than 3 processes"
     )
     assert told in report.noise.warnings

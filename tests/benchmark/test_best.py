@@ -112,6 +112,24 @@ def test_calls_in_turn_decide_and_not_the_first_ones(variants, monkeypatch):
     assert lane.notes[1] == "channels_last + bfloat16 autocast: 20 ms"
 
 
+@pytest.mark.parametrize(("breaks", "winner"), [("bf16", CHANNELS), ("fp32", BF16)])
+def test_one_that_breaks_while_it_is_timed_has_lost(variants, monkeypatch, breaks, winner):
+    variants[0].update({CHANNELS: 30.0, BF16: 20.0})
+    as_it_is = best.warm_up
+
+    def fragile(lane, **rest):
+        as_it_is(lane, **rest)
+        lane.process.lasts = 3 if lane.recipe.precision == breaks else None
+
+    monkeypatch.setattr(best, "warm_up", fragile)
+    lane = lane_of()
+    open_best(lane, tryout(compile=False))
+
+    assert lane.description == winner
+    assert len([note for note in lane.notes if "does not work here: its process was ended" in note]) == 1
+    assert {name for name, process in variants[1].items() if not process.closed} == {winner}
+
+
 def test_compiling_can_be_left_out(variants):
     variants[0].update({CHANNELS: 30.0, BF16: 20.0})
     lane = lane_of()

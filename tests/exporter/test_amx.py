@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from edgeseg.exporter import amx
-from edgeseg.exporter.amx import for_amx
+from edgeseg.exporter.amx import STRIP, for_amx
 from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.qdq_onnxruntime import onnxruntime_graph
 from edgeseg.runtime.machine import Host, int8_instructions
@@ -61,7 +61,7 @@ def test_it_finds_the_same_to_the_last_bit(rounded, photographs) -> None:
 @pytest.mark.usefixtures("all_in_strips")
 def test_strips_of_every_convolution_join_to_the_same(rounded, photographs) -> None:
     cut = for_amx(rounded)
-    strips = [name for name in convolutions(cut) if ".strip_" in name]
+    strips = [name for name in convolutions(cut) if STRIP in name]
     strides = {tuple(a.ints) for n in strips for a in convolutions(cut)[n].attribute if a.name == "strides"}
 
     assert len(strips) > 50
@@ -106,7 +106,7 @@ def test_small_matrices_are_not_cut(rounded) -> None:
 
 @pytest.mark.usefixtures("all_in_strips")
 def test_what_has_no_fixed_rows_or_lays_nothing_out_stays_whole(model, rounded) -> None:
-    cut = {name.partition(".strip_")[0] for name in convolutions(for_amx(rounded)) if ".strip_" in name}
+    cut = {name.partition(STRIP)[0] for name in convolutions(for_amx(rounded)) if STRIP in name}
     layers = {layer.name: layer.node for layer in LayerGraph(model).layers}
     # How many crops the mask head takes is not known; a kernel of one pixel takes the input as it is.
     assert layers["backbone.fpn.layer_blocks.0.0"].name in cut

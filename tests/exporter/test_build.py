@@ -119,11 +119,18 @@ def test_an_engine_of_onnxruntime_says_what_computes_in_8_bits(build, model) -> 
 
 
 @pytest.mark.parametrize(
-    ("machine", "amx", "wanted"), [("", True, True), ("", False, False), ("x86_64", True, False)]
+    ("asked", "has_amx", "wanted"),
+    [
+        (EngineOptions(), True, True),
+        (EngineOptions(), False, False),
+        (EngineOptions(amx=True), False, True),
+        (EngineOptions(machine="x86_64"), True, False),
+        (EngineOptions(machine="x86_64", amx=True).anywhere(), False, False),
+    ],
 )
-def test_a_named_machine_is_any_of_its_kind(build, model, monkeypatch, machine, amx, wanted) -> None:
-    monkeypatch.setattr(build_module, "has_amx", lambda: amx)
-    engine = build(Target.ONNXRUNTIME, Precision.INT8, EngineOptions(machine=machine))
+def test_a_named_machine_is_any_of_its_kind(build, model, monkeypatch, asked, has_amx, wanted) -> None:
+    monkeypatch.setattr(build_module, "has_amx", lambda: has_amx)
+    engine = build(Target.ONNXRUNTIME, Precision.INT8, asked)
     stored = {tensor.name: tensor for tensor in onnx.load(engine.path).graph.initializer}
     zeros = onnx.numpy_helper.to_array(stored["rpn_head.conv.0.0.weight.zero_point"])
 
