@@ -6,19 +6,13 @@ with any other zero point it lays the input out as a matrix and multiplies, for 
 
 from __future__ import annotations
 
-import copy
-from collections import defaultdict
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from edgeseg.optional import require
-
 from .layers import ACTIVATIONS
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from .rewrite import Rewrite
 
 # With fewer products for each result, laying out costs more than multiplying saves.
 LEAST_PRODUCTS = 1024
@@ -37,64 +31,40 @@ def for_amx(model: Any) -> Any:
     Args:
         model: 8-bit graph for ONNX Runtime; not changed.
     """
-    return _Rewriter(model).rewritten()
+    return _Rewrite(model).rewritten()
 
 
-class _Rewriter:
-    def __init__(self, model: Any) -> None:
-        self._onnx = require("onnx", purpose="write an 8-bit graph")
-        self._model = copy.deepcopy(model)
-        graph = self._model.graph
-        described = self._onnx.shape_inference.infer_shapes(model).graph.value_info
-        self._shapes = {
-            info.name: [size.dim_value for size in info.type.tensor_type.shape.dim] for info in described
-        }
-        self._constants = {tensor.name: tensor for tensor in graph.initializer}
-        self._producers = {output: node for node in graph.node for output in node.output}
-        self._consumers: dict[str, list[Any]] = defaultdict(list)
-        for node in graph.node:
-            for value in node.input:
-                self._consumers[value].append(node)
-        self._nodes: list[Any] = []
-
+class _Rewrite(Rewrite):
     def rewritten(self) -> Any:
-        graph = self._model.graph
         shifted: set[str] = set()
         replaced: set[str] = set()
-        for node in graph.node:
+        for node in self.model.graph.node:
             if node.op_type == "Conv" and self._products(node) >= LEAST_PRODUCTS:
-                weight = self._producers[node.input[1]]
+                weight = self.producers[node.input[1]]
                 shifted |= {weight.input[0], weight.input[2]}
                 after = self._until_rounded(node)
                 strips = self._strips(node) if after else 1
                 if strips > 1:
                     replaced |= {value.output[0] for value in self._cut(node, after, strips)}
             if node.output[0] not in replaced:
-                self._nodes.append(node)
+                self.nodes.append(node)
         for name in shifted:
-            self._constant(name, self._array(name) + np.int8(ZERO_POINT))
-        used = {value for node in self._nodes for value in node.input} | {
-            value.name for value in graph.output
-        }
-        del graph.node[:], graph.initializer[:]
-        graph.node.extend(node for node in self._nodes if used.intersection(node.output))
-        graph.initializer.extend(self._constants.values())
-        self._onnx.checker.check_model(self._model)
-        return self._model
+            self.constant(name, self.array(name) + np.int8(ZERO_POINT))
+        return self.finished()
 
     def _products(self, conv: Any) -> int:
         """Count the products that make one result; none where they are not of 8-bit values."""
-        weight = self._producers.get(conv.input[1])
+        weight = self.producers.get(conv.input[1])
         if weight is None or weight.op_type != "DequantizeLinear":
             return 0
-        return int(np.prod(self._constants[weight.input[0]].dims[1:]))
+        return int(np.prod(self.constants[weight.input[0]].dims[1:]))
 
     def _until_rounded(self, conv: Any) -> list[Any]:
         """List what follows a convolution up to its rounding; empty where something else takes it too."""
         found: list[Any] = []
         value = conv.output[0]
-        while len(self._consumers[value]) == 1:
-            (node,) = self._consumers[value]
+        while len(self.consumers[value]) == 1:
+            (node,) = self.consumers[value]
             found.append(node)
             if node.op_type == "QuantizeLinear":
                 return found
@@ -105,20 +75,20 @@ class _Rewriter:
 
     def _strips(self, conv: Any) -> int:
         """Count the strips that a convolution is to be cut into."""
-        sizes = self._shapes.get(conv.output[0], [0])
-        if 0 in sizes or self._ints(conv, "kernel_shape") == self._ints(conv, "strides") == [1, 1]:
+        sizes = self.shapes.get(conv.output[0], [0])
+        if 0 in sizes or self.ints(conv, "kernel_shape") == self.ints(conv, "strides") == [1, 1]:
             return 1
         *_, height, width = sizes
         return min(height, -(-height * width * self._products(conv) // MATRIX_BYTES))
 
     def _cut(self, conv: Any, after: list[Any], strips: int) -> list[Any]:
         """Compute a convolution in strips of rows; gives the nodes that this replaces."""
-        taken = self._producers[conv.input[0]]
-        height_in, height_out = (self._shapes[value][ROW_AXIS] for value in (conv.input[0], conv.output[0]))
+        taken = self.producers[conv.input[0]]
+        height_in, height_out = (self.shapes[value][ROW_AXIS] for value in (conv.input[0], conv.output[0]))
         kernel, stride, dilation = (
-            self._ints(conv, name)[0] for name in ("kernel_shape", "strides", "dilations")
+            self.ints(conv, name)[0] for name in ("kernel_shape", "strides", "dilations")
         )
-        above, left, _, right = self._ints(conv, "pads")
+        above, left, _, right = self.ints(conv, "pads")
         made = []
         for index, (begin, end) in enumerate(pairwise(height_out * n // strips for n in range(strips + 1))):
             first = begin * stride - above
@@ -127,41 +97,18 @@ class _Rewriter:
             mark = f"{STRIP}{index}"
             value = self._rows(taken.input[0], rows, f"{conv.output[0]}{mark}.rows")
             for node in (taken, conv, *after):
-                self._nodes.append(self._copy(node, value, mark))
-                value = self._nodes[-1].output[0]
+                value = self.repeat(node, value, mark)
                 if node is conv:
-                    self._pad(self._nodes[-1], [rows[0] - first, left, beyond - rows[1], right])
+                    self._pad(self.nodes[-1], [rows[0] - first, left, beyond - rows[1], right])
             made.append(value)
-        result = after[-1].output[0]
-        self._nodes.append(self._onnx.helper.make_node("Concat", made, [result], name=result, axis=ROW_AXIS))
+        self.add("Concat", made, after[-1].output[0], axis=ROW_AXIS)
         return [conv, *after]
 
     def _rows(self, value: str, rows: tuple[int, int], name: str) -> str:
         """Take some rows of a value."""
-        limits = [self._constant(f"{name}.{index}", np.array([row])) for index, row in enumerate(rows)]
-        axis = self._constant("rows_axis", np.array([ROW_AXIS]))
-        self._nodes.append(self._onnx.helper.make_node("Slice", [value, *limits, axis], [name], name=name))
-        return name
-
-    def _copy(self, node: Any, value: str, mark: str) -> Any:
-        """Repeat a node with another value to take."""
-        again = copy.deepcopy(node)
-        again.name += mark
-        again.input[0] = value
-        again.output[0] += mark
-        return again
+        limits = [self.constant(f"{name}.{index}", np.array([row])) for index, row in enumerate(rows)]
+        return self.add("Slice", [value, *limits, self.constant("rows_axis", np.array([ROW_AXIS]))], name)
 
     def _pad(self, conv: Any, pads: list[int]) -> None:
         (attribute,) = (attribute for attribute in conv.attribute if attribute.name == "pads")
         attribute.ints[:] = pads
-
-    def _ints(self, node: Any, name: str) -> list[int]:
-        (attribute,) = (attribute for attribute in node.attribute if attribute.name == name)
-        return list(attribute.ints)
-
-    def _array(self, name: str) -> NDArray[Any]:
-        return np.asarray(self._onnx.numpy_helper.to_array(self._constants[name]))
-
-    def _constant(self, name: str, values: NDArray[Any]) -> str:
-        self._constants[name] = self._onnx.numpy_helper.from_array(values, name)
-        return name

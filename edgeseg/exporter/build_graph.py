@@ -17,6 +17,7 @@ from .kernels_openvino import openvino_kernels
 from .qdq_onnxruntime import onnxruntime_graph
 from .qdq_openvino import openvino_graph
 from .trial import scheme_for
+from .winograd import for_winograd
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
 def build_graph_engine(
     bundle: Bundle, choice: Choice, options: EngineOptions, table: CalibrationTable | None, path: Path
 ) -> dict[str, Any]:
-    """Write the 8-bit graph at `path`; in other precisions the bundle's own graph is the engine.
+    """Write the graph that is to be run at `path`, if it is not the bundle's own.
 
     Args:
         bundle: Whose graph.
         choice: What to build.
         options: For which machine.
         table: Ranges of the values that are rounded; None for nothing rounded.
-        path: Where an 8-bit graph goes.
+        path: Where a graph that differs from the bundle's goes.
 
     Returns:
         What a record says of it besides its file and settings.
@@ -52,11 +53,12 @@ def build_graph_engine(
     if precision is Precision.BF16 and not has_bfloat16():
         msg = "bf16 needs a processor with AVX512_BF16 or AMX, and this has neither; take --fp32 or --int8"
         raise ConfigError(msg)
-    onnx = require("onnx", purpose="write an 8-bit graph")
+    onnx = require("onnx", purpose="write an engine")
     graph = bundle.graph_path(Lowering.PORTABLE)
     model = onnx.load(graph)
-    if table is not None:
-        onnx.save(_rounded(model, table, target, options), path)
+    made = _made(model, table, target, options)
+    if made is not None:
+        onnx.save(made, path)
         graph = path
     facts = {
         # OpenVINO appends the commit that it was made from.
@@ -75,7 +77,11 @@ def build_graph_engine(
     return facts
 
 
-def _rounded(model: Any, table: CalibrationTable, target: Target, options: EngineOptions) -> Any:
+def _made(model: Any, table: CalibrationTable | None, target: Target, options: EngineOptions) -> Any:
+    """Give the graph to run; None for the bundle's own."""
     if target is Target.OPENVINO:
-        return openvino_graph(model, table)
-    return onnxruntime_graph(model, table, scheme_for(options.machine), amx=options.amx)
+        return None if table is None else openvino_graph(model, table)
+    if table is not None:
+        return onnxruntime_graph(model, table, scheme_for(options.machine), amx=options.amx)
+    # Measured on x86 alone.
+    return for_winograd(model) if options.machine == "x86_64" else None

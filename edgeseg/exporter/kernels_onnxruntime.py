@@ -15,13 +15,15 @@ from edgeseg.optional import require
 from edgeseg.runtime.ort import CPU, DISABLED_OPTIMIZERS
 
 from .amx import STRIP
+from .winograd import PART
 
 if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
 
 ENDING = "_kernel_time"
-# What its optimizers append to the name of the node that they replace, and `for_amx` to that of one it cuts.
-APPENDED = re.compile(rf"({re.escape(STRIP)}\d+|_token_\d+|_nchwc|/MatMulAddFusion)+$")
+# What its optimizers append to the name of the node that they replace, `for_amx` to that of one it cuts and
+# `for_winograd` to that of one it takes apart.
+APPENDED = re.compile(rf"({re.escape(STRIP)}\d+|{re.escape(PART)}\w+|_token_\d+|_nchwc|/MatMulAddFusion)+$")
 # Kernels that multiply integers.
 INT8_KINDS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger")
 TYPES = {"float": "float32", "double": "float64"}
@@ -31,7 +33,7 @@ def onnxruntime_kernels(graph: Path, spec: ModelSpec) -> tuple[Kernel, ...]:
     """Load a graph as the runtime does, run it once, and list the kernels.
 
     Args:
-        graph: Portable graph or 8-bit engine.
+        graph: Portable graph or engine.
         spec: Its sizes.
 
     Raises:

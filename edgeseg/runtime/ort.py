@@ -43,13 +43,25 @@ WANTED = {Provider.CPU: CPU, Provider.CUDA: CUDA, Provider.TENSORRT: TENSORRT}
 BEHIND = {Provider.CPU: (), Provider.CUDA: (CPU,), Provider.TENSORRT: (CUDA, CPU)}
 
 
+def resolved(provider: Provider) -> Provider:
+    """Where ONNX Runtime computes when that is left to it: on CUDA if it has that, else on the CPU.
+
+    Raises:
+        DependencyError: ONNX Runtime is not installed.
+    """
+    if provider is not Provider.AUTO:
+        return provider
+    has = require("onnxruntime", purpose="run a bundle").get_available_providers()
+    return Provider.CUDA if CUDA in has else Provider.CPU
+
+
 class OnnxRuntimeBackend:
     """A graph on ONNX Runtime; the providers for GPUs have not been run yet.
 
     A session may be called from several threads; each call has its own buffers.
 
     Args:
-        graph: `portable.onnx` or an 8-bit engine of a bundle; `tensorrt.onnx` for TensorRT's provider.
+        graph: `portable.onnx` or an engine of a bundle; `tensorrt.onnx` for TensorRT's provider.
         spec: What the graph must look like.
         threads: Of one inference; None leaves it to ONNX Runtime, one a core.
         provider: Where to compute; `AUTO` is CUDA if this ONNX Runtime has it, else the CPU.
@@ -119,8 +131,7 @@ class OnnxRuntimeBackend:
             DependencyError: This build of ONNX Runtime lacks it.
         """
         has = self._ort.get_available_providers()
-        if provider is Provider.AUTO:
-            provider = Provider.CUDA if CUDA in has else Provider.CPU
+        provider = resolved(provider)
         wanted = WANTED[provider]
         if wanted not in has:
             msg = (

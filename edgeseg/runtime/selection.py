@@ -20,7 +20,7 @@ from ..spec import Lowering
 from .here import FLAVOURS, here_for
 from .machine import Host, int8_instructions
 from .openvino import OpenVinoBackend
-from .ort import OnnxRuntimeBackend, Provider
+from .ort import OnnxRuntimeBackend, Provider, resolved
 from .tensorrt import TensorRTBackend
 from .tensorrt_library import load_library
 
@@ -184,6 +184,9 @@ def _open(bundle: Bundle, candidate: Candidate, wanted: Wanted) -> Backend:
     if precision is Precision.INT8:
         provider = Provider.CPU if wanted.provider == AUTO else Provider(wanted.provider)
         return OnnxRuntimeBackend(engine.path, bundle.spec, threads=wanted.threads, provider=provider)
+    # It is laid out for the processor; a GPU takes the graph as it was exported.
+    if resolved(Provider(wanted.provider)) is Provider.CPU:
+        return OnnxRuntimeBackend(engine.path, bundle.spec, threads=wanted.threads, provider=Provider.CPU)
     return _open_graph(bundle, target, precision, wanted)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import pytest
 
@@ -25,9 +26,10 @@ from edgeseg.engines import (
 )
 from edgeseg.errors import ArtifactError, BuildError, ConfigError, DependencyError, EdgeSegError
 from edgeseg.exporter import build as build_module
-from edgeseg.exporter import build_graph, tensorrt_engine
+from edgeseg.exporter import build_graph, tensorrt_engine, winograd
 from edgeseg.exporter.build import BuildConfig, build_engine, rebuild_unfit
 from edgeseg.exporter.tensorrt_engine import build_plan
+from edgeseg.exporter.winograd import PART
 from edgeseg.runtime.model import load
 from edgeseg.runtime.tensorrt_library import Flavour, load_library
 from edgeseg.spec import Lowering
@@ -37,6 +39,8 @@ from tests.exporter.rtx import needs_rtx
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from edgeseg.runtime.detections import Detections
 
 SM86 = EngineOptions(compute_capabilities=("SM86",))
 
@@ -65,6 +69,11 @@ def build(model) -> Callable:
         return build_engine(config).engine
 
     return built
+
+
+def result_of(model: Path, image: np.ndarray) -> Detections:
+    with load(model, backend="onnxruntime", precision="fp32", threads=1) as loaded:
+        return loaded(image, 0.05)
 
 
 def files(model: Path) -> list[str]:
@@ -139,8 +148,10 @@ def test_a_named_machine_is_any_of_its_kind(build, model, monkeypatch, asked, ha
     assert engine.record == read_engine_record(model, Target.ONNXRUNTIME, Precision.INT8)
 
 
+X86 = machine_family(platform.machine()) == "x86_64"
+on_x86 = pytest.mark.skipif(not X86, reason="for x86")
 needs_openvino = pytest.mark.skipif(
-    find_spec("openvino") is None or machine_family(platform.machine()) != "x86_64",
+    find_spec("openvino") is None or not X86,
     reason="needs OpenVINO (extra openvino) on x86",
 )
 
@@ -188,13 +199,38 @@ def test_output_layers_with_a_bias_are_products_of_integers_too(build, model) ->
     assert set(wide.values()) == {"int8"}
 
 
-def test_a_precision_that_needs_no_build_is_a_record_of_the_graph(build, model) -> None:
+@on_x86
+def test_in_single_precision_large_convolutions_have_half_the_products(build, model, photographs) -> None:
+    exported = [result_of(model, image) for image in photographs]
     engine = build(Target.ONNXRUNTIME, Precision.FP32)
+    nodes = {name for kernel in engine.record.kernels for name in kernel.nodes}
+
+    assert engine.path == model / "engines" / "onnxruntime-fp32.onnx"
+    assert any(PART in node.name for node in onnx.load(engine.path).graph.node)
+    # Named as what they stand for.
+    assert not any(PART in name for name in nodes)
+    assert set(engine.record.layers.values()) == {"fp32"}
+    for image, wanted in zip(photographs, exported, strict=True):
+        found = result_of(model, image)
+        assert len(found) == len(wanted) > 0
+        np.testing.assert_allclose(found.boxes_xyxy, wanted.boxes_xyxy, atol=0.05)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("reason", ["none is large", "another machine"])
+def test_what_needs_no_build_is_a_record_of_the_graph(build, model, monkeypatch, reason) -> None:
+    options = EngineOptions()
+    if reason == "none is large":
+        monkeypatch.setattr(winograd, "LEAST_PIXELS", 10_000)
+    else:
+        options = EngineOptions(machine="aarch64")
+    engine = build(Target.ONNXRUNTIME, Precision.FP32, options)
 
     assert engine.path == model / "portable.onnx"
     assert engine.record.file is None
-    assert set(engine.record.layers.values()) == {"fp32"}
     assert files(model) == ["onnxruntime-fp32.json"]
+    with load(model, threads=1) as loaded:
+        assert loaded.description.endswith("on CPU, FP32")
 
 
 def test_an_engine_is_kept_without_force(build, model) -> None:

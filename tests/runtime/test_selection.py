@@ -400,6 +400,35 @@ def test_each_provider_gets_the_graph_that_it_takes_whole(
     assert opened == [(plain / lowering.file_name, {"threads": 3, "provider": provider})]
 
 
+@pytest.mark.parametrize(
+    ("has_cuda", "wanted", "taken"),
+    [
+        (False, "auto", "engine"),
+        (True, "auto", "portable.onnx"),
+        (True, "cpu", "engine"),
+        (True, "cuda", "portable.onnx"),
+        (True, "tensorrt", "tensorrt.onnx"),
+    ],
+)
+def test_an_engine_in_single_precision_is_for_the_processor(
+    plain, monkeypatch, has_cuda, wanted, taken
+) -> None:
+    import onnxruntime
+
+    providers = ["TensorrtExecutionProvider", "CUDAExecutionProvider"] if has_cuda else []
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*providers, "CPUExecutionProvider"])
+    add_graph(plain, *FP32)
+    bundle = open_bundle(plain)
+    bundle.files[Lowering.TENSORRT.file_name] = bundle.files["portable.onnx"]
+    (plain / "tensorrt.onnx").write_bytes((plain / "portable.onnx").read_bytes())
+    opened = []
+    monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda graph, spec, **rest: opened.append(graph))
+
+    module.open_backend(bundle, Wanted(provider=wanted, precision="fp32"))
+
+    assert opened == [engine_path(plain, *FP32) if taken == "engine" else plain / taken]
+
+
 def test_an_8_bit_engine_computes_on_the_processor_unless_told_otherwise(folder, monkeypatch) -> None:
     opened = []
     monkeypatch.setattr(
