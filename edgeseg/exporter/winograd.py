@@ -113,7 +113,7 @@ class _Rewrite(Rewrite):
         """Append `name`: the first row of each, the second row of each, and so on."""
         _, channels, height, width = self.shapes[name]
         axis = self.constant("winograd.row_axis", np.array([ROW_AXIS + 1]))
-        apart = [self.add("Unsqueeze", [row, axis], f"{row}.apart") for row in rows]
+        apart = [self.add("Unsqueeze", [row, axis], f"{row}_apart") for row in rows]
         stacked = self.add("Concat", apart, f"{name}{PART}stacked", axis=ROW_AXIS + 1)
         all_rows = -(-height // ROWS) * ROWS
         sizes = self.constant(f"{name}{PART}sizes", np.array([0, channels, all_rows, width]))
