@@ -66,15 +66,16 @@ def build(lane: Lane, common: Common, progress: Callable[[str], None]) -> None:
         RowError: The user's bundle has none, or it could not be built.
     """
     target, precision = Target(lane.row.engine), Precision(lane.row.precision)
+    there = (target, precision) in engines_of(common.model)
     # Processors run the exported graph itself in other precisions.
-    if not (target.needs_gpu or precision is Precision.INT8):
+    if not (there or target.needs_gpu or precision is Precision.INT8):
         return
     batch = common.bundle.spec.batch
     progress(f"{lane.row.label}: building its engine for a batch of {batch}")
     try:
         _ask("build", recipe=json_from_record(lane.recipe), model=str(common.model))
     except RowError as exc:
-        if (target, precision) not in engines_of(common.model):
+        if not there:
             raise
         msg = f"its engine could not be built for a batch of {batch}: {exc}"
         raise RowError(msg, refused=exc.refused) from exc

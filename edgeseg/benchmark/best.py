@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,8 +15,11 @@ from .process import RowError
 if TYPE_CHECKING:
     from .recipe import Recipe
 
-# Calls of each of two variants, in turn; their medians decide.
-CALLS = 12
+# Two variants are called in turn, so often at least; then until one is clearly faster, at most so long.
+LEAST_CALLS = 12
+RACE_S = 60.0
+# Standard errors of the difference.
+CLEAR = 3
 FLOATS = ("fp32", "bf16")
 OPTIONS = ("channels_last", "bfloat16 autocast", "torch.compile")
 
@@ -110,7 +115,10 @@ def _race(variants: tuple[Lane, Lane], tryout: Tryout) -> None:
     One that breaks has lost, and is not alive.
     """
     times_ms: tuple[list[float], list[float]] = ([], [])
-    for _ in range(CALLS):
+    begun_s = time.perf_counter()
+    while len(times_ms[0]) < LEAST_CALLS or (
+        time.perf_counter() - begun_s < RACE_S and not _is_clear(*times_ms)
+    ):
         for variant, times in zip(variants, times_ms, strict=True):
             try:
                 told = variant.asked.ask(
@@ -122,6 +130,12 @@ def _race(variants: tuple[Lane, Lane], tryout: Tryout) -> None:
             times += told["times_ms"]
     for variant, times in zip(variants, times_ms, strict=True):
         variant.warm_ms = statistics.median(times)
+
+
+def _is_clear(first_ms: list[float], second_ms: list[float]) -> bool:
+    """Whether two variants that were called in turn differ by more than chance."""
+    ratios = [math.log(first / second) for first, second in zip(first_ms, second_ms, strict=True)]
+    return abs(statistics.fmean(ratios)) > CLEAR * statistics.stdev(ratios) / math.sqrt(len(ratios))
 
 
 def _note(variant: Lane) -> str:

@@ -233,8 +233,8 @@ def test_a_full_disk(model, checkpoint, tmp_path, monkeypatch, temporary):
         write_replica(model.path, tmp_path / "run/model", 2, checkpoint, None)
 
 
-def lane_of(model: Path, run: Path, checkpoint: Path) -> tuple[Any, Common]:
-    """The INT8 row where the exported bundle is one like the user's."""
+def lane_of(model: Path, run: Path, checkpoint: Path, row: str = "onnxruntime-int8") -> tuple[Any, Common]:
+    """A row where the exported bundle is one like the user's."""
     shutil.copytree(model, run / "model", ignore=shutil.ignore_patterns("engines", TABLE_FILE))
     common = Common(
         bundle=open_bundle(run / "model"),
@@ -245,7 +245,23 @@ def lane_of(model: Path, run: Path, checkpoint: Path) -> tuple[Any, Common]:
         threads=1,
         cores=(),
     )
-    return make_lanes(common, ("onnxruntime-int8",))[0], common
+    return make_lanes(common, (row,))[0], common
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_in_full_precision_it_is_built_where_the_user_has_built_it(
+    model, checkpoint, tmp_path, monkeypatch, there
+):
+    own, asked = tmp_path / "own", []
+    shutil.copytree(model.path, own)
+    if there:
+        build_engine(BuildConfig(model=own, target=Target.ONNXRUNTIME, precision=Precision.FP32))
+    lane, common = lane_of(own, tmp_path / "run", checkpoint, "onnxruntime-fp32")
+    monkeypatch.setattr(batch_module, "_ask", lambda do, **facts: asked.append(do))
+
+    build(lane, common, lambda line: None)
+
+    assert asked == ["build"] * there
 
 
 def test_a_table_that_lacks_a_range_is_not_passed_over(model, checkpoint, tmp_path):

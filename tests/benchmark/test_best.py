@@ -112,6 +112,35 @@ def test_calls_in_turn_decide_and_not_the_first_ones(variants, monkeypatch):
     assert lane.notes[1] == "channels_last + bfloat16 autocast: 20 ms"
 
 
+@pytest.mark.parametrize(("at_first_ms", "later_ms", "winner"), [(16.0, 20.0, CHANNELS), (24.0, 19.0, BF16)])
+def test_a_close_race_goes_on_until_it_is_decided(variants, monkeypatch, at_first_ms, later_ms, winner):
+    """The median of the first dozen calls would choose the other one."""
+    variants[0].update({CHANNELS: 19.5, BF16: later_ms})
+    as_it_is = best.warm_up
+
+    def disturbed(lane, **rest):
+        as_it_is(lane, **rest)
+        if lane.recipe.precision == "bf16":
+            lane.process.times_ms = [*[at_first_ms] * 7, *[later_ms] * 200]
+
+    monkeypatch.setattr(best, "warm_up", disturbed)
+    lane = lane_of()
+    open_best(lane, tryout(compile=False))
+
+    assert lane.description == winner
+    assert variants[1][CHANNELS].asked > best.LEAST_CALLS
+
+
+def test_a_race_that_nobody_wins_ends(variants, monkeypatch):
+    monkeypatch.setattr(best, "RACE_S", 0.0)
+    variants[0].update({CHANNELS: 20.0, BF16: 20.0})
+    lane = lane_of()
+    open_best(lane, tryout(compile=False))
+
+    assert variants[1][BF16].asked == best.LEAST_CALLS
+    assert lane.description == CHANNELS
+
+
 @pytest.mark.parametrize(("breaks", "winner"), [("bf16", CHANNELS), ("fp32", BF16)])
 def test_one_that_breaks_while_it_is_timed_has_lost(variants, monkeypatch, breaks, winner):
     variants[0].update({CHANNELS: 30.0, BF16: 20.0})

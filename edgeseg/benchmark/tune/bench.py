@@ -154,10 +154,8 @@ class MachineBench:
             self.progress(f"{shape}: exporting")
             lowerings = tuple(Lowering) if candidate.target.needs_gpu else (Lowering.PORTABLE,)
             self.drafts.write(path, shape.size_hw, shape.max_proposals, lowerings)
-        int8 = candidate.precision is Precision.INT8
-        # Processors run the exported graph itself in other precisions.
-        if (int8 or candidate.target.needs_gpu) and not self._is_built(candidate, path):
-            if int8:
+        if not self._is_built(candidate, path):
+            if candidate.precision is Precision.INT8:
                 self._calibrate(shape, path)
             config = BuildConfig(model=path, target=candidate.target, precision=candidate.precision)
             build_engine(config, lambda line: self.progress(f"{shape}: {line}"))
