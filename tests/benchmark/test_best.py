@@ -121,7 +121,7 @@ def test_a_close_race_goes_on_until_it_is_decided(variants, monkeypatch, at_firs
     def disturbed(lane, **rest):
         as_it_is(lane, **rest)
         if lane.recipe.precision == "bf16":
-            lane.process.times_ms = [*[at_first_ms] * 7, *[later_ms] * 200]
+            lane.process.times_ms = [*[at_first_ms] * 6, *[later_ms] * 200]
 
     monkeypatch.setattr(best, "warm_up", disturbed)
     lane = lane_of()
