@@ -67,7 +67,7 @@ def build(lane: Lane, common: Common, progress: Callable[[str], None]) -> None:
     """
     target, precision = Target(lane.row.engine), Precision(lane.row.precision)
     there = (target, precision) in engines_of(common.model)
-    # Processors run the exported graph itself in other precisions.
+    # In other precisions processors run the exported graph itself where nothing was built.
     if not (there or target.needs_gpu or precision is Precision.INT8):
         return
     batch = common.bundle.spec.batch

@@ -115,7 +115,7 @@ class _Rewrite(Rewrite):
         axis = self.constant("winograd.row_axis", np.array([ROW_AXIS + 1]))
         apart = [self.add("Unsqueeze", [row, axis], f"{row}_apart") for row in rows]
         stacked = self.add("Concat", apart, f"{name}{PART}stacked", axis=ROW_AXIS + 1)
-        all_rows = -(-height // ROWS) * ROWS
+        all_rows = _in_fours(height)
         sizes = self.constant(f"{name}{PART}sizes", np.array([0, channels, all_rows, width]))
         if all_rows == height:
             self.add("Reshape", [stacked, sizes], name)
@@ -151,7 +151,7 @@ class _Rows:
     def _product(self, index: int, bias: Sequence[str] = ()) -> str:
         """Append one of the six products of rows: convolutions of 1x3 pixels, on a quarter of the rows."""
         edit = self._rewrite
-        below = -(-self._height // ROWS) * ROWS + 1 - self._height
+        below = _in_fours(self._height) + 1 - self._height
         taken = edit.add(
             "Conv",
             [self._taken, self._filter(f"input_{index}", INPUT[index], self._channels_in)],
@@ -187,3 +187,8 @@ class _Rows:
         """Add the kernel of one column that takes each channel by itself."""
         values = np.tile(rows.reshape(1, 1, -1, 1), (channels, 1, 1, 1))
         return self._rewrite.constant(f"winograd.{part}_{channels}", values)
+
+
+def _in_fours(height: int) -> int:
+    """Rows that are computed where `height` are wanted."""
+    return -(-height // ROWS) * ROWS

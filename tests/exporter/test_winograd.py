@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 import onnx
 import pytest
 
+from edgeseg.engines import machine_family
 from edgeseg.exporter import winograd
 from edgeseg.exporter.winograd import PART, for_winograd
 from edgeseg.spec import Lowering
@@ -162,6 +165,7 @@ def test_weights_that_levels_share_are_stored_once(model) -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.skipif(machine_family(platform.machine()) != "x86_64", reason="of the kernels for x86")
 @pytest.mark.usefixtures("all_large")
 def test_sums_are_computed_with_the_products(model, tmp_path) -> None:
     path = tmp_path / "optimised.onnx"
