@@ -64,10 +64,12 @@ class ChosenImage:
     Attributes:
         name: Path relative to the folder, with forward slashes.
         sha256: Of the file.
+        size_hw: Height and width, in pixels.
     """
 
     name: str
     sha256: str
+    size_hw: tuple[int, int]
 
 
 def images_sha256(images: Iterable[ChosenImage]) -> str:
@@ -97,7 +99,7 @@ def choose_images(
     for path in paths:
         progress(f"choosing images: {len(chosen) + 1} of {config.images}")
         try:
-            image = ChosenImage(name=path.relative_to(config.folder).as_posix(), sha256=_usable_sha256(path))
+            image = _chosen(path, config.folder)
             if image.sha256 in chosen:
                 note(f"skipped {path}: the same as {chosen[image.sha256].name}")
             chosen.setdefault(image.sha256, image)
@@ -148,7 +150,7 @@ def _shuffled(config: CalibrationConfig) -> list[Path]:
     return paths
 
 
-def _usable_sha256(path: Path) -> str:
+def _chosen(path: Path, folder: Path) -> ChosenImage:
     """Read an image to the end and hash its file.
 
     Raises:
@@ -158,7 +160,9 @@ def _usable_sha256(path: Path) -> str:
     if all(_spread(frame, channel) <= FLAT_LEVELS for channel in range(3)):
         msg = f"{path}: it is of one flat colour and carries no ranges"
         raise _FlatError(msg)
-    return sha256_of(path)
+    height, width = frame.shape[:2]
+    name = path.relative_to(folder).as_posix()
+    return ChosenImage(name=name, sha256=sha256_of(path), size_hw=(height, width))
 
 
 def _spread(frame: NDArray[np.uint8], channel: int) -> float:

@@ -62,10 +62,11 @@ class BuildConfig:
 
 
 class Built(NamedTuple):
-    """An engine, and why it is of that kind."""
+    """An engine, why it is of that kind, and those for the bundle's other input sizes."""
 
     engine: Engine
     reason: str
+    other_sizes: tuple[Engine, ...] = ()
 
 
 def check_build(config: BuildConfig) -> Choice:
@@ -83,7 +84,7 @@ def check_build(config: BuildConfig) -> Choice:
 
 
 def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda line: None) -> Built:
-    """Build an engine of a bundle; it is there whole, with its record, or not at all.
+    """Build an engine for each input size of a bundle; one is there whole, with its record, or not at all.
 
     Args:
         config: What to build.
@@ -99,14 +100,20 @@ def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda l
     """
     choice = check_build(config)
     bundle = open_bundle(config.model)
+    first, *others = (_built(each, choice, config.options, progress) for each in bundle.sizes)
+    return Built(first, choice.reason, tuple(others))
+
+
+def _built(bundle: Bundle, choice: Choice, options: EngineOptions, progress: Callable[[str], None]) -> Engine:
+    """Build the engine of one input size."""
     path = engine_path(bundle.path, choice.target, choice.precision)
-    progress(f"building {path.name}")
+    progress(f"building {path.name} for {bundle.spec.input_size_hw[0]}x{bundle.spec.input_size_hw[1]}")
     start = time.perf_counter()
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=path.parent) as folder:
             partial = Path(folder) / path.name
-            record = _record(bundle, choice, config.options, partial, progress)
+            record = _record(bundle, choice, options, partial, progress)
             record = replace(record, build_s=round(time.perf_counter() - start, 3))
             # The old record goes first: an engine without one is refused, a wrong pair would not be.
             for suffix in (".json", ".cache"):
@@ -116,7 +123,7 @@ def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda l
             else:
                 partial.replace(path)
     write_engine_record(path, record)
-    return Built(Engine(path=loaded_path(bundle.path, record), record=record), choice.reason)
+    return Engine(path=loaded_path(bundle.path, record), record=record)
 
 
 def rebuild_unfit(
@@ -136,8 +143,12 @@ def rebuild_unfit(
     Raises:
         ArtifactError: The bundle cannot be opened.
     """
-    bundle = open_bundle(model)
-    for target, precision in engines_of(model):
+    for bundle in open_bundle(model).sizes:
+        _rebuild_unfit(bundle, note, progress)
+
+
+def _rebuild_unfit(bundle: Bundle, note: Callable[[str], None], progress: Callable[[str], None]) -> None:
+    for target, precision in engines_of(bundle.path):
         try:
             open_engine(bundle, target, precision, here_for(target))
         except UnfitEngineError as exc:
@@ -151,9 +162,8 @@ def rebuild_unfit(
             continue
         # For this machine, whatever the last one was.
         options = record.options.anywhere()
-        config = BuildConfig(model=model, target=target, precision=precision, options=options, force=True)
         try:
-            build_engine(config, progress)
+            _built(bundle, choose(target, precision, options), options, progress)
         except EdgeSegError as exc:
             note(f"{target.value} {precision.value} stays as it is: {exc}")
 

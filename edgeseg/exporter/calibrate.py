@@ -14,6 +14,7 @@ from edgeseg.errors import ConfigError, ParityError
 from edgeseg.runtime.annotations import read_annotations
 from edgeseg.runtime.labelled import labelled_images
 from edgeseg.runtime.model import load
+from edgeseg.spec import Lowering
 
 from .evaluate import EvaluateConfig
 from .layers import LayerGraph
@@ -155,15 +156,20 @@ def calibrate(
         raise ConfigError(msg)
     ruler = _ruler(config, bundle, progress, note) if config.measures else None
     trials = Trials(bundle)
-    graph = LayerGraph(trials.model)
-    table = collect(bundle, taps_of(graph), config.chosen_images, progress=progress, note=note)
+    graph = LayerGraph(trials.models[0])
+    taps = [taps_of(LayerGraph(model)) for model in trials.models]
+    table = collect(bundle, taps, config.chosen_images, progress=progress, note=note)
     report = CalibrationReport(
         table=str(target), method=table.method, images=table.images, ranges=len(table.ranges)
     )
     if ruler is not None:
         bench = Bench(trials=trials, table=table, graph=graph, yardstick=ruler.yardstick, base=ruler.base)
         report = _judged(config, bench, replace(report, measured_on=ruler.name, fp32=ruler.base), progress)
-    write_table(replace(table, float_layers=report.float_layers), target)
+    # Ranges are named after the network's weights, which are the same at every input size.
+    for each in bundle.sizes:
+        graph_sha256 = each.files[Lowering.PORTABLE.file_name].sha256
+        kept = replace(table, graph_sha256=graph_sha256, float_layers=report.float_layers)
+        write_table(kept, each.path / TABLE_FILE)
     return report
 
 

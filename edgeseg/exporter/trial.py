@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.engines import machine_family
 from edgeseg.optional import require
 from edgeseg.runtime.machine import has_amx
-from edgeseg.runtime.model import Model
+from edgeseg.runtime.model import Model, Network
 from edgeseg.runtime.ort import OnnxRuntimeBackend
 from edgeseg.spec import Lowering
 
@@ -35,13 +35,13 @@ class Trials:
     """Makes models of one bundle that round more or fewer layers.
 
     Attributes:
-        model: The FP32 portable graph.
+        models: The FP32 portable graph of each input size.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         onnx = require("onnx", purpose="write an 8-bit graph")
-        self._spec = bundle.spec
-        self.model: Any = onnx.load(bundle.graph_path(Lowering.PORTABLE))
+        self._specs = [each.spec for each in bundle.sizes]
+        self.models: list[Any] = [onnx.load(each.graph_path(Lowering.PORTABLE)) for each in bundle.sizes]
 
     @contextmanager
     def model_with(self, table: CalibrationTable, float_layers: Collection[str]) -> Iterator[Model]:
@@ -49,8 +49,11 @@ class Trials:
         onnx = require("onnx", purpose="write an 8-bit graph")
         scheme = scheme_for(machine_family(platform.machine()))
         tried = replace(table, float_layers=tuple(float_layers))
-        with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
-            path = Path(folder) / "trial.onnx"
-            onnx.save(onnxruntime_graph(self.model, tried, scheme, amx=has_amx()), path)
-            with Model(self._spec, OnnxRuntimeBackend(path, self._spec), remark="INT8") as model:
-                yield model
+        with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, ExitStack() as opened:
+            networks = []
+            for number, (spec, graph) in enumerate(zip(self._specs, self.models, strict=True)):
+                path = Path(folder) / f"trial-{number}.onnx"
+                onnx.save(onnxruntime_graph(graph, tried, scheme, amx=has_amx()), path)
+                networks.append(Network(spec, OnnxRuntimeBackend(path, spec)))
+                opened.callback(networks[-1].backend.close)
+            yield Model(*networks[0], remark="INT8", other_sizes=networks[1:])

@@ -13,6 +13,7 @@ from . import job
 from .controls import Controls
 from .frames import Frame, Skipped, SourceKind
 from .health import HealthMonitor, health_line
+from .input_sizes import ScaleRemark
 from .interpretation import Interpretation
 from .job import Observer, RunConfig, RunStoppedError, RunSummary
 from .model import load
@@ -114,7 +115,7 @@ class _Runner:
             pipeline = Pipeline(model, self._intake, self._controls, interpretation, limit)
             with closing(pipeline):
                 pipeline.start()
-                self._follow(pipeline)
+                self._follow(pipeline, ScaleRemark(model.sizes_hw, self._observer.note))
         except KeyboardInterrupt:
             self._tally.interrupted = True
         except EdgeSegError as exc:
@@ -147,12 +148,13 @@ class _Runner:
             raise RunStoppedError(msg, summary) from tally.error
         return summary
 
-    def _follow(self, pipeline: Pipeline) -> None:
+    def _follow(self, pipeline: Pipeline, remark: ScaleRemark) -> None:
         for item in pipeline.follow():
             if isinstance(item, Skipped):
                 self._tally.skip(item)
                 self._observer.note(f"skipped {item.name}: {item.reason}")
             else:
+                remark(item.frame)
                 self._write(item)
 
     def _write(self, result: FrameResult) -> None:

@@ -79,14 +79,14 @@ class Wanted:
 
 
 class Opened(NamedTuple):
-    """A backend that has loaded an engine, and what to tell of it."""
+    """Backends that have loaded an engine, one for each input size of a bundle, and what to tell of them."""
 
-    backend: Backend
+    backends: tuple[Backend, ...]
     remark: str
 
 
 def open_backend(bundle: Bundle, wanted: Wanted) -> Opened:
-    """Open the fastest engine that was asked for and fits.
+    """Open the fastest engine that was asked for and fits, of one kind for every input size.
 
     What does not fit is passed over only where `wanted` leaves a choice, and is told in the remark.
 
@@ -98,12 +98,12 @@ def open_backend(bundle: Bundle, wanted: Wanted) -> Opened:
     refusals: list[EdgeSegError] = []
     for candidate in candidates(bundle, wanted):
         try:
-            backend = _open(bundle, candidate, wanted)
+            backends = _open_sizes(bundle, candidate, wanted)
         except (ArtifactError, ConfigError, DependencyError) as exc:
             refusals.append(exc)
             continue
         passed = "".join(f", as {reason}" for reason in dict.fromkeys(map(str, refusals)))
-        return Opened(backend, f"{candidate.precision.value.upper()}{passed}")
+        return Opened(backends, f"{candidate.precision.value.upper()}{passed}")
     if not refusals:
         raise ArtifactError(_nothing(bundle, wanted))
     if len(refusals) == 1:
@@ -163,6 +163,18 @@ def _nothing(bundle: Bundle, wanted: Wanted) -> str:
     words += [f"--target {wanted.backend}"] if wanted.backend != AUTO else []
     kind = " ".join(word for word in (wanted.backend, wanted.precision) if word != AUTO)
     return f"{bundle.path} has no engine of {kind}; build it with `{' '.join(words)} --model {bundle.path}`"
+
+
+def _open_sizes(bundle: Bundle, candidate: Candidate, wanted: Wanted) -> tuple[Backend, ...]:
+    backends: list[Backend] = []
+    try:
+        for each in bundle.sizes:
+            backends.append(_open(each, candidate, wanted))
+    except BaseException:
+        for backend in backends:
+            backend.close()
+        raise
+    return tuple(backends)
 
 
 def _open(bundle: Bundle, candidate: Candidate, wanted: Wanted) -> Backend:

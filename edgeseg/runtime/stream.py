@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .controls import Controls
 from .frames import Skipped
+from .input_sizes import ScaleRemark
 from .interpretation import Interpretation
 from .pipeline import Pipeline
 from .streams.opening import open_intake
@@ -83,6 +84,7 @@ class Stream:
         self.controls = controls
         self._intake = intake
         self._note = note
+        self._sizes_hw = model.sizes_hw
         self._pipeline = Pipeline(model, intake, controls, interpretation, max_frames)
 
     def __enter__(self) -> Stream:
@@ -115,12 +117,14 @@ class Stream:
             InputError: The source has failed as a whole.
             ArtifactError: The model has failed.
         """
+        remark = ScaleRemark(self._sizes_hw, self._note)
         with closing(self):
             self._pipeline.start()
             for item in self._pipeline.follow():
                 if isinstance(item, Skipped):
                     self._note(f"skipped {item.name}: {item.reason}")
                 else:
+                    remark(item.frame)
                     yield item
 
     def run(self, callback: Callable[[Frame, Detections], None]) -> int:

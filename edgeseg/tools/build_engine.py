@@ -128,7 +128,9 @@ def _print(built: Built, as_json: bool) -> None:
     if record.not_on_dla:
         print_note(f"the GPU computes {len(record.not_on_dla)} layers for DLA; `edgeseg inspect` lists them")
     if as_json:
-        print_json({"engine": str(built.engine.path), "reason": built.reason, **json_from_record(record)})
+        others = [str(engine.path) for engine in built.other_sizes]
+        facts = {"engine": str(built.engine.path), "other_sizes": others, "reason": built.reason}
+        print_json({**facts, **json_from_record(record)})
         return
     print_pairs("", _facts(built, record))
 
@@ -139,7 +141,7 @@ def _facts(built: Built, record: EngineRecord) -> list[tuple[str, str]]:
     in_int8 = sum(kind == "int8" for kind in record.layers.values())
     size = f"{record.file.size / 1e6:.1f} MB" if record.file else "the bundle's graph as it is"
     facts = [
-        ("engine", str(built.engine.path)),
+        *(("engine", str(engine.path)) for engine in (built.engine, *built.other_sizes)),
         ("for", f"{kind}, {gpus or record.options.processor}"),
         ("because", built.reason),
         ("size", size),

@@ -60,8 +60,10 @@ def evaluate(as_json: bool, **settings: Any) -> None:
     """Score a bundle by COCO average precision of boxes and masks.
 
     One row for each engine, on the same images, and how far it is from the first row: PyTorch if --checkpoint
-    is given, else FP32. As COCO has it, the best 100 detections of an image and a class are scored. Annotated
-    images that are missing or cannot be read are named and left out of every row.
+    is given, else FP32. PyTorch has two rows: on the pixels that the engines are given, and with
+    torchvision's own resizing, which shows what fitting frames into fixed input sizes costs. As COCO has it,
+    the best 100 detections of an image and a class are scored. Annotated images that are missing or cannot be
+    read are named and left out of every row.
     """
     from ..exporter.evaluate import EvaluateConfig, evaluate_bundle
     from ..record import json_from_record

@@ -143,13 +143,18 @@ def test_odd_images(tmp_path) -> None:
 
 
 def test_the_hash_covers_names_and_contents_and_no_order() -> None:
-    images = [ChosenImage(name=name, sha256=content) for name, content in (("a", "1"), ("b", "2"))]
+    images = [
+        ChosenImage(name=name, sha256=content, size_hw=(1, 1)) for name, content in (("a", "1"), ("b", "2"))
+    ]
     assert images_sha256(images) == images_sha256(images[::-1])
     others = [
         [images[0]],
-        [images[0], ChosenImage(name="b", sha256="3")],
-        [images[0], ChosenImage(name="c", sha256="2")],
-        [ChosenImage(name="a", sha256="2"), ChosenImage(name="b", sha256="1")],
+        [images[0], ChosenImage(name="b", sha256="3", size_hw=(1, 1))],
+        [images[0], ChosenImage(name="c", sha256="2", size_hw=(1, 1))],
+        [
+            ChosenImage(name="a", sha256="2", size_hw=(1, 1)),
+            ChosenImage(name="b", sha256="1", size_hw=(1, 1)),
+        ],
     ]
     assert images_sha256(images) not in {images_sha256(other) for other in others}
 

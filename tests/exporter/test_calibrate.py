@@ -39,7 +39,7 @@ COUNT = 12
 def conveyor(tmp_path_factory) -> Bundle:
     """The shipped model: random weights would drown in what rounding does to them."""
     output = tmp_path_factory.mktemp("conveyor") / "model"
-    config = ExportConfig(checkpoint=checkpoint_path(), output=output, input_size_hw=(384, 512), parity=False)
+    config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=((384, 512),), parity=False)
     return export(config)
 
 

@@ -45,7 +45,7 @@ def belt():
 @pytest.fixture(scope="module")
 def conveyor(tmp_path_factory):
     output = tmp_path_factory.mktemp("conveyor") / "model"
-    config = ExportConfig(checkpoint=checkpoint_path(), output=output, input_size_hw=SIZE_HW, parity=False)
+    config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=(SIZE_HW,), parity=False)
     return export(config)
 
 
