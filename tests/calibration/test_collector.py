@@ -74,6 +74,27 @@ def test_ranges_are_those_of_the_runtime_s_images(bundle, config) -> None:
     assert in_range(table, "detected") == (0, pytest.approx(max(BOXES.max(), BOXES[0, 2] + shift)))
 
 
+def test_each_image_is_measured_at_the_size_that_the_runtime_takes(tmp_path, config) -> None:
+    """In a landscape input upright pictures would be padded with the mean, which is brighter than they are."""
+    upright = write_pictures(tmp_path / "upright", 14, size_hw=(60, 40))
+    for path in upright.iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)) // 4)
+    config = replace(config, folder=upright)
+    landscape = measured_bundle(tmp_path / "landscape")
+    turned = measured_bundle(tmp_path / "turned", input_size_hw=landscape.spec.input_size_hw[::-1])
+    both = replace(landscape, other_sizes=(turned,))
+    lines: list[str] = []
+    table = collect(both, [TAPS, TAPS], config, progress=lines.append)
+    padded = collect(landscape, [TAPS], config)
+
+    brightest = max(int(cv2.imread(str(path)).max()) for path in upright.iterdir())
+    assert in_range(table, "pixels") == (0, pytest.approx(brightest, abs=1))
+    assert in_range(padded, "pixels")[1] == 124
+    assert next(line for line in lines if line.startswith("calibrating")) == (
+        "calibrating: image 1 of 10 at 96x64"
+    )
+
+
 def test_what_the_table_says_of_itself(bundle, config) -> None:
     table = collect(bundle, [TAPS], config)
     assert (table.method, table.images, table.seed, table.float_layers) == (Method.MINMAX, 10, 0, ())
