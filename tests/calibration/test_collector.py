@@ -75,7 +75,7 @@ def test_ranges_are_those_of_the_runtime_s_images(bundle, config) -> None:
 
 
 def test_each_image_is_measured_at_the_size_that_the_runtime_takes(tmp_path, config) -> None:
-    """In a landscape input upright pictures would be padded with the mean, which is brighter than they are."""
+    """A landscape input would pad upright pictures with the mean, which is brighter than they are."""
     upright = write_pictures(tmp_path / "upright", 14, size_hw=(60, 40))
     for path in upright.iterdir():
         cv2.imwrite(str(path), cv2.imread(str(path)) // 4)
