@@ -22,7 +22,6 @@ FORMAT = 1
 OLDEST_COMPATIBLE_GPU = (8, 0)
 # Bits of an INT8 engine's weights; `runtime.machine.weight_bits` says which processors need the fewer.
 FULL_WEIGHTS, NARROW_WEIGHTS = 8, 7
-VNNI = "with AVX-512 VNNI or AVX-VNNI"
 
 
 class Target(str, Enum):
@@ -330,8 +329,8 @@ def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
         # The exported graph, which every machine takes.
         return []
     if not record.backend.needs_gpu:
-        if record.precision is Precision.INT8 and (options.weight_bits or FULL_WEIGHTS) > here.weight_bits:
-            facts.append(("processor", VNNI, "none found"))
+        if options.machine == here.machine and _overflows(record, here):
+            facts.append(("processor", "with AVX-512 VNNI or AVX-VNNI", "none found"))
         return _differences(facts)
     if here.backend_version is not None and not _loads(record, here.backend_version):
         name = f"version of {record.backend.value}"
@@ -343,6 +342,12 @@ def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
     elif record.gpu is not None and not _runs_on(record, here.gpu):
         facts.append(("GPU", record.gpu.name, here.gpu.name if here.gpu else "none"))
     return _differences(facts)
+
+
+def _overflows(record: EngineRecord, here: Here) -> bool:
+    """Whether this machine's processor would add products of an engine's weights wrongly."""
+    bits = record.options.weight_bits or FULL_WEIGHTS
+    return record.precision is Precision.INT8 and bits > here.weight_bits
 
 
 def _loads(record: EngineRecord, version: str) -> bool:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 # What integer convolutions use, fastest first, as /proc/cpuinfo spells it on x86 and on ARM.
 INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
-# With one of these, x86 adds products of 8-bit values in 32 bits; without, in pairs in 16 bits.
-VNNI_FLAGS = ("avx512_vnni", "avx_vnni")
+# With one of these, products of 8-bit values are added in 32 bits; x86 without adds pairs of them in 16 bits.
+WIDE_SUM_FLAGS = ("avx512_vnni", "avx_vnni", "i8mm", "asimddp")
 GPU_QUERY = (
     "nvidia-smi",
     "--query-gpu=name,compute_cap,memory.total,driver_version",
@@ -190,8 +190,8 @@ def weight_bits(host: Host) -> int:
         value in 16 bits, which hold 2 * 255 * 64 and not 2 * 255 * 127. 7 also on x86-64 where the
         processor's instructions cannot be read.
     """
-    exact = machine_family(platform.machine()) != "x86_64" or set(VNNI_FLAGS) & set(int8_instructions(host))
-    return FULL_WEIGHTS if exact else NARROW_WEIGHTS
+    exact = set(WIDE_SUM_FLAGS) & set(int8_instructions(host))
+    return FULL_WEIGHTS if exact or machine_family(platform.machine()) != "x86_64" else NARROW_WEIGHTS
 
 
 def int8_ability(host: Host) -> str:
