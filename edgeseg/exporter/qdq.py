@@ -30,7 +30,7 @@ SMALLEST_SCALE = 1e-8
 
 def most_steps(bits: int) -> int:
     """Largest magnitude of a signed value of so many bits, symmetric about zero: 127 for 8, 63 for 7."""
-    return int(2 ** (bits - 1)) - 1
+    return (1 << (bits - 1)) - 1
 
 
 class Scheme(str, Enum):

@@ -65,10 +65,23 @@ def choose(target: Target | None, precision: Precision | None, options: EngineOp
         names = ", ".join(item.value for item in computes)
         msg = f"{target.value} computes in {names}; got {precision.value}"
         raise ConfigError(msg)
-    if options.weight_bits is not None and precision is not Precision.INT8:
+    _check_weight_bits(precision, options)
+    return Choice(target, precision, reason)
+
+
+def _check_weight_bits(precision: Precision, options: EngineOptions) -> None:
+    if options.weight_bits is None:
+        return
+    if precision is not Precision.INT8:
         msg = f"--weight-bits is for --int8, got {precision.value}"
         raise ConfigError(msg)
-    return Choice(target, precision, reason)
+    if not options.machine and options.weight_bits > (here := weight_bits(Host())):
+        msg = (
+            f"weights of {options.weight_bits} bits need a processor with AVX-512 VNNI or AVX-VNNI, and none "
+            f"was found here; leave --weight-bits out for {here}, or build for other processors with "
+            "--machine x86_64"
+        )
+        raise ConfigError(msg)
 
 
 def bits_for(target: Target, options: EngineOptions) -> int:

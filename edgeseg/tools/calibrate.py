@@ -35,7 +35,7 @@ calibration_options: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--weight-bits",
         type=click.IntRange(7, 8),
-        metavar="7|8",
+        metavar="BITS",
         help="Bits of the weights: 7 runs on every processor, 8 on x86 needs AVX-512 VNNI or AVX-VNNI. "
         "[default: what this processor needs]",
     ),

@@ -143,7 +143,7 @@ VNNI, AMX = ("avx512_vnni",), ("amx_int8", "avx512_vnni")
         (EngineOptions(), (), False, 7),
         (EngineOptions(amx=True), VNNI, True, 8),
         (EngineOptions(weight_bits=7), AMX, False, 7),
-        (EngineOptions(weight_bits=8), (), False, 8),
+        (EngineOptions(machine="x86_64", weight_bits=8), (), False, 8),
         (EngineOptions(machine="x86_64"), AMX, False, 7),
         (EngineOptions(machine="x86_64", weight_bits=8), AMX, False, 8),
         (EngineOptions(machine="aarch64"), (), False, 8),
@@ -437,7 +437,7 @@ def test_rebuild_mends_what_does_not_fit_and_nothing_else(build, model, table) -
 
 @on_x86
 def test_rebuild_narrows_the_weights_for_a_processor_without_vnni(build, model, without_vnni) -> None:
-    build(Target.ONNXRUNTIME, Precision.INT8, EngineOptions(weight_bits=8))
+    build(Target.ONNXRUNTIME, Precision.INT8, EngineOptions(machine="x86_64", weight_bits=8))
     notes: list[str] = []
 
     with load(model, threads=1) as loaded:

@@ -151,7 +151,7 @@ def test_build_engine_calibrates_where_images_are_given(asked) -> None:
         ("vnni", ("--weight-bits", "7"), 7),
         ("vnni", ("--machine", "x86_64"), 7),
         ("without_vnni", (), 7),
-        ("without_vnni", ("--weight-bits", "8"), 8),
+        ("without_vnni", ("--weight-bits", "8", "--machine", "x86_64"), 8),
         ("without_vnni", ("--machine", "aarch64"), 8),
     ],
 )
@@ -168,6 +168,21 @@ def test_int8_is_measured_as_it_will_be_built(
         targets.completed(targets.Choice(Target.ONNXRUNTIME, Precision.INT8, ""), built.options).weight_bits
         == bits
     )
+
+
+def test_weights_that_this_processor_cannot_compute_with_are_told_before_the_images_are_looked_at(
+    asked, monkeypatch, without_vnni
+) -> None:
+    monkeypatch.setattr(targets.platform, "machine", lambda: "x86_64")
+
+    result = run("build-engine", "--int8", "--calib", "photos", "--weight-bits", "8")
+
+    assert result.exit_code == 1
+    assert "weights of 8 bits need a processor with AVX-512 VNNI or AVX-VNNI" in result.stderr
+    assert "leave --weight-bits out for 7, or build for other processors with --machine x86_64" in " ".join(
+        result.stderr.split()
+    )
+    assert not asked
 
 
 def test_calibrate_can_measure_for_another_processor(asked) -> None:
