@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
@@ -21,18 +20,16 @@ from edgeseg.engines import (
     engine_path,
     engines_of,
     loaded_path,
-    machine_family,
     open_engine,
     write_engine_record,
 )
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from edgeseg.files import writing
 from edgeseg.runtime.here import here_for
-from edgeseg.runtime.machine import has_amx
 
 from .build_graph import build_graph_engine
 from .build_tensorrt import build_tensorrt_engine, gpu_options
-from .targets import choose
+from .targets import choose, completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,11 +175,7 @@ def _record(
     """Build at `path`, and tell what was built."""
     int8 = choice.precision is Precision.INT8
     table = table_for(bundle) if int8 else None
-    here = machine_family(platform.machine())
-    # Who names a machine means any of that family.
-    amx = options.amx or (not options.machine and has_amx())
-    amx = amx and int8 and choice.target is Target.ONNXRUNTIME
-    options = replace(options, machine=options.machine or here, amx=amx)
+    options = completed(choice, options)
     if choice.target.needs_gpu:
         options = gpu_options(choice.target, options)
         facts = build_tensorrt_engine(bundle, choice, options, table, path, progress)

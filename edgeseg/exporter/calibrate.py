@@ -10,9 +10,11 @@ from edgeseg.bundle import DEFAULT_PATH, TABLE_FILE, open_bundle
 from edgeseg.calibration.collector import collect
 from edgeseg.calibration.images import CalibrationConfig
 from edgeseg.calibration.table import Method, write_table
+from edgeseg.engines import FULL_WEIGHTS, EngineOptions
 from edgeseg.errors import ConfigError, ParityError
 from edgeseg.runtime.annotations import read_annotations
 from edgeseg.runtime.labelled import labelled_images
+from edgeseg.runtime.machine import Host, weight_bits
 from edgeseg.runtime.model import load
 from edgeseg.spec import Lowering
 
@@ -45,6 +47,7 @@ class CalibrateConfig:
         seed: Of the choice.
         method: How ranges are cut.
         resume: Go on with an interrupted calibration.
+        weight_bits: Of the engine that INT8 is measured for; None for that of this machine.
         check: Compare INT8 with FP32 before the table is kept.
         sensitivity: Rank the blocks by what rounding each alone costs.
         max_map_drop: Points of AP that may be lost on the annotated images; None for no budget.
@@ -60,6 +63,7 @@ class CalibrateConfig:
     seed: int = 0
     method: Method = Method.ENTROPY
     resume: bool = False
+    weight_bits: int | None = None
     check: bool = True
     sensitivity: bool = False
     max_map_drop: float | None = None
@@ -81,8 +85,8 @@ class CalibrateConfig:
         )
 
     def __post_init__(self) -> None:
-        # Refuses a count or a seed now and not after the images were looked at.
-        _ = self.chosen_images
+        # Refuses settings now and not after the images were looked at.
+        _ = self.chosen_images, EngineOptions(weight_bits=self.weight_bits)
         if self.max_map_drop is None:
             return
         if self.annotations is None:
@@ -100,6 +104,7 @@ class CalibrationReport:
     Attributes:
         table: Path of the file.
         measured_on: The annotation file, or `agreement with FP32`; empty if nothing was measured.
+        weight_bits: Of the network that INT8 was measured with.
         fp32: Score of the FP32 graph.
         int8: Score of the network that the table stands for.
         costs: Costliest first; empty unless asked for or needed.
@@ -112,6 +117,7 @@ class CalibrationReport:
     ranges: int
     float_layers: tuple[str, ...] = ()
     measured_on: str = ""
+    weight_bits: int = FULL_WEIGHTS
     fp32: Score | None = None
     int8: Score | None = None
     costs: tuple[BlockCost, ...] = ()
@@ -155,12 +161,17 @@ def calibrate(
         msg = f"{target} exists; pass --force to replace it"
         raise ConfigError(msg)
     ruler = _ruler(config, bundle, progress, note) if config.measures else None
-    trials = Trials(bundle)
+    bits = _bits_to_measure(config, note)
+    trials = Trials(bundle, bits)
     graph = LayerGraph(trials.models[0])
     taps = [taps_of(LayerGraph(model)) for model in trials.models]
     table = collect(bundle, taps, config.chosen_images, progress=progress, note=note)
     report = CalibrationReport(
-        table=str(target), method=table.method, images=table.images, ranges=len(table.ranges)
+        table=str(target),
+        method=table.method,
+        images=table.images,
+        ranges=len(table.ranges),
+        weight_bits=bits,
     )
     if ruler is not None:
         bench = Bench(trials=trials, table=table, graph=graph, yardstick=ruler.yardstick, base=ruler.base)
@@ -171,6 +182,18 @@ def calibrate(
         kept = replace(table, graph_sha256=graph_sha256, float_layers=report.float_layers)
         write_table(kept, each.path / TABLE_FILE)
     return report
+
+
+def _bits_to_measure(config: CalibrateConfig, note: Callable[[str], None]) -> int:
+    """Choose the weights to measure with: those of the engine, if this processor computes them exactly."""
+    here = weight_bits(Host())
+    asked = config.weight_bits or here
+    if asked > here and config.measures:
+        note(
+            f"INT8 is measured with {here}-bit weights instead of {asked}-bit: this processor has neither "
+            "AVX-512 VNNI nor AVX-VNNI and would compute the latter wrongly"
+        )
+    return min(asked, here)
 
 
 class _Ruler(NamedTuple):

@@ -76,6 +76,7 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
     require("onnx", purpose="build an engine")
     from ..exporter.build import build_engine as build
     from ..exporter.build import check_build
+    from ..exporter.targets import bits_for
 
     config = _config(settings)
     choice = check_build(config)
@@ -83,7 +84,8 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
         if choice.precision.value != "int8":
             msg = f"--calib is for --int8, and {choice.precision.value} needs none"
             raise click.UsageError(msg)
-        report = run_calibration({**settings, "calib": calib}, as_json)
+        bits = bits_for(choice.target, config.options)
+        report = run_calibration({**settings, "calib": calib, "weight_bits": bits}, as_json)
         if not as_json:
             print_report(report, as_json)
     with progress_line() as progress:
@@ -106,6 +108,7 @@ def _config(settings: dict[str, Any]) -> BuildConfig:
         **{
             name: settings.pop(name)
             for name in (
+                "weight_bits",
                 "compute_capabilities",
                 "workspace_mib",
                 "dla",
