@@ -77,12 +77,13 @@ def collect(
         present=taps.present,
         passes=passes,
         folder=config.folder,
+        bit_depth=config.bit_depth,
         batches=[images[start : start + size] for start in range(0, len(images), size)],
         progress=progress,
         note=note,
     )
     graph_sha256 = bundle.files[Lowering.PORTABLE.file_name].sha256
-    identity = identity_of(graph_sha256, passes, images, config.seed)
+    identity = identity_of(graph_sha256, passes, images, config.seed, config.bit_depth)
     counted = _measure(job, identity, _begin(job, identity, resume=config.resume))
     job.partial_path.unlink(missing_ok=True)
     _check_seen(counted, len(images))
@@ -108,6 +109,7 @@ class _Job:
     present: str
     passes: list[tuple[Tap, ...]]
     folder: Path
+    bit_depth: int | None
     batches: list[tuple[ChosenImage, ...]]
     progress: Callable[[str], None]
     note: Callable[[str], None]
@@ -212,7 +214,7 @@ def _wanted(job: _Job, taps: Sequence[Tap], *, whole: bool) -> list[str]:
 
 def _frames(job: _Job, batch: Sequence[ChosenImage]) -> list[NDArray[np.uint8]]:
     """Read a batch; the last image fills what is missing of it."""
-    frames = [read_chosen(job.folder, image) for image in batch]
+    frames = [read_chosen(job.folder, image, bit_depth=job.bit_depth) for image in batch]
     return frames + frames[-1:] * (job.bundle.spec.batch - len(frames))
 
 

@@ -43,6 +43,7 @@ class CalibrateConfig:
         images: How many of them.
         seed: Of the choice.
         method: How ranges are cut.
+        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
         resume: Go on with an interrupted calibration.
         check: Compare INT8 with FP32 before the table is kept.
         sensitivity: Rank the blocks by what rounding each alone costs.
@@ -58,6 +59,7 @@ class CalibrateConfig:
     images: int = 100
     seed: int = 0
     method: Method = Method.ENTROPY
+    bit_depth: int | None = None
     resume: bool = False
     check: bool = True
     sensitivity: bool = False
@@ -76,11 +78,16 @@ class CalibrateConfig:
     def chosen_images(self) -> CalibrationConfig:
         """What of this concerns the images and the ranges."""
         return CalibrationConfig(
-            folder=self.calib, images=self.images, seed=self.seed, method=self.method, resume=self.resume
+            folder=self.calib,
+            images=self.images,
+            seed=self.seed,
+            method=self.method,
+            bit_depth=self.bit_depth,
+            resume=self.resume,
         )
 
     def __post_init__(self) -> None:
-        # Refuses a count or a seed now and not after the images were looked at.
+        # Refuses a count, a seed or a bit depth now and not after the images were looked at.
         _ = self.chosen_images
         if self.max_map_drop is None:
             return
@@ -182,7 +189,10 @@ def _ruler(
     with load(bundle.path, backend="onnxruntime", precision="fp32") as fp32:
         if config.annotations is None:
             progress("finding what FP32 finds")
-            name, yardstick = "agreement with FP32", AgreementYardstick(fp32, config.calib)
+            name, yardstick = (
+                "agreement with FP32",
+                AgreementYardstick(fp32, config.calib, bit_depth=config.bit_depth),
+            )
             return _Ruler(name, yardstick, yardstick.score(fp32))
         place = EvaluateConfig(annotations=config.annotations, images=config.annotated_images)
         labelled = labelled_images(
@@ -190,11 +200,13 @@ def _ruler(
             place.image_folder,
             bundle.spec.class_names,
             max_images=config.max_annotated,
+            bit_depth=config.bit_depth,
             progress=progress,
         )
         for remark in [
             *(f"skipped {item.name}: {item.reason}" for item in labelled.skipped),
             labelled.remark,
+            *labelled.notes,
         ]:
             if remark:
                 note(remark)

@@ -65,7 +65,7 @@ def largest_sample(samples: NDArray[Any]) -> float:
     """Find the largest finite sample; 0 if none is above."""
     if samples.dtype.kind == "f":
         samples = samples[np.isfinite(samples)]
-    return max(0, samples.max(initial=0).item())
+    return float(samples.max(initial=0))
 
 
 def used_bits(samples: NDArray[Any]) -> int:
@@ -95,7 +95,7 @@ def eight_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 def is_normalized(samples: NDArray[Any]) -> bool:
     """Tell whether samples are floats from 0 to 1."""
-    return samples.dtype.kind == "f" and largest_sample(samples) <= 1
+    return bool(samples.dtype.kind == "f" and largest_sample(samples) <= 1)
 
 
 def is_negative(image: Image.Image) -> bool:
@@ -116,6 +116,7 @@ def _gray(image: Image.Image) -> NDArray[Any]:
 
 def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
     """Read with OpenCV what Pillow cuts to 8 bits; Pillow has found it whole, which OpenCV would not tell."""
+    samples: NDArray[Any] | None
     try:
         with quiet_opencv():
             samples = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -124,7 +125,7 @@ def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
     if samples is None or samples.dtype != np.uint16 or samples.shape[1::-1] != image.size:
         return None
     rgb = samples[..., 2::-1] if samples.ndim == 3 and samples.shape[2] >= 3 else np.dstack(3 * [samples])
-    # OpenCV knows less of TIFF than Pillow: it leaves alpha multiplied in, and before 5.0 may not turn the image.
+    # OpenCV knows less of TIFF than Pillow: it leaves alpha multiplied in, and old releases may not turn it.
     if image.format == "TIFF" and not np.array_equal(rgb >> 8, np.asarray(image.convert("RGB"))):
         return None
     return rgb

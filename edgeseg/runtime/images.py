@@ -122,9 +122,9 @@ class ImageReader:
             if bits != WHOLE_BITS and not is_normalized(samples):
                 self._remark(
                     bits,
-                    f"{path} has samples of more than 8 bits and the largest is {largest:g}, so it is read as "
-                    f"an image of {bits} bits, and others like it too; if the camera has another bit depth, "
-                    "give it with --bit-depth",
+                    f"{path} has samples of more than 8 bits and the largest is {largest:g}, so it is read "
+                    f"as an image of {bits} bits, and others like it too; if the camera has another bit "
+                    "depth, give it with --bit-depth",
                 )
         elif largest >= 1 << bits:
             msg = (

@@ -231,8 +231,8 @@ class Tuner:
 
     def _remarks(self) -> tuple[str, ...]:
         labelled = self.pictures.labelled
-        remark = labelled.remark if labelled else ""
-        return tuple(line for line in (remark, *self.bench.warnings) if line)
+        remarks = (labelled.remark, *labelled.notes) if labelled else ()
+        return tuple(line for line in (*remarks, *self.bench.warnings) if line)
 
 
 def _threads(asked: int | None) -> tuple[int, ...]:
