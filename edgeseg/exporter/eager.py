@@ -17,6 +17,7 @@ from .checkpoint import read_checkpoint
 from .config import Limits, impose
 from .factory import model_from_factory
 from .reference import Reference
+from .threads import torch_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ class EagerBackend:
     Args:
         model: In evaluation; its counts and thresholds are set to those of `spec`.
         spec: What was exported from it; no detection below its score threshold is found.
-        threads: Of torch, during a call only; None leaves them as they are.
+        threads: Of torch, during a call only; None as `torch_threads`.
     """
 
     def __init__(self, model: Any, spec: ModelSpec, *, threads: int | None = None) -> None:
@@ -48,12 +49,8 @@ class EagerBackend:
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """Detect in `uint8[B, H, W, 3]`; see `Backend`."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads or before)
-        try:
+        with torch_threads(self._threads):
             found = self._reference(images)
-        finally:
-            torch.set_num_threads(before)
         batch, rows, side = len(images), self._spec.max_detections, self._spec.mask_size
         raw = RawDetections(
             counts=np.zeros(batch, np.int32),

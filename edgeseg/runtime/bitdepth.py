@@ -13,7 +13,6 @@ from .headers import (
     PHOTOMETRIC,
     SAMPLE_FORMAT,
     SIGNED,
-    UNSIGNED,
     WHITE_IS_ZERO,
     WHOLE_BITS,
     bits_per_sample,
@@ -95,23 +94,25 @@ def eight_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 def is_normalized(samples: NDArray[Any]) -> bool:
     """Tell whether samples are floats from 0 to 1."""
-    return bool(samples.dtype.kind == "f" and largest_sample(samples) <= 1)
+    return samples.dtype.kind == "f" and largest_sample(samples) <= 1
 
 
 def is_negative(image: Image.Image) -> bool:
     """Tell whether white is 0 in a TIFF, which Pillow turns over only where samples have up to 8 bits."""
-    return tiff_tag(image, PHOTOMETRIC) == WHITE_IS_ZERO
+    return bool(tiff_tag(image, PHOTOMETRIC) == WHITE_IS_ZERO)
 
 
 def _gray(image: Image.Image) -> NDArray[Any]:
     gray: NDArray[Any] = np.asarray(image)
     if image.mode != "I":
         return gray
+    if image.format != "TIFF":
+        return gray.clip(0, 65535).astype(np.uint16)
     kind = tiff_tag(image, SAMPLE_FORMAT)
-    if kind == SIGNED and tiff_tag(image, BITS_PER_SAMPLE) == 16:
-        return gray.astype(np.int16)
-    # Pillow keeps all of 32 bits and takes the first for a sign.
-    return gray.view(np.uint32) if kind in (None, UNSIGNED) and image.format == "TIFF" else gray
+    if kind == SIGNED:
+        return gray.astype(np.int16) if tiff_tag(image, BITS_PER_SAMPLE) == 16 else gray
+    # Pillow keeps all 32 bits and takes the first for a sign.
+    return gray.view(np.uint32)
 
 
 def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
@@ -124,7 +125,8 @@ def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
         return None
     if samples is None or samples.dtype != np.uint16 or samples.shape[1::-1] != image.size:
         return None
-    rgb = samples[..., 2::-1] if samples.ndim == 3 and samples.shape[2] >= 3 else np.dstack(3 * [samples])
+    samples = np.atleast_3d(samples)
+    rgb: NDArray[np.uint16] = samples[..., [2, 1, 0] if samples.shape[2] > 2 else [0, 0, 0]]
     # OpenCV knows less of TIFF than Pillow: it leaves alpha multiplied in, and old releases may not turn it.
     if image.format == "TIFF" and not np.array_equal(rgb >> 8, np.asarray(image.convert("RGB"))):
         return None

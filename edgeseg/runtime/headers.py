@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WHOLE_BITS = 16
 BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, SAMPLE_FORMAT = 258, 262, 270, 339
 LARGEST_SAMPLE_TAGS = (281, 341)
-WHITE_IS_ZERO, UNSIGNED, SIGNED = 0, 1, 2
+WHITE_IS_ZERO, SIGNED = 0, 2
 OME_BITS = re.compile(r'\bSignificantBits="(\d{1,2})"')
 PNG_FIRST_CHUNK, PNG_BITS_AT = 8, 24
 # The markers that begin a codestream of JPEG 2000, and how far behind them the first component's bits stand.

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cpus import usable_cpus
 from .cuda import Device, open_cuda
 
 if TYPE_CHECKING:
@@ -164,12 +165,13 @@ def sees_system_packages() -> bool:
 
 
 def processor(host: Host) -> Component:
-    """The processor, its cores and what it has for INT8."""
+    """The processor, its cores, how many of them may be used, and what it has for INT8."""
     info = host.text("proc/cpuinfo")
     named = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
     model = named[1] if named else platform.processor() or platform.machine()
     int8 = int8_instructions(host)
-    detail = f"{model}, {_cores()} cores, INT8: {' '.join(int8) or 'no instructions of its own'}"
+    cpus = usable_cpus(host.root)
+    detail = f"{model}, {cpus}, INT8: {' '.join(int8) or 'no instructions of its own'}"
     return Component(name="Processor", state=State.OK, detail=detail)
 
 
@@ -257,13 +259,6 @@ def cameras(host: Host) -> Component:
         needed_to="open a camera",
         mend='sudo usermod -aG video "$USER", then log in again',
     )
-
-
-def _cores() -> int:
-    # Not os.cpu_count(): a container or taskset may allow fewer.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpu(line: str) -> Component | None:
