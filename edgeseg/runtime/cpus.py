@@ -35,8 +35,8 @@ class Cpus:
     def count(self) -> int:
         """How many threads can be put to use.
 
-        A quota of 1.5 is 2: two threads use all of it, though held up for a quarter of the time, and one would
-        leave a third of it unused.
+        A quota of 1.5 is 2: two threads use all of it, though they wait for a quarter of the time, and one
+        would leave a third of it unused.
         """
         return len(self.allowed) if self.quota is None else min(len(self.allowed), math.ceil(self.quota))
 
