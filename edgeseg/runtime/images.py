@@ -122,9 +122,8 @@ class ImageReader:
             if bits != WHOLE_BITS and not is_normalized(samples):
                 self._remark(
                     bits,
-                    f"{path} has samples of more than 8 bits and the largest is {largest:g}, so it is read "
-                    f"as an image of {bits} bits, and others like it too; if the camera has another bit "
-                    "depth, give it with --bit-depth",
+                    f"{path} is read as an image of {bits} bits, because its largest sample is {largest:g}, "
+                    "and so are others like it; if the camera has another bit depth, pass --bit-depth",
                 )
         elif largest >= 1 << bits:
             msg = (
