@@ -127,7 +127,12 @@ def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
         return None
     samples = np.atleast_3d(samples)
     rgb: NDArray[np.uint16] = samples[..., [2, 1, 0] if samples.shape[2] > 2 else [0, 0, 0]]
-    # OpenCV knows less of TIFF than Pillow: it leaves alpha multiplied in, and old releases may not turn it.
-    if image.format == "TIFF" and not np.array_equal(rgb >> 8, np.asarray(image.convert("RGB"))):
-        return None
-    return rgb
+    # OpenCV may take another frame of an animation, and of a TIFF leave alpha multiplied in or not turn it.
+    # Pillow has black where it rounds a JPEG 2000 up beyond white.
+    known = image.format == "JPEG2000" or _upper_is(rgb, np.asarray(image.convert("RGB")))
+    return rgb if known else None
+
+
+def _upper_is(rgb: NDArray[np.uint16], upper: NDArray[np.uint8]) -> bool:
+    # Where OpenCV cuts, Pillow may round.
+    return bool(cv2.absdiff((rgb >> 8).astype(np.uint8), upper).max() <= 1)

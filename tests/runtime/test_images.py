@@ -156,6 +156,11 @@ def test_one_of_several_pages_is_used_and_said_once(tmp_path: Path, name: str) -
     assert notes == [f"page 1 of 4 of {tmp_path / name} is used, and of every other image with several pages"]
 
 
+def test_an_animation_of_16_bits_is_read_as_before() -> None:
+    # OpenCV 5.0 gives black.
+    assert (read_image(odd("pillow/apng_mode_16bit.png")) == (0, 0, 255)).all()
+
+
 def test_of_one_page_nothing_is_said(tmp_path: Path) -> None:
     notes: list[str] = []
     reader = ImageReader(note=notes.append)
