@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 WHOLE_BITS = 16
-BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, SAMPLE_FORMAT = 258, 262, 270, 339
+BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, PLANAR, SAMPLE_FORMAT = 258, 262, 270, 284, 339
 LARGEST_SAMPLE_TAGS = (281, 341)
-WHITE_IS_ZERO, SIGNED = 0, 2
+WHITE_IS_ZERO, SEPARATE, SIGNED = 0, 2, 2
 OME_BITS = re.compile(r'\bSignificantBits="(\d{1,2})"')
 PNG_FIRST_CHUNK, PNG_BITS_AT = 8, 24
 # The markers that begin a codestream of JPEG 2000, and how far behind them the first component's bits stand.

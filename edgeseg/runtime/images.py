@@ -84,7 +84,8 @@ class ImageReader:
         check_bit_depth(bit_depth)
         self._bit_depth = bit_depth
         self._note = note
-        self._remarked: set[object] = set()
+        self._guessed: list[int] = []
+        self._has_paged = False
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """Read one.
@@ -119,12 +120,8 @@ class ImageReader:
         bits = self._bit_depth or stated_bits(image, path, largest)
         if bits is None:
             bits = used_bits(samples)
-            if bits != WHOLE_BITS and not is_normalized(samples):
-                self._remark(
-                    bits,
-                    f"{path} is read as an image of {bits} bits, because its largest sample is {largest:g}, "
-                    "and so are others like it; if the camera has another bit depth, pass --bit-depth",
-                )
+            if not is_normalized(samples):
+                self._remark_on_bits(path, bits, largest)
         elif largest >= 1 << bits:
             msg = (
                 f"{path} has samples of up to {largest:g}, and a bit depth of {bits} ends at "
@@ -134,17 +131,27 @@ class ImageReader:
         gray = eight_bits(samples, bits)
         return 255 - gray if is_negative(image) else gray
 
-    def _remark_on_pages(self, image: Image.Image, path: Path) -> None:
-        if "pages" in self._remarked or not (pages := _pages(image)):
+    def _remark_on_bits(self, path: Path, bits: int, largest: float) -> None:
+        if bits in self._guessed:
             return
-        self._remark(
-            "pages", f"page 1 of {pages} of {path} is used, and of every other image with several pages"
-        )
+        others, most = " and ".join(map(str, self._guessed)), max([bits, *self._guessed])
+        self._guessed.append(bits)
+        if bits == WHOLE_BITS:
+            return
+        read = f"{path} is read as an image of {bits} bits, because its largest sample is {largest:g}"
+        if others and most <= WHOLE_BITS:
+            self._note(
+                f"{read}, and others as of {others}; if all are of one camera, pass --bit-depth {most}"
+            )
+        else:
+            self._note(
+                f"{read}, and so are others like it; if the camera has another bit depth, pass --bit-depth"
+            )
 
-    def _remark(self, about: object, sentence: str) -> None:
-        if about not in self._remarked:
-            self._remarked.add(about)
-            self._note(sentence)
+    def _remark_on_pages(self, image: Image.Image, path: Path) -> None:
+        if not self._has_paged and (pages := _pages(image)):
+            self._has_paged = True
+            self._note(f"page 1 of {pages} of {path} is used, and of every other image with several pages")
 
 
 def read_image(path: Path, *, bit_depth: int | None = None) -> NDArray[np.uint8]:

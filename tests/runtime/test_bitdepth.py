@@ -112,6 +112,9 @@ def test_an_orientation_is_applied_to_png_of_16_bits_and_color(tmp_path: Path) -
         pytest.param(deepened(GRAY, 14).astype(np.int32), (), 1, GRAY, id="signed, 14 of 32"),
         pytest.param(deepened(GRAY, 12).astype(np.float32), (), 1, GRAY, id="12 in floats"),
         pytest.param(GRAY.astype(np.float32) / 255, (), 1, GRAY, id="floats to 1"),
+        pytest.param(
+            GRAY.astype(np.float32) / 250, (), 1, (GRAY * 1.02).clip(0, 255), id="floats a little beyond 1"
+        ),
         pytest.param(65535 - deepened(GRAY, 16), (), 0, GRAY, id="white is zero"),
         pytest.param(4095 - deepened(GRAY, 12), (), 0, GRAY, id="white is zero, 12 of 16"),
     ],
@@ -213,7 +216,10 @@ def test_what_is_guessed_is_said_once_for_each_depth(tmp_path: Path) -> None:
     assert len(notes) == 2
     assert f"{bright} is read as an image of 12 bits, because its largest sample is 4080, " in notes[0]
     assert "--bit-depth" in notes[0]
-    assert f"{dark} is read as an image of 8 bits, because its largest sample is 48, " in notes[1]
+    assert notes[1] == (
+        f"{dark} is read as an image of 8 bits, because its largest sample is 48, and others as of 16 and "
+        "12; if all are of one camera, pass --bit-depth 16"
+    )
 
 
 @pytest.mark.parametrize("write", [write_png, write_tiff])
@@ -270,6 +276,14 @@ def test_a_tiff_of_a_kind_that_is_not_read(tmp_path: Path, samples: NDArray[Any]
     with pytest.raises(
         InputError, match=r"odd\.tif is a TIFF whose kind of pixels cannot be read .*8 or 16 bits"
     ):
+        read_image(path)
+
+
+def test_a_plane_of_16_bits_for_each_color(tmp_path: Path) -> None:
+    # Pillow 13.0 and OpenCV 5.0 both take it for something else.
+    path = write_tiff(tmp_path / "planes.tif", deepened(COLOR, 16), (284, SHORT, [2]))
+
+    with pytest.raises(InputError, match=r"planes\.tif is a TIFF that holds red, green and blue .* together"):
         read_image(path)
 
 
