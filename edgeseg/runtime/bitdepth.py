@@ -113,7 +113,8 @@ def is_negative(image: Image.Image) -> bool:
 def _gray(image: Image.Image) -> NDArray[Any]:
     gray: NDArray[Any] = np.asarray(image)
     if image.mode != "I":
-        return gray
+        # Of either order of bytes.
+        return gray if image.mode == "F" else gray.astype(np.uint16, copy=False)
     if image.format != "TIFF":
         return gray.clip(0, 65535).astype(np.uint16)
     kind = tiff_tag(image, SAMPLE_FORMAT)
@@ -127,8 +128,8 @@ def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
     """Read with OpenCV what Pillow cuts to 8 bits; Pillow has found it whole, which OpenCV would not tell."""
     if tiff_tag(image, PLANAR) == SEPARATE:
         msg = (
-            f"{path} is a TIFF that holds red, green and blue of 16 bits one after the other, which cannot be "
-            "read; save it with the samples of a pixel together (planar configuration 1)"
+            f"{path} is a TIFF that holds red, green and blue of 16 bits one after the other, which cannot "
+            "be read; save it with the samples of a pixel together (planar configuration 1)"
         )
         raise InputError(msg)
     samples: NDArray[Any] | None

@@ -197,9 +197,11 @@ def test_a_largest_sample_of_pgm_is_white(tmp_path: Path) -> None:
 
 def test_a_dark_picture_of_8_bits_that_was_stretched_to_16(tmp_path: Path) -> None:
     for name, levels in (("gray", DARK), ("color", COLOR // 64)):
-        path = write_png(tmp_path / f"{name}.png", levels.astype(np.uint16) * 257)
+        stretched = levels.astype(np.uint16) * 257
 
-        assert np.array_equal(read_image(path), bgr(levels))
+        assert np.array_equal(read_image(write_png(tmp_path / f"{name}.png", stretched)), bgr(levels))
+        in_other_order = write_tiff(tmp_path / f"{name}.tif", stretched, order=">")
+        assert np.array_equal(read_image(in_other_order), bgr(levels))
 
 
 def test_what_is_guessed_is_said_once_for_each_depth(tmp_path: Path) -> None:
