@@ -11,6 +11,7 @@ import click
 from .console import print_json, print_note, print_pairs, progress_line
 from .memory import keep_memory_flat
 from .options import backend_option, bit_depth_option, force_option, json_option, model_option
+from .threads import keep_to_quota
 
 if TYPE_CHECKING:
     from ..runtime.job import RunConfig, RunSummary
@@ -161,6 +162,7 @@ def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     keep_memory_flat()
+    keep_to_quota()
     from ..runtime.job import Observer, RunStoppedError
     from ..runtime.runner import run as run_sources
 

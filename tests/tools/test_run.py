@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from edgeseg.runtime import runner
+from edgeseg.runtime import cpus, runner
+from edgeseg.runtime.cpus import Cpus
 from edgeseg.tools.main import VERBS, cli
 from edgeseg.tools.memory import KEPT_KERNELS
 from edgeseg.tools.run import run as command
@@ -301,3 +302,16 @@ def test_a_stack_is_said_to_have_more_pages(run):
     assert result.stderr == (
         "page 1 of 4 of photos/stack.tif is used, and of every other image with several pages\n"
     )
+
+
+@pytest.mark.parametrize(("quota", "threads"), [(1.5, 2), (None, 3)])
+def test_opencv_starts_no_more_threads_than_a_container_has(run, monkeypatch, quota, threads):
+    limited = Cpus(present=4, allowed=(0, 1, 2, 3), quota=quota)
+    monkeypatch.setattr(cpus, "usable_cpus", lambda *root: limited)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        assert run("--source", "photos").exit_code == 0
+        assert cv2.getNumThreads() == threads
+    finally:
+        cv2.setNumThreads(before)
