@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ConfigError, InputError
 from .headers import (
     BITS_PER_SAMPLE,
+    DEPTHS,
     PHOTOMETRIC,
     PLANAR,
     SAMPLE_FORMAT,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-# What cameras have, and what a file of 16 bits may hold.
-DEPTHS = (8, 10, 12, 14, 16)
 # 255 times this is 65535.
 STRETCHED = 257
 # Rows that tell whether two libraries read the same picture.

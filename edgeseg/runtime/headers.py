@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+# What cameras have, and what a file of 16 bits may hold.
+DEPTHS = (8, 10, 12, 14, 16)
 WHOLE_BITS = 16
 BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, PLANAR, SAMPLE_FORMAT = 258, 262, 270, 284, 339
 LARGEST_SAMPLE_TAGS = (281, 341)
@@ -59,10 +61,10 @@ def stated_bits(image: Image.Image, path: Path, largest: float) -> int | None:
     """
     if image.format == "TIFF":
         bits = _stated_by_tiff(image)
-        return bits if bits and bits < WHOLE_BITS and largest < 1 << bits else None
+        return bits if 8 <= bits < WHOLE_BITS and largest < 1 << bits else None
     if image.format == "PNG":
         bits = _stated_by_png(path)
-        if not bits or bits >= WHOLE_BITS:
+        if not 8 <= bits < WHOLE_BITS:
             return None
         return bits if largest < 1 << bits else WHOLE_BITS
     if image.format in ("PPM", "JPEG2000") and bits_per_sample(image, path) < WHOLE_BITS:
@@ -79,28 +81,27 @@ def tiff_tag(image: Image.Image, tag: int) -> Any:
         return None
 
 
-def _stated_by_tiff(image: Image.Image) -> int | None:
+def _stated_by_tiff(image: Image.Image) -> int:
     description = tiff_tag(image, DESCRIPTION)
     if isinstance(description, str) and (found := OME_BITS.search(description)):
         return int(found[1])
     values = [tiff_tag(image, tag) for tag in LARGEST_SAMPLE_TAGS]
-    largest = [
-        int(value) for value in values if isinstance(value, int | float) and 1 < value < 1 << WHOLE_BITS
-    ]
-    return max(largest).bit_length() if largest else None
+    largest = max((value for value in values if isinstance(value, int | float)), default=0)
+    # What it says may be the largest of this image only.
+    return next((depth for depth in DEPTHS if 1 < largest < 1 << depth), 0)
 
 
-def _stated_by_png(path: Path) -> int | None:
+def _stated_by_png(path: Path) -> int:
     with path.open("rb") as file:
         file.seek(PNG_FIRST_CHUNK)
         while len(head := file.read(8)) == 8:
             size, kind = struct.unpack(">I4s", head)
             if kind == b"sBIT":
-                return max(file.read(min(size, 4)), default=None)
+                return max(file.read(min(size, 4)), default=0)
             if kind == b"IDAT":
                 break
             file.seek(size + 4, 1)
-    return None
+    return 0
 
 
 def _beginning(path: Path) -> bytes:

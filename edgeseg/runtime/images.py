@@ -33,8 +33,9 @@ SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm png pnm ppm tif t
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
 # Formats whose further images are pages or frames, and not layers or sizes of the same.
 PAGED_FORMATS = frozenset(("AVIF", "GIF", "MPO", "PNG", "TIFF", "WEBP"))
-# Counting goes no further.
-MOST_PAGES = 1000
+WALKED_FORMATS = frozenset(("GIF", "TIFF"))
+# Counting goes no further, which takes a second at most.
+MOST_PAGES, MOST_PIXELS = 1000, 100_000_000
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # What Pillow's decoders raise on corrupt files, beside OSError.
 _DECODER_ERRORS = (
@@ -205,21 +206,27 @@ def _pages(image: Image.Image) -> str:
     if image.format not in PAGED_FORMATS:
         return ""
     try:
-        count = _walked(image) if image.format == "TIFF" else getattr(image, "n_frames", 1)
-    except (OSError, *_DECODER_ERRORS):
+        if image.format in WALKED_FORMATS:
+            return _walked(image)
+        count: int = getattr(image, "n_frames", 1)
+    except (OSError, Image.DecompressionBombError, *_DECODER_ERRORS):
         # Only the first is used, and that one is good.
         return "several"
-    return f"more than {MOST_PAGES}" if count > MOST_PAGES else f"{count}" if count > 1 else ""
+    return str(count) if count > 1 else ""
 
 
-def _walked(image: Image.Image) -> int:
-    """Count pages one by one: a TIFF does not say how many it has, and one made to harm has millions."""
-    for page in range(1, MOST_PAGES + 1):
+def _walked(image: Image.Image) -> str:
+    """Count one by one, as these formats do not say how many there are; one made to harm has millions."""
+    most = MOST_PAGES
+    if image.format == "GIF":
+        # Each is decoded on the way.
+        most = min(most, max(1, MOST_PIXELS // (image.width * image.height)))
+    for page in range(1, most + 1):
         try:
             image.seek(page)
         except EOFError:
-            return page
-    return MOST_PAGES + 1
+            return str(page) if page > 1 else ""
+    return f"more than {most}"
 
 
 def _may_be_image(path: Path, folder: Path) -> bool:

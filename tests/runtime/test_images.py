@@ -185,11 +185,17 @@ def test_a_page_behind_the_first_may_be_broken(tmp_path: Path) -> None:
     assert len(notes) == 1
 
 
-def test_counting_pages_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MOST_PAGES", 5)
-    path = tmp_path / "stack.tif"
-    page = Image.new("L", (1, 1))
-    page.save(path, save_all=True, append_images=[page] * 5)
+@pytest.mark.parametrize(
+    ("name", "limit", "most"),
+    [("stack.tif", "MOST_PAGES", 5), ("a.gif", "MOST_PAGES", 5), ("a.gif", "MOST_PIXELS", 30)],
+)
+def test_counting_pages_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: str, most: int
+) -> None:
+    monkeypatch.setattr(images, limit, most)
+    path = tmp_path / name
+    pages = [Image.new("L", (3, 2), 20 * number) for number in range(7)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
     notes: list[str] = []
 
     ImageReader(note=notes.append).read(path)
