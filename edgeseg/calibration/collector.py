@@ -84,6 +84,7 @@ def collect(
                 present=its.present,
                 taps=group,
                 folder=config.folder,
+                bit_depth=config.bit_depth,
                 batches=batches,
                 whole=group is groups[-1],
                 name=_name(bundle, each, number, len(groups)),
@@ -97,7 +98,8 @@ def collect(
         note=note,
     )
     graphs = [each.files[Lowering.PORTABLE.file_name].sha256 for each in bundle.sizes]
-    identity = identity_of("+".join(graphs), [run.taps for run in job.runs], images, config.seed)
+    measured = [run.taps for run in job.runs]
+    identity = identity_of("+".join(graphs), measured, images, config.seed, config.bit_depth)
     counted = _measure(job, identity, _begin(job, identity, resume=config.resume))
     job.path.unlink(missing_ok=True)
     _check_seen(counted, len(images))
@@ -128,6 +130,7 @@ class _Run:
     present: str
     taps: tuple[Tap, ...]
     folder: Path
+    bit_depth: int | None
     batches: list[tuple[ChosenImage, ...]]
     whole: bool
     name: str
@@ -257,7 +260,7 @@ def _wanted(run: _Run) -> list[str]:
 
 def _frames(run: _Run, batch: Sequence[ChosenImage]) -> list[NDArray[np.uint8]]:
     """Read a batch; the last image fills what is missing of it."""
-    frames = [read_chosen(run.folder, image) for image in batch]
+    frames = [read_chosen(run.folder, image, bit_depth=run.bit_depth) for image in batch]
     return frames + frames[-1:] * (run.bundle.spec.batch - len(frames))
 
 

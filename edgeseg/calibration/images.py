@@ -12,7 +12,8 @@ import cv2
 
 from ..bundle import sha256_of
 from ..errors import CalibrationError, ConfigError, InputError
-from ..runtime.images import image_paths, read_image
+from ..runtime.bitdepth import check_bit_depth
+from ..runtime.images import ImageReader, image_paths, read_image
 from .table import Method
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class CalibrationConfig:
         images: How many to take.
         seed: Of the choice, 0 or more.
         method: How ranges are cut.
+        bit_depth: As `ImageReader`.
         resume: Go on with an interrupted calibration.
     """
 
@@ -43,6 +45,7 @@ class CalibrationConfig:
     images: int = 100
     seed: int = 0
     method: Method = Method.ENTROPY
+    bit_depth: int | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -55,6 +58,7 @@ class CalibrationConfig:
         if self.seed < 0:
             msg = f"seed must be 0 or more, got {self.seed}"
             raise ConfigError(msg)
+        check_bit_depth(self.bit_depth)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,18 +92,20 @@ def choose_images(
     Args:
         config: Where, how many, which seed.
         progress: Called with a line for every image.
-        note: Called with the name of every image that is skipped, and why; the next takes its place.
+        note: Called with the name of every image that is skipped, and why; the next takes its place. And with
+            what `ImageReader` says.
 
     Raises:
         CalibrationError: No such folder, or fewer usable images in it than asked for.
     """
     paths = _shuffled(config)
+    reader = ImageReader(bit_depth=config.bit_depth, note=note)
     chosen: dict[str, ChosenImage] = {}  # by the hash of their content
     flat = 0
     for path in paths:
         progress(f"choosing images: {len(chosen) + 1} of {config.images}")
         try:
-            image = _chosen(path, config.folder)
+            image = _chosen(path, config.folder, reader)
             if image.sha256 in chosen:
                 note(f"skipped {path}: the same as {chosen[image.sha256].name}")
             chosen.setdefault(image.sha256, image)
@@ -113,7 +119,7 @@ def choose_images(
     raise _too_few(config, found=len(chosen), skipped=len(paths) - len(chosen), flat=flat)
 
 
-def read_chosen(folder: Path, image: ChosenImage) -> NDArray[np.uint8]:
+def read_chosen(folder: Path, image: ChosenImage, *, bit_depth: int | None = None) -> NDArray[np.uint8]:
     """Read an image, `uint8[H, W, 3]` BGR, which must still be what it was when it was chosen.
 
     Raises:
@@ -121,7 +127,7 @@ def read_chosen(folder: Path, image: ChosenImage) -> NDArray[np.uint8]:
     """
     path = folder / image.name
     try:
-        frame = read_image(path)
+        frame = read_image(path, bit_depth=bit_depth)
         same = sha256_of(path) == image.sha256
     except (InputError, OSError) as exc:
         msg = f"{path} could be read when calibration began and no longer can: {exc}"
@@ -150,13 +156,13 @@ def _shuffled(config: CalibrationConfig) -> list[Path]:
     return paths
 
 
-def _chosen(path: Path, folder: Path) -> ChosenImage:
+def _chosen(path: Path, folder: Path, reader: ImageReader) -> ChosenImage:
     """Read an image to the end and hash its file.
 
     Raises:
         InputError: It cannot be read, or is of one colour.
     """
-    frame = read_image(path)
+    frame = reader.read(path)
     if all(_spread(frame, channel) <= FLAT_LEVELS for channel in range(3)):
         msg = f"{path}: it is of one flat colour and carries no ranges"
         raise _FlatError(msg)

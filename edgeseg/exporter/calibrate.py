@@ -46,6 +46,7 @@ class CalibrateConfig:
         images: How many of them.
         seed: Of the choice.
         method: How ranges are cut.
+        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
         resume: Go on with an interrupted calibration.
         weight_bits: Of the engine that INT8 is measured for; None for that of this machine.
         check: Compare INT8 with FP32 before the table is kept.
@@ -62,6 +63,7 @@ class CalibrateConfig:
     images: int = 100
     seed: int = 0
     method: Method = Method.ENTROPY
+    bit_depth: int | None = None
     resume: bool = False
     weight_bits: int | None = None
     check: bool = True
@@ -81,7 +83,12 @@ class CalibrateConfig:
     def chosen_images(self) -> CalibrationConfig:
         """What of this concerns the images and the ranges."""
         return CalibrationConfig(
-            folder=self.calib, images=self.images, seed=self.seed, method=self.method, resume=self.resume
+            folder=self.calib,
+            images=self.images,
+            seed=self.seed,
+            method=self.method,
+            bit_depth=self.bit_depth,
+            resume=self.resume,
         )
 
     def __post_init__(self) -> None:
@@ -211,7 +218,10 @@ def _ruler(
     with load(bundle.path, backend="onnxruntime", precision="fp32") as fp32:
         if config.annotations is None:
             progress("finding what FP32 finds")
-            name, yardstick = "agreement with FP32", AgreementYardstick(fp32, config.calib)
+            name, yardstick = (
+                "agreement with FP32",
+                AgreementYardstick(fp32, config.calib, bit_depth=config.bit_depth),
+            )
             return _Ruler(name, yardstick, yardstick.score(fp32))
         place = EvaluateConfig(annotations=config.annotations, images=config.annotated_images)
         labelled = labelled_images(
@@ -219,11 +229,13 @@ def _ruler(
             place.image_folder,
             bundle.spec.class_names,
             max_images=config.max_annotated,
+            bit_depth=config.bit_depth,
             progress=progress,
         )
         for remark in [
             *(f"skipped {item.name}: {item.reason}" for item in labelled.skipped),
             labelled.remark,
+            *labelled.notes,
         ]:
             if remark:
                 note(remark)

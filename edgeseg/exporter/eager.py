@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +19,10 @@ from .config import Limits, impose
 from .dense import detections_from_dense
 from .factory import model_from_factory
 from .reference import Reference
+from .threads import torch_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class EagerBackend:
     Args:
         model: In evaluation; its counts and thresholds are set to those of `spec`.
         spec: What was exported from it; no detection below its score threshold is found.
-        threads: Of torch, during a call only; None leaves them as they are.
+        threads: Of torch, during a call only; None as `torch_threads`.
     """
 
     def __init__(self, model: Any, spec: ModelSpec, *, threads: int | None = None) -> None:
@@ -133,17 +133,6 @@ class ResizingDetector:
 def rgb_tensor(frame: NDArray[np.uint8]) -> torch.Tensor:
     """Turn a `uint8[H, W, 3]` BGR frame into torchvision's `float32[3, H, W]` RGB in `[0, 1]`."""
     return torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1).to(torch.float32) / 255
-
-
-@contextmanager
-def torch_threads(threads: int | None) -> Iterator[None]:
-    """Let torch use so many threads in the block; None leaves them as they are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def eager_from_checkpoint(

@@ -44,6 +44,7 @@ class EvaluateConfig:
             with torchvision's own resizing; None not to.
         factory: Function that builds the checkpoint's model, if it was exported with one.
         max_images: Take the first by image id; None for all.
+        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
         threads: Of one inference on a CPU; None for one a core.
     """
 
@@ -55,6 +56,7 @@ class EvaluateConfig:
     checkpoint: Path | None = None
     factory: str | None = None
     max_images: int | None = None
+    bit_depth: int | None = None
     threads: int | None = None
 
     @property
@@ -90,6 +92,7 @@ class EvaluationReport:
         score_threshold: Detections below it were not scored; it is the bundle's.
         skipped: Annotated images that are missing or cannot be read; their instances did not count.
         remark: On the classes; empty if nothing.
+        notes: On what was taken for granted in reading the images.
         unfit: Engines that cannot run here, and why.
         rows: The one to compare with first.
         interrupted: Stopped by Ctrl-C; rows that were not finished are left out.
@@ -101,6 +104,7 @@ class EvaluationReport:
     score_threshold: float
     skipped: tuple[Skipped, ...]
     remark: str
+    notes: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
     rows: tuple[EvaluationRow, ...]
     interrupted: bool = False
@@ -130,6 +134,7 @@ def evaluate_bundle(
         config.image_folder,
         bundle.spec.class_names,
         max_images=config.max_images,
+        bit_depth=config.bit_depth,
         progress=progress,
     )
     rows: list[EvaluationRow] = []
@@ -150,6 +155,7 @@ def evaluate_bundle(
         score_threshold=bundle.spec.score_threshold,
         skipped=labelled.skipped,
         remark=labelled.remark,
+        notes=labelled.notes,
         unfit=tuple(unfit),
         rows=tuple(rows),
         interrupted=interrupted,

@@ -19,6 +19,7 @@ from .config import impose, limits_of
 from .factory import model_from_factory
 from .gate import check_images, run_gate
 from .graph import write_graph
+from .threads import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 RECORDED_VERSIONS = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 
 
+@torch_threads()
 def export(
     config: ExportConfig,
     progress: Callable[[str], None] = lambda stage: None,

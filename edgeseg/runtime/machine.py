@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..engines import FULL_WEIGHTS, NARROW_WEIGHTS, machine_family
+from .cpus import usable_cpus
 from .cuda import Device, open_cuda
 
 if TYPE_CHECKING:
@@ -167,11 +168,11 @@ def sees_system_packages() -> bool:
 
 
 def processor(host: Host) -> Component:
-    """The processor, its cores and what it has for INT8."""
+    """The processor, its cores, how many of them may be used, and what it has for INT8."""
     info = host.text("proc/cpuinfo")
     named = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
     model = named[1] if named else platform.processor() or platform.machine()
-    detail = f"{model}, {_cores()} cores, INT8: {int8_ability(host)}"
+    detail = f"{model}, {usable_cpus(host.root)}, INT8: {int8_ability(host)}"
     return Component(name="Processor", state=State.OK, detail=detail)
 
 
@@ -277,13 +278,6 @@ def cameras(host: Host) -> Component:
         needed_to="open a camera",
         mend='sudo usermod -aG video "$USER", then log in again',
     )
-
-
-def _cores() -> int:
-    # Not os.cpu_count(): a container or taskset may allow fewer.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpu(line: str) -> Component | None:

@@ -76,6 +76,7 @@ def _opened(config: RunConfig, observer: Observer) -> Intake:
         config.sources,
         exclude=product_paths(config.output) if config.files else (),
         realtime=config.realtime,
+        bit_depth=config.bit_depth,
         give_up_after_s=config.give_up_after_s,
         note=observer.note,
     )

@@ -10,7 +10,7 @@ import click
 from ..optional import require_extra
 from ..record import json_from_record
 from .console import print_json, print_note, print_pairs, print_table, progress_line
-from .options import force_option, json_option, model_option
+from .options import bit_depth_option, force_option, json_option, model_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ calibration_options: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="How ranges are cut.",
     ),
+    bit_depth_option,
     click.option("--resume", is_flag=True, help="Go on with an interrupted calibration."),
     click.option(
         "--weight-bits",

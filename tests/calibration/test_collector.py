@@ -16,6 +16,7 @@ from edgeseg.calibration.table import CalibrationTable, Method, table_for, write
 from edgeseg.calibration.taps import Rows, Tap, Taps
 from edgeseg.errors import CalibrationError
 from edgeseg.runtime.backend import RawDetections
+from edgeseg.runtime.cpus import Cpus
 from edgeseg.runtime.images import read_image
 from edgeseg.runtime.letterbox import letterbox_batch
 from tests.calibration.measured_bundle import (
@@ -493,3 +494,33 @@ def test_a_bundle_that_cannot_be_written_to_is_told_at_once(bundle, config, monk
     with pytest.raises(CalibrationError, match="Permission denied"):
         collect(bundle, [TAPS], config, progress=lines.append)
     assert not any(line.startswith("calibrating") for line in lines)
+
+
+def test_a_camera_of_12_bits_has_the_ranges_of_8_bits(bundle, config) -> None:
+    straight = collect(bundle, TAPS, config)
+    for path in config.folder.iterdir():
+        cv2.imwrite(str(path), read_image(path).astype(np.uint16) << 4)
+
+    guessed = collect(bundle, TAPS, config)
+    given = collect(bundle, TAPS, replace(config, bit_depth=12))
+    darker = collect(bundle, TAPS, replace(config, bit_depth=13))
+
+    assert guessed.ranges == given.ranges == straight.ranges
+    assert in_range(darker, "pixels")[1] == in_range(straight, "pixels")[1] // 2
+
+
+def test_counting_takes_no_more_threads_than_a_container_has(bundle, config, monkeypatch) -> None:
+    taken: list[int] = []
+
+    class Pool(counting.ThreadPoolExecutor):
+        def __init__(self, workers: int) -> None:
+            taken.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr(counting, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(
+        counting, "usable_cpus", lambda: Cpus(present=64, allowed=tuple(range(64)), quota=1.5)
+    )
+    collect(bundle, TAPS, config)
+
+    assert set(taken) == {2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -151,6 +152,21 @@ def test_weights_have_7_bits_where_an_x86_processor_does_not_tell(tmp_path: Path
     monkeypatch.setattr(machine.platform, "machine", lambda: "AMD64")
 
     assert machine.weight_bits(MadeUpHost(root=tmp_path)) == 7
+
+
+def test_processor_in_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    files = {
+        "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        "proc/self/cgroup": "0::/\n",
+        "sys/fs/cgroup/cpu.max": "150000 100000\n",
+    }
+
+    detail = machine.processor(MadeUpHost(root=write(tmp_path, files))).detail
+
+    limits = "8 cores, 4 of them allowed by affinity, a quota of 1.5 by the control group: 2 usable"
+    assert limits in detail
 
 
 def test_machine_without_proc(tmp_path: Path) -> None:

@@ -85,12 +85,14 @@ def run(*args: str):
 def test_options_reach_the_library(asked) -> None:
     result = run(
         "calibrate", "--calib", "photos", "--images", "50", "--seed", "3", "--method", "minmax", "--resume",
+        "--bit-depth", "12",
         "--no-check", "--sensitivity", "--max-map-drop", "0.5", "--annotations", "a.json", "--force",
     )  # fmt: skip
 
     config = asked[0]
     assert result.exit_code == 0
     assert (config.calib, config.images, config.seed, config.method) == (Path("photos"), 50, 3, Method.MINMAX)
+    assert config.chosen_images.bit_depth == 12
     assert config.resume
     assert config.sensitivity
     assert config.force
