@@ -10,7 +10,7 @@ import click
 from ..bundle import DEFAULT_PATH
 from ..optional import require_extra
 from ..record import json_from_record
-from .console import print_json, print_pairs, progress_line
+from .console import print_json, print_note, print_pairs, progress_line
 from .options import force_option, json_option
 from .parity import print_parity, print_remarks
 
@@ -109,7 +109,7 @@ def export(as_json: bool, **settings: Any) -> None:
     config = ExportConfig(**{**settings, "profile": Profile(settings["profile"])})
     try:
         with progress_line() as progress:
-            bundle = export_checkpoint(config, progress)
+            bundle = export_checkpoint(config, progress, print_note)
     except GraphParityError as failure:
         _print_failure(failure.report, as_json)
         raise

@@ -178,7 +178,9 @@ class Tuner:
             raise ConfigError(msg)
         candidate = point.candidate
         shape = candidate.shape
-        bundle = export(config.exported_at(shape.size_hw, shape.max_proposals), self.progress)
+        bundle = export(
+            config.exported_at(shape.size_hw, shape.max_proposals), self.progress, self.bench.note
+        )
         if candidate.precision is Precision.INT8 and config.calib is not None:
             calibrate(calibration_for(config, config.calib, bundle.path), self.progress)
         target, precision = candidate.target, candidate.precision
