@@ -40,7 +40,7 @@ class CalibrateConfig:
     Attributes:
         calib: Folder of images like those that the model will see; no annotations needed.
         model: Bundle.
-        images: How many of them.
+        images: How many of them; None for those that are there, up to 100.
         seed: Of the choice.
         method: How ranges are cut.
         resume: Go on with an interrupted calibration.
@@ -55,7 +55,7 @@ class CalibrateConfig:
 
     calib: Path
     model: Path = DEFAULT_PATH
-    images: int = 100
+    images: int | None = None
     seed: int = 0
     method: Method = Method.ENTROPY
     resume: bool = False
@@ -103,6 +103,7 @@ class CalibrationReport:
         int8: Score of the network that the table stands for.
         costs: Costliest first; empty unless asked for or needed.
         budget: None unless asked for.
+        notes: What a user should know, such as an image that was skipped.
     """
 
     table: str
@@ -115,6 +116,7 @@ class CalibrationReport:
     int8: Score | None = None
     costs: tuple[BlockCost, ...] = ()
     budget: Budget | None = None
+    notes: tuple[str, ...] = ()
 
 
 class AccuracyError(ParityError):
@@ -151,14 +153,24 @@ def calibrate(
     bundle = open_bundle(config.model)
     target = bundle.path / TABLE_FILE
     if target.exists() and not config.force:
-        msg = f"{target} exists; pass --force to replace it"
+        msg = f"{target} exists; build from it without --calib, or pass --force to replace it"
         raise ConfigError(msg)
-    ruler = _ruler(config, bundle, progress, note) if config.measures else None
+    notes: list[str] = []
+
+    def told(line: str) -> None:
+        notes.append(line)
+        note(line)
+
+    ruler = _ruler(config, bundle, progress, told) if config.measures else None
     trials = Trials(bundle)
     graph = LayerGraph(trials.model)
-    table = collect(bundle, taps_of(graph), config.chosen_images, progress=progress, note=note)
+    table = collect(bundle, taps_of(graph), config.chosen_images, progress=progress, note=told)
     report = CalibrationReport(
-        table=str(target), method=table.method, images=table.images, ranges=len(table.ranges)
+        table=str(target),
+        method=table.method,
+        images=table.images,
+        ranges=len(table.ranges),
+        notes=tuple(notes),
     )
     if ruler is not None:
         bench = Bench(trials=trials, table=table, graph=graph, yardstick=ruler.yardstick, base=ruler.base)
