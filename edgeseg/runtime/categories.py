@@ -195,7 +195,7 @@ def category_map(class_names: Sequence[str], categories: Categories) -> Category
     if all(NUMBERED.fullmatch(name) for name in named.values()):
         known = {key: key for key in names if key in named}
         ids = ids_by_label(len(class_names) - 1, categories) or known
-        if used <= set(ids.values()):
+        if set(lacking) <= set(ids.values()):
             remark = f"the model's classes have no names; {order_remark(ids, categories)}"
             return CategoryMap(ids=ids, remark=remark)
     msg = (

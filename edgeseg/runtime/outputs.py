@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,11 @@ def earlier_results(config: RunConfig) -> list[Path]:
     A default folder that is a source itself, or holds one, is left out.
     """
     default = job.DEFAULT_OUTPUT
-    sources = [Path(source).resolve() for source in config.sources if isinstance(source, str)]
+    # Unlike `Path.resolve` it takes links that lead in a circle.
+    sources = [Path(os.path.realpath(source)) for source in config.sources if isinstance(source, str)]
     named = {folder for source in sources for folder in (source, *source.parents)}
     folders = [default, *default.parent.glob(f"{default.name}-[0-9]*")]
-    folders = [folder for folder in folders if folder.resolve() not in named]
+    folders = [folder for folder in folders if Path(os.path.realpath(folder)) not in named]
     if config.output is not None:
         folders.append(config.output)
     return [path for folder in folders for path in product_paths(folder)]

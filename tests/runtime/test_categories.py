@@ -102,6 +102,13 @@ def test_a_group_is_no_numbered_class() -> None:
     assert found.remark.endswith("category ids were taken as labels, without 'parts' (id 0)")
 
 
+def test_instances_of_the_background_are_no_numbered_class() -> None:
+    found = category_map(NUMBERS, table({0: "background", 1: "bolt", 2: "nut"}, {0, 1, 2}))
+
+    assert found.ids == {1: 1, 2: 2}
+    assert found.remark.endswith("without 'background' (id 0)")
+
+
 def test_a_numbered_class_that_no_category_has() -> None:
     assert category_map((*NUMBERS, "class_3"), table({1: "bolt", 2: "nut"}, {1, 2})).ids == {1: 1, 2: 2}
 

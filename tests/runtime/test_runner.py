@@ -402,6 +402,9 @@ def test_results_of_earlier_runs_are_no_input(unnamed, tmp_path, photos):
 
 
 def test_a_run_that_does_not_start_takes_no_folder(unnamed, tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(InputError, match="no file or folder is at circle"):
+        unnamed(sources=("circle",))
     with pytest.raises(ArtifactError, match="no bundle at"):
         unnamed(model=tmp_path / "absent")
 
