@@ -15,10 +15,9 @@ import pytest
 from PIL import Image
 
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError, InputError
-from edgeseg.runtime import runner, sinks
+from edgeseg.runtime import outputs, runner, sinks
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
 from edgeseg.runtime.job import Observer, RunConfig, RunStoppedError
-from edgeseg.runtime.outputs import open_output
 from edgeseg.runtime.runner import run
 from tests.data import shared
 
@@ -420,11 +419,13 @@ def test_the_default_folder_is_replaced_with_force(unnamed, tmp_path):
 def test_runs_that_start_together_have_a_folder_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "edgeseg-output").mkdir()
+    # At the same moment none of them sees a result of another.
+    monkeypatch.setattr(outputs, "_holds_results", lambda folder: False)
     start = threading.Barrier(8)
 
     def together(_: int) -> Path:
         start.wait(timeout=30)
-        return open_output(RunConfig(sources=(0,)), lambda line: None)
+        return outputs.open_output(RunConfig(sources=(0,)), lambda line: None)
 
     with ThreadPoolExecutor(8) as threads:
         taken = set(threads.map(together, range(8)))
