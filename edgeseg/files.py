@@ -12,7 +12,7 @@ from .errors import ArtifactError, EdgeSegError
 from .record import record_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 RecordT = TypeVar("RecordT")
@@ -33,6 +33,36 @@ def writing(path: Path) -> Iterator[None]:
         make_room = "make room or " if exc.errno in FULL else ""
         msg = f"cannot write {path}: {reason}; {make_room}name another folder"
         raise EdgeSegError(msg) from exc
+
+
+def claimed_folder(folder: Path, first: str, holds_results: Callable[[Path], bool]) -> Path:
+    """Make a folder for results, or the first of `NAME-2`, `NAME-3`, ... where there are results already.
+
+    Of two programs that ask at the same time, each gets a folder of its own.
+
+    Args:
+        folder: Taken as it is where it is missing or holds something else.
+        first: File that is made in it, empty, which marks it as taken.
+        holds_results: Tells whether an earlier program's results are in a folder.
+
+    Raises:
+        EdgeSegError: It cannot be written.
+    """
+    path, number = folder, 1
+    while holds_results(path) or not _claims(path, first):
+        number += 1
+        path = folder.with_name(f"{folder.name}-{number}")
+    return path
+
+
+def _claims(folder: Path, first: str) -> bool:
+    with writing(folder):
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / first).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+    return True
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # The ranges of a handful of images are those of their scenes and lights; what lies outside is clipped.
 MIN_IMAGES = 10
+DEFAULT_IMAGES = 100
 # Largest less smallest level of each channel up to which an image is of one colour; JPEG adds one or two.
 FLAT_LEVELS = 2
 
@@ -34,7 +35,8 @@ class CalibrationConfig:
 
     Attributes:
         folder: Searched with all folders below it.
-        images: How many to take.
+        images: How many to take, neither more nor fewer; None for those that are there, up to `most`.
+        most: How many are enough.
         seed: Of the choice, 0 or more.
         method: How ranges are cut.
         bit_depth: As `ImageReader`.
@@ -42,16 +44,22 @@ class CalibrationConfig:
     """
 
     folder: Path
-    images: int = 100
+    images: int | None = None
+    most: int = DEFAULT_IMAGES
     seed: int = 0
     method: Method = Method.ENTROPY
     bit_depth: int | None = None
     resume: bool = False
 
+    @property
+    def wanted(self) -> int:
+        """How many to look for."""
+        return self.most if self.images is None else self.images
+
     def __post_init__(self) -> None:
-        if self.images < MIN_IMAGES:
+        if self.wanted < MIN_IMAGES:
             msg = (
-                f"calibration needs at least {MIN_IMAGES} images, got {self.images}: ranges of so few would "
+                f"calibration needs at least {MIN_IMAGES} images, got {self.wanted}: ranges of so few would "
                 "clip what other images hold"
             )
             raise ConfigError(msg)
@@ -92,18 +100,18 @@ def choose_images(
     Args:
         config: Where, how many, which seed.
         progress: Called with a line for every image.
-        note: Called with the name of every image that is skipped, and why; the next takes its place. And with
-            what `ImageReader` says.
+        note: Called with the name of every image that is skipped, and why, as the next takes its place; where
+            there are fewer than are enough; and with what `ImageReader` says.
 
     Raises:
-        CalibrationError: No such folder, or fewer usable images in it than asked for.
+        CalibrationError: No such folder, fewer usable images in it than asked for, or a handful.
     """
     paths = _shuffled(config)
     reader = ImageReader(bit_depth=config.bit_depth, note=note)
     chosen: dict[str, ChosenImage] = {}  # by the hash of their content
     flat = 0
     for path in paths:
-        progress(f"choosing images: {len(chosen) + 1} of {config.images}")
+        progress(f"choosing images: {len(chosen) + 1} of {min(config.wanted, len(paths))}")
         try:
             image = _chosen(path, config.folder, reader)
             if image.sha256 in chosen:
@@ -114,9 +122,15 @@ def choose_images(
             note(f"skipped {exc}")
         except InputError as exc:
             note(f"skipped: {exc}")
-        if len(chosen) == config.images:
+        if len(chosen) == config.wanted:
             return tuple(chosen.values())
-    raise _too_few(config, found=len(chosen), skipped=len(paths) - len(chosen), flat=flat)
+    if config.images is not None or len(chosen) < MIN_IMAGES:
+        raise _too_few(config, found=len(chosen), skipped=len(paths) - len(chosen), flat=flat)
+    note(
+        f"calibrating on all {len(chosen)} usable images in {config.folder}; {config.wanted} of different "
+        "scenes would give ranges that fit more of what the model will see"
+    )
+    return tuple(chosen.values())
 
 
 def read_chosen(folder: Path, image: ChosenImage, *, bit_depth: int | None = None) -> NDArray[np.uint8]:
@@ -184,9 +198,9 @@ def _too_few(config: CalibrationConfig, *, found: int, skipped: int, flat: int) 
             "calibrate on images like those that the model will see"
         )
     without = f" ({skipped} skipped)" if skipped else ""
-    advice = f"pass --images {found} to accept"
+    needed, advice = f"{config.wanted}", f"pass --images {found} to accept"
     if found < MIN_IMAGES:
-        advice = f"add images, for fewer than {MIN_IMAGES} do not calibrate"
+        needed, advice = f"at least {MIN_IMAGES}", "add images like those that the model will see"
     return CalibrationError(
-        f"calibration needs {config.images} images, found {found} in {config.folder}{without}; {advice}"
+        f"calibration needs {needed} images, found {found} in {config.folder}{without}; {advice}"
     )

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ConfigError, InputError
 from ..exporter.config import ExportConfig
 from ..exporter.export import export
+from ..files import claimed_folder
 from ..runtime.evaluation import average_precision
 from ..runtime.job import Observer, RunConfig, RunSummary
 from ..runtime.model import load
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from ..bundle import Bundle
 
+DEFAULT_OUTPUT = Path("edgeseg-demo")
+CLIP_FILE = "belt.mp4"
 INPUT_SIZE_HW = (384, 512)
 CHECK_FRAMES = 4
 FPS = 25
@@ -44,13 +47,14 @@ class DemoConfig:
     """What to show.
 
     Attributes:
-        output: Folder for everything the demo makes.
+        output: Folder for everything the demo makes; None for `edgeseg-demo`, or `edgeseg-demo-2` and so on
+            where there are demos already.
         frames: Length of the clip.
         scored: Unseen scenes to score, a frame each.
         force: Replace an earlier demo there.
     """
 
-    output: Path = Path("edgeseg-demo")
+    output: Path | None = None
     frames: int = 75
     scored: int = 30
     force: bool = False
@@ -101,13 +105,12 @@ def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, D
         ConfigError: Something else than an earlier demo is in the way.
         ParityError: The exported graphs do not find what PyTorch finds.
     """
-    out = config.output
-    _prepare(config)
+    out = _folder(config)
     progress("rendering the belt")
     scene = ConveyorScene(seed=FIRST_UNSEEN_SEED + config.scored)
     for index in range(CHECK_FRAMES):
         write_image(out / "check" / f"{index}.png", scene.frame(40 * index).image)
-    _write_clip(out / "belt.mp4", scene, config.frames)
+    _write_clip(out / CLIP_FILE, scene, config.frames)
     bundle = export(
         ExportConfig(
             checkpoint=checkpoint_path(),
@@ -119,10 +122,10 @@ def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, D
         progress,
     )
     clip = run(
-        RunConfig(sources=(str(out / "belt.mp4"),), model=bundle.path, output=out / "found", force=True),
+        RunConfig(sources=(str(out / CLIP_FILE),), model=bundle.path, output=out / "found", force=True),
         Observer(progress=progress),
     )
-    return bundle, _score(config, bundle, clip, progress)
+    return bundle, _score(config.scored, bundle, clip, out / "picture.png", progress)
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
@@ -137,15 +140,18 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         raise InputError(msg)
 
 
-def _prepare(config: DemoConfig) -> None:
-    out = config.output
+def _folder(config: DemoConfig) -> Path:
+    if config.output is None and not config.force:
+        return claimed_folder(DEFAULT_OUTPUT, CLIP_FILE, lambda folder: (folder / CLIP_FILE).exists())
+    out = config.output or DEFAULT_OUTPUT
     if out.exists() and not out.is_dir():
         msg = f"{out} is a file; choose another -o"
         raise ConfigError(msg)
-    if (out / "belt.mp4").exists() and not config.force:
+    if (out / CLIP_FILE).exists() and not config.force:
         msg = f"{out} already holds a demo; pass --force to replace it, or choose another -o"
         raise ConfigError(msg)
     out.mkdir(parents=True, exist_ok=True)
+    return out
 
 
 def _write_clip(path: Path, scene: ConveyorScene, frames: int) -> None:
@@ -162,9 +168,9 @@ def _write_clip(path: Path, scene: ConveyorScene, frames: int) -> None:
 
 
 def _score(
-    config: DemoConfig, bundle: Bundle, clip: RunSummary, progress: Callable[[str], None]
+    scored: int, bundle: Bundle, clip: RunSummary, picture: Path, progress: Callable[[str], None]
 ) -> DemoReport:
-    frames = unseen_frames(config.scored)
+    frames = unseen_frames(scored)
     truth = coco_from_frames(frames)
     results: list[dict[str, Any]] = []
     with load(bundle.path) as model:
@@ -172,7 +178,6 @@ def _score(
             progress(f"scoring unseen scene {image_id} of {len(frames)}")
             results += model(frame.image, score_threshold=LOWEST_SCORE).to_coco(image_id)
         found = model(frames[0].image, score_threshold=SCORE_THRESHOLD).draw(frames[0].image)
-    picture = config.output / "picture.png"
     write_image(picture, _side_by_side(frames[0], found))
     scores = average_precision(truth, results)
     return DemoReport(

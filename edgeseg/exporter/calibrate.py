@@ -43,7 +43,7 @@ class CalibrateConfig:
     Attributes:
         calib: Folder of images like those that the model will see; no annotations needed.
         model: Bundle.
-        images: How many of them.
+        images: How many of them; None for those that are there, up to 100.
         seed: Of the choice.
         method: How ranges are cut.
         bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
@@ -60,7 +60,7 @@ class CalibrateConfig:
 
     calib: Path
     model: Path = DEFAULT_PATH
-    images: int = 100
+    images: int | None = None
     seed: int = 0
     method: Method = Method.ENTROPY
     bit_depth: int | None = None
@@ -116,6 +116,7 @@ class CalibrationReport:
         int8: Score of the network that the table stands for.
         costs: Costliest first; empty unless asked for or needed.
         budget: None unless asked for.
+        notes: What a user should know, such as an image that was skipped.
     """
 
     table: str
@@ -129,6 +130,7 @@ class CalibrationReport:
     int8: Score | None = None
     costs: tuple[BlockCost, ...] = ()
     budget: Budget | None = None
+    notes: tuple[str, ...] = ()
 
 
 class AccuracyError(ParityError):
@@ -165,20 +167,27 @@ def calibrate(
     bundle = open_bundle(config.model)
     target = bundle.path / TABLE_FILE
     if target.exists() and not config.force:
-        msg = f"{target} exists; pass --force to replace it"
+        msg = f"{target} exists; build from it without --calib, or pass --force to replace it"
         raise ConfigError(msg)
-    ruler = _ruler(config, bundle, progress, note) if config.measures else None
-    bits = _bits_to_measure(config, note)
+    notes: list[str] = []
+
+    def told(line: str) -> None:
+        notes.append(line)
+        note(line)
+
+    ruler = _ruler(config, bundle, progress, told) if config.measures else None
+    bits = _bits_to_measure(config, told)
     trials = Trials(bundle, bits)
     graph = LayerGraph(trials.models[0])
     taps = [taps_of(LayerGraph(model)) for model in trials.models]
-    table = collect(bundle, taps, config.chosen_images, progress=progress, note=note)
+    table = collect(bundle, taps, config.chosen_images, progress=progress, note=told)
     report = CalibrationReport(
         table=str(target),
         method=table.method,
         images=table.images,
         ranges=len(table.ranges),
         weight_bits=bits,
+        notes=tuple(notes),
     )
     if ruler is not None:
         bench = Bench(trials=trials, table=table, graph=graph, yardstick=ruler.yardstick, base=ruler.base)

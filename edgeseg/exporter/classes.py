@@ -6,56 +6,75 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import InputError
+from edgeseg.runtime.categories import UNUSED, ids_by_label, is_background, order_remark, read_categories
 from edgeseg.spec import BACKGROUND
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 COCO_CLASSES = 91
 # A larger one is a mistake in the file, and would cost memory.
 MAX_LABEL = 10_000
+OTHERWISE = (
+    "If training took them otherwise, pass a text file with one name a line, in the order of the labels"
+)
 
 
-def class_names_from_file(path: Path) -> tuple[str, ...]:
-    """Read class names from text, one a line, or from JSON.
+def names_from_file(
+    classes: int, path: Path, note: Callable[[str], None] = lambda line: None
+) -> tuple[str, ...]:
+    """Read the names of a model's classes from text, one a line, or from JSON.
 
     Args:
+        classes: Outputs of the classifier, background included.
         path: JSON may be a list of names, an object of label to name, or a COCO annotation file, whose
-            `categories` give the labels; labels without a name become `class_N`.
+            `categories` are used; labels without a name become `class_N`, labels without a category `N/A`.
+        note: Called with a sentence for what the file leaves open and had to be assumed.
 
     Returns:
-        Names by label, with or without the background as the file has it.
+        Names by label; the first is the background.
 
     Raises:
-        InputError: The file is missing, empty or holds something else.
+        InputError: The file is missing, empty or holds something else, or the number of names does not fit.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         msg = f"cannot read class names from {path}: {getattr(exc, 'strerror', None) or exc}"
         raise InputError(msg) from exc
-    if path.suffix.lower() == ".json":
-        names = _names_from_json(text, path)
-    else:
-        names = [line.strip() for line in text.splitlines() if line.strip()]
+    content = _json(text, path) if path.suffix.lower() == ".json" else text.splitlines()
+    if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):
+        content = {"categories": content}
+    if isinstance(content, dict) and isinstance(content.get("categories"), list):
+        return _names_from_coco(classes, content, path, note)
+    names = _names_from_json(content, path)
     if not names:
         msg = f"{path} holds no class names; write one a line, in the order of the labels"
         raise InputError(msg)
-    return tuple(names)
+    return names_for(classes, tuple(names), source=str(path), note=note)
 
 
-def names_for(classes: int, given: tuple[str, ...], *, source: str) -> tuple[str, ...]:
+def names_for(
+    classes: int, given: tuple[str, ...], *, source: str, note: Callable[[str], None] = lambda line: None
+) -> tuple[str, ...]:
     """Fit names to a model of `classes` classes, background included; COCO's or numbers if none are given.
 
     Args:
         classes: Outputs of the classifier.
         given: One name a class, with or without the background; may be empty.
         source: Where they came from, for the message.
+        note: Called with a sentence where the first name is taken for the background and does not sound so.
 
     Raises:
         InputError: Their number fits neither with nor without the background.
     """
     if len(given) == classes:
+        if not is_background(given[0]):
+            note(
+                f"{source} has one name more than the model has classes; the first, {given[0]!r}, was taken "
+                "for the background"
+            )
         return (BACKGROUND, *given[1:])
     if len(given) == classes - 1:
         return (BACKGROUND, *given)
@@ -71,20 +90,48 @@ def names_for(classes: int, given: tuple[str, ...], *, source: str) -> tuple[str
     return (BACKGROUND, *(f"class_{label}" for label in range(1, classes)))
 
 
-def _names_from_json(text: str, path: Path) -> list[str]:
+def _json(text: str, path: Path) -> Any:
     try:
-        content: Any = json.loads(text)
-    except ValueError as exc:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
         msg = f"{path} is not valid JSON: {exc}"
         raise InputError(msg) from exc
-    if isinstance(content, dict) and isinstance(content.get("categories"), list):
-        content = {
-            str(item.get("id")): item.get("name") for item in content["categories"] if isinstance(item, dict)
-        }
-    if isinstance(content, dict) and all(key.isdigit() for key in content):
+
+
+def _names_from_coco(
+    classes: int, content: dict[str, Any], path: Path, note: Callable[[str], None]
+) -> tuple[str, ...]:
+    rows, annotations = (content.get(name, []) for name in ("categories", "annotations"))
+    if not isinstance(annotations, list) or any(not isinstance(item, dict) for item in (*rows, *annotations)):
+        msg = f"{path} must have lists of objects as `categories` and, if any, `annotations`"
+        raise InputError(msg)
+    categories = read_categories(rows, annotations, str(path))
+    if not categories.classes:
+        msg = f"{path} holds no class names: its list of categories is empty, or has only the background"
+        raise InputError(msg)
+    ids = ids_by_label(classes - 1, categories)
+    if ids is None:
+        plural = "es" * (classes > 2)
+        msg = (
+            f"the checkpoint has {classes - 1} class{plural} and the background, and the categories in "
+            f"{path} are {categories.listed(categories.names)}, {len(categories.used)} of "
+            f"{len(categories.names)} with annotations; take the file that the model was trained with, or a "
+            "text file with one name a line, in the order of the labels"
+        )
+        raise InputError(msg)
+    nameless = [label for label in range(1, classes) if label not in ids]
+    if nameless or len(ids) < len(categories.names) or any(label != key for label, key in ids.items()):
+        called = f"; labels without a category are called {UNUSED}: {nameless}" if nameless else ""
+        note(f"{path}: {order_remark(ids, categories)}{called}. {OTHERWISE}")
+    names = {label: categories.names[key] for label, key in ids.items()}
+    return (BACKGROUND, *(names.get(label, UNUSED) for label in range(1, classes)))
+
+
+def _names_from_json(content: Any, path: Path) -> list[str]:
+    if isinstance(content, dict) and all(key.isdecimal() for key in content):
         content = _names_by_label({int(key): name for key, name in content.items()}, path)
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
-        return content
+        return [name.strip() for name in content if name.strip()]
     msg = f"{path} must be a JSON list of names, an object of label to name, or COCO annotations"
     raise InputError(msg)
 

@@ -14,7 +14,7 @@ from edgeseg.spec import Lowering, ModelSpec, Preprocess
 
 from .architecture import load_weights, model_from_weights
 from .checkpoint import read_checkpoint
-from .classes import class_names_from_file, names_for
+from .classes import names_for, names_from_file
 from .config import impose, limits_of
 from .factory import model_from_factory
 from .gate import check_images, run_gate
@@ -45,7 +45,8 @@ def export(
     Args:
         config: What to export and how.
         progress: Called with each stage as it begins.
-        note: Called with what a user should know, such as an input size that the images ask for.
+        note: Called with what a user should know: an input size that the images ask for, or what the class
+            names leave open.
 
     Returns:
         The bundle, at `config.output`.
@@ -61,7 +62,7 @@ def export(
     progress(f"reading {config.checkpoint.name}")
     checkpoint = read_checkpoint(config.checkpoint)
     architecture, model = model_of(checkpoint, config)
-    spec = spec_of(model, architecture, checkpoint, config)
+    spec = spec_of(model, architecture, checkpoint, config, note)
     sizes_hw = config.chosen_sizes_hw
     # Refuses every size that cannot work before the first graph is written.
     specs = {size_hw: replace(spec, input_size_hw=size_hw) for size_hw in sizes_hw}
@@ -123,7 +124,13 @@ def model_of(checkpoint: Checkpoint, config: ExportConfig) -> tuple[str, Any]:
     return config.factory, model
 
 
-def spec_of(model: Any, architecture: str, checkpoint: Checkpoint, config: ExportConfig) -> ModelSpec:
+def spec_of(
+    model: Any,
+    architecture: str,
+    checkpoint: Checkpoint,
+    config: ExportConfig,
+    note: Callable[[str], None] = lambda line: None,
+) -> ModelSpec:
     """Describe what is to be exported, and set torchvision's `model` to the same counts and thresholds.
 
     Raises:
@@ -133,7 +140,7 @@ def spec_of(model: Any, architecture: str, checkpoint: Checkpoint, config: Expor
     limits = limits_of(model, config)
     impose(limits, model)
     return ModelSpec(
-        class_names=_class_names(model, checkpoint, config.classes),
+        class_names=_class_names(model, checkpoint, config.classes, note),
         input_size_hw=config.size_hw,
         batch=config.batch,
         max_detections=limits.max_detections,
@@ -152,8 +159,10 @@ def spec_of(model: Any, architecture: str, checkpoint: Checkpoint, config: Expor
     )
 
 
-def _class_names(model: Any, checkpoint: Checkpoint, path: Path | None) -> tuple[str, ...]:
+def _class_names(
+    model: Any, checkpoint: Checkpoint, path: Path | None, note: Callable[[str], None]
+) -> tuple[str, ...]:
     classes = model.roi_heads.mask_predictor.mask_fcn_logits.weight.shape[0]
     if path is not None:
-        return names_for(classes, class_names_from_file(path), source=str(path))
-    return names_for(classes, checkpoint.class_names, source=checkpoint.path.name)
+        return names_from_file(classes, path, note)
+    return names_for(classes, checkpoint.class_names, source=checkpoint.path.name, note=note)

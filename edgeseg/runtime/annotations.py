@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .categories import Categories, read_categories, whole_number
 from .segmentations import rle_from_segmentation
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ class Annotations:
     Attributes:
         source: Where it came from, for messages.
         images: By ascending id.
-        categories: Id to name.
+        categories: With which of them the instances use.
         instances: In COCO's format with all of `id`, `image_id`, `category_id`, `bbox` (xywh), `area`,
             `iscrowd` and `segmentation`, which is compressed RLE.
     """
 
     source: str
     images: tuple[AnnotatedImage, ...]
-    categories: dict[int, str]
+    categories: Categories
     instances: tuple[dict[str, Any], ...]
 
     def truth(self, image_ids: Iterable[int]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Annotations:
                 if image.image_id in wanted
             ],
             "annotations": [item for item in self.instances if item["image_id"] in wanted],
-            "categories": [{"id": key, "name": name} for key, name in self.categories.items()],
+            "categories": [{"id": key, "name": name} for key, name in self.categories.names.items()],
         }
 
 
@@ -71,10 +72,7 @@ def read_annotations(path: Path) -> Annotations:
         InputError: Missing, empty, truncated, not COCO instances, or an entry in it is not what it must be.
     """
     content = _content(path)
-    categories: dict[int, str] = {}
-    for item in content["categories"]:
-        key = _whole(item, "id", f"{path}: a category")
-        categories[key] = _text(item, "name", f"{path}: category {key}")
+    categories = read_categories(content["categories"], content["annotations"], str(path))
     images: dict[int, AnnotatedImage] = {}
     for item in content["images"]:
         image = _image(item, path)
@@ -82,7 +80,7 @@ def read_annotations(path: Path) -> Annotations:
             msg = f"{path}: ids of images must differ, {image.image_id} is there twice"
             raise InputError(msg)
         images[image.image_id] = image
-    instances = (_instance(item, images, categories, path) for item in content["annotations"])
+    instances = (_instance(item, images, path) for item in content["annotations"])
     return Annotations(
         source=str(path),
         images=tuple(images[key] for key in sorted(images)),
@@ -131,24 +129,21 @@ def _check_sections(content: Any, path: Path) -> None:
 
 
 def _image(item: dict[str, Any], path: Path) -> AnnotatedImage:
-    image_id = _whole(item, "id", f"{path}: an image")
+    image_id = whole_number(item, "id", f"{path}: an image")
     where = f"{path}: image {image_id}"
-    size_hw = (_whole(item, "height", where), _whole(item, "width", where))
+    size_hw = (whole_number(item, "height", where), whole_number(item, "width", where))
     if not all(0 < side <= LARGEST_SIDE for side in size_hw):
         msg = f"{where}: height and width must be 1 to {LARGEST_SIDE}, got {size_hw[0]} and {size_hw[1]}"
         raise InputError(msg)
     return AnnotatedImage(image_id=image_id, file_name=_text(item, "file_name", where), size_hw=size_hw)
 
 
-def _instance(
-    item: dict[str, Any], images: dict[int, AnnotatedImage], categories: dict[int, str], path: Path
-) -> dict[str, Any]:
+def _instance(item: dict[str, Any], images: dict[int, AnnotatedImage], path: Path) -> dict[str, Any]:
     where = f"{path}: annotation {item.get('id')}"
-    image_id, category_id = _whole(item, "image_id", where), _whole(item, "category_id", where)
-    for name, key, known in (("image", image_id, images), ("category", category_id, categories)):
-        if key not in known:
-            msg = f"{where} is of {name} {key}, which the file does not describe"
-            raise InputError(msg)
+    image_id, category_id = whole_number(item, "image_id", where), whole_number(item, "category_id", where)
+    if image_id not in images:
+        msg = f"{where} is of image {image_id}, which the file does not describe"
+        raise InputError(msg)
     try:
         rle = rle_from_segmentation(item.get("segmentation"), images[image_id].size_hw)
     except InputError as exc:
@@ -180,16 +175,6 @@ def _bbox(bbox: Any, rle: dict[str, Any], where: str) -> list[float]:
         msg = f"{where}: bbox must be x, y, width and height in pixels, got {bbox}"
         raise InputError(msg)
     return [float(value) for value in bbox]
-
-
-def _whole(item: dict[str, Any], name: str, where: str) -> int:
-    value = item.get(name)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    msg = f"{where}: {name} must be a whole number, got {value!r}"
-    raise InputError(msg)
 
 
 def _text(item: dict[str, Any], name: str, where: str) -> str:

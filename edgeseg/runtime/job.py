@@ -32,7 +32,8 @@ class RunConfig:
         sources: What frames come from, together: images, folders, glob patterns, videos, streams; an int is a
             camera.
         model: Bundle.
-        output: Folder of the results.
+        output: Folder of the results; None for `edgeseg-output`, or `edgeseg-output-2` and so on where there
+            are results already.
         score_threshold: Only instances above it.
         max_frames: Stop after so many; None for all.
         overlay: Also write what is found drawn over the frames.
@@ -56,7 +57,7 @@ class RunConfig:
 
     sources: tuple[str | int, ...]
     model: Path = DEFAULT_PATH
-    output: Path = DEFAULT_OUTPUT
+    output: Path | None = None
     score_threshold: float = 0.5
     max_frames: int | None = None
     overlay: bool = True
@@ -127,6 +128,7 @@ class RunSummary:
         age_max_ms: The highest of them.
         scenes: By source, what tracking counted: `entered`, `left`, `entered_by_class`, `lines`, `zones`.
         health: Load, temperature and power at the end.
+        output: Folder of the results; empty if none were written.
         outputs: Kind of result to its path.
         interrupted: Stopped by Ctrl-C.
         error: What stopped the run; None when nothing did.
@@ -149,6 +151,7 @@ class RunSummary:
     age_max_ms: float | None
     scenes: dict[str, dict[str, Any]]
     health: Health
+    output: str
     outputs: dict[str, str]
     interrupted: bool = False
     error: str | None = None

@@ -47,8 +47,10 @@ class LabelledImages:
 
     @property
     def truth(self) -> dict[str, Any]:
-        """The annotations of these images, as a COCO dataset."""
-        return self.annotations.truth(self.paths)
+        """The annotations of these images, as a COCO dataset; without instances of the background."""
+        truth, scored = self.annotations.truth(self.paths), set(self.category_ids.values())
+        found = [item for item in truth["annotations"] if item["category_id"] in scored]
+        return {**truth, "annotations": found}
 
     def results(self, detections: Detections, image_id: int) -> list[dict[str, Any]]:
         """Write the detections of an image as COCO results under the annotations' category ids."""
@@ -87,8 +89,7 @@ def labelled_images(
     if max_images is not None and max_images < 1:
         msg = f"max_images must be at least 1, got {max_images}"
         raise ConfigError(msg)
-    annotated = {item["category_id"] for item in annotations.instances}
-    classes = category_map(class_names, annotations.categories, annotated)
+    classes = category_map(class_names, annotations.categories)
     found, skipped = _found(annotations, folder)
     paths: dict[int, Path] = {}
     chosen = dict(islice(found.items(), max_images))

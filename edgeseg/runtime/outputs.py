@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..files import writing
+from ..files import claimed_folder, writing
 from . import job
 from .overlays import overlay_name
 from .sinks import partial_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .job import RunConfig
 
@@ -33,13 +34,53 @@ def product_paths(output: Path) -> list[Path]:
     return [*(output / name for name in (job.OVERLAY_FOLDER, *FILES)), *_videos(output)]
 
 
-def check_output(config: RunConfig) -> None:
+def earlier_results(config: RunConfig) -> list[Path]:
+    """Name what is no input where it lies among it: what this run writes, and what others wrote by default.
+
+    A default folder that is a source itself, or holds one, is left out.
+    """
+    default = job.DEFAULT_OUTPUT
+    # Unlike `Path.resolve` it takes links that lead in a circle.
+    sources = [Path(os.path.realpath(source)) for source in config.sources if isinstance(source, str)]
+    named = {folder for source in sources for folder in (source, *source.parents)}
+    folders = [default, *default.parent.glob(f"{default.name}-[0-9]*")]
+    folders = [folder for folder in folders if Path(os.path.realpath(folder)) not in named]
+    if config.output is not None:
+        folders.append(config.output)
+    return [path for folder in folders for path in product_paths(folder)]
+
+
+def open_output(config: RunConfig, note: Callable[[str], None]) -> Path:
+    """Make the folder of the results, without any of an earlier run.
+
+    Args:
+        config: Where, or nowhere in particular.
+        note: Called with a sentence where the folder is another than the usual one.
+
+    Raises:
+        EdgeSegError: It cannot be written.
+    """
+    if config.output is None:
+        output = claimed_folder(job.DEFAULT_OUTPUT, job.LINES_FILE, _holds_results)
+        if output != job.DEFAULT_OUTPUT:
+            note(f"{job.DEFAULT_OUTPUT} is taken, so the results go to {output}")
+        return output
+    with writing(config.output):
+        config.output.mkdir(parents=True, exist_ok=True)
+    clear_output(config.output)
+    return config.output
+
+
+def _holds_results(output: Path) -> bool:
+    return any(path.exists() for path in product_paths(output))
+
+
+def check_output(output: Path, config: RunConfig) -> None:
     """Say before the work whether the results may be written.
 
     Raises:
         ConfigError: There are results and `force` is off, or they would be written over the source.
     """
-    output = config.output
     if output.exists() and not output.is_dir():
         msg = f"{output} is a file and must be a folder; name another with -o"
         raise ConfigError(msg)

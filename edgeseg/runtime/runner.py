@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import EdgeSegError, InputError
-from ..files import write_json, writing
+from ..files import write_json
 from ..record import json_from_record
 from . import job
 from .controls import Controls
@@ -17,7 +18,7 @@ from .input_sizes import ScaleRemark
 from .interpretation import Interpretation
 from .job import Observer, RunConfig, RunStoppedError, RunSummary
 from .model import load
-from .outputs import check_output, clear_output, product_paths, video_paths
+from .outputs import check_output, earlier_results, open_output, video_paths
 from .overlays import ImageOverlays, VideoOverlays
 from .picture import Painter
 from .pipeline import Pipeline
@@ -54,8 +55,10 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
         RunStoppedError: It ended early, or no input could be read; everything before it is on the disk.
     """
     observer = observer or Observer()
-    if config.files:
-        check_output(config)
+    if config.output is None and config.force:
+        config = replace(config, output=job.DEFAULT_OUTPUT)
+    if config.files and config.output is not None:
+        check_output(config.output, config)
     with (
         closing(_opened(config, observer)) as intake,
         _Runner(config, observer, intake) as runner,
@@ -74,7 +77,7 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
 def _opened(config: RunConfig, observer: Observer) -> Intake:
     return open_intake(
         config.sources,
-        exclude=product_paths(config.output) if config.files else (),
+        exclude=earlier_results(config) if config.files else (),
         realtime=config.realtime,
         bit_depth=config.bit_depth,
         give_up_after_s=config.give_up_after_s,
@@ -89,6 +92,8 @@ class _Runner:
         self._painter = Painter(config.style, config.redaction)
         self._health = HealthMonitor()
         self._tally = Tally(self._controls, intake)
+        # Known when it is made.
+        self._output: Path | None = None
         self._outputs: dict[str, Path] = {}
         # A page or window that cannot open is told before the model is loaded, and shows that it is.
         self._sinks: list[Sink] = self._views()
@@ -136,14 +141,14 @@ class _Runner:
             )
             tally.error = InputError(f"{what}: {tally.skipped[0].reason}")
         outputs = {kind: str(path) for kind, path in self._outputs.items() if path.exists()}
-        summary = tally.summary(config, computed_by, self._health.read(), outputs)
-        if config.files:
+        summary = tally.summary(config, computed_by, self._health.read(), self._output, outputs)
+        if self._output is not None:
             try:
-                write_json(config.output / job.SUMMARY_FILE, json_from_record(summary))
+                write_json(self._output / job.SUMMARY_FILE, json_from_record(summary))
             except EdgeSegError as exc:
                 tally.error = tally.error or exc
         if tally.error:
-            where = f", in {config.output}" if config.files else ""
+            where = f", in {summary.output}" if summary.output else ""
             kept = f"; frames done before it: {tally.frames}{where}" if tally.frames else ""
             msg = f"{tally.error}{kept}"
             raise RunStoppedError(msg, summary) from tally.error
@@ -188,20 +193,18 @@ class _Runner:
 
     def _open_files(self) -> None:
         config, intake, outputs, sinks = self._config, self._intake, self._outputs, self._sinks
-        with writing(config.output):
-            config.output.mkdir(parents=True, exist_ok=True)
-        clear_output(config.output)
+        output = self._output = open_output(config, self._observer.note)
         if config.overlay and intake.kind is SourceKind.IMAGES:
-            outputs["overlays"] = config.output / job.OVERLAY_FOLDER
+            outputs["overlays"] = output / job.OVERLAY_FOLDER
             sinks.append(ImageOverlays(outputs["overlays"]))
         elif config.overlay:
-            paths = video_paths(config.output, len(intake.names))
+            paths = video_paths(output, len(intake.names))
             names = ["overlay"] if len(paths) == 1 else [f"overlay {index}" for index in range(len(paths))]
             outputs.update(zip(names, paths, strict=True))
             sinks.append(VideoOverlays(paths, intake.rates_fps, live=intake.kind is SourceKind.LIVE))
-        outputs["coco"] = config.output / job.COCO_FILE
+        outputs["coco"] = output / job.COCO_FILE
         sinks.append(CocoResults(outputs["coco"]))
-        outputs["lines"] = config.output / job.LINES_FILE
+        outputs["lines"] = output / job.LINES_FILE
         sinks.append(JsonLines(outputs["lines"], intake.names))
 
     def _close(self) -> None:

@@ -12,6 +12,7 @@ from .sinks import json_from_scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ..errors import EdgeSegError
     from .controls import Controls
@@ -112,7 +113,12 @@ class Tally:
         )
 
     def summary(
-        self, config: RunConfig, computed_by: str, health: Health, outputs: dict[str, str]
+        self,
+        config: RunConfig,
+        computed_by: str,
+        health: Health,
+        output: Path | None,
+        outputs: dict[str, str],
     ) -> RunSummary:
         """Put it into a record."""
         from .job import RunSummary
@@ -137,6 +143,7 @@ class Tally:
             age_max_ms=None if highest is None else round(highest, 1),
             scenes={name: json_from_scene(scene) for name, scene in self._scenes.items()},
             health=health,
+            output="" if output is None else str(output),
             outputs=outputs,
             interrupted=self.interrupted,
             error=None if self.error is None else str(self.error),

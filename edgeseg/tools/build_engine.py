@@ -16,6 +16,7 @@ from .options import force_option, json_option, model_option
 if TYPE_CHECKING:
     from ..engines import EngineRecord
     from ..exporter.build import BuildConfig, Built
+    from ..exporter.calibrate import CalibrationReport
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 TARGETS = ("auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
@@ -80,17 +81,18 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
 
     config = _config(settings)
     choice = check_build(config)
+    calibration = None
     if calib is not None:
         if choice.precision.value != "int8":
             msg = f"--calib is for --int8, and {choice.precision.value} needs none"
             raise click.UsageError(msg)
         bits = bits_for(choice.target, config.options)
-        report = run_calibration({**settings, "calib": calib, "weight_bits": bits}, as_json)
+        calibration = run_calibration({**settings, "calib": calib, "weight_bits": bits}, as_json)
         if not as_json:
-            print_report(report, as_json)
+            print_report(calibration, as_json)
     with progress_line() as progress:
         built = build(config, progress)
-    _print(built, as_json)
+    _print(built, calibration, as_json)
 
 
 def _config(settings: dict[str, Any]) -> BuildConfig:
@@ -126,14 +128,20 @@ def _config(settings: dict[str, Any]) -> BuildConfig:
     )
 
 
-def _print(built: Built, as_json: bool) -> None:
+def _print(built: Built, calibration: CalibrationReport | None, as_json: bool) -> None:
     record = built.engine.record
     if record.not_on_dla:
         print_note(f"the GPU computes {len(record.not_on_dla)} layers for DLA; `edgeseg inspect` lists them")
     if as_json:
-        others = [str(engine.path) for engine in built.other_sizes]
-        facts = {"engine": str(built.engine.path), "other_sizes": others, "reason": built.reason}
-        print_json({**facts, **json_from_record(record)})
+        data = {
+            "engine": str(built.engine.path),
+            "other_sizes": [str(engine.path) for engine in built.other_sizes],
+            "reason": built.reason,
+            **json_from_record(record),
+        }
+        if calibration is not None:
+            data["calibration"] = json_from_record(calibration)
+        print_json(data)
         return
     print_pairs("", _facts(built, record))
 

@@ -21,7 +21,10 @@ METHODS = ("entropy", "percentile", "minmax")
 
 calibration_options: tuple[Callable[[Any], Any], ...] = (
     click.option(
-        "--images", type=click.IntRange(1), default=100, show_default=True, help="How many images to take."
+        "--images",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Take N images; fewer are an error. [default: 100, or as many from 10 on as there are]",
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of images."),
     click.option(

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from ..demo.show import DemoReport
 
 
-@click.command(epilog="\b\nExample:\n  edgeseg demo -o edgeseg-demo")
+@click.command(epilog="\b\nExample:\n  edgeseg demo")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    default=Path("edgeseg-demo"),
-    show_default=True,
-    help="Folder for all that it makes.",
+    help="Folder for all that it makes. [default: edgeseg-demo, or edgeseg-demo-2 and so on where there are "
+    "demos already]",
 )
 @click.option("--frames", type=click.IntRange(1), default=75, show_default=True, help="Length of the clip.")
 @click.option(
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 )
 @force_option
 @json_option
-def demo(output: Path, frames: int, scored: int, force: bool, as_json: bool) -> None:
+def demo(output: Path | None, frames: int, scored: int, force: bool, as_json: bool) -> None:
     """Export and run a shipped model on a synthetic conveyor belt.
 
     Needs no network, no GPU and no data: the belt is rendered, its truth is exact, and the model was trained

@@ -46,9 +46,8 @@ QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    default=Path("edgeseg-output"),
-    show_default=True,
-    help="Folder of the results.",
+    help="Folder of the results. [default: edgeseg-output, or edgeseg-output-2 and so on where there are "
+    "results already]",
 )
 @click.option(
     "--score-threshold",
@@ -177,7 +176,7 @@ def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
         raise
     _print(summary, as_json)
     if summary.interrupted:
-        where = f", in {config.output}" if config.files else ""
+        where = f", in {summary.output}" if summary.output else ""
         print_note(f"interrupted; frames done before it: {summary.frames}{where}")
         raise click.exceptions.Exit(INTERRUPTED)
 

@@ -60,7 +60,10 @@ COLUMNS = ("", "size", "proposals", "threads", "ms", "box AP", "mask AP", "lost"
     help="Images to calibrate INT8 with. [default: INT8 is left out]",
 )
 @click.option(
-    "--calib-images", type=click.IntRange(1), default=50, show_default=True, help="How many of them to take."
+    "--calib-images",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Take N of them; fewer are an error. [default: 50, or as many from 10 on as there are]",
 )
 @click.option(
     "--size",

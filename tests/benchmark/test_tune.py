@@ -530,7 +530,11 @@ def test_settings_that_cannot_be(changes: dict[str, Any], words: str) -> None:
 
 def test_the_command_has_everything_that_makes_the_engine() -> None:
     config = make_config(
-        calib=Path("my photos"), output=Path("out"), classes=Path("names.txt"), max_detections=50
+        calib=Path("my photos"),
+        calib_images=50,
+        output=Path("out"),
+        classes=Path("names.txt"),
+        max_detections=50,
     )
 
     assert command_for(config, candidate(1, 1, INT8)) == (

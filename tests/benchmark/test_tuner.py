@@ -12,6 +12,7 @@ import pytest
 
 from edgeseg.benchmark.tune import bench as bench_module
 from edgeseg.benchmark.tune import tuner as module
+from edgeseg.benchmark.tune.bench import calibration_for
 from edgeseg.benchmark.tune.candidate import State
 from edgeseg.benchmark.tune.config import Limits, TuneConfig
 from edgeseg.benchmark.tune.engines import Engines
@@ -22,6 +23,7 @@ from edgeseg.errors import CalibrationError, ConfigError, EdgeSegError, InputErr
 from edgeseg.exporter.config import Limits as Counts
 from edgeseg.runtime.cpus import Cpus
 from edgeseg.spec import Lowering
+from tests.calibration.pictures import write_pictures
 from tests.runtime.fake_bundle import NAMES, make_spec, write_graph
 
 if TYPE_CHECKING:
@@ -216,6 +218,17 @@ def test_images_that_cannot_calibrate_are_told_at_once(photos) -> None:
 
     with pytest.raises(CalibrationError, match="one flat colour"), open_tuner(asked):
         pass
+
+
+def test_all_images_calibrate_where_there_are_few(photos, tmp_path) -> None:
+    notes: list[str] = []
+    with open_tuner(config(photos, calib=write_pictures(tmp_path / "calib", 12)), note=notes.append) as tuner:
+        asked = calibration_for(tuner.config, tmp_path / "calib", tmp_path)
+
+    assert asked.images == 12
+    assert [line.partition(" in ")[0] for line in notes if "calib" in line] == [
+        "calibrating on all 12 usable images"
+    ]
 
 
 def test_something_is_at_the_output(photos, tmp_path) -> None:

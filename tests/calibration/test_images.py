@@ -56,7 +56,7 @@ def test_a_hundred_copies_of_one_image_are_one_image(tmp_path) -> None:
         shutil.copy(folder / "00.png", folder / f"copy_{number}.png")
     notes: list[str] = []
     with pytest.raises(
-        CalibrationError, match=r"found 1 in .* \(20 skipped\); add images, for fewer than 10"
+        CalibrationError, match=r"needs at least 10 images, found 1 in .* \(20 skipped\); add images"
     ):
         choose_images(CalibrationConfig(folder=folder, images=20), note=notes.append)
     assert len(notes) == 20
@@ -82,16 +82,43 @@ def test_a_bad_image_is_named_and_replaced(folder) -> None:
     assert "05.png: it is of one flat colour" in told
 
 
-def test_too_few_says_how_to_accept(folder) -> None:
+def test_fewer_than_asked_for_says_how_to_accept(folder) -> None:
     with pytest.raises(CalibrationError) as error:
-        choose_images(CalibrationConfig(folder=folder))
+        choose_images(CalibrationConfig(folder=folder, images=100))
     assert str(error.value) == (
         f"calibration needs 100 images, found 20 in {folder}; pass --images 20 to accept"
     )
     write_flat(folder / "flat.png", 3)
     with pytest.raises(CalibrationError, match=r"found 20 in .* \(1 skipped\); pass --images 20"):
-        choose_images(CalibrationConfig(folder=folder))
+        choose_images(CalibrationConfig(folder=folder, images=21))
     assert len(choose_images(CalibrationConfig(folder=folder, images=20))) == 20
+
+
+def test_where_no_number_is_asked_for_all_are_taken_with_a_note(folder) -> None:
+    notes: list[str] = []
+    chosen = choose_images(CalibrationConfig(folder=folder), note=notes.append)
+    assert len({image.name for image in chosen}) == 20
+    assert len(notes) == 1
+    assert notes[0].startswith(f"calibrating on all 20 usable images in {folder}; 100 of different scenes")
+    write_flat(folder / "flat.png", 3)
+    assert set(choose_images(CalibrationConfig(folder=folder))) == set(chosen)
+
+
+@pytest.mark.parametrize("most", [12, 20])
+def test_enough_are_taken_without_a_note(folder, most: int) -> None:
+    notes: list[str] = []
+    chosen = choose_images(CalibrationConfig(folder=folder, most=most), note=notes.append)
+    assert (chosen, notes) == (choose_images(CalibrationConfig(folder=folder, images=most)), [])
+
+
+@pytest.mark.parametrize("images", [None, 12])
+def test_nine_are_refused_and_ten_are_not(tmp_path, images: int | None) -> None:
+    folder = write_pictures(tmp_path, 9)
+    config = CalibrationConfig(folder=folder, images=images)
+    with pytest.raises(CalibrationError, match=r"needs at least 10 images, found 9 in .*; add images like"):
+        choose_images(config)
+    write_pictures(folder / "more", 10)
+    assert len(choose_images(CalibrationConfig(folder=folder / "more"))) == 10
 
 
 def test_only_flat_images(tmp_path) -> None:
@@ -118,7 +145,9 @@ def test_an_empty_folder(tmp_path) -> None:
 
 def test_nothing_readable(tmp_path) -> None:
     (tmp_path / "a.png").write_text("x")
-    with pytest.raises(CalibrationError, match=r"found 0 in .* \(1 skipped\); add images"):
+    with pytest.raises(
+        CalibrationError, match=r"at least 10 images, found 0 in .* \(1 skipped\); add images"
+    ):
         choose_images(CalibrationConfig(folder=tmp_path))
 
 

@@ -61,7 +61,7 @@ def pictures(tmp_path_factory) -> Path:
 def first(conveyor, pictures, tmp_path_factory) -> tuple[Path, CalibrationReport]:
     folder = tmp_path_factory.mktemp("calibrated") / "model"
     shutil.copytree(conveyor.path, folder)
-    report = calibrate(CalibrateConfig(calib=pictures, model=folder, images=COUNT))
+    report = calibrate(CalibrateConfig(calib=pictures, model=folder))
     return folder, report
 
 
@@ -112,6 +112,8 @@ def test_a_table_has_a_range_for_all_that_is_rounded(first) -> None:
     table = read_table(folder / TABLE_FILE)
 
     assert table.method is Method.ENTROPY
+    assert table.images == report.images == COUNT
+    assert [note.partition(" usable")[0] for note in report.notes] == [f"calibrating on all {COUNT}"]
     assert table.images == COUNT
     assert len(table.ranges) == report.ranges
     assert table.graph_sha256 == open_bundle(folder).files["portable.onnx"].sha256
@@ -192,7 +194,7 @@ def test_what_is_there_is_kept_without_force(calibrated: Path, pictures: Path) -
 
     with pytest.raises(ConfigError, match=r"int8.json exists; pass --force"):
         build_engine(int8(calibrated))
-    with pytest.raises(ConfigError, match=r"calibration.json exists; pass --force"):
+    with pytest.raises(ConfigError, match=r"calibration.json exists; build from it without --calib, or"):
         calibrate(CalibrateConfig(calib=pictures, model=calibrated, images=COUNT))
 
     assert engine_path(calibrated, Target.ONNXRUNTIME, Precision.INT8).read_bytes() == before

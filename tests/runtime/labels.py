@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def image(image_id: int = 1, file_name: str | None = None, **changes: Any) -> dict[str, Any]:
+def image(image_id: Any = 1, file_name: str | None = None, **changes: Any) -> dict[str, Any]:
     name = file_name or f"{image_id}.png"
     return {"id": image_id, "file_name": name, "height": 64, "width": 96, **changes}
 
@@ -29,7 +29,7 @@ def square(image_id: int = 1, *, left: int = 10, category_id: int = 1, **changes
     return {**facts, **changes}
 
 
-def category(category_id: int = 1, name: str = "bolt") -> dict[str, Any]:
+def category(category_id: Any = 1, name: str = "bolt") -> dict[str, Any]:
     return {"id": category_id, "name": name}
 
 

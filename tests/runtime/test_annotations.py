@@ -27,7 +27,8 @@ def test_what_is_read(tmp_path):
         AnnotatedImage(image_id=2, file_name="2.png", size_hw=(64, 96)),
         AnnotatedImage(image_id=7, file_name="sub/x.png", size_hw=(64, 96)),
     )
-    assert read.categories == {1: "bolt", 4: "nut"}
+    assert read.categories.names == {1: "bolt", 4: "nut"}
+    assert read.categories.used == {1}
     assert [item["iscrowd"] for item in read.instances] == [0, 1]
     assert all(isinstance(item["segmentation"]["counts"], str) for item in read.instances)
     truth = read.truth([7])
@@ -50,6 +51,18 @@ def test_a_byte_order_mark_and_whole_floats_are_no_matter(tmp_path):
     assert read_annotations(path).images[0].size_hw == (64, 96)
 
 
+def test_ids_that_a_tool_wrote_as_texts(tmp_path):
+    content = coco(
+        images=[image("7", "a.png")],
+        annotations=[square(7, category_id="3") | {"image_id": "7"}],
+        categories=[category("3")],
+    )
+    read = read_annotations(write(tmp_path / "a.json", content))
+
+    assert (read.images[0].image_id, read.categories.names) == (7, {3: "bolt"})
+    assert [(item["image_id"], item["category_id"]) for item in read.instances] == [(7, 3)]
+
+
 @pytest.mark.parametrize("name", ["instances_test.json", "instances_train.json"])
 def test_real_annotations(name):
     path = shared("data", "nuclei", name)
@@ -62,7 +75,7 @@ def test_real_annotations(name):
 def test_real_annotations_of_coco():
     read = read_annotations(shared("data", "coco_subset", "annotations", "instances_val2017.json"))
 
-    assert len(read.categories) == 80
+    assert len(read.categories.names) == 80
     assert len(read.instances) > 20
 
 
@@ -105,13 +118,15 @@ def test_a_file_of_another_kind(tmp_path, content, words):
         ({"categories": []}, "list of categories is empty"),
         ({"images": ["1.png"]}, "images must be a list of objects, got '1.png'"),
         ({"images": [{"id": 1}]}, "image 1: height must be a whole number, got None"),
-        ({"images": [image("1")]}, "an image: id must be a whole number, got '1'"),
+        ({"images": [image("one")]}, "an image: id must be a whole number, got 'one'"),
         ({"images": [image(True)]}, "id must be a whole number, got True"),
         ({"images": [image(width=0)]}, "height and width must be 1 to 100000, got 64 and 0"),
         ({"images": [image(height=64.5)]}, "height must be a whole number, got 64.5"),
         ({"images": [{**image(), "file_name": ""}]}, "file_name must be a text, got ''"),
         ({"images": [image(), image()]}, "ids of images must differ, 1 is there twice"),
         ({"categories": [{"id": 1}]}, "category 1: name must be a text, got None"),
+        ({"categories": [category("bolt")]}, "a category: id must be a whole number, got 'bolt'"),
+        ({"categories": [category(), category(1, "nut")]}, "must differ, 1 is both 'bolt' and 'nut'"),
         ({"annotations": [square(9)]}, "annotation 910 is of image 9, which the file does not describe"),
         ({"annotations": [square(category_id=3)]}, "annotation 110 is of category 3"),
         ({"annotations": [square(segmentation=None)]}, "annotation 110: it must have a segmentation"),

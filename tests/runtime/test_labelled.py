@@ -87,6 +87,18 @@ def test_results_have_the_annotations_category_ids(tmp_path):
     assert found.remark.startswith("not scored")
 
 
+def test_instances_of_the_background_count_for_nothing(tmp_path):
+    picture(tmp_path / "1.png")
+    content = coco(
+        annotations=[square(category_id=0), square(category_id=7, left=40)],
+        categories=[category(0, "_background_"), category(7, "nut")],
+    )
+    found = labelled_images(read_annotations(write(tmp_path / "a.json", content)), tmp_path, NAMES)
+
+    assert [item["category_id"] for item in found.truth["annotations"]] == [7]
+    assert "it is the background: '_background_' (id 0)" in found.remark
+
+
 def test_images_of_another_data_set(label, tmp_path):
     picture(tmp_path / "photos" / "other.png")
     words = (

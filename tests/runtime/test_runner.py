@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError, InputError
-from edgeseg.runtime import runner, sinks
+from edgeseg.runtime import outputs, runner, sinks
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
 from edgeseg.runtime.job import Observer, RunConfig, RunStoppedError
 from edgeseg.runtime.runner import run
@@ -343,6 +345,92 @@ def test_a_source_is_never_replaced(config, photos, tmp_path):
         with pytest.raises(ConfigError, match=f"{source.name} is a result in {output} and would be replaced"):
             run(config(sources=(str(source),), output=output, force=True))
     assert clip.read_bytes() == b"mine"
+
+
+@pytest.fixture
+def unnamed(config, tmp_path, monkeypatch):
+    """Run with no folder named, in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return lambda **facts: run(config(output=None, **facts))
+
+
+def test_a_default_folder_without_results_is_taken(unnamed, tmp_path):
+    (tmp_path / "edgeseg-output").mkdir()
+    (tmp_path / "edgeseg-output" / "notes.txt").write_text("mine")
+
+    assert unnamed().output == "edgeseg-output"
+    assert (tmp_path / "edgeseg-output" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name", ["results.json", "overlays/mine.png", "overlay-1.mp4", "detections.jsonl", "summary.json"]
+)
+def test_a_default_folder_with_any_result_is_left_alone(unnamed, tmp_path, name):
+    there = tmp_path / "edgeseg-output" / name
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"mine")
+
+    assert unnamed().output == "edgeseg-output-2"
+    assert [path for path in (tmp_path / "edgeseg-output").rglob("*") if path.is_file()] == [there]
+    assert there.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nowhere"])
+def test_what_is_no_folder_at_the_default_place_is_left_alone(unnamed, tmp_path, kind):
+    there = tmp_path / "edgeseg-output"
+    if kind == "file":
+        there.write_bytes(b"mine")
+    else:
+        there.symlink_to("absent")
+
+    assert unnamed().output == "edgeseg-output-2"
+    assert there.is_file() == (kind == "file")
+
+
+def test_results_of_earlier_runs_are_no_input(unnamed, tmp_path, photos):
+    first = unnamed(sources=(".",))
+    second = unnamed(sources=(".",))
+    third = unnamed(sources=(".", "photos"))
+    named = unnamed(sources=("edgeseg-output",))
+
+    assert [first.frames, second.frames, third.frames, named.frames] == [5, 5, 10, 5]
+    assert third.output == "edgeseg-output-3"
+    # What has another name may be anything.
+    (tmp_path / "edgeseg-output-2").rename(tmp_path / "edgeseg-output-mine")
+    assert unnamed(sources=(".",)).frames == 10
+
+
+def test_a_run_that_does_not_start_takes_no_folder(unnamed, tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(InputError, match="no file or folder is at circle"):
+        unnamed(sources=("circle",))
+    with pytest.raises(ArtifactError, match="no bundle at"):
+        unnamed(model=tmp_path / "absent")
+
+    assert not (tmp_path / "edgeseg-output").exists()
+
+
+def test_the_default_folder_is_replaced_with_force(unnamed, tmp_path):
+    unnamed()
+    assert unnamed(sources=("photos/001.png",), force=True).output == "edgeseg-output"
+    assert len(lines_in(tmp_path / "edgeseg-output")) == 1
+
+
+def test_runs_that_start_together_have_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "edgeseg-output").mkdir()
+    # At the same moment none of them sees a result of another.
+    monkeypatch.setattr(outputs, "_holds_results", lambda folder: False)
+    start = threading.Barrier(8)
+
+    def together(_: int) -> Path:
+        start.wait(timeout=30)
+        return outputs.open_output(RunConfig(sources=(0,)), lambda line: None)
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = set(threads.map(together, range(8)))
+
+    assert taken == {Path("edgeseg-output"), *(Path(f"edgeseg-output-{number}") for number in range(2, 9))}
 
 
 def test_a_failed_start_leaves_earlier_results(config, tmp_path):

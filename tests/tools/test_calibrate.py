@@ -31,6 +31,7 @@ REPORT = CalibrationReport(
     fp32=FP32,
     int8=INT8,
     costs=(BlockCost(block="box_head.fc7", layers=("box_head.fc7",), box_drop=0.5, mask_drop=-0.25),),
+    notes=("calibrating on all 24 usable images",),
     budget=Budget(
         met=True,
         score=INT8,
@@ -98,6 +99,12 @@ def test_options_reach_the_library(asked) -> None:
     assert config.force
     assert not config.check
     assert (config.max_map_drop, config.annotations) == (0.5, Path("a.json"))
+
+
+def test_a_number_of_images_is_only_asked_for_where_it_is_given(asked) -> None:
+    run("calibrate", "--calib", "photos")
+
+    assert asked[0].images is None
 
 
 def test_tables_are_on_stdout_and_remarks_on_stderr(asked) -> None:
@@ -205,13 +212,17 @@ def test_build_engine_alone_takes_the_table_that_is_there(asked) -> None:
 
     assert len(asked) == 1
     assert asked[0].options.machine == "aarch64"
-    assert json.loads(result.stdout)["precision"] == "int8"
+    data = json.loads(result.stdout)
+    assert data["precision"] == "int8"
+    assert "calibration" not in data
 
 
 def test_json_of_both_steps_is_one_document(asked) -> None:
     data = json.loads(run("build-engine", "--int8", "--calib", "photos", "--json").stdout)
 
     assert data["file"]["size"] == 45_500_000
+    assert data["calibration"]["images"] == 100
+    assert data["calibration"]["notes"] == ["calibrating on all 24 usable images"]
 
 
 def test_an_engine_that_is_there_is_told_before_the_images_are_looked_at(asked) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 from click.testing import CliRunner
 
+from edgeseg.demo import show
 from edgeseg.tools.main import cli
 
 
@@ -27,9 +28,19 @@ def test_exports_runs_and_scores_the_shipped_model(tmp_path, monkeypatch):
     assert [row["name"] for row in report["classes"]] == ["washer", "bolt", "nut", "gear", "bracket"]
     assert cv2.imread("edgeseg-demo/picture.png").shape == (480, 2 * 640 + 8, 3)
     assert cv2.VideoCapture("edgeseg-demo/found/overlay.mp4").isOpened()
-    again = run("--frames", "3")
+    again = run("--frames", "3", "-o", "edgeseg-demo")
     assert again.exit_code == 1
     assert "already holds a demo; pass --force" in again.stderr
+
+
+def test_a_second_demo_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(show, "_write_clip", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    for _ in range(2):
+        assert run().exit_code != 0
+    assert run("--force").exit_code != 0
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edgeseg-demo", "edgeseg-demo-2"]
 
 
 def test_bad_usage(tmp_path):

@@ -199,13 +199,33 @@ def test_all_inputs_skipped_is_a_failure(run):
     assert "Traceback" not in result.stderr
 
 
-def test_results_are_replaced_with_force_only(run):
-    assert run("--source", "photos").exit_code == 0
-    refused = run("--source", "photos")
+def test_a_folder_that_was_named_is_replaced_with_force_only(run):
+    args = ("--source", "photos", "-o", "edgeseg-output")
+    assert run(*args).exit_code == 0
+    refused = run(*args)
 
     assert refused.exit_code == 1
     assert "pass --force to replace it" in refused.stderr
+    assert run(*args, "--force").exit_code == 0
+    assert not Path("edgeseg-output-2").exists()
+
+
+def test_results_of_every_run_have_a_folder_of_their_own(run):
+    first = run("--source", "photos")
+    before = Path("edgeseg-output/detections.jsonl").read_bytes()
+    second = run("--source", "photos/a.png")
+    third = json.loads(run("--source", "photos", "--json").stdout)
+
+    assert (first.exit_code, second.exit_code, first.stderr) == (0, 0, "")
+    assert second.stderr == "edgeseg-output is taken, so the results go to edgeseg-output-2\n"
+    assert "edgeseg-output-2/results.json" in second.stdout
+    assert third["output"] == "edgeseg-output-3"
+    assert third["outputs"]["coco"] == "edgeseg-output-3/results.json"
+    assert json.loads(Path("edgeseg-output-3/summary.json").read_text("utf-8")) == third
+    assert Path("edgeseg-output/detections.jsonl").read_bytes() == before
+    assert len(Path("edgeseg-output-2/detections.jsonl").read_text("utf-8").splitlines()) == 1
     assert run("--source", "photos", "--force").exit_code == 0
+    assert not Path("edgeseg-output-4").exists()
 
 
 def test_rebuild_comes_before_the_model_is_loaded(run, monkeypatch):

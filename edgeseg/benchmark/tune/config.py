@@ -48,7 +48,7 @@ class TuneConfig:
         images: Those of the annotations, or to agree on; None for `images` beside the annotations.
         max_annotated: Images to score, the first by id; None for all.
         calib: Images to calibrate INT8 with; None to leave INT8 out.
-        calib_images: How many of them.
+        calib_images: How many of them; None for those that are there, up to 50.
         output: Where the chosen bundle is written; None to write none.
         force: Replace a bundle at `output`.
         size_hw: Full size, of which others are shares.
@@ -69,7 +69,7 @@ class TuneConfig:
     images: Path | None = None
     max_annotated: int | None = None
     calib: Path | None = None
-    calib_images: int = 50
+    calib_images: int | None = None
     output: Path | None = None
     force: bool = False
     size_hw: tuple[int, int] = DEFAULT_SIZE_HW

@@ -118,7 +118,8 @@ def command_for(config: TuneConfig, candidate: Candidate) -> str:
     commands[1] += ["--target", candidate.target.value]
     if candidate.precision.value == "int8" and config.calib is not None:
         # The comparison with FP32 was made already.
-        commands[1] += ["--calib", str(config.calib), "--images", str(config.calib_images), "--no-check"]
+        images = [] if config.calib_images is None else ["--images", str(config.calib_images)]
+        commands[1] += ["--calib", str(config.calib), *images, "--no-check"]
     commands[1] += model
     return " && ".join(shlex.join(words) for words in commands)
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .config import TuneConfig
 
 FRAMES_FILE = "frames.npy"
+# Half of what one calibration takes, as every size is calibrated.
+CALIB_IMAGES = 50
 # Numbers of threads: one a core, half as many, a quarter.
 HALVINGS = 2
 
@@ -73,7 +75,9 @@ def open_tuner(
     for line in engines.notes:
         note(line)
     if config.calib is not None:
-        choose_images(CalibrationConfig(folder=config.calib, images=config.calib_images), progress, note)
+        place = CalibrationConfig(folder=config.calib, images=config.calib_images, most=CALIB_IMAGES)
+        # What is calibrated again for every size, and named in the report's command, is this many.
+        config = replace(config, calib_images=len(choose_images(place, progress, note)))
     progress(f"reading {config.checkpoint.name}")
     drafts = Drafts(config.exported)
     plan = Plan(
@@ -179,7 +183,9 @@ class Tuner:
             raise ConfigError(msg)
         candidate = point.candidate
         shape = candidate.shape
-        bundle = export(config.exported_at(shape.size_hw, shape.max_proposals), self.progress)
+        bundle = export(
+            config.exported_at(shape.size_hw, shape.max_proposals), self.progress, self.bench.note
+        )
         if candidate.precision is Precision.INT8 and config.calib is not None:
             calibrate(calibration_for(config, config.calib, bundle.path), self.progress)
         target, precision = candidate.target, candidate.precision
