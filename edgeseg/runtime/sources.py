@@ -14,7 +14,7 @@ from .streams.address import redacted
 from .video import VIDEO_SUFFIXES, VideoSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # Found in folders of photographs, but Pillow does not read them; passing over them would look like loss.
 FOREIGN_SUFFIXES = frozenset((".heic", ".heif"))
@@ -22,12 +22,15 @@ FOREIGN_REASON = "HEIC cannot be read; convert it to JPEG or PNG"
 VIDEO_REASON = "it is a video; name it as the source by itself"
 
 
-def open_source(text: str, *, exclude: Sequence[Path] = ()) -> ImageSource | VideoSource:
+def open_source(
+    text: str, *, exclude: Sequence[Path] = (), note: Callable[[str], None] = lambda sentence: None
+) -> ImageSource | VideoSource:
     """Open images or a video.
 
     Args:
         text: Path of an image, a video or a folder (searched with all its subfolders), or a glob pattern.
         exclude: Files and folders that are not input: what this run writes.
+        note: Told what is worth knowing of a video, while it is read.
 
     Raises:
         InputError: Nothing there, nothing readable there, or a stream.
@@ -39,7 +42,7 @@ def open_source(text: str, *, exclude: Sequence[Path] = ()) -> ImageSource | Vid
     if path.is_dir():
         return ImageSource(_outside(_listed(path), exclude), root=path, name=text)
     if path.is_file():
-        return _open_file(path)
+        return _open_file(path, note)
     if "://" in text:
         msg = f"{redacted(text)} is a stream and no file"
         raise InputError(msg)
@@ -49,7 +52,7 @@ def open_source(text: str, *, exclude: Sequence[Path] = ()) -> ImageSource | Vid
         msg = f"no file or folder {what} {text}"
         raise InputError(msg)
     if len(found) == 1:
-        return _open_file(found[0])
+        return _open_file(found[0], note)
     return ImageSource(_outside(found, exclude), root=_common_folder(found), name=text)
 
 
@@ -121,11 +124,11 @@ def image_ids_from_paths(paths: Sequence[Path]) -> list[int]:
     return list(range(1, len(paths) + 1))
 
 
-def _open_file(path: Path) -> ImageSource | VideoSource:
+def _open_file(path: Path, note: Callable[[str], None]) -> ImageSource | VideoSource:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_image(path)):
         return ImageSource([path], root=path.parent, name=str(path))
-    return VideoSource(path)
+    return VideoSource(path, note)
 
 
 def _listed(folder: Path) -> list[Path]:

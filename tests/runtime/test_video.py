@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,10 +12,9 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import InputError
-from edgeseg.runtime import video
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
 from edgeseg.runtime.sources import open_source
-from edgeseg.runtime.video import VideoSource, quiet_opencv
+from edgeseg.runtime.video import VideoSource
 from tests.data import shared
 from tests.runtime.streams.fake_capture import FakeCapture, picture
 
@@ -85,7 +83,7 @@ def capture_of(monkeypatch, tmp_path, pictures, *, total: int) -> VideoSource:
     values = {cv2.CAP_PROP_FPS: 10.0, cv2.CAP_PROP_FRAME_COUNT: float(total)}
     capture.get = lambda prop: values.get(prop, 0.0)
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
-    (tmp_path / "clip.mp4").write_bytes(b"a header")
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x08ftyp")
     return VideoSource(tmp_path / "clip.mp4")
 
 
@@ -161,38 +159,3 @@ def test_a_video_without_frames_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"none\.mp4 has no frame that can be decoded"):
         open_source(str(tmp_path / "none.mp4"))
     assert capture.released
-
-
-@pytest.mark.parametrize("moved", [True, False])
-def test_the_log_is_found_where_opencv_4_and_5_have_it(monkeypatch, moved):
-    monkeypatch.setattr(cv2, "utils", SimpleNamespace(logging="log of 5"), raising=False)
-    monkeypatch.delattr(cv2, "setLogLevel", raising=False)
-    if not moved:
-        monkeypatch.setattr(cv2, "setLogLevel", lambda level: None, raising=False)
-
-    assert video._log() == ("log of 5" if moved else cv2)
-
-
-def test_the_log_level_is_put_back():
-    log = video._log()
-    before = log.getLogLevel()
-
-    def fail() -> None:
-        with quiet_opencv():
-            raise InputError(log.getLogLevel())
-
-    with pytest.raises(InputError, match=r"^0$"):
-        fail()
-    assert log.getLogLevel() == before
-
-
-def test_the_log_level_is_put_back_when_the_last_of_several_is_done():
-    log = video._log()
-    before = log.getLogLevel()
-    first, second = quiet_opencv(), quiet_opencv()
-
-    with first:
-        second.__enter__()
-    assert log.getLogLevel() == 0
-    second.__exit__(None, None, None)
-    assert log.getLogLevel() == before

@@ -9,7 +9,7 @@ import cv2
 
 from ...errors import InputError
 from ..frames import Frame, Skipped, SourceKind
-from ..video import frames_text, positive, read_picture
+from ..opencv import frames_text, positive, read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

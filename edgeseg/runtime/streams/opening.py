@@ -54,7 +54,8 @@ def open_intake(
         exclude: Files and folders that are not input: what this run writes.
         realtime: Play videos at their own rate, as a camera would.
         give_up_after_s: Time to try to open a lost live source again; None for ever.
-        note: Told, from other threads, when a live source is lost, back or given up.
+        note: Told, from other threads, when a live source is lost, back or given up, and when a video
+            changes its size.
         patience: How long to wait for live sources; its `give_up_s` is replaced.
 
     Raises:
@@ -77,7 +78,7 @@ def open_intake(
             "otherwise run them one after the other"
         )
         raise ConfigError(msg)
-    opened = _open_files(files, exclude)
+    opened = _open_files(files, exclude, note)
     if not live and not realtime:
         return FramesAhead(opened, unique([source.name for source in opened]))
     try:
@@ -97,11 +98,13 @@ def unique(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _open_files(texts: Sequence[str], exclude: Sequence[Path]) -> list[ImageSource | VideoSource]:
+def _open_files(
+    texts: Sequence[str], exclude: Sequence[Path], note: Callable[[str], None]
+) -> list[ImageSource | VideoSource]:
     opened: list[ImageSource | VideoSource] = []
     try:
         for text in texts:
-            opened.append(_open_file(text, exclude))
+            opened.append(_open_file(text, exclude, note))
         images = [source for source in opened if isinstance(source, ImageSource)]
         if images and len(images) < len(opened):
             msg = f"{images[0].name} is images and other sources are videos; run them one after the other"
@@ -114,9 +117,9 @@ def _open_files(texts: Sequence[str], exclude: Sequence[Path]) -> list[ImageSour
     return opened
 
 
-def _open_file(text: str, exclude: Sequence[Path]) -> ImageSource | VideoSource:
+def _open_file(text: str, exclude: Sequence[Path], note: Callable[[str], None]) -> ImageSource | VideoSource:
     try:
-        return open_source(text, exclude=exclude)
+        return open_source(text, exclude=exclude, note=note)
     except OSError as exc:
         msg = f"cannot read {text}: {exc.strerror or exc}"
         raise InputError(msg) from exc
