@@ -20,7 +20,6 @@ from .codecs import SIZE_READERS, Codec, is_shown, picture_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # FFmpeg looks at a few seconds of a file before it says a size; it may be that of any picture among them.
 PROBED = 250
