@@ -6,6 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from .matroska import MARK, stated_end
 from .mp4 import FIRST_BOXES, top_boxes
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 # Where the file's size stands, after the id of the box.
@@ -54,25 +54,9 @@ def _riff_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
     return position > size + 1
 
 
-def _ebml_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
-    """Matroska and WebM: a head, and a segment whose size a live recording leaves open."""
-    header = _ebml_number(head, len(EBML))
-    if header is None or header[0] is None:
-        return False
-    start = header[1] + header[0]
-    if head[start : start + len(SEGMENT)] != SEGMENT:
-        return False
-    segment = _ebml_number(head, start + len(SEGMENT))
-    return segment is not None and segment[0] is not None and segment[1] + segment[0] > size
-
-
-def _ebml_number(data: bytes, position: int) -> tuple[int | None, int] | None:
-    """Give a size and where it ends; the size is None where it is left open."""
-    if position >= len(data) or not data[position]:
-        return None
-    length = 9 - data[position].bit_length()
-    value = int.from_bytes(data[position : position + length], "big") & ((1 << 7 * length) - 1)
-    return None if value == (1 << 7 * length) - 1 else value, position + length
+def _matroska_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
+    """Matroska and WebM: one element holds all, and a live recording leaves its size open."""
+    return (stated_end(head) or 0) > size
 
 
 def _asf_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
@@ -105,7 +89,7 @@ def _gif_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
 
 BY_MARK: dict[bytes, Callable[[BinaryIO, bytes, int], bool]] = {
     b"RIFF": _riff_ends_early,
-    EBML: _ebml_ends_early,
+    MARK: _matroska_ends_early,
     ASF_HEADER: _asf_ends_early,
     b"FLV": _flv_ends_early,
     b"GIF8": _gif_ends_early,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from .mp4 import find, is_mp4, read_index, video_track
+from .matroska import MARK, turned
+from .mp4 import FIRST_BOXES, find, read_index, video_track
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 IN_MOVIE = {0: 36, 1: 48}
 IN_TRACK = {0: 40, 1: 52}
 ONE = 1 << 16
+HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +60,23 @@ def orientation_of(path: Path, angle: float) -> Orientation:
 
     Args:
         path: The file.
-        angle: Degrees clockwise as OpenCV, which knows no mirrors, has read them; for all but MP4.
+        angle: Degrees clockwise as OpenCV, which knows no mirrors, has read them; for containers other than
+            MP4 and Matroska.
     """
-    if is_mp4(path):
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if head[4:8] in FIRST_BOXES:
         return orientation_from_matrix(_matrix(read_index(path)))
-    return BY_ANGLE.get(angle, Orientation())
+    if not head.startswith(MARK):
+        return BY_ANGLE.get(angle, Orientation())
+    mirrored, angle = turned(head)
+    upright = BY_ANGLE.get(angle, Orientation())
+    if not mirrored:
+        return upright
+    # To mirror x and then swap the sides is to swap them and then mirror y.
+    if upright.transpose:
+        return replace(upright, mirror_y=not upright.mirror_y)
+    return replace(upright, mirror_x=not upright.mirror_x)
 
 
 def orientation_from_matrix(matrix: NDArray[np.float64]) -> Orientation:

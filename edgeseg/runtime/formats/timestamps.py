@@ -47,17 +47,16 @@ class FrameTimes:
             self._now_s = max(0.0, stated_s) if math.isfinite(stated_s) else 0.0
             self._last_s = self._now_s
             return self._now_s
-        gap_s = stated_s - self._last_s
-        if gap_s > 0:
-            self._gaps_s.append(gap_s)
-            least_s = LEAST_GAP_S
-        elif gap_s < -RESTART_S:
-            least_s = median(self._gaps_s) if self._gaps_s else self._usual_s
-            self._shift_s = self._now_s + least_s - stated_s
-        else:
-            # A frame that repeats a time comes between its neighbours; where all do, there are no times.
-            least_s = min(self._gaps_s) / 2 if self._gaps_s else self._usual_s
+        least_s = median(self._gaps_s) if self._gaps_s else self._usual_s
         if math.isfinite(stated_s):
-            self._last_s = stated_s
+            gap_s, self._last_s = stated_s - self._last_s, stated_s
+            if gap_s > 0:
+                self._gaps_s.append(gap_s)
+                least_s = LEAST_GAP_S
+            elif gap_s < -RESTART_S:
+                self._shift_s = self._now_s + least_s - stated_s
+            elif self._gaps_s:
+                # A frame that repeats a time comes between its neighbours; where all do, there are no times.
+                least_s = min(self._gaps_s) / 2
         self._now_s = max(self._now_s + least_s, stated_s + self._shift_s)
         return self._now_s
