@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SUFFIXES = "3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv webm wmv"
+SUFFIXES = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts ogv webm wmv"
 VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
 # An index may count frames that no decoder gives, so a few fewer are no sign of damage.
 COMPLETE = 0.95
@@ -199,7 +199,7 @@ def _not_decoded(path: Path, fourcc: str) -> str:
     again = shlex.quote(str(path.with_name(f"{path.stem}-h264.mp4")))
     cannot = f"OpenCV {cv2.__version__} cannot decode on this machine"
     if codec_of(fourcc) is not Codec.AV1:
-        cannot = f"{cannot}, unless the file is damaged"
+        cannot = f"{cannot}, unless the file is damaged or holds no frame"
     return (
         f"{path} has no frame that can be decoded: it is {codec_name(fourcc)} video, which {cannot}; "
         f"convert it: ffmpeg -i {shlex.quote(str(path))} -c:v libx264 -pix_fmt yuv420p {again}"

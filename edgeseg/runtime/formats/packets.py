@@ -124,7 +124,9 @@ class SizeWatch:
         Returns:
             The number of the first picture of another size, if there is one up to `index`.
         """
-        while self._changed is None and self._seen <= index:
+        # FFmpeg's decoder of MPEG-2 loses the last picture before a change.
+        last = index + (self._packets.codec is Codec.MPEG2)
+        while self._changed is None and self._seen <= last:
             packet = next(self._iterator, None)
             if packet is None:
                 return None

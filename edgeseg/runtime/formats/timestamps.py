@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from statistics import median
+from statistics import median_low
 
 FALLBACK_FPS = 25.0
 # Containers without a rate make FFmpeg give the ticks of their clock: 1000 or 90000 a second.
 MOST_FPS = 960.0
 REMEMBERED = 9
-# A time that goes back by more than this begins a new count, as where two recordings were joined.
-RESTART_S = 1.0
+# A time that goes back by more frames begins a new count, as where two recordings were joined.
+RESTART_FRAMES = 3
 LEAST_GAP_S = 0.001
 
 
@@ -47,16 +47,18 @@ class FrameTimes:
             self._now_s = max(0.0, stated_s) if math.isfinite(stated_s) else 0.0
             self._last_s = self._now_s
             return self._now_s
-        least_s = median(self._gaps_s) if self._gaps_s else self._usual_s
-        if math.isfinite(stated_s):
-            gap_s, self._last_s = stated_s - self._last_s, stated_s
-            if gap_s > 0:
-                self._gaps_s.append(gap_s)
-                least_s = LEAST_GAP_S
-            elif gap_s < -RESTART_S:
-                self._shift_s = self._now_s + least_s - stated_s
-            elif self._gaps_s:
-                # A frame that repeats a time comes between its neighbours; where all do, there are no times.
-                least_s = min(self._gaps_s) / 2
-        self._now_s = max(self._now_s + least_s, stated_s + self._shift_s)
+        step_s = median_low(self._gaps_s) if self._gaps_s else self._usual_s
+        if not math.isfinite(stated_s):
+            self._now_s += step_s
+            return self._now_s
+        gap_s, self._last_s = stated_s - self._last_s, stated_s
+        if gap_s > 0:
+            self._gaps_s.append(gap_s)
+            step_s = LEAST_GAP_S
+        elif gap_s < -RESTART_FRAMES * step_s:
+            self._shift_s = self._now_s + step_s - stated_s
+        elif self._gaps_s:
+            # A frame that repeats a time comes between its neighbours; where all do, there are no times.
+            step_s = min(self._gaps_s) / 2
+        self._now_s = max(self._now_s + step_s, stated_s + self._shift_s)
         return self._now_s
