@@ -71,6 +71,7 @@ class VideoSource:
         # Other containers have no count, and OpenCV makes one of a length and a rate that may both be wrong.
         self.total = int(count) if count is not None and is_mp4(path) else None
         self._watch = watched(path, codec_of(self._fourcc), _size_hw(self._capture))
+        self._folder: TemporaryDirectory[str] | None = None
         self._pictures = self._decode()
         self._first = next(self._pictures, None)
         if self._first is None:
@@ -104,6 +105,8 @@ class VideoSource:
         self._capture.release()
         if self._watch:
             self._watch.close()
+        if self._folder:
+            self._folder.cleanup()
 
     def _decode(self) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
         """Give each picture as it is stored, after how many that were lost, and its time in the file."""
@@ -122,19 +125,20 @@ class VideoSource:
         """Give the pictures from the first change of size on."""
         if self._watch is None:
             return
-        with TemporaryDirectory(prefix="edgeseg-") as folder:
-            for stretch in self._watch.stretches(Path(folder)):
-                capture, index = opened(str(stretch.path)), 0
-                while capture is not None and index < len(stretch.times_s):
-                    failed, image = _next(capture, len(stretch.times_s) - index)
-                    if image is None:
-                        break
-                    index += failed
-                    yield lost + failed, stretch.times_s[index], image
-                    lost, index = 0, index + 1
-                lost += len(stretch.times_s) - index
-                if capture is not None:
-                    capture.release()
+        self._folder = TemporaryDirectory(prefix="edgeseg-")
+        for stretch in self._watch.stretches(Path(self._folder.name)):
+            capture, index = opened(str(stretch.path)), 0
+            while capture is not None and index < len(stretch.times_s):
+                failed, image = _next(capture, len(stretch.times_s) - index)
+                if image is None:
+                    break
+                index += failed
+                yield lost + failed, stretch.times_s[index], image
+                lost, index = 0, index + 1
+            lost += len(stretch.times_s) - index
+            if capture is not None:
+                capture.release()
+        self._folder.cleanup()
 
     def _change_at(self, index: int) -> int | None:
         return None if self._watch is None else self._watch.changes_at(index)

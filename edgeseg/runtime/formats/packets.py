@@ -165,7 +165,7 @@ class SizeWatch:
                 height, width = stretch.size_hw
                 file.write(struct.pack(IVF_HEAD, b"DKIF", 0, 32, fourcc, width, height, 1000, 1, 0, 0))
             while following is not None and following.size_hw == stretch.size_hw:
-                if following.announced and file.tell() > STRETCH_BYTES:
+                if following.announced and stretch.times_s and file.tell() > STRETCH_BYTES:
                     break
                 if fourcc:
                     file.write(struct.pack(IVF_PICTURE, len(following.data), len(stretch.times_s)))

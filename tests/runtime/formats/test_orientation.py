@@ -15,7 +15,7 @@ from tests.runtime.clips import set_matrix, write_clip, write_corner
 if TYPE_CHECKING:
     from pathlib import Path
 
-# By what a player does with a picture whose upper left corner is white: matrix, and where that corner comes to lie.
+# A matrix, and where a player then shows the corner that is the upper left one as stored.
 SHOWN = {
     "as it is": ((1, 0, 0, 1), "upper left"),
     "mirrored": ((-1, 0, 0, 1), "upper right"),
