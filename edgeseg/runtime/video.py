@@ -14,7 +14,7 @@ import cv2
 from ..errors import InputError
 from .formats.codecs import Codec, codec_name, codec_of, fourcc_text
 from .formats.completeness import is_cut_off
-from .formats.mp4 import find, is_mp4, read_index, video_track
+from .formats.mp4 import COMPLETE, find, frame_count, is_mp4, read_index, video_track
 from .formats.orientation import orientation_of
 from .formats.packets import watched
 from .formats.timestamps import FrameTimes, plausible_rate
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts ogv webm wmv"
 VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
-# An index may count frames that no decoder gives, so a few fewer are no sign of damage.
-COMPLETE = 0.95
 # Reads that may fail in a row within a file: at least ten seconds of it, and at its end they cost 5 us each.
 GAP_READS = 300
 # No header may claim more frames than can be tried in half a second.
@@ -55,7 +53,7 @@ class VideoSource:
     kind = SourceKind.VIDEO
 
     def __init__(self, path: Path, note: Callable[[str], None] = lambda sentence: None) -> None:
-        self.name, self._path, self._note = path.name, path, note
+        self.name, self._note = path.name, note
         if not path.stat().st_size:
             msg = f"{path} is empty"
             raise InputError(msg)
@@ -67,9 +65,9 @@ class VideoSource:
         self._orientation = orientation_of(path, self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
         self._fourcc = fourcc_text(self._capture.get(cv2.CAP_PROP_FOURCC))
         self.fps = plausible_rate(self._capture.get(cv2.CAP_PROP_FPS))
-        count = positive(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         # Other containers have no count, and OpenCV makes one of a length and a rate that may both be wrong.
-        self.total = int(count) if count is not None and is_mp4(path) else None
+        self.total = frame_count(read_index(path)) if is_mp4(path) else None
+        self._cut_off = is_cut_off(path)
         self._watch = watched(path, codec_of(self._fourcc), _size_hw(self._capture))
         self._folder: TemporaryDirectory[str] | None = None
         self._pictures = self._decode()
@@ -161,7 +159,7 @@ class VideoSource:
         """Say what is missing at the end; empty where nothing is."""
         if self.total is not None and count < COMPLETE * self.total:
             return f"it ends after frame {count} of {self.total}: truncated or corrupt"
-        if is_cut_off(self._path):
+        if self._cut_off:
             return f"it ends after frame {count}, before the end that its header states: truncated"
         return ""
 

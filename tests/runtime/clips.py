@@ -50,6 +50,17 @@ def write_two_sizes(path: Path, codec: str, sizes_hw: Sequence[tuple[int, int]])
     return path
 
 
+def mp4_head(frames: int) -> bytes:
+    """An MP4 whose index lists so many frames, and that has none."""
+    table = _box(b"stbl", _box(b"stsz", struct.pack(">III", 0, 1, frames)))
+    medium = _box(b"mdia", _box(b"hdlr", b"\0" * 8 + b"vide" + b"\0" * 12) + _box(b"minf", table))
+    return _box(b"ftyp", b"isom") + _box(b"moov", _box(b"trak", medium))
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
 def write_corner(path: Path) -> Path:
     """A picture, 64x48, that is white where its upper left corner is."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (64, 48))

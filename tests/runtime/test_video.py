@@ -16,7 +16,7 @@ from edgeseg.runtime.frames import Frame, Skipped, SourceKind
 from edgeseg.runtime.sources import open_source
 from edgeseg.runtime.video import VideoSource
 from tests.data import shared
-from tests.runtime.clips import FPS, write_clip, write_two_sizes, write_uneven
+from tests.runtime.clips import FPS, mp4_head, write_clip, write_two_sizes, write_uneven
 from tests.runtime.streams.fake_capture import FakeCapture, picture
 
 
@@ -74,13 +74,13 @@ def capture_of(
     total: float,
     fps: float = 10.0,
     fourcc: float = 0.0,
-    head: bytes = b"\0\0\0\x08ftyp",
+    head: bytes | None = None,
 ) -> VideoSource:
     capture = FakeCapture(pictures)
     values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: float(total), cv2.CAP_PROP_FOURCC: fourcc}
     capture.get = lambda prop: values.get(prop, 0.0)
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
-    (tmp_path / "clip.mp4").write_bytes(head)
+    (tmp_path / "clip.mp4").write_bytes(mp4_head(int(total)) if head is None else head)
     return VideoSource(tmp_path / "clip.mp4")
 
 
@@ -133,6 +133,13 @@ def test_a_whole_file_whose_header_says_nonsense_is_whole(monkeypatch, tmp_path,
 
     assert (source.total, source.fps) == (None, rate if rate == 240 else None)
     assert [type(item) for item in items] == [Frame] * 8
+
+
+def test_a_recording_in_fragments_is_whole_whatever_opencv_makes_of_its_rate(monkeypatch, tmp_path):
+    head = mp4_head(0)
+    source = capture_of(monkeypatch, tmp_path, [picture()] * 8, total=270, fps=240.0, head=head)
+
+    assert [type(item) for item in source] == [Frame] * 8
 
 
 @pytest.mark.parametrize("codec", ["VP80", "VP90"])

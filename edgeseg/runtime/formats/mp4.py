@@ -20,6 +20,8 @@ PARENTS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl"))
 MOST_INDEX_BYTES = 1 << 30
 # Ticks a second of the frames' times. 24, 25, 29.97, 30, 50 and 60 frames a second are whole ticks.
 TIMESCALE = 90_000
+# Editing and encoding cost a few frames at the ends.
+COMPLETE = 0.95
 LONGEST_TICKS = 0xFFFFFFFF
 
 
@@ -93,6 +95,41 @@ def video_track(index: bytes) -> bytes:
     return next((track for track in tracks if find(track, b"mdia", b"hdlr")[8:12] == b"vide"), b"")
 
 
+def frame_count(index: bytes) -> int | None:
+    """Count the frames that an index lists, or None where it does not say how many are shown.
+
+    A file in fragments lists none, and one that was trimmed has more than it shows.
+    """
+    track = video_track(index)
+    sizes = find(track, b"mdia", b"minf", b"stbl", b"stsz")
+    count = int.from_bytes(sizes[8:12], "big")
+    return count if count and not _is_trimmed(index, track) else None
+
+
+def _is_trimmed(index: bytes, track: bytes) -> bool:
+    edits = find(track, b"edts", b"elst")
+    if len(edits) < 8:
+        return False
+    entry = ">Qqi" if edits[0] else ">Iii"
+    whole = edits[8 : 8 + (len(edits) - 8) // struct.calcsize(entry) * struct.calcsize(entry)]
+    # An entry without a place in the medium is a pause before it.
+    shown = sum(duration for duration, place, _ in struct.iter_unpack(entry, whole) if place >= 0)
+    movie_scale, _ = _scale_and_duration(find(index, b"mvhd"))
+    scale, duration = _scale_and_duration(find(track, b"mdia", b"mdhd"))
+    return bool(shown / (movie_scale or 1) < COMPLETE * duration / (scale or 1))
+
+
+def _scale_and_duration(head: bytes) -> tuple[int, int]:
+    """Read the ticks a second and the length of a movie or medium; 0 where they are missing."""
+    if len(head) >= 32 and head[0]:
+        scale, duration = struct.unpack_from(">IQ", head, 20)
+    elif len(head) >= 20:
+        scale, duration = struct.unpack_from(">II", head, 12)
+    else:
+        return 0, 0
+    return scale, duration
+
+
 def write_durations(path: Path, durations_s: Sequence[float]) -> bool:
     """Let each frame of a video last for its own time.
 
@@ -115,7 +152,7 @@ def write_durations(path: Path, durations_s: Sequence[float]) -> bool:
         return False
     ticks = _ticks(durations_s)
     duration = sum(ticks)
-    movie_scale = struct.unpack_from(">I", find(index, b"mvhd"), 12)[0]
+    movie_scale, _ = _scale_and_duration(find(index, b"mvhd"))
     in_movie = round(duration * movie_scale / TIMESCALE)
     new = _rewritten(
         index,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ class Packet:
 
     Attributes:
         data: With start codes, where the codec has any.
-        time_s: When it is shown; not a number where the file, or OpenCV before 4.10, does not say.
+        time_s: When it is shown; always 0 where the file, or OpenCV before 4.10, does not say.
         size_hw: In force for it.
         announced: Whether the size is said here, so that decoding may begin with it.
         shown: Whether it is seen.
@@ -69,7 +69,6 @@ class Packets:
         # Off, or the bytes of a packet are turned around like a picture's.
         raw = self._capture and self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         self._good = bool(raw and self._capture.set(cv2.CAP_PROP_FORMAT, -1))
-        self._timed = False
 
     def __iter__(self) -> Iterator[Packet]:
         """Read on."""
@@ -79,11 +78,9 @@ class Packets:
             size_hw = announced or size_hw
             if size_hw is None:
                 continue
-            time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            self._timed |= time_s > 0
             yield Packet(
                 data=data,
-                time_s=time_s if self._timed else math.nan,
+                time_s=self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000,
                 size_hw=size_hw,
                 announced=announced is not None,
                 shown=is_shown(self.codec, data),
@@ -148,8 +145,7 @@ class SizeWatch:
             path = folder / f"{number}{SUFFIXES[self._packets.codec]}"
             stretch = Stretch(path=path, size_hw=packet.size_hw, times_s=[])
             packet = self._fill(stretch, packet)
-            stretch.times_s.sort()
-            yield stretch
+            yield replace(stretch, times_s=_in_order(stretch.times_s))
             path.unlink()
 
     def close(self) -> None:
@@ -183,12 +179,19 @@ class Stretch:
     Attributes:
         path: The file.
         size_hw: Of the pictures.
-        times_s: When each is shown, in order.
+        times_s: When each is shown, in order; not a number where nobody knows.
     """
 
     path: Path
     size_hw: tuple[int, int]
     times_s: list[float]
+
+
+def _in_order(times_s: list[float]) -> list[float]:
+    """Sort times of decoding into times of showing."""
+    if len(times_s) > 1 and min(times_s) == max(times_s):
+        return [math.nan] * len(times_s)
+    return sorted(times_s)
 
 
 def watched(path: Path, codec: Codec | None, size_hw: tuple[int, int]) -> SizeWatch | None:

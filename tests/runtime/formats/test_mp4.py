@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeseg.runtime.formats.mp4 import boxes, is_mp4, read_index, top_boxes, video_track, write_durations
-from tests.runtime.clips import length_s, read_clip, shown_at, write_clip
+from edgeseg.runtime.formats.mp4 import (
+    boxes,
+    frame_count,
+    is_mp4,
+    read_index,
+    top_boxes,
+    video_track,
+    write_durations,
+)
+from edgeseg.runtime.frames import Skipped
+from edgeseg.runtime.sources import open_source
+from tests.runtime.clips import length_s, mp4_head, read_clip, shown_at, write_clip
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_each_frame_lasts_for_its_own_time(tmp_path):
@@ -73,6 +87,31 @@ def test_a_file_without_an_index_is_left_alone(tmp_path):
 
     assert not write_durations(path, [1.0])
     assert path.read_bytes() == b"no index"
+
+
+def with_edit(path: Path, shown_s: float) -> Path:
+    """Say that only so much is shown, as a phone does when a clip is trimmed."""
+    data = bytearray(path.read_bytes())
+    place = data.find(b"elst")
+    struct.pack_into(">I", data, place + 12, int(1000 * shown_s))
+    path.write_bytes(data)
+    return path
+
+
+def test_an_index_counts_its_frames(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", 20)
+    assert frame_count(read_index(path)) == 20
+    assert frame_count(read_index(with_edit(path, 1.98))) == 20
+
+
+def test_a_trimmed_clip_and_one_in_fragments_have_no_count(tmp_path):
+    trimmed = with_edit(write_clip(tmp_path / "trimmed.mp4", 20), 0.5)
+    (tmp_path / "fragments.mp4").write_bytes(mp4_head(0))
+
+    assert frame_count(read_index(trimmed)) is None
+    assert [item for item in open_source(str(trimmed)) if isinstance(item, Skipped)] == []
+    assert frame_count(read_index(tmp_path / "fragments.mp4")) is None
+    assert frame_count(b"") is None
 
 
 def test_what_a_file_begins_with(tmp_path):
