@@ -75,6 +75,9 @@ class ImageReader:
         bit_depth: How many bits of a larger sample are used, in all images; None to find it for each.
         note: Called with a sentence.
 
+    Attributes:
+        note: As given.
+
     Raises:
         ConfigError: `bit_depth` is not from 8 to 16.
     """
@@ -84,7 +87,7 @@ class ImageReader:
     ) -> None:
         check_bit_depth(bit_depth)
         self._bit_depth = bit_depth
-        self._note = note
+        self.note = note
         self._guessed: list[int] = []
         self._has_paged = False
 
@@ -141,18 +144,16 @@ class ImageReader:
             return
         read = f"{path} is read as an image of {bits} bits, because its largest sample is {largest:g}"
         if others and most <= WHOLE_BITS:
-            self._note(
-                f"{read}, and others as of {others}; if all are of one camera, pass --bit-depth {most}"
-            )
+            self.note(f"{read}, and others as of {others}; if all are of one camera, pass --bit-depth {most}")
         else:
-            self._note(
+            self.note(
                 f"{read}, and so are others like it; if the camera has another bit depth, pass --bit-depth"
             )
 
     def _remark_on_pages(self, image: Image.Image, path: Path) -> None:
         if not self._has_paged and (pages := _pages(image)):
             self._has_paged = True
-            self._note(f"page 1 of {pages} of {path} is used, and of every other image with several pages")
+            self.note(f"page 1 of {pages} of {path} is used, and of every other image with several pages")
 
 
 def read_image(path: Path, *, bit_depth: int | None = None) -> NDArray[np.uint8]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from array import array
 from pathlib import PurePosixPath
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -11,7 +14,9 @@ import numpy as np
 
 from ..errors import EdgeSegError, InputError
 from ..files import write_whole
-from .video import quiet_opencv
+from .formats.mp4 import write_durations
+from .letterbox import Letterbox
+from .opencv import quiet_opencv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +34,9 @@ FALLBACK_FPS = 25.0
 # OpenCV does not say that a video could not be written, and its index is written at the end.
 MIN_FREE_BYTES = 16 << 20
 LONGEST_STILL_S = 5.0
+# Where two frames claim the same moment.
+SHORTEST_S = 0.001
+BORDER_BGR = (0, 0, 0)
 
 
 class ImageOverlays:
@@ -60,17 +68,18 @@ def overlay_name(name: str) -> str:
 
 
 class VideoOverlays:
-    """One drawn MP4 video a source, with the speed of its source.
+    """One drawn MP4 video a source, which shows each frame at its own time.
 
     Args:
         paths: By `Frame.source`; replaced if they exist.
-        rates_fps: Of the sources; None takes 25.
-        live: Frames are repeated or left out, so that the video shows them when they were seen.
+        rates_fps: Of the sources, for frames without a time; None takes 25.
+        live: A source that was away for long is not shown as a still of that length.
     """
 
     def __init__(self, paths: Sequence[Path], rates_fps: Sequence[float | None], *, live: bool) -> None:
         self._videos = [
-            _Video(path, fps or FALLBACK_FPS, live) for path, fps in zip(paths, rates_fps, strict=True)
+            _Video(path, 1 / (fps or FALLBACK_FPS), LONGEST_STILL_S if live else math.inf)
+            for path, fps in zip(paths, rates_fps, strict=True)
         ]
 
     def write(self, shown: Shown) -> None:
@@ -90,58 +99,69 @@ class VideoOverlays:
 
 
 class _Video:
-    def __init__(self, path: Path, fps: float, live: bool) -> None:
-        self._path, self._fps, self._live = path, fps, live
+    """Written by OpenCV at a constant rate; each frame gets its duration when the video is closed."""
+
+    def __init__(self, path: Path, usual_s: float, longest_s: float) -> None:
+        self._path, self._usual_s, self._longest_s = path, usual_s, longest_s
         self._writer: Any = None
-        self._size_hw = (0, 0)
-        self._written = 0
-        self._late = 0
+        self._canvas = np.zeros((0, 0, 3), np.uint8)
+        # Of each frame but the newest, which lasts until the next; the first is shown from the beginning on.
+        self._durations_s = array("f")
+        self._last_s = 0.0
 
     def write(self, picture: NDArray[np.uint8], time_s: float | None) -> None:
-        if self._writer is None:
+        first = self._writer is None
+        if first:
             self._open((picture.shape[0], picture.shape[1]))
         free = shutil.disk_usage(self._path.parent).free
         if free < MIN_FREE_BYTES:
             msg = f"{self._path} stops here: the disk is nearly full ({free >> 20} MiB left)"
             raise InputError(msg)
-        for _ in range(self._due(time_s)):
-            self._writer.write(self._fitted(picture))
-            self._written += 1
+        self._writer.write(self._fitted(picture))
+        if not first:
+            now_s = self._last_s + self._usual_s if time_s is None else time_s
+            self._durations_s.append(min(max(SHORTEST_S, now_s - self._last_s), self._longest_s))
+            self._last_s = now_s
 
     def close(self) -> EdgeSegError | None:
         if self._writer is None:
             return None
         self._writer.release()
         self._writer = None
+        self._durations_s.append(median(self._durations_s) if self._durations_s else self._usual_s)
+        try:
+            timed = write_durations(self._path, self._durations_s)
+        except OSError as exc:
+            return EdgeSegError(f"cannot write {self._path}: {exc.strerror or exc}")
         with quiet_opencv():
             whole = cv2.VideoCapture(str(self._path)).isOpened()
-        if self._written and not whole:
+        if not whole:
             return EdgeSegError(
                 f"{self._path} cannot be played; the disk or the quota was used up while it was written"
+            )
+        if not timed:
+            return EdgeSegError(
+                f"{self._path} plays at {FALLBACK_FPS:g} frames a second instead of the frames' own times: "
+                f"OpenCV {cv2.__version__} writes MP4 in an unknown way"
             )
         return None
 
     def _open(self, size_hw: tuple[int, int]) -> None:
-        self._size_hw = size_hw
+        self._canvas = np.zeros((*size_hw, 3), np.uint8)
         with quiet_opencv():
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._path), fourcc, self._fps, size_hw[::-1])
+            self._writer = cv2.VideoWriter(str(self._path), fourcc, FALLBACK_FPS, size_hw[::-1])
         if not self._writer.isOpened():
+            self._writer = None
             msg = f"{self._path} cannot be written as MPEG-4 video: check the folder, or use --no-overlay"
             raise InputError(msg)
 
-    def _due(self, time_s: float | None) -> int:
-        """Say how often a picture is written, so that the next one comes when it was seen."""
-        if not self._live or time_s is None:
-            return 1
-        due = max(0, int(time_s * self._fps) + 1 - self._written - self._late)
-        # A stream that was away for an hour is not shown as an hour of one picture.
-        most = max(1, int(LONGEST_STILL_S * self._fps))
-        self._late += max(0, due - most)
-        return min(due, most)
-
     def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Keep the size of the first frame; a few videos change theirs, and a file cannot."""
-        if picture.shape[:2] == self._size_hw:
+        if picture.shape == self._canvas.shape:
             return picture
-        return np.asarray(cv2.resize(picture, self._size_hw[::-1]), np.uint8)
+        size_hw = (self._canvas.shape[0], self._canvas.shape[1])
+        Letterbox(frame_size_hw=(picture.shape[0], picture.shape[1]), input_size_hw=size_hw).fit(
+            picture, self._canvas, BORDER_BGR
+        )
+        return self._canvas

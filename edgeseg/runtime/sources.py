@@ -30,7 +30,8 @@ def open_source(
     Args:
         text: Path of an image, a video or a folder (searched with all its subfolders), or a glob pattern.
         exclude: Files and folders that are not input: what this run writes.
-        reader: Reads the images; None for one that makes no remarks.
+        reader: Reads the images, and its `note` is told what is worth knowing of a video; None for one that
+            makes no remarks.
 
     Raises:
         InputError: Nothing there, nothing readable there, or a stream.
@@ -131,7 +132,7 @@ def _open_file(path: Path, reader: ImageReader) -> ImageSource | VideoSource:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_image(path)):
         return ImageSource([path], root=path.parent, name=str(path), reader=reader)
-    return VideoSource(path)
+    return VideoSource(path, reader.note)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -1,39 +1,50 @@
-"""Frames of video files, through OpenCV; and how its captures are opened and read."""
+"""Frames of video files, through OpenCV."""
 
 from __future__ import annotations
 
 import math
+import shlex
 import time
-from contextlib import contextmanager
-from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
 
 from ..errors import InputError
+from .formats.codecs import Codec, codec_name, codec_of, fourcc_text
+from .formats.completeness import is_cut_off
+from .formats.mp4 import COMPLETE, find, frame_count, is_mp4, read_index, video_track
+from .formats.orientation import orientation_of
+from .formats.packets import watched
+from .formats.timestamps import FrameTimes, plausible_rate
 from .frames import Frame, Skipped, SourceKind
+from .opencv import frames_text, opened, positive, read_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
-SUFFIXES = "3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv webm wmv"
+SUFFIXES = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts ogv webm wmv"
 VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
-# Containers without an index only estimate their length, so a few frames fewer are no sign of damage.
-COMPLETE = 0.95
 # Reads that may fail in a row within a file: at least ten seconds of it, and at its end they cost 5 us each.
 GAP_READS = 300
 # No header may claim more frames than can be tried in half a second.
 MOST_GAP_READS = 100_000
-# OpenCV's LOG_LEVEL_SILENT, which not every release exports.
-SILENT = 0
+# FFmpeg's own decoder of AV1 only drives a GPU's, and complains at each picture where there is none.
+AV1_READS = 2
+# OpenCV's way to say that a frame has no time: FFmpeg's lowest number.
+NO_TIME_S = -1e9
 
 
 class VideoSource:
     """The frames of a video file, none left out.
+
+    Args:
+        path: The file.
+        note: Told, once, that pictures change their size.
 
     Raises:
         InputError: The file is empty, no video, or has no frame that can be decoded.
@@ -41,140 +52,157 @@ class VideoSource:
 
     kind = SourceKind.VIDEO
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
+    def __init__(self, path: Path, note: Callable[[str], None] = lambda sentence: None) -> None:
+        self.name, self._note = path.name, note
         if not path.stat().st_size:
             msg = f"{path} is empty"
             raise InputError(msg)
         self._capture = opened(str(path))
         if self._capture is None:
-            kind = "not a video" if path.suffix.lower() in VIDEO_SUFFIXES else "neither an image nor a video"
-            msg = f"{path} is {kind} that can be read; it may be truncated or of an unknown format"
-            raise InputError(msg)
-        self.fps = positive(self._capture.get(cv2.CAP_PROP_FPS))
-        count = positive(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.total = None if count is None else int(count)
-        self._first = self._next(0)
-        if self._first[1] is None:
+            raise InputError(_not_opened(path))
+        # OpenCV turns pictures, but does not mirror them: see `orientation_of`.
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+        self._orientation = orientation_of(path, self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
+        self._fourcc = fourcc_text(self._capture.get(cv2.CAP_PROP_FOURCC))
+        self.fps = plausible_rate(self._capture.get(cv2.CAP_PROP_FPS))
+        # Other containers have no count, and OpenCV makes one of a length and a rate that may both be wrong.
+        self.total = frame_count(read_index(path)) if is_mp4(path) else None
+        self._cut_off = is_cut_off(path)
+        self._watch = watched(path, codec_of(self._fourcc), _size_hw(self._capture))
+        self._folder: TemporaryDirectory[str] | None = None
+        self._pictures = self._decode()
+        self._first = next(self._pictures, None)
+        if self._first is None:
             self.close()
-            msg = f"{path} has no frame that can be decoded"
-            raise InputError(msg)
+            raise InputError(_not_decoded(path, self._fourcc))
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
         """Decode each frame; a gap in the file, and one that ends early, is told as skipped."""
-        index, time_s, start_s = 0, -math.inf, time.monotonic()
-        lost, image = self._first
-        while image is not None:
+        index, times, start_s = 0, FrameTimes(self.fps), time.monotonic()
+        picture, size_hw = self._first, None
+        while picture is not None:
+            lost, stated_s, image = picture
             if lost:
                 reason = f"{frames_text(lost)} after frame {index} cannot be decoded"
                 yield Skipped(name=self.name, reason=reason)
                 index += lost
-            time_s = self._time_after(time_s)
+            image = self._orientation.upright(image)
+            time_s = times.advance(stated_s)
+            if size_hw and size_hw != image.shape[:2]:
+                self._tell_size(size_hw, image.shape[:2], time_s)
+            size_hw = image.shape[:2]
             read_ms = 1000 * (time.monotonic() - start_s)
             yield Frame(image=image, name=self.name, image_id=index, time_s=time_s, read_ms=read_ms)
             index, start_s = index + 1, time.monotonic()
-            lost, image = self._next(index)
-        if self.total is not None and index < COMPLETE * self.total:
-            reason = f"it ends after frame {index} of {self.total}: truncated or corrupt"
+            picture = next(self._pictures, None)
+        if reason := self._shortfall(index):
             yield Skipped(name=self.name, reason=reason)
 
     def close(self) -> None:
         """See `Source.close`."""
         self._capture.release()
+        if self._watch:
+            self._watch.close()
+        if self._folder:
+            self._folder.cleanup()
 
-    def _next(self, index: int) -> tuple[int, NDArray[np.uint8] | None]:
-        """Read on past what is corrupt; gives how many reads failed, and None at the real end."""
-        # A decoder that fails within a file recovers at the next key frame; after the end it never does.
-        left = max(GAP_READS, (self.total or 0) - index)
-        for failed in range(min(left, MOST_GAP_READS)):
-            image = read_picture(self._capture)
-            if image is not None:
-                return failed, image
-        return left, None
+    def _decode(self) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
+        """Give each picture as it is stored, after how many that were lost, and its time in the file."""
+        index = 0
+        while (change := self._change_at(index)) is None:
+            lost, image = _next(self._capture, self._tries(index))
+            if image is None:
+                return
+            if (change := self._change_at(index + lost)) is not None:
+                break
+            yield lost, _stated_s(self._capture), image
+            index += lost + 1
+        yield from self._decode_stretches(change - index)
 
-    def _time_after(self, previous_s: float) -> float:
-        # The frame's own, for a rate may vary; a bare stream has none, and a corrupt file may repeat one.
-        time_s = max(0.0, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-        return time_s if time_s > previous_s else previous_s + 1 / (self.fps or 25.0)
+    def _decode_stretches(self, lost: int) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
+        """Give the pictures from the first change of size on."""
+        if self._watch is None:
+            return
+        self._folder = TemporaryDirectory(prefix="edgeseg-")
+        for stretch in self._watch.stretches(Path(self._folder.name)):
+            capture, index = opened(str(stretch.path)), 0
+            while capture is not None and index < len(stretch.times_s):
+                failed, image = _next(capture, len(stretch.times_s) - index)
+                if image is None:
+                    break
+                index += failed
+                yield lost + failed, stretch.times_s[index], image
+                lost, index = 0, index + 1
+            lost += len(stretch.times_s) - index
+            if capture is not None:
+                capture.release()
+        self._folder.cleanup()
 
+    def _change_at(self, index: int) -> int | None:
+        return None if self._watch is None else self._watch.changes_at(index)
 
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV's own log off stderr while something that may fail is tried; what failed is said once."""
-    _quiet.enter()
-    try:
-        yield
-    finally:
-        _quiet.leave()
+    def _tries(self, index: int) -> int:
+        """Say how many reads may fail before it is the end."""
+        if not index and codec_of(self._fourcc) is Codec.AV1:
+            return AV1_READS
+        return min(max(GAP_READS, (self.total or 0) - index), MOST_GAP_READS)
 
+    def _tell_size(self, before_hw: tuple[int, ...], now_hw: tuple[int, ...], time_s: float) -> None:
+        sizes = [f"{width}x{height}" for height, width in (before_hw, now_hw)]
+        self._note(
+            f"{self.name} changes its size from {sizes[0]} to {sizes[1]} at {time_s:.2f} s: results are in "
+            "pixels of their own frame, and an overlay video keeps its first size, with black borders"
+        )
+        self._note = lambda sentence: None
 
-class _Quiet:
-    """The level of OpenCV's log, which its threads share: several sources are opened at the same time."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._level = Lock(), 0, SILENT
-
-    def enter(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._level = _log().getLogLevel()
-                _log().setLogLevel(SILENT)
-            self._inside += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                _log().setLogLevel(self._level)
-
-
-_quiet = _Quiet()
-
-
-def opened(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int, ...] = ()) -> Any:
-    """Open a `cv2.VideoCapture`.
-
-    Args:
-        target: Path, address, pipeline or number.
-        backend: Of OpenCV; the caller knows that it is there.
-        parameters: Property and value in turn; one the backend does not know makes it fail.
-
-    Returns:
-        The capture, or None where it does not open.
-    """
-    with quiet_opencv():
-        try:
-            capture: Any = cv2.VideoCapture(target, backend, parameters)
-        except cv2.error:
-            return None
-    if capture.isOpened():
-        return capture
-    capture.release()
-    return None
+    def _shortfall(self, count: int) -> str:
+        """Say what is missing at the end; empty where nothing is."""
+        if self.total is not None and count < COMPLETE * self.total:
+            return f"it ends after frame {count} of {self.total}: truncated or corrupt"
+        if self._cut_off:
+            return f"it ends after frame {count}, before the end that its header states: truncated"
+        return ""
 
 
-def read_picture(capture: Any) -> NDArray[np.uint8] | None:
-    """Wait for the next picture, `uint8[H, W, 3]` in BGR; None where there is none."""
-    try:
-        good, image = capture.read()
-    except cv2.error:
-        return None
-    if not good or image is None:
-        return None
-    # Infrared and thermal cameras give one channel.
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image, np.uint8)
+def _next(capture: Any, tries: int) -> tuple[int, NDArray[np.uint8] | None]:
+    """Read on past what is corrupt; gives how many reads failed, and None at the real end."""
+    # A decoder that fails within a file recovers at the next key frame; after the end it never does.
+    for failed in range(tries):
+        image = read_picture(capture)
+        if image is not None:
+            return failed, image
+    return tries, None
 
 
-def positive(value: float) -> float | None:
-    """What OpenCV says of a capture, or None where it says nothing useful."""
-    return value if math.isfinite(value) and value > 0 else None
+def _stated_s(capture: Any) -> float:
+    time_s = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+    return time_s if time_s > NO_TIME_S else math.nan
 
 
-def _log() -> Any:
-    # OpenCV 5 moved the log's level from its main module to one that its type stubs leave out.
-    return cv2 if hasattr(cv2, "setLogLevel") else cast("Any", cv2).utils.logging
+def _size_hw(capture: Any) -> tuple[int, int]:
+    height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+    return int(positive(height) or 0), int(positive(width) or 0)
 
 
-def frames_text(count: int) -> str:
-    """Count frames in words."""
-    return "1 frame" if count == 1 else f"{count} frames"
+def _not_opened(path: Path) -> str:
+    if is_mp4(path) and (index := read_index(path)):
+        track = video_track(index)
+        if not track:
+            return f"{path} has no pictures: it holds sound or data only"
+        fourcc = find(track, b"mdia", b"minf", b"stbl", b"stsd")[12:16].decode("ascii", "replace")
+        return _not_decoded(path, fourcc)
+    kind = "not a video" if path.suffix.lower() in VIDEO_SUFFIXES else "neither an image nor a video"
+    return (
+        f"{path} is {kind} that can be read; it may be truncated, hold sound only, or be of an unknown format"
+    )
+
+
+def _not_decoded(path: Path, fourcc: str) -> str:
+    again = shlex.quote(str(path.with_name(f"{path.stem}-h264.mp4")))
+    cannot = f"OpenCV {cv2.__version__} cannot decode on this machine"
+    if codec_of(fourcc) is not Codec.AV1:
+        cannot = f"{cannot}, unless the file is damaged or holds no frame"
+    return (
+        f"{path} has no frame that can be decoded: it is {codec_name(fourcc)} video, which {cannot}; "
+        f"convert it: ffmpeg -i {shlex.quote(str(path))} -c:v libx264 -pix_fmt yuv420p {again}"
+    )

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from edgeseg.errors import EdgeSegError, InputError
+from edgeseg.runtime import overlays
 from edgeseg.runtime.images import read_image
 from edgeseg.runtime.overlays import ImageOverlays, VideoOverlays, overlay_name
 
+from .clips import length_s, read_clip, shown_at
 from .found import make_detections, make_frame, make_shown
 
 Usage = namedtuple("Usage", "total used free")
-
-
-def video_frames(path) -> list[np.ndarray]:
-    capture, frames = cv2.VideoCapture(str(path)), []
-    while (read := capture.read())[0]:
-        frames.append(read[1])
-    capture.release()
-    return frames
 
 
 @pytest.mark.parametrize(
@@ -74,39 +69,91 @@ def test_a_picture_on_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_video_keeps_speed_size_and_every_frame(tmp_path):
+@pytest.mark.parametrize("live", [False, True])
+def test_a_video_shows_each_frame_at_its_own_time(tmp_path, live):
     path = tmp_path / "overlay.mp4"
-    sink = VideoOverlays([path], [12.5], live=False)
-    for index in range(6):
-        sink.write(make_shown(make_frame("clip.mp4", time_s=index / 2), make_detections()))
+    times_s = [0, 0.04, 0.08, 0.12, 1.12, 1.16, 2.5, 2.54, 4.0]
+    sink = VideoOverlays([path], [1000], live=live)
+    for time_s in times_s:
+        sink.write(make_shown(make_frame("clip.webm", time_s=time_s), make_detections()))
     sink.close()
 
-    frames = video_frames(path)
-    assert len(frames) == 6
-    assert frames[0].shape == (40, 60, 3)
+    assert [frame.shape for frame in read_clip(path)] == [(40, 60, 3)] * len(times_s)
+    assert shown_at(path) == pytest.approx(times_s, abs=1e-4)
+    # The last frame lasts as long as most do.
+    assert length_s(path) == pytest.approx(4.04, abs=0.01)
+
+
+@pytest.mark.parametrize(("fps", "length"), [(10.0, 0.1), (29.97, 0.0334), (None, 0.04)])
+def test_a_single_frame_lasts_as_long_as_the_rate_says(tmp_path, fps, length):
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [fps], live=False)
+    sink.write(make_shown(make_frame("clip.mp4", time_s=0.0)))
+    sink.close()
+
+    assert len(read_clip(path)) == 1
+    assert length_s(path) == pytest.approx(length, abs=1e-4)
+
+
+def test_a_steady_rate_stays_one(tmp_path):
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [29.97], live=False)
+    for index in range(90):
+        sink.write(make_shown(make_frame("clip.mp4", time_s=index / 29.97)))
+    sink.close()
+
     capture = cv2.VideoCapture(str(path))
-    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(29.97, abs=0.001)
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 90
     capture.release()
 
 
-def test_a_slow_run_on_a_camera_is_shown_in_real_time(tmp_path):
+def test_the_first_frame_is_there_from_the_beginning(tmp_path):
+    # Of a clip whose first frames are damaged, or a camera while the model was loaded.
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [10], live=False)
+    for time_s in (2.0, 2.1, 2.2):
+        sink.write(make_shown(make_frame("clip.mp4", time_s=time_s)))
+    sink.close()
+
+    assert shown_at(path) == pytest.approx([0, 2.1, 2.2], abs=1e-4)
+
+
+def test_frames_without_a_time_go_by_the_rate(tmp_path):
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [12.5], live=False)
+    for _ in range(4):
+        sink.write(make_shown(make_frame()))
+    sink.close()
+
+    assert shown_at(path) == pytest.approx([0, 0.08, 0.16, 0.24], abs=1e-4)
+
+
+def test_frames_of_the_same_moment_are_all_kept(tmp_path):
     path = tmp_path / "overlay.mp4"
     sink = VideoOverlays([path], [10], live=True)
-    for time_s in (0.0, 0.01, 0.5, 0.9):
-        sink.write(make_shown(make_frame("camera 0", time_s=time_s), make_detections()))
+    for time_s in (0.0, 0.1, 0.1, 0.05, 0.3):
+        sink.write(make_shown(make_frame("camera 0", time_s=time_s)))
     sink.close()
 
-    assert len(video_frames(path)) == 10
+    assert len(read_clip(path)) == 5
 
 
-def test_a_frame_of_another_size_is_fitted(tmp_path):
+def test_a_frame_of_another_size_keeps_its_shape_within_the_first(tmp_path):
     path = tmp_path / "overlay.mp4"
     sink = VideoOverlays([path], [None], live=False)
-    sink.write(make_shown(make_frame(), make_detections()))
-    sink.write(make_shown(make_frame(size_hw=(80, 80)), make_detections(2, (80, 80))))
+    sink.write(make_shown(make_frame(size_hw=(40, 60))))
+    for size_hw in ((80, 80), (10, 40)):
+        frame = replace(make_frame(), image=np.full((*size_hw, 3), 255, np.uint8))
+        sink.write(make_shown(frame, make_detections(0, size_hw)))
     sink.close()
 
-    assert [frame.shape for frame in video_frames(path)] == [(40, 60, 3)] * 2
+    _, square, wide = read_clip(path)
+    assert square.shape == wide.shape == (40, 60, 3)
+    assert (square[4:36, 4:36] > 200).all()
+    assert (square[:, 46:] < 50).all()
+    assert (wide[2:13, 4:56] > 200).all()
+    assert (wide[20:] < 50).all()
 
 
 def test_a_video_stops_while_there_is_room_for_its_end(tmp_path, monkeypatch):
@@ -118,7 +165,7 @@ def test_a_video_stops_while_there_is_room_for_its_end(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"overlay\.mp4 stops here: the disk is nearly full \(5 MiB left\)"):
         sink.write(make_shown(make_frame(), make_detections()))
     sink.close()
-    assert len(video_frames(path)) == 1
+    assert len(read_clip(path)) == 1
 
 
 def test_a_video_that_cannot_be_made(tmp_path):
@@ -156,7 +203,7 @@ def test_each_source_has_a_video_of_its_own(tmp_path):
         sink.write(make_shown(make_frame(source=source)))
     sink.close()
 
-    assert [len(video_frames(path)) for path in paths] == [1, 2]
+    assert [len(read_clip(path)) for path in paths] == [1, 2]
     capture = cv2.VideoCapture(str(paths[1]))
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(25)
     capture.release()
@@ -169,4 +216,37 @@ def test_a_source_that_was_away_is_not_shown_as_a_still_of_that_length(tmp_path)
         sink.write(make_shown(make_frame("camera 0", time_s=time_s)))
     sink.close()
 
-    assert len(video_frames(path)) == 2 + 50 + 2
+    assert shown_at(path) == pytest.approx([0, 0.1, 5.1, 5.2, 5.3], abs=1e-4)
+
+
+def test_a_long_still_of_a_file_is_as_long_as_it_is(tmp_path):
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [10], live=False)
+    for time_s in (0.0, 0.1, 600.0):
+        sink.write(make_shown(make_frame("screen.mp4", time_s=time_s)))
+    sink.close()
+
+    assert shown_at(path) == pytest.approx([0, 0.1, 600.0], abs=1e-3)
+
+
+def test_a_video_whose_index_is_not_understood_is_said_to_be(tmp_path, monkeypatch):
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [10], live=False)
+    sink.write(make_shown(make_frame()))
+    monkeypatch.setattr(overlays, "write_durations", lambda path, durations_s: False)
+
+    with pytest.raises(EdgeSegError, match=r"overlay\.mp4 plays at 25 frames a second instead of"):
+        sink.close()
+
+
+def test_a_disk_that_is_full_at_the_end_is_said_to_be(tmp_path, monkeypatch):
+    def full(path, durations_s):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [10], live=False)
+    sink.write(make_shown(make_frame()))
+    monkeypatch.setattr(overlays, "write_durations", full)
+
+    with pytest.raises(EdgeSegError, match=r"cannot write .*overlay\.mp4: No space left on device"):
+        sink.close()

@@ -21,9 +21,9 @@ from edgeseg.runtime.job import Observer, RunConfig, RunStoppedError
 from edgeseg.runtime.runner import run
 from tests.data import shared
 
+from .clips import length_s, read_clip, shown_at, write_clip, write_two_sizes, write_uneven
 from .fake_bundle import make_bundle
 from .intakes import ListIntake
-from .test_video import write_video
 
 pytest.importorskip("onnxruntime")
 
@@ -147,6 +147,33 @@ def test_a_real_clip(config, tmp_path):
     assert [line["time_s"] for line in lines_in(tmp_path / "found")] == pytest.approx(
         [0, 0.0335, 0.067], abs=1e-3
     )
+
+
+def test_a_clip_without_a_steady_rate(config, tmp_path):
+    times_s = [0, 0.04, 0.08, 0.12, 1.12, 1.16, 2.5, 2.54, 2.58, 4.0, 4.04, 6.0]
+    clip = write_uneven(tmp_path / "screen.mp4", times_s, end_s=6.04)
+
+    summary = run(config(sources=(str(clip),)))
+
+    overlay = tmp_path / "found" / "overlay.mp4"
+    assert (summary.frames, summary.skipped) == (12, ())
+    assert [line["time_s"] for line in lines_in(tmp_path / "found")] == pytest.approx(times_s, abs=1e-3)
+    assert shown_at(overlay) == pytest.approx(times_s, abs=1e-3)
+    assert length_s(overlay) == pytest.approx(6.04, abs=0.01)
+
+
+def test_a_clip_that_changes_its_size(config, tmp_path):
+    clip = write_two_sizes(tmp_path / "call.ivf", "VP80", [(48, 64), (96, 128), (24, 32)])
+    notes: list[str] = []
+
+    summary = run(config(sources=(str(clip),)), Observer(note=notes.append))
+
+    lines = lines_in(tmp_path / "found")
+    assert (summary.frames, summary.skipped) == (18, ())
+    assert [(line["width"], line["height"]) for line in lines[::6]] == [(64, 48), (128, 96), (32, 24)]
+    assert [note for note in notes if "changes its size from 64x48 to 128x96" in note] == notes
+    assert len(notes) == 1
+    assert {frame.shape for frame in read_clip(tmp_path / "found" / "overlay.mp4")} == {(48, 64, 3)}
 
 
 def test_every_odd_image_is_done_or_named(config, tmp_path):
@@ -475,7 +502,7 @@ def test_several_folders_fill_one_batch_and_keep_their_names_apart(config, photo
 
 
 def test_several_videos_have_an_overlay_each_and_force_removes_them(config, photos, tmp_path):
-    clips = [str(write_video(tmp_path / f"{name}.mp4", 3)) for name in "ab"]
+    clips = [str(write_clip(tmp_path / f"{name}.mp4", 3)) for name in "ab"]
     found = tmp_path / "found"
 
     summary = run(config(sources=tuple(clips)))

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import math
+import tempfile
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 import pytest
 
 from edgeseg.errors import InputError
 from edgeseg.runtime import video
+from edgeseg.runtime.formats import packets
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
 from edgeseg.runtime.sources import open_source
-from edgeseg.runtime.video import VideoSource, quiet_opencv
+from edgeseg.runtime.video import VideoSource
 from tests.data import shared
+from tests.runtime.clips import FPS, mp4_head, write_clip, write_two_sizes, write_uneven
 from tests.runtime.streams.fake_capture import FakeCapture, picture
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-FPS = 10.0
-
-
-def write_video(path: Path, frames: int, size_hw: tuple[int, int] = (48, 64)) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, size_hw[::-1])
-    for index in range(frames):
-        writer.write(np.full((*size_hw, 3), 20 * index % 256, np.uint8))
-    writer.release()
-    return path
 
 
 def test_every_frame_of_a_video_in_order(tmp_path):
-    source = open_source(str(write_video(tmp_path / "clip.mp4", 12)))
+    source = open_source(str(write_clip(tmp_path / "clip.mp4", 12)))
 
     frames = list(source)
     source.close()
@@ -80,12 +66,21 @@ def test_a_video_that_is_damaged_in_the_middle_goes_on(tmp_path):
     assert all(before.time_s < after.time_s for before, after in pairwise(frames))
 
 
-def capture_of(monkeypatch, tmp_path, pictures, *, total: int) -> VideoSource:
+def capture_of(
+    monkeypatch,
+    tmp_path,
+    pictures,
+    *,
+    total: float,
+    fps: float = 10.0,
+    fourcc: float = 0.0,
+    head: bytes | None = None,
+) -> VideoSource:
     capture = FakeCapture(pictures)
-    values = {cv2.CAP_PROP_FPS: 10.0, cv2.CAP_PROP_FRAME_COUNT: float(total)}
+    values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: float(total), cv2.CAP_PROP_FOURCC: fourcc}
     capture.get = lambda prop: values.get(prop, 0.0)
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
-    (tmp_path / "clip.mp4").write_bytes(b"a header")
+    (tmp_path / "clip.mp4").write_bytes(mp4_head(int(total)) if head is None else head)
     return VideoSource(tmp_path / "clip.mp4")
 
 
@@ -115,19 +110,143 @@ def test_a_stream_without_times_goes_by_its_rate(monkeypatch, tmp_path):
     assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.1, 0.2])
 
 
-@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs the program ffmpeg to write a variable rate")
 def test_a_variable_rate_gives_each_frame_its_own_time(tmp_path):
-    # The pauses between frames grow: frame n is due at n * (n + 1) / 20 seconds.
-    command = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=0.8")
-    filters = ("-vf", "settb=1/1000,setpts=N*(N+1)/20/TB", "-fps_mode", "passthrough")
-    times = (*filters, "-enc_time_base", "1:1000", "-c:v", "mpeg4")
-    subprocess.run((*command, *times, str(tmp_path / "clip.mp4")), check=True)
+    times_s = [0, 0.04, 0.08, 1.12, 1.16, 2.5, 6.0]
+    path = write_uneven(tmp_path / "clip.mp4", times_s, end_s=6.04)
 
-    frames = list(open_source(str(tmp_path / "clip.mp4")))
+    items = list(open_source(str(path)))
 
-    assert [frame.time_s for frame in frames] == pytest.approx(
-        [index * (index + 1) / 20 for index in range(8)], abs=0.011
+    assert [item.time_s for item in items if isinstance(item, Frame)] == pytest.approx(times_s, abs=1e-3)
+    assert len(items) == len(times_s)
+
+
+@pytest.mark.parametrize(
+    ("rate", "count"), [(1000.0, -9.2e18), (90000.0, 57.0), (math.nan, math.nan), (0.0, 0.0), (240.0, 57.0)]
+)
+def test_a_whole_file_whose_header_says_nonsense_is_whole(monkeypatch, tmp_path, rate, count):
+    # So FFmpeg sees what browsers (1000 frames a second, no length) and webcams (240) record.
+    source = capture_of(
+        monkeypatch, tmp_path, [picture()] * 8, total=count, fps=rate, head=b"\x1a\x45\xdf\xa3"
     )
+
+    items = list(source)
+
+    assert (source.total, source.fps) == (None, rate if rate == 240 else None)
+    assert [type(item) for item in items] == [Frame] * 8
+
+
+def test_a_recording_in_fragments_is_whole_whatever_opencv_makes_of_its_rate(monkeypatch, tmp_path):
+    head = mp4_head(0)
+    source = capture_of(monkeypatch, tmp_path, [picture()] * 8, total=270, fps=240.0, head=head)
+
+    assert [type(item) for item in source] == [Frame] * 8
+
+
+@pytest.mark.parametrize("codec", ["VP80", "VP90"])
+def test_a_size_that_changes_is_told_and_nothing_is_squeezed(tmp_path, codec):
+    sizes_hw = [(48, 64), (96, 128), (120, 32)]
+    notes: list[str] = []
+
+    items = list(open_source(str(write_two_sizes(tmp_path / "clip.ivf", codec, sizes_hw)), note=notes.append))
+
+    frames = [item for item in items if isinstance(item, Frame)]
+    assert len(items) == len(frames) == 18
+    assert [frame.image.shape[:2] for frame in frames] == [size for size in sizes_hw for _ in range(6)]
+    # The brightness counts on, but for 256 being 0.
+    assert [round(float(frame.image.mean()) / 20) for frame in frames[:12]] == list(range(12))
+    assert [frame.time_s for frame in frames] == pytest.approx([index / FPS for index in range(18)], abs=0.01)
+    assert [frame.image_id for frame in frames] == list(range(18))
+    assert notes == [
+        "clip.ivf changes its size from 64x48 to 128x96 at 0.60 s: results are in pixels of their own frame, "
+        "and an overlay video keeps its first size, with black borders"
+    ]
+
+
+def test_mpeg_2_of_two_sizes_loses_at_most_the_frame_before_the_change(tmp_path):
+    # Here a header states the size, and FFmpeg's decoder drops what it holds back.
+    first = write_clip(tmp_path / "first.ts", 6, codec="MPG2").read_bytes()
+    second = write_clip(tmp_path / "second.ts", 6, codec="MPG2", size_hw=(96, 64), first=6).read_bytes()
+    (tmp_path / "clip.ts").write_bytes(first + second)
+
+    items = list(open_source(str(tmp_path / "clip.ts")))
+
+    frames = [item for item in items if isinstance(item, Frame)]
+    assert [frame.image.shape[:2] for frame in frames] == [(48, 64)] * 5 + [(96, 64)] * 6
+    assert [round(float(frame.image.mean()) / 20) for frame in frames] == [0, 1, 2, 3, 4, *range(6, 12)]
+    assert [item.reason for item in items if isinstance(item, Skipped)] == [
+        "1 frame after frame 5 cannot be decoded"
+    ]
+
+
+def test_nothing_stays_of_the_files_that_hold_other_sizes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    path = write_two_sizes(tmp_path / "clip.ivf", "VP80", [(48, 64), (96, 128)])
+
+    source = open_source(str(path))
+    for item in source:
+        if isinstance(item, Frame) and item.image_id == 8:
+            assert list((tmp_path / "temporary").iterdir())
+            break
+    source.close()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_long_stretch_of_another_size_is_decoded_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(packets, "STRETCH_BYTES", 0)
+    path = write_two_sizes(tmp_path / "clip.ivf", "VP80", [(48, 64), *[(96, 128)] * 3])
+
+    frames = list(open_source(str(path)))
+
+    assert [frame.image.shape[:2] for frame in frames if isinstance(frame, Frame)] == (
+        [(48, 64)] * 6 + [(96, 128)] * 18
+    )
+
+
+def test_av1_that_cannot_be_decoded_is_named(monkeypatch, tmp_path):
+    fourcc = float(int.from_bytes(b"AV01", "little"))
+
+    with pytest.raises(InputError) as failed:
+        capture_of(monkeypatch, tmp_path, [], total=12, fourcc=fourcc)
+    assert str(failed.value) == (
+        f"{tmp_path}/clip.mp4 has no frame that can be decoded: it is AV1 video, which OpenCV "
+        f"{cv2.__version__} cannot decode on this machine; convert it: ffmpeg -i {tmp_path}/clip.mp4 "
+        f"-c:v libx264 -pix_fmt yuv420p {tmp_path}/clip-h264.mp4"
+    )
+
+
+def test_av1_is_not_tried_again_and_again(monkeypatch, tmp_path):
+    # At each try FFmpeg writes three lines that nobody can keep off the screen.
+    reads: list[int] = []
+    capture = FakeCapture([])
+    capture.get = lambda prop: float(int.from_bytes(b"av01", "little"))  # type: ignore[method-assign]
+    monkeypatch.setattr(capture, "read", lambda: (reads.append(1), (False, None))[1])
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
+    (tmp_path / "clip.webm").write_bytes(b"\x1a\x45\xdf\xa3")
+
+    with pytest.raises(InputError, match="AV1"):
+        VideoSource(tmp_path / "clip.webm")
+    assert len(reads) == video.AV1_READS
+
+
+def test_a_codec_that_opencv_does_not_know_is_named(tmp_path):
+    path = write_clip(tmp_path / "my clip.mov", 3)
+    data = path.read_bytes()
+    # Without its description of the codec, only the name of the sample's format counts.
+    path.write_bytes(data.replace(b"mp4v", b"vvc9").replace(b"esds", b"free"))
+
+    with pytest.raises(
+        InputError, match=r"it is vvc9 video, which OpenCV .* cannot decode.*-i '.*my clip\.mov'"
+    ):
+        open_source(str(path))
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    path = write_clip(tmp_path / "sound.mp4", 3)
+    path.write_bytes(path.read_bytes().replace(b"vide", b"soun"))
+
+    with pytest.raises(InputError, match=r"sound\.mp4 has no pictures: it holds sound or data only"):
+        open_source(str(path))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +264,7 @@ def test_what_is_no_video_is_refused(tmp_path, content, words):
 
 
 def test_a_truncated_video_is_refused(tmp_path):
-    data = write_video(tmp_path / "whole.mp4", 12).read_bytes()
+    data = write_clip(tmp_path / "whole.mp4", 12).read_bytes()
     # An MP4's index is its end.
     (tmp_path / "half.mp4").write_bytes(data[: len(data) // 2])
 
@@ -161,38 +280,3 @@ def test_a_video_without_frames_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"none\.mp4 has no frame that can be decoded"):
         open_source(str(tmp_path / "none.mp4"))
     assert capture.released
-
-
-@pytest.mark.parametrize("moved", [True, False])
-def test_the_log_is_found_where_opencv_4_and_5_have_it(monkeypatch, moved):
-    monkeypatch.setattr(cv2, "utils", SimpleNamespace(logging="log of 5"), raising=False)
-    monkeypatch.delattr(cv2, "setLogLevel", raising=False)
-    if not moved:
-        monkeypatch.setattr(cv2, "setLogLevel", lambda level: None, raising=False)
-
-    assert video._log() == ("log of 5" if moved else cv2)
-
-
-def test_the_log_level_is_put_back():
-    log = video._log()
-    before = log.getLogLevel()
-
-    def fail() -> None:
-        with quiet_opencv():
-            raise InputError(log.getLogLevel())
-
-    with pytest.raises(InputError, match=r"^0$"):
-        fail()
-    assert log.getLogLevel() == before
-
-
-def test_the_log_level_is_put_back_when_the_last_of_several_is_done():
-    log = video._log()
-    before = log.getLogLevel()
-    first, second = quiet_opencv(), quiet_opencv()
-
-    with first:
-        second.__enter__()
-    assert log.getLogLevel() == 0
-    second.__exit__(None, None, None)
-    assert log.getLogLevel() == before

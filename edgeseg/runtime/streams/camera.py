@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from ...errors import InputError
-from ..video import opened
+from ..opencv import opened
 from .capture import CaptureSource
 
 

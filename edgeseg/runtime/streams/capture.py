@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from ...errors import InputError
+from ..formats.timestamps import plausible_rate
 from ..frames import Frame, Skipped, SourceKind
-from ..video import frames_text, positive, read_picture
+from ..opencv import frames_text, positive, read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ class CaptureSource:
         self.name = name
         self._late = late
         self._capture = capture
-        self.fps = positive(capture.get(cv2.CAP_PROP_FPS))
+        self.fps = plausible_rate(capture.get(cv2.CAP_PROP_FPS))
         self.frames = int(positive(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or 0)
 
     def __iter__(self) -> Iterator[Frame | Skipped]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 
 from ...errors import InputError
-from ..video import opened
+from ..opencv import opened
 from .address import redacted
 from .capture import CaptureSource
 from .csi import csi_from_address

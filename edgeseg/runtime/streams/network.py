@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import cv2
 
 from ...errors import InputError
-from ..video import opened
+from ..opencv import opened
 from .address import redacted
 from .capture import CaptureSource
 from .parts import check_ffmpeg

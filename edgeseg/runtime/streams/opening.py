@@ -57,8 +57,8 @@ def open_intake(
         realtime: Play videos at their own rate, as a camera would.
         bit_depth: Of images with more than 8 bits a sample, as `ImageReader`.
         give_up_after_s: Time to try to open a lost live source again; None for ever.
-        note: Told, from other threads, when a live source is lost, back or given up, and what
-            `ImageReader` remarks.
+        note: Told, from other threads, when a live source is lost, back or given up, when a video changes its
+            size, and what `ImageReader` remarks.
         patience: How long to wait for live sources; its `give_up_s` is replaced.
 
     Raises:

@@ -14,7 +14,7 @@ from edgeseg.errors import ConfigError, DependencyError, InputError
 from edgeseg.runtime.frames import SourceKind
 from edgeseg.runtime.streams import network, parts
 from edgeseg.runtime.streams.opening import open_intake, unique
-from tests.runtime.test_video import write_video
+from tests.runtime.clips import write_clip
 
 from .fake_capture import FakeCapture, picture
 from .mjpeg_server import MjpegServer, mute_server, until
@@ -66,7 +66,7 @@ def test_videos_named_alike_are_told_apart(tmp_path):
     paths = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        paths.append(str(write_video(tmp_path / name / "clip.mp4", 3)))
+        paths.append(str(write_clip(tmp_path / name / "clip.mp4", 3)))
 
     intake = open_intake(paths)
 
@@ -82,7 +82,7 @@ def test_names_that_are_alike_are_numbered():
 
 
 def test_a_video_as_from_a_camera(tmp_path):
-    intake = open_intake([str(write_video(tmp_path / "clip.mp4", 8))], realtime=True)
+    intake = open_intake([str(write_clip(tmp_path / "clip.mp4", 8))], realtime=True)
 
     frames = all_of(intake)
 
@@ -99,7 +99,7 @@ def test_a_video_as_from_a_camera(tmp_path):
 
 
 def test_a_video_waits_for_the_first_take(tmp_path):
-    intake = open_intake([str(write_video(tmp_path / "clip.mp4", 3))], realtime=True)
+    intake = open_intake([str(write_clip(tmp_path / "clip.mp4", 3))], realtime=True)
     until(lambda: intake._board._count == 1)
     # Longer than the whole of it takes.
     assert not threading.Event().wait(0.5)
@@ -114,16 +114,16 @@ def test_a_video_waits_for_the_first_take(tmp_path):
 
 
 def test_a_video_that_nobody_takes_from_can_be_closed(tmp_path):
-    open_intake([str(write_video(tmp_path / "clip.mp4", 3))], realtime=True).close()
+    open_intake([str(write_clip(tmp_path / "clip.mp4", 3))], realtime=True).close()
 
 
 @pytest.mark.parametrize(
     ("make", "settings", "words"),
     [
         (lambda path: [], {}, "a run wants one source or more, got none"),
-        (lambda path: [0, str(write_video(path / "c.mp4", 2))], {}, "camera 0 is live and"),
+        (lambda path: [0, str(write_clip(path / "c.mp4", 2))], {}, "camera 0 is live and"),
         (
-            lambda path: [save(path / "a.png"), str(write_video(path / "c.mp4", 2))],
+            lambda path: [save(path / "a.png"), str(write_clip(path / "c.mp4", 2))],
             {},
             "is images and other sources are videos; run them one after the other",
         ),
@@ -146,7 +146,7 @@ def test_what_nobody_can_read_is_an_input_error(tmp_path):
 
 def test_a_camera_and_a_video_play_together(tmp_path, monkeypatch):
     server = MjpegServer(fps=100.0)
-    intake = open_intake([server.url, str(write_video(tmp_path / "clip.mp4", 4))], realtime=True)
+    intake = open_intake([server.url, str(write_clip(tmp_path / "clip.mp4", 4))], realtime=True)
     found: dict[int, int] = {}
     while set(found) != {0, 1}:
         for frame in intake.take(2):

@@ -1,0 +1,1 @@
+"""What video files say of themselves, and OpenCV does not tell or gets wrong."""
