@@ -175,7 +175,7 @@ def _record(
     """Build at `path`, and tell what was built."""
     int8 = choice.precision is Precision.INT8
     table = table_for(bundle) if int8 else None
-    options = completed(choice, options)
+    options = completed(choice.target, choice.precision, options)
     if choice.target.needs_gpu:
         options = gpu_options(choice.target, options)
         facts = build_tensorrt_engine(bundle, choice, options, table, path, progress)

@@ -100,16 +100,14 @@ def bits_for(target: Target, options: EngineOptions) -> int:
     return weight_bits(Host())
 
 
-def completed(choice: Choice, options: EngineOptions) -> EngineOptions:
+def completed(target: Target, precision: Precision, options: EngineOptions) -> EngineOptions:
     """Fill in what was left open as to the processor."""
     machine = options.machine or machine_family(platform.machine())
-    if choice.precision is not Precision.INT8 or choice.target.needs_gpu:
+    if precision is not Precision.INT8 or target.needs_gpu:
         return replace(options, machine=machine, amx=False)
-    bits = bits_for(choice.target, options)
+    bits = bits_for(target, options)
     amx = options.amx or (not options.machine and bits == FULL_WEIGHTS and has_amx())
-    return replace(
-        options, machine=machine, amx=amx and choice.target is Target.ONNXRUNTIME, weight_bits=bits
-    )
+    return replace(options, machine=machine, amx=amx and target is Target.ONNXRUNTIME, weight_bits=bits)
 
 
 def _having(options: EngineOptions) -> tuple[tuple[Target, ...], str]:

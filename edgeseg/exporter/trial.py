@@ -16,7 +16,7 @@ from edgeseg.spec import Lowering
 
 from .qdq import Scheme
 from .qdq_onnxruntime import onnxruntime_graph
-from .targets import Choice, bits_for, completed
+from .targets import completed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -44,8 +44,9 @@ class Trials:
     def __init__(self, bundle: Bundle, weight_bits: int) -> None:
         onnx = require("onnx", purpose="write an 8-bit graph")
         self._specs = [each.spec for each in bundle.sizes]
-        choice = Choice(Target.ONNXRUNTIME, Precision.INT8, "to be tried")
-        self._options = completed(choice, EngineOptions(weight_bits=weight_bits))
+        asked = EngineOptions(weight_bits=weight_bits)
+        self._options = completed(Target.ONNXRUNTIME, Precision.INT8, asked)
+        self._weight_bits = weight_bits
         self.models: list[Any] = [onnx.load(each.graph_path(Lowering.PORTABLE)) for each in bundle.sizes]
 
     @contextmanager
@@ -69,5 +70,5 @@ class Trials:
             table,
             scheme_for(options.machine),
             amx=options.amx,
-            weight_bits=bits_for(Target.ONNXRUNTIME, options),
+            weight_bits=self._weight_bits,
         )

@@ -21,7 +21,7 @@ from .headers import (
     bits_per_sample,
     tiff_tag,
 )
-from .video import quiet_opencv
+from .opencv import quiet_opencv
 
 if TYPE_CHECKING:
     from pathlib import Path

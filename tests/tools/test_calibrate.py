@@ -173,10 +173,7 @@ def test_int8_is_measured_as_it_will_be_built(
     assert run("build-engine", "--int8", "--calib", "photos", *options).exit_code == 0
     measured, built = asked
     assert measured.weight_bits == bits
-    assert (
-        targets.completed(targets.Choice(Target.ONNXRUNTIME, Precision.INT8, ""), built.options).weight_bits
-        == bits
-    )
+    assert targets.completed(Target.ONNXRUNTIME, Precision.INT8, built.options).weight_bits == bits
 
 
 def test_weights_that_this_processor_cannot_compute_with_are_told_before_the_images_are_looked_at(
