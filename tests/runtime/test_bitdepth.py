@@ -149,6 +149,7 @@ DARK = GRAY // 64
 STATED: list[Any] = [
     pytest.param(write_png, {"sbit": b"\x0c"}, (), id="sBIT"),
     pytest.param(write_tiff, {}, ((281, SHORT, [4095]),), id="MaxSampleValue"),
+    pytest.param(write_tiff, {}, ((281, SHORT, [1100]),), id="MaxSampleValue of a series"),
     pytest.param(write_tiff, {}, ((341, SHORT, [4000]),), id="SMaxSampleValue"),
     pytest.param(
         write_tiff,
@@ -172,10 +173,25 @@ def test_a_dark_picture_is_dark_where_its_file_says_the_bits(
 
 @pytest.mark.parametrize(
     "tag",
-    [(281, SHORT, [65535]), (281, SHORT, [1]), (270, ASCII, b"SignificantBits=\0"), (281, LONG, [2**31])],
+    [
+        (281, SHORT, [65535]),
+        (281, SHORT, [1]),
+        (281, SHORT, [15]),
+        (281, LONG, [2**31]),
+        (270, ASCII, b"SignificantBits=\0"),
+        (270, ASCII, b'SignificantBits="3"\0'),
+        (270, ASCII, b'SignificantBits="16"\0'),
+    ],
 )
 def test_a_tag_that_says_nothing_is_not_believed(tmp_path: Path, tag: Any) -> None:
     path = write_tiff(tmp_path / "a.tif", deepened(GRAY, 12), tag)
+
+    assert np.array_equal(read_image(path), bgr(GRAY))
+
+
+@pytest.mark.parametrize("sbit", [b"\0", b"\x03", b"\x10"])
+def test_sbit_that_says_nothing_is_not_believed(tmp_path: Path, sbit: bytes) -> None:
+    path = write_png(tmp_path / "a.png", deepened(GRAY, 12), sbit=sbit)
 
     assert np.array_equal(read_image(path), bgr(GRAY))
 
