@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 DEFAULT_PATH = Path("edgeseg-model")
 MANIFEST = "model.json"
 TABLE_FILE = "calibration.json"
+# A further input size is a bundle of its own below the first one.
+SIZE_MANIFEST = re.compile(r"sizes/[1-9]\d{0,4}x[1-9]\d{0,4}/model\.json")
 FORMAT = 1
 
 
@@ -43,11 +46,21 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle whose files have been found whole and unaltered."""
+    """A bundle whose files have been found whole and unaltered.
+
+    Attributes:
+        other_sizes: The same model for further input sizes.
+    """
 
     path: Path
     spec: ModelSpec
     files: dict[str, FileRecord]
+    other_sizes: tuple[Bundle, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[Bundle, ...]:
+        """One bundle for each input size, the first one first."""
+        return (self, *self.other_sizes)
 
     def graph_path(self, lowering: Lowering) -> Path:
         """Path of one of the graphs.
@@ -67,10 +80,36 @@ def open_bundle(path: Path) -> Bundle:
     Raises:
         ArtifactError: No bundle there, or a file is missing, truncated or altered.
     """
+    bundle = _open(path)
+    manifests = filter(SIZE_MANIFEST.fullmatch, bundle.files)
+    # One level and no more, so that no bundle can hold itself.
+    others = tuple(_open((path / name).parent) for name in manifests)
+    for other in others:
+        _check_same_model(bundle, other)
+    return replace(bundle, other_sizes=others)
+
+
+def size_folder(size_hw: tuple[int, int]) -> str:
+    """Name the folder, below a bundle, of a further input size."""
+    return f"sizes/{size_hw[0]}x{size_hw[1]}"
+
+
+def _open(path: Path) -> Bundle:
     manifest = _read_manifest(path)
     for name, recorded in manifest.files.items():
         _verify(path / name, recorded)
     return Bundle(path=path, spec=manifest.spec, files=manifest.files)
+
+
+def _check_same_model(bundle: Bundle, other: Bundle) -> None:
+    """Refuse a further size that is of another model, as its results would change with a frame's shape."""
+    own, its = (replace(one.spec, input_size_hw=(32, 32), parity=None) for one in (bundle, other))
+    if own == its and bundle.spec.input_size_hw != other.spec.input_size_hw:
+        return
+    msg = (
+        f"{other.path} must be the model of {bundle.path} at another input size, and is not; export it again"
+    )
+    raise ArtifactError(msg)
 
 
 def write_manifest(folder: Path, spec: ModelSpec, names: list[str]) -> None:

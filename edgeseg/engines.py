@@ -20,6 +20,8 @@ FOLDER = "engines"
 FORMAT = 1
 # Engines that run on several GPUs run from Ampere on.
 OLDEST_COMPATIBLE_GPU = (8, 0)
+# Bits of an INT8 engine's weights; `runtime.machine.weight_bits` says which processors need the fewer.
+FULL_WEIGHTS, NARROW_WEIGHTS = 8, 7
 
 
 class Target(str, Enum):
@@ -60,6 +62,8 @@ class EngineOptions:
     Attributes:
         machine: Processor family, such as `x86_64` or `aarch64`.
         amx: Laid out for processors with AMX; others compute the same, slower. ONNX Runtime only.
+        weight_bits: Of INT8 on processors: 8 needs VNNI on x86-64, 7 runs on all. None leaves it to the
+            build, and stands for 8 in records of engines that were built before there was a choice.
         compute_capabilities: GPUs to build for, such as `SM86`; TensorRT for RTX only.
         workspace_mib: Most memory for one layer's scratch, in MiB; None leaves it to the library.
         dla: Number of the DLA core to use; None for none.
@@ -69,6 +73,7 @@ class EngineOptions:
 
     machine: str = ""
     amx: bool = False
+    weight_bits: int | None = None
     compute_capabilities: tuple[str, ...] = ()
     workspace_mib: int | None = None
     dla: int | None = None
@@ -77,14 +82,19 @@ class EngineOptions:
 
     def anywhere(self) -> EngineOptions:
         """Give the same settings, open as to the machine."""
-        return replace(self, machine="", amx=False, compute_capabilities=())
+        return replace(self, machine="", amx=False, weight_bits=None, compute_capabilities=())
 
     @property
     def processor(self) -> str:
         """Family and what it must have, in words."""
-        return f"{self.machine} with AMX" if self.amx else self.machine
+        if self.amx:
+            return f"{self.machine} with AMX"
+        return f"{self.machine}, {self.weight_bits}-bit weights" if self.weight_bits else self.machine
 
     def __post_init__(self) -> None:
+        if self.weight_bits not in (None, NARROW_WEIGHTS, FULL_WEIGHTS):
+            msg = f"weight_bits must be {NARROW_WEIGHTS} or {FULL_WEIGHTS}, got {self.weight_bits}"
+            raise ConfigError(msg)
         if self.workspace_mib is not None and self.workspace_mib < 1:
             msg = f"workspace_mib must be at least 1, got {self.workspace_mib}"
             raise ConfigError(msg)
@@ -183,11 +193,13 @@ class Here:
 
     Attributes:
         machine: Family of this machine's processor.
+        weight_bits: Most bits of INT8 weights that this processor computes exactly with.
         backend_version: Of the package that would run it; None where every version can.
         gpu: This machine's; None where there is none or the backend needs none.
     """
 
     machine: str
+    weight_bits: int = FULL_WEIGHTS
     backend_version: str | None = None
     gpu: Gpu | None = None
 
@@ -317,6 +329,8 @@ def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
         # The exported graph, which every machine takes.
         return []
     if not record.backend.needs_gpu:
+        if options.machine == here.machine and _overflows(record, here):
+            facts.append(("processor", "with AVX-512 VNNI or AVX-VNNI", "none found"))
         return _differences(facts)
     if here.backend_version is not None and not _loads(record, here.backend_version):
         name = f"version of {record.backend.value}"
@@ -328,6 +342,12 @@ def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
     elif record.gpu is not None and not _runs_on(record, here.gpu):
         facts.append(("GPU", record.gpu.name, here.gpu.name if here.gpu else "none"))
     return _differences(facts)
+
+
+def _overflows(record: EngineRecord, here: Here) -> bool:
+    """Whether this machine's processor would add products of an engine's weights wrongly."""
+    bits = record.options.weight_bits or FULL_WEIGHTS
+    return record.precision is Precision.INT8 and bits > here.weight_bits
 
 
 def _loads(record: EngineRecord, version: str) -> bool:

@@ -6,6 +6,20 @@ import shutil
 
 import pytest
 
+from edgeseg.runtime import machine
+
+
+@pytest.fixture
+def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that computes with 8-bit weights exactly, whatever the tests run on."""
+    monkeypatch.setattr(machine, "int8_instructions", lambda host: ("avx512_vnni",))
+
+
+@pytest.fixture
+def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that has nothing for INT8; on x86 it needs 7-bit weights."""
+    monkeypatch.setattr(machine, "int8_instructions", lambda host: ())
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("-m"):

@@ -22,7 +22,7 @@ from edgeseg.engines import (
     rebuild_command,
     write_engine_record,
 )
-from edgeseg.errors import ArtifactError
+from edgeseg.errors import ArtifactError, ConfigError
 from tests.runtime.fake_bundle import make_spec, write_graph
 
 if TYPE_CHECKING:
@@ -246,6 +246,37 @@ def test_an_engine_that_is_the_bundles_own_graph(bundle, record) -> None:
         (Target.OPENVINO, Precision.BF16),
         (Target.ONNXRUNTIME, Precision.INT8),
     )
+
+
+@pytest.mark.parametrize(
+    ("built", "here", "opens"), [(None, 8, True), (8, 8, True), (7, 8, True), (7, 7, True), (8, 7, False)]
+)
+def test_weights_of_an_engine_may_not_be_wider_than_the_processor_computes_with(
+    bundle, record, built: int | None, here: int, opens: bool
+) -> None:
+    rewritten(bundle, replace(record, options=replace(record.options, weight_bits=built)))
+    there = Here(machine="x86_64", weight_bits=here)
+
+    if opens:
+        assert open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, there)
+        return
+    with pytest.raises(
+        UnfitEngineError, match=r"another processor \(with AVX-512 VNNI or AVX-VNNI, here none"
+    ):
+        open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, there)
+
+
+def test_another_machine_says_nothing_of_its_instructions(bundle, record) -> None:
+    rewritten(bundle, replace(record, options=EngineOptions(machine="aarch64", weight_bits=8)))
+
+    with pytest.raises(UnfitEngineError, match=r"another machine \(aarch64, here x86_64\); `--rebuild`"):
+        open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, Here(machine="x86_64", weight_bits=7))
+
+
+@pytest.mark.parametrize("bits", [0, 6, 9, 16])
+def test_weights_have_7_or_8_bits(bits: int) -> None:
+    with pytest.raises(ConfigError, match=f"weight_bits must be 7 or 8, got {bits}"):
+        EngineOptions(weight_bits=bits)
 
 
 def test_the_command_that_builds_again_has_the_settings(bundle, record) -> None:

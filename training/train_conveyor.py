@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import nn
 
 from edgeseg.demo.parts import PART_NAMES
 from edgeseg.demo.score import unseen_frames
+from edgeseg.runtime.cpus import usable_cpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def facts_from_scores(scores: dict[str, float], schedule: Schedule, step: int, i
 def train(model: nn.Module, schedule: Schedule, pool_scenes: int, output: Path) -> None:
     """Train in place; score and write intermediate checkpoints beside `output`, named after their step."""
     start = time.monotonic()
-    stream = batches(render_pool(0, pool_scenes, SIZE_HW, os.cpu_count() or 1), schedule.batch, seed=0)
+    stream = batches(render_pool(0, pool_scenes, SIZE_HW, usable_cpus().count), schedule.batch, seed=0)
     click.echo(f"pool rendered in {time.monotonic() - start:.0f} s", err=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.peak_rate, weight_decay=0.01)
     check = unseen_frames(24)

@@ -18,6 +18,7 @@ from edgeseg import __version__
 from edgeseg.bundle import Bundle, open_bundle
 from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.record import json_from_record
+from edgeseg.runtime.cpus import usable_cpus
 from edgeseg.spec import Lowering
 
 from .batch import at_batch, build, check_batch
@@ -30,7 +31,7 @@ from .macs import Macs, count_macs
 from .noise import Watch
 from .outcome import LEAST_PROCESSES, Facts, baseline_of, margins, rows_from
 from .pictures import Pictures, take_pictures
-from .place import allowed_cores, cores_for, describe_machine
+from .place import cores_for, describe_machine
 from .process import RowError, WorkerProcess
 from .report import BenchmarkReport, Noise, Settings
 from .roster import BEST, Common, find_checkpoint, make_lanes
@@ -69,7 +70,7 @@ def benchmark(
     batch = config.batch or bundle.spec.batch
     check_batch(batch, bundle, checkpoint)
     pictures = take_pictures(config, replace(bundle.spec, batch=batch), progress)
-    threads = config.threads or len(allowed_cores())
+    threads = config.threads or usable_cpus().count
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeseg-benchmark-")))
         common = Common(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.bundle import open_bundle
 from edgeseg.engines import Precision, Target, engines_of, loaded_path, read_engine_record
-from edgeseg.runtime.model import Model
+from edgeseg.runtime.model import Model, Network
 from edgeseg.runtime.selection import Wanted, open_backend
 from edgeseg.spec import Lowering
 
@@ -43,8 +43,10 @@ class BundledContender:
         wanted = Wanted(backend=recipe.engine, precision=recipe.precision, threads=recipe.threads)
         bundle = open_bundle(Path(recipe.model))
         opened = open_backend(bundle, wanted)
-        self._timed = TimedBackend(opened.backend)
-        self._model = Model(bundle.spec, self._timed, remark=opened.remark)
+        self._times = Times()
+        timed = (TimedBackend(backend, self._times) for backend in opened.backends)
+        first, *others = map(Network, (each.spec for each in bundle.sizes), timed)
+        self._model = Model(*first, remark=opened.remark, other_sizes=others)
         self.files = (_file(bundle, recipe),)
 
     @property
@@ -56,7 +58,7 @@ class BundledContender:
         """Detect in as many frames as the bundle's batch has."""
         found = self._model(list(frames), score_threshold)
         scores = [float(score) for one in found for score in one.scores]
-        return Called(found, scores, *self._timed.last_s)
+        return Called(found, scores, *self._times.last_s)
 
     def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
         """See `Contender.detect`."""
@@ -67,29 +69,28 @@ class BundledContender:
         self._model.close()
 
 
-class TimedBackend:
-    """A backend that keeps when its last call in each thread began and ended."""
+class Times(threading.local):
+    """When the last call in each thread began and ended, by `time.perf_counter()`."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._own = threading.local()
+    last_s: tuple[float, float]
+
+
+class TimedBackend:
+    """A backend that keeps when its last call began and ended."""
+
+    def __init__(self, backend: Backend, times: Times) -> None:
+        self._backend, self._times = backend, times
 
     @property
     def description(self) -> str:
         """The backend's own."""
         return self._backend.description
 
-    @property
-    def last_s(self) -> tuple[float, float]:
-        """Begin and end of this thread's last call, by `time.perf_counter()`."""
-        begun, ended = self._own.begun_s, self._own.ended_s
-        return float(begun), float(ended)
-
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
-        self._own.begun_s = time.perf_counter()
+        begun_s = time.perf_counter()
         raw = self._backend(images, score_threshold)
-        self._own.ended_s = time.perf_counter()
+        self._times.last_s = begun_s, time.perf_counter()
         return raw
 
     def close(self) -> None:

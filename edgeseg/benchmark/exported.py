@@ -12,11 +12,11 @@ import numpy as np
 from edgeseg.bundle import open_bundle
 from edgeseg.engines import Target
 from edgeseg.errors import ArtifactError
+from edgeseg.exporter.dense import detections_from_dense
 from edgeseg.optional import require
 from edgeseg.runtime.signal_stack import kept_signal_stack
 
 from .contender import Called
-from .dense import detections_from_dense
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

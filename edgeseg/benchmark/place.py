@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from edgeseg.runtime.cpus import allowed_cores, siblings_of, usable_cpus
 from edgeseg.runtime.machine import Host, gpus, memory, processor
 
 from .report import Machine
@@ -29,20 +29,13 @@ def describe_machine(host: Host | None = None) -> Machine:
     here = host or Host()
     return Machine(
         processor=processor(here).detail,
-        cores=len(allowed_cores()),
+        cores=usable_cpus(here.root).count,
         memory=memory(here).detail,
         gpu="; ".join(gpu.detail for gpu in gpus(here)),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         versions={name: found for name in PACKAGES if (found := _version(name))},
     )
-
-
-def allowed_cores() -> tuple[int, ...]:
-    """Numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 def cores_for(threads: int, host: Host | None = None) -> tuple[int, ...]:
@@ -58,8 +51,7 @@ def cores_for(threads: int, host: Host | None = None) -> tuple[int, ...]:
     chosen: list[int] = []
     second: list[int] = []
     for core in cores:
-        path = f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"
-        siblings = here.text(path) or str(core)
+        siblings = siblings_of(core, here.root)
         (second if siblings in seen else chosen).append(core)
         seen.add(siblings)
     return tuple(sorted([*chosen, *second][:threads]))

@@ -11,11 +11,12 @@ import torch
 import torchvision
 
 from edgeseg.bundle import open_bundle
-from edgeseg.exporter.eager import EagerBackend, torchvision_from_checkpoint
-from edgeseg.runtime.model import Model
+from edgeseg.exporter.config import Limits, impose
+from edgeseg.exporter.dense import detections_from_dense
+from edgeseg.exporter.eager import rgb_tensor, torchvision_from_checkpoint
+from edgeseg.runtime.input_sizes import resize_limits
 
 from .contender import Called
-from .dense import detections_from_dense
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -42,13 +43,13 @@ class PyTorchContender:
 
     def __init__(self, recipe: Recipe) -> None:
         torch.set_num_threads(recipe.threads)
-        spec = open_bundle(Path(recipe.model)).spec
+        bundle = open_bundle(Path(recipe.model))
+        spec = bundle.spec
+        self._limits = resize_limits([each.spec.input_size_hw for each in bundle.sizes])
         self.files = (Path(str(recipe.checkpoint)),)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._recipe, self._class_names = recipe, spec.class_names
         self._model = self._prepared(spec)
-        self._eager = Model(spec, EagerBackend(self._model, spec))
-        self._lowest = spec.score_threshold
         self._times_s = {"begun": 0.0, "ended": 0.0}
         self._model.transform.register_forward_hook(lambda *_: self._passed("begun"))
         self._model.roi_heads.register_forward_hook(self._ended)
@@ -60,27 +61,21 @@ class PyTorchContender:
         how += ["bfloat16 autocast"] if self._recipe.precision == "bf16" else []
         how += ["torch.compile"] if self._recipe.compiled else []
         versions = f"torchvision {torchvision.__version__}, torch {torch.__version__}"
-        return f"{versions} on {self._device.type.upper()}, {' + '.join(how) or 'eager FP32'}"
+        sides = "its own resizing ({} to {})".format(*self._limits)
+        return f"{versions} on {self._device.type.upper()}, {' + '.join(how) or 'eager FP32'}, {sides}"
 
     def __call__(self, frames: Frames, score_threshold: float) -> Called:
         """Detect as torchvision's documentation has it; masks are probabilities pasted into the frames."""
         self._model.roi_heads.score_thresh = score_threshold
-        tensors = [
-            torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1).to(self._device, torch.float32) / 255
-            for frame in frames
-        ]
+        tensors = [rgb_tensor(frame).to(self._device) for frame in frames]
         with torch.inference_mode(), self._precision():
             output = [{name: value.cpu() for name, value in one.items()} for one in self._model(tensors)]
         scores = [float(score) for one in output for score in one["scores"]]
         return Called(output, scores, self._times_s["begun"], self._times_s["ended"])
 
     def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
-        """Give it the pixels that the engines of the bundle are given, so that only the network differs."""
-        if self._device.type != "cpu":
-            return [self._detect_one(frame, score_threshold) for frame in frames]
-        self._model.roi_heads.score_thresh = self._lowest
-        with self._precision():
-            return [self._eager(frame, score_threshold) for frame in frames]
+        """Find instances as it is timed, with torchvision's own resizing: what fixed sizes cost shows too."""
+        return [self._detect_one(frame, score_threshold) for frame in frames]
 
     def close(self) -> None:
         """See `Contender.close`."""
@@ -93,8 +88,8 @@ class PyTorchContender:
 
     def _prepared(self, spec: ModelSpec) -> Any:
         model = torchvision_from_checkpoint(self.files[0], spec, factory=self._recipe.factory)
-        sides = spec.input_size_hw
-        model.transform.min_size, model.transform.max_size = (min(sides),), max(sides)
+        impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
+        model.transform.min_size, model.transform.max_size = self._limits[:1], self._limits[1]
         model = model.eval().to(self._device)
         if self._recipe.channels_last:
             model = model.to(memory_format=torch.channels_last)

@@ -63,10 +63,9 @@ def build_replica(model: Path, recipe: Recipe) -> None:
     options = read_engine_record(model, target, precision).options
     if precision is Precision.INT8 and not (draft.path / TABLE_FILE).exists():
         carry_table(table_for(open_bundle(model)), draft)
-    # For this machine, whatever that one was built for.
-    build_engine(
-        BuildConfig(model=draft.path, target=target, precision=precision, options=options.anywhere())
-    )
+    # For this machine, whatever that one was built for, but as exact as it is.
+    here = replace(options.anywhere(), weight_bits=options.weight_bits)
+    build_engine(BuildConfig(model=draft.path, target=target, precision=precision, options=here))
 
 
 def _keep_temporary_files(folder: Path) -> None:

@@ -7,42 +7,34 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Clock:
-    """Tells the progress, batch by batch and pass by pass.
+    """Tells the progress, step by step.
 
     Args:
-        images: How many there are.
-        batch: How many of them at once.
-        passes: How often the graph is run on each.
-        done: Batches of all passes that an earlier run did.
-        progress: Called with a line at every batch.
+        steps: What each step does.
+        done: Steps that an earlier run did.
+        progress: Called with a line at every step.
     """
 
-    def __init__(
-        self, *, images: int, batch: int, passes: int, done: int, progress: Callable[[str], None]
-    ) -> None:
-        self._images, self._batch, self._passes = images, batch, passes
-        self._batches = math.ceil(images / batch)
+    def __init__(self, steps: Sequence[str], *, done: int, progress: Callable[[str], None]) -> None:
+        self._steps = steps
         self._first = self._done = done
         self._began = time.monotonic()
         self._progress = progress
 
     def step(self) -> None:
-        """Count one batch more as done."""
+        """Count one step more as done."""
         self._done += 1
 
     def tell(self) -> None:
-        """Say which image comes next."""
-        number, index = divmod(self._done, self._batches)
-        line = f"calibrating: image {index * self._batch + 1} of {self._images}"
-        if self._passes > 1:
-            line += f", pass {number + 1} of {self._passes}"
+        """Say what comes next."""
+        line = self._steps[self._done]
         if self._done > self._first:
             each = (time.monotonic() - self._began) / (self._done - self._first)
-            line += f", {duration(each * (self._batches * self._passes - self._done))} left"
+            line += f", {duration(each * (len(self._steps) - self._done))} left"
         self._progress(line)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..bundle import Bundle
 from ..errors import CalibrationError
+from ..runtime.input_sizes import best_input, size_advice
 from ..runtime.letterbox import letterbox_batch
 from ..runtime.ort import OUTPUTS
 from ..spec import Lowering
@@ -48,7 +49,7 @@ SAVE_EVERY_S = 20.0
 
 def collect(
     bundle: Bundle,
-    taps: Taps,
+    taps: Sequence[Taps],
     config: CalibrationConfig,
     progress: Callable[[str], None] = lambda line: None,
     note: Callable[[str], None] = lambda line: None,
@@ -58,8 +59,9 @@ def collect(
     What has been counted is kept in the bundle when this is interrupted, for `config.resume`.
 
     Args:
-        bundle: Its portable graph is run.
-        taps: Values to measure.
+        bundle: Its portable graph is run; one of several input sizes on the images that the runtime would
+            give it.
+        taps: Values to measure in the graph of each input size; their keys are the same.
         config: Which images, which method.
         progress: Called with a line at every image: how far it is, how long it will take.
         note: Called with what a user should know, such as an image that was skipped.
@@ -69,29 +71,44 @@ def collect(
             that does not see what the runtime sees, or an interrupted one that cannot be resumed.
         DependencyError: `onnx` or `onnxruntime` is missing.
     """
-    passes = passes_of(bundle, taps)
+    passes = [passes_of(each, its) for each, its in zip(bundle.sizes, taps, strict=True)]
     images = choose_images(config, progress, note)
-    size = bundle.spec.batch
+    sizes_hw = [each.spec.input_size_hw for each in bundle.sizes]
+    if advice := size_advice([image.size_hw for image in images], sizes_hw, str(config.folder)):
+        note(advice)
     job = _Job(
-        bundle=bundle,
-        present=taps.present,
-        passes=passes,
-        folder=config.folder,
-        batches=[images[start : start + size] for start in range(0, len(images), size)],
+        path=bundle.path / PARTIAL_FILE,
+        runs=[
+            _Run(
+                bundle=each,
+                present=its.present,
+                taps=group,
+                folder=config.folder,
+                bit_depth=config.bit_depth,
+                batches=batches,
+                whole=group is groups[-1],
+                name=_name(bundle, each, number, len(groups)),
+            )
+            for each, its, groups, batches in zip(
+                bundle.sizes, taps, passes, _shared_out(images, sizes_hw, bundle.spec.batch), strict=True
+            )
+            for number, group in enumerate(groups, start=1)
+        ],
         progress=progress,
         note=note,
     )
-    graph_sha256 = bundle.files[Lowering.PORTABLE.file_name].sha256
-    identity = identity_of(graph_sha256, passes, images, config.seed)
+    graphs = [each.files[Lowering.PORTABLE.file_name].sha256 for each in bundle.sizes]
+    measured = [run.taps for run in job.runs]
+    identity = identity_of("+".join(graphs), measured, images, config.seed, config.bit_depth)
     counted = _measure(job, identity, _begin(job, identity, resume=config.resume))
-    job.partial_path.unlink(missing_ok=True)
+    job.path.unlink(missing_ok=True)
     _check_seen(counted, len(images))
     progress("cutting ranges")
     return CalibrationTable(
         method=config.method,
         images=len(images),
         images_sha256=images_sha256(images),
-        graph_sha256=graph_sha256,
+        graph_sha256=graphs[0],
         seed=config.seed,
         ranges={
             key: range_from_histogram(histogram, config.method)
@@ -101,46 +118,78 @@ def collect(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """Everything that stays the same while measuring."""
+class _Run:
+    """One pass of one graph over the images of its input size.
+
+    Attributes:
+        whole: The last pass, which runs the graph to its end, so that what it finds can be compared.
+        name: What tells it from the other runs; empty where it is the only one.
+    """
 
     bundle: Bundle
     present: str
-    passes: list[tuple[Tap, ...]]
+    taps: tuple[Tap, ...]
     folder: Path
+    bit_depth: int | None
     batches: list[tuple[ChosenImage, ...]]
+    whole: bool
+    name: str
+
+    @property
+    def steps(self) -> list[str]:
+        """Name each batch."""
+        count, size = sum(map(len, self.batches)), self.bundle.spec.batch
+        return [
+            f"calibrating: image {size * number + 1} of {count}{self.name}"
+            for number in range(len(self.batches))
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """Everything that stays the same while measuring; `path` is where it is kept when interrupted."""
+
+    path: Path
+    runs: list[_Run]
     progress: Callable[[str], None]
     note: Callable[[str], None]
 
     @property
-    def partial_path(self) -> Path:
-        return self.bundle.path / PARTIAL_FILE
+    def steps(self) -> list[str]:
+        """Name each batch of each run, in order."""
+        return [step for run in self.runs for step in run.steps]
 
-    @property
-    def total(self) -> int:
-        """Batches over all passes."""
-        return len(self.passes) * len(self.batches)
+
+def _name(bundle: Bundle, size: Bundle, number: int, passes: int) -> str:
+    height, width = size.spec.input_size_hw
+    at = f" at {height}x{width}" if bundle.other_sizes else ""
+    return at + (f", pass {number} of {passes}" if passes > 1 else "")
+
+
+def _shared_out(
+    images: Sequence[ChosenImage], sizes_hw: Sequence[tuple[int, int]], batch: int
+) -> list[list[tuple[ChosenImage, ...]]]:
+    """Give each input size the images that the runtime would compute at it, in batches."""
+    taken: list[list[ChosenImage]] = [[] for _ in sizes_hw]
+    for image in images:
+        taken[best_input(image.size_hw, sizes_hw)].append(image)
+    return [[tuple(its[start : start + batch]) for start in range(0, len(its), batch)] for its in taken]
 
 
 def _begin(job: _Job, identity: Identity, *, resume: bool) -> Counted:
     """Take up an earlier calibration or begin anew; finds out now whether the bundle can be written to."""
-    counted = nothing_counted(job.passes)
-    if resume and job.partial_path.exists():
-        counted = read_partial(job.partial_path, identity)
+    counted = nothing_counted([run.taps for run in job.runs])
+    if resume and job.path.exists():
+        counted = read_partial(job.path, identity)
     elif resume:
-        job.note(f"nothing to resume: {job.partial_path} is not there; starting from the first image")
-    write_partial(job.partial_path, identity, counted)
+        job.note(f"nothing to resume: {job.path} is not there; starting from the first image")
+    write_partial(job.path, identity, counted)
     return counted
 
 
 def _measure(job: _Job, identity: Identity, counted: Counted) -> Counted:
-    clock = Clock(
-        images=sum(len(batch) for batch in job.batches),
-        batch=job.bundle.spec.batch,
-        passes=len(job.passes),
-        done=counted.batches,
-        progress=job.progress,
-    )
+    steps = job.steps
+    clock = Clock(steps, done=counted.batches, progress=job.progress)
     saved = time.monotonic()
     try:
         for fresh in _counts(job, counted.batches, clock):
@@ -152,7 +201,7 @@ def _measure(job: _Job, identity: Identity, counted: Counted) -> Counted:
     except BaseException as exc:
         _save(job, identity, counted)
         if isinstance(exc, KeyboardInterrupt):
-            job.note(f"stopped after {counted.batches} of {job.total} steps; go on with --resume")
+            job.note(f"stopped after {counted.batches} of {len(steps)} steps; go on with --resume")
         raise
     return counted
 
@@ -160,60 +209,59 @@ def _measure(job: _Job, identity: Identity, counted: Counted) -> Counted:
 def _save(job: _Job, identity: Identity, counted: Counted) -> None:
     """Keep what is counted; a full disk is told and does not end a calibration that can still be finished."""
     try:
-        write_partial(job.partial_path, identity, counted)
+        write_partial(job.path, identity, counted)
     except CalibrationError as exc:
         job.note(f"{exc}; an interruption would lose what was measured")
 
 
 def _counts(job: _Job, done: int, clock: Clock) -> Iterator[dict[str, Histogram]]:
-    """Measure one batch after the other, pass after pass, from batch `done` on."""
-    for number, taps in enumerate(job.passes):
-        batches = job.batches[max(0, done - number * len(job.batches)) :]
+    """Measure one batch after the other, run after run, from batch `done` on."""
+    for run in job.runs:
+        batches = run.batches[done:]
+        done = max(0, done - len(run.batches))
         if batches:
-            yield from _counts_of_pass(job, taps, batches, clock)
+            yield from _counts_of_run(run, batches, clock)
 
 
-def _counts_of_pass(
-    job: _Job, taps: Sequence[Tap], batches: Sequence[Sequence[ChosenImage]], clock: Clock
+def _counts_of_run(
+    run: _Run, batches: Sequence[Sequence[ChosenImage]], clock: Clock
 ) -> Iterator[dict[str, Histogram]]:
-    spec = job.bundle.spec
-    # The last pass runs the whole graph, so what it finds can be compared.
-    whole = taps is job.passes[-1]
+    spec = run.bundle.spec
     # Before the other session is there: two would take half as much memory again.
-    expected = _expected(job, batches[0]) if whole else None
-    graph = TappedGraph(job.bundle, _wanted(job, taps, whole=whole))
+    expected = _expected(run, batches[0]) if run.whole else None
+    graph = TappedGraph(run.bundle, _wanted(run))
     for batch in batches:
         clock.tell()
         where = ", ".join(image.name for image in batch)
-        frames = _frames(job, batch)
+        frames = _frames(run, batch)
         images, _ = letterbox_batch(frames, spec)
         check_images(images, runtime_images(frames, spec), where)
         values = graph(images)
-        check_rows(taps, values, spec)
+        check_rows(run.taps, values, spec)
         if expected is not None:
             check_detections(detections_in(values), expected, spec, where)
             expected = None
-        present = values.get(job.present)
-        yield count_values(taps, values, len(batch), present, where)
+        present = values.get(run.present)
+        yield count_values(run.taps, values, len(batch), present, where)
         clock.step()
 
 
-def _expected(job: _Job, batch: Sequence[ChosenImage]) -> RawDetections:
-    return runtime_detections(job.bundle, runtime_images(_frames(job, batch), job.bundle.spec))
+def _expected(run: _Run, batch: Sequence[ChosenImage]) -> RawDetections:
+    return runtime_detections(run.bundle, runtime_images(_frames(run, batch), run.bundle.spec))
 
 
-def _wanted(job: _Job, taps: Sequence[Tap], *, whole: bool) -> list[str]:
-    """Name the values that a pass hands out."""
-    names = [tap.tensor for tap in taps]
-    if any(tap.rows is Rows.PROPOSALS for tap in taps):
-        names.append(job.present)
-    return [*names, *OUTPUTS] if whole else names
+def _wanted(run: _Run) -> list[str]:
+    """Name the values that a run hands out."""
+    names = [tap.tensor for tap in run.taps]
+    if any(tap.rows is Rows.PROPOSALS for tap in run.taps):
+        names.append(run.present)
+    return [*names, *OUTPUTS] if run.whole else names
 
 
-def _frames(job: _Job, batch: Sequence[ChosenImage]) -> list[NDArray[np.uint8]]:
+def _frames(run: _Run, batch: Sequence[ChosenImage]) -> list[NDArray[np.uint8]]:
     """Read a batch; the last image fills what is missing of it."""
-    frames = [read_chosen(job.folder, image) for image in batch]
-    return frames + frames[-1:] * (job.bundle.spec.batch - len(frames))
+    frames = [read_chosen(run.folder, image, bit_depth=run.bit_depth) for image in batch]
+    return frames + frames[-1:] * (run.bundle.spec.batch - len(frames))
 
 
 def _check_seen(counted: Counted, images: int) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CalibrationError
+from ..runtime.cpus import usable_cpus
 from .histogram import Histogram, histogram_of
 from .taps import Rows
 
@@ -48,7 +48,7 @@ def count_values(
     rows = [real_rows(values[tap.tensor], tap.rows, images, present) for tap in taps]
     values.clear()
     names = [f"{tap.key} ({tap.tensor} in the graph) on {where}" for tap in taps]
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_MAX_THREADS, usable_cpus().count)) as pool:
         jobs = [pool.submit(histogram_of, rows.pop(0), name) for name in names]
         return {tap.key: job.result() for tap, job in zip(taps, jobs, strict=True)}
 

@@ -12,7 +12,8 @@ import cv2
 
 from ..bundle import sha256_of
 from ..errors import CalibrationError, ConfigError, InputError
-from ..runtime.images import image_paths, read_image
+from ..runtime.bitdepth import check_bit_depth
+from ..runtime.images import ImageReader, image_paths, read_image
 from .table import Method
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class CalibrationConfig:
         most: How many are enough.
         seed: Of the choice, 0 or more.
         method: How ranges are cut.
+        bit_depth: As `ImageReader`.
         resume: Go on with an interrupted calibration.
     """
 
@@ -46,6 +48,7 @@ class CalibrationConfig:
     most: int = DEFAULT_IMAGES
     seed: int = 0
     method: Method = Method.ENTROPY
+    bit_depth: int | None = None
     resume: bool = False
 
     @property
@@ -63,6 +66,7 @@ class CalibrationConfig:
         if self.seed < 0:
             msg = f"seed must be 0 or more, got {self.seed}"
             raise ConfigError(msg)
+        check_bit_depth(self.bit_depth)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +76,12 @@ class ChosenImage:
     Attributes:
         name: Path relative to the folder, with forward slashes.
         sha256: Of the file.
+        size_hw: Height and width, in pixels.
     """
 
     name: str
     sha256: str
+    size_hw: tuple[int, int]
 
 
 def images_sha256(images: Iterable[ChosenImage]) -> str:
@@ -94,19 +100,20 @@ def choose_images(
     Args:
         config: Where, how many, which seed.
         progress: Called with a line for every image.
-        note: Called with the name of every image that is skipped, and why, as the next takes its place; and
-            where there are fewer than are enough.
+        note: Called with the name of every image that is skipped, and why, as the next takes its place; where
+            there are fewer than are enough; and with what `ImageReader` says.
 
     Raises:
         CalibrationError: No such folder, fewer usable images in it than asked for, or a handful.
     """
     paths = _shuffled(config)
+    reader = ImageReader(bit_depth=config.bit_depth, note=note)
     chosen: dict[str, ChosenImage] = {}  # by the hash of their content
     flat = 0
     for path in paths:
         progress(f"choosing images: {len(chosen) + 1} of {min(config.wanted, len(paths))}")
         try:
-            image = ChosenImage(name=path.relative_to(config.folder).as_posix(), sha256=_usable_sha256(path))
+            image = _chosen(path, config.folder, reader)
             if image.sha256 in chosen:
                 note(f"skipped {path}: the same as {chosen[image.sha256].name}")
             chosen.setdefault(image.sha256, image)
@@ -126,7 +133,7 @@ def choose_images(
     return tuple(chosen.values())
 
 
-def read_chosen(folder: Path, image: ChosenImage) -> NDArray[np.uint8]:
+def read_chosen(folder: Path, image: ChosenImage, *, bit_depth: int | None = None) -> NDArray[np.uint8]:
     """Read an image, `uint8[H, W, 3]` BGR, which must still be what it was when it was chosen.
 
     Raises:
@@ -134,7 +141,7 @@ def read_chosen(folder: Path, image: ChosenImage) -> NDArray[np.uint8]:
     """
     path = folder / image.name
     try:
-        frame = read_image(path)
+        frame = read_image(path, bit_depth=bit_depth)
         same = sha256_of(path) == image.sha256
     except (InputError, OSError) as exc:
         msg = f"{path} could be read when calibration began and no longer can: {exc}"
@@ -163,17 +170,19 @@ def _shuffled(config: CalibrationConfig) -> list[Path]:
     return paths
 
 
-def _usable_sha256(path: Path) -> str:
+def _chosen(path: Path, folder: Path, reader: ImageReader) -> ChosenImage:
     """Read an image to the end and hash its file.
 
     Raises:
         InputError: It cannot be read, or is of one colour.
     """
-    frame = read_image(path)
+    frame = reader.read(path)
     if all(_spread(frame, channel) <= FLAT_LEVELS for channel in range(3)):
         msg = f"{path}: it is of one flat colour and carries no ranges"
         raise _FlatError(msg)
-    return sha256_of(path)
+    height, width = frame.shape[:2]
+    name = path.relative_to(folder).as_posix()
+    return ChosenImage(name=name, sha256=sha256_of(path), size_hw=(height, width))
 
 
 def _spread(frame: NDArray[np.uint8], channel: int) -> float:

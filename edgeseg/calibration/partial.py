@@ -34,6 +34,7 @@ class Identity:
     Attributes:
         values: Hash of the taps, how they are shared out over runs, and the bins.
         image_list: Hash of the images in the order they are taken.
+        bit_depth: That they are read with; None where it is found for each.
     """
 
     graph: str
@@ -41,6 +42,7 @@ class Identity:
     images: int
     seed: int
     image_list: str
+    bit_depth: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,11 @@ def nothing_counted(passes: Sequence[Sequence[Tap]]) -> Counted:
 
 
 def identity_of(
-    graph_sha256: str, passes: Sequence[Sequence[Tap]], images: Sequence[ChosenImage], seed: int
+    graph_sha256: str,
+    passes: Sequence[Sequence[Tap]],
+    images: Sequence[ChosenImage],
+    seed: int,
+    bit_depth: int | None,
 ) -> Identity:
     """Say what is being counted."""
     values = [BINS, *([json_from_record(tap) for tap in taps] for taps in passes)]
@@ -77,6 +83,7 @@ def identity_of(
         images=len(images),
         seed=seed,
         image_list=_hash("\n".join(image.sha256 for image in images)),
+        bit_depth=bit_depth,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import CalibrationError
 from ..optional import require
 from ..runtime.backend import RawDetections
+from ..runtime.cpus import inference_threads
 from ..runtime.ort import CPU, OUTPUTS
 from ..spec import Lowering
 from .taps import Rows
@@ -72,6 +73,7 @@ class TappedGraph:
         options.log_severity_level = 4
         # Planned memory lies beside what is handed out, not in its place: 2.9 GB instead of 2.4 GB for R50.
         options.enable_mem_pattern = False
+        options.intra_op_num_threads = inference_threads(None) or 0
         try:
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=[CPU])
         # ONNX Runtime's errors have no base but Exception.

@@ -115,7 +115,7 @@ def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, D
         ExportConfig(
             checkpoint=checkpoint_path(),
             output=out / "model",
-            input_size_hw=INPUT_SIZE_HW,
+            sizes_hw=(INPUT_SIZE_HW,),
             check=out / "check",
             force=True,
         ),

@@ -16,7 +16,8 @@ from .rewrite import Rewrite
 
 # With fewer products for each result, laying out costs more than multiplying saves.
 LEAST_PRODUCTS = 1024
-# Weights are within -127 to 127, so that stored one step lower they are int8 still.
+# Weights are within -127 to 127, so that stored one step lower they are int8 still; those of 7 bits are then
+# within -64 to 62, with which two products with uint8 still fit 16 bits.
 ZERO_POINT = -1
 # A larger matrix leaves the cache before it is multiplied.
 MATRIX_BYTES = 16 << 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
@@ -21,18 +20,16 @@ from edgeseg.engines import (
     engine_path,
     engines_of,
     loaded_path,
-    machine_family,
     open_engine,
     write_engine_record,
 )
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from edgeseg.files import writing
 from edgeseg.runtime.here import here_for
-from edgeseg.runtime.machine import has_amx
 
 from .build_graph import build_graph_engine
 from .build_tensorrt import build_tensorrt_engine, gpu_options
-from .targets import choose
+from .targets import choose, completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,10 +59,11 @@ class BuildConfig:
 
 
 class Built(NamedTuple):
-    """An engine, and why it is of that kind."""
+    """An engine, why it is of that kind, and those for the bundle's other input sizes."""
 
     engine: Engine
     reason: str
+    other_sizes: tuple[Engine, ...] = ()
 
 
 def check_build(config: BuildConfig) -> Choice:
@@ -83,7 +81,7 @@ def check_build(config: BuildConfig) -> Choice:
 
 
 def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda line: None) -> Built:
-    """Build an engine of a bundle; it is there whole, with its record, or not at all.
+    """Build an engine for each input size of a bundle; one is there whole, with its record, or not at all.
 
     Args:
         config: What to build.
@@ -99,14 +97,20 @@ def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda l
     """
     choice = check_build(config)
     bundle = open_bundle(config.model)
+    first, *others = (_built(each, choice, config.options, progress) for each in bundle.sizes)
+    return Built(first, choice.reason, tuple(others))
+
+
+def _built(bundle: Bundle, choice: Choice, options: EngineOptions, progress: Callable[[str], None]) -> Engine:
+    """Build the engine of one input size."""
     path = engine_path(bundle.path, choice.target, choice.precision)
-    progress(f"building {path.name}")
+    progress(f"building {path.name} for {bundle.spec.input_size_hw[0]}x{bundle.spec.input_size_hw[1]}")
     start = time.perf_counter()
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=path.parent) as folder:
             partial = Path(folder) / path.name
-            record = _record(bundle, choice, config.options, partial, progress)
+            record = _record(bundle, choice, options, partial, progress)
             record = replace(record, build_s=round(time.perf_counter() - start, 3))
             # The old record goes first: an engine without one is refused, a wrong pair would not be.
             for suffix in (".json", ".cache"):
@@ -116,7 +120,7 @@ def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda l
             else:
                 partial.replace(path)
     write_engine_record(path, record)
-    return Built(Engine(path=loaded_path(bundle.path, record), record=record), choice.reason)
+    return Engine(path=loaded_path(bundle.path, record), record=record)
 
 
 def rebuild_unfit(
@@ -136,8 +140,12 @@ def rebuild_unfit(
     Raises:
         ArtifactError: The bundle cannot be opened.
     """
-    bundle = open_bundle(model)
-    for target, precision in engines_of(model):
+    for bundle in open_bundle(model).sizes:
+        _rebuild_unfit(bundle, note, progress)
+
+
+def _rebuild_unfit(bundle: Bundle, note: Callable[[str], None], progress: Callable[[str], None]) -> None:
+    for target, precision in engines_of(bundle.path):
         try:
             open_engine(bundle, target, precision, here_for(target))
         except UnfitEngineError as exc:
@@ -151,9 +159,8 @@ def rebuild_unfit(
             continue
         # For this machine, whatever the last one was.
         options = record.options.anywhere()
-        config = BuildConfig(model=model, target=target, precision=precision, options=options, force=True)
         try:
-            build_engine(config, progress)
+            _built(bundle, choose(target, precision, options), options, progress)
         except EdgeSegError as exc:
             note(f"{target.value} {precision.value} stays as it is: {exc}")
 
@@ -168,11 +175,7 @@ def _record(
     """Build at `path`, and tell what was built."""
     int8 = choice.precision is Precision.INT8
     table = table_for(bundle) if int8 else None
-    here = machine_family(platform.machine())
-    # Who names a machine means any of that family.
-    amx = options.amx or (not options.machine and has_amx())
-    amx = amx and int8 and choice.target is Target.ONNXRUNTIME
-    options = replace(options, machine=options.machine or here, amx=amx)
+    options = completed(choice, options)
     if choice.target.needs_gpu:
         options = gpu_options(choice.target, options)
         facts = build_tensorrt_engine(bundle, choice, options, table, path, progress)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.engines import EngineOptions, Precision, Target, machine_family
 from edgeseg.errors import ConfigError
 from edgeseg.optional import require
+from edgeseg.runtime.machine import Host, int8_ability
 from edgeseg.runtime.openvino import has_bfloat16
 from edgeseg.spec import Lowering
 
@@ -16,6 +17,7 @@ from .kernels_onnxruntime import onnxruntime_kernels
 from .kernels_openvino import openvino_kernels
 from .qdq_onnxruntime import onnxruntime_graph
 from .qdq_openvino import openvino_graph
+from .targets import bits_for
 from .trial import scheme_for
 from .winograd import for_winograd
 
@@ -51,7 +53,10 @@ def build_graph_engine(
     target, precision = choice.target, choice.precision
     backend = require(target.value, purpose="build an engine")
     if precision is Precision.BF16 and not has_bfloat16():
-        msg = "bf16 needs a processor with AVX512_BF16 or AMX, and this has neither; take --fp32 or --int8"
+        msg = (
+            "bf16 needs a processor with AVX512_BF16 or AMX, and this has neither; take --fp32 or --int8 "
+            f"(INT8 here: {int8_ability(Host())})"
+        )
         raise ConfigError(msg)
     onnx = require("onnx", purpose="write an engine")
     graph = bundle.graph_path(Lowering.PORTABLE)
@@ -79,9 +84,11 @@ def build_graph_engine(
 
 def _made(model: Any, table: CalibrationTable | None, target: Target, options: EngineOptions) -> Any:
     """Give the graph to run; None for the bundle's own."""
+    bits = bits_for(target, options)
     if target is Target.OPENVINO:
-        return None if table is None else openvino_graph(model, table)
+        return None if table is None else openvino_graph(model, table, weight_bits=bits)
     if table is not None:
-        return onnxruntime_graph(model, table, scheme_for(options.machine), amx=options.amx)
+        scheme = scheme_for(options.machine)
+        return onnxruntime_graph(model, table, scheme, amx=options.amx, weight_bits=bits)
     # Measured on x86 alone.
     return for_winograd(model) if options.machine == "x86_64" else None

@@ -10,10 +10,13 @@ from edgeseg.bundle import DEFAULT_PATH, TABLE_FILE, open_bundle
 from edgeseg.calibration.collector import collect
 from edgeseg.calibration.images import CalibrationConfig
 from edgeseg.calibration.table import Method, write_table
+from edgeseg.engines import FULL_WEIGHTS, EngineOptions
 from edgeseg.errors import ConfigError, ParityError
 from edgeseg.runtime.annotations import read_annotations
 from edgeseg.runtime.labelled import labelled_images
+from edgeseg.runtime.machine import Host, weight_bits
 from edgeseg.runtime.model import load
+from edgeseg.spec import Lowering
 
 from .evaluate import EvaluateConfig
 from .layers import LayerGraph
@@ -43,7 +46,9 @@ class CalibrateConfig:
         images: How many of them; None for those that are there, up to 100.
         seed: Of the choice.
         method: How ranges are cut.
+        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
         resume: Go on with an interrupted calibration.
+        weight_bits: Of the engine that INT8 is measured for; None for that of this machine.
         check: Compare INT8 with FP32 before the table is kept.
         sensitivity: Rank the blocks by what rounding each alone costs.
         max_map_drop: Points of AP that may be lost on the annotated images; None for no budget.
@@ -58,7 +63,9 @@ class CalibrateConfig:
     images: int | None = None
     seed: int = 0
     method: Method = Method.ENTROPY
+    bit_depth: int | None = None
     resume: bool = False
+    weight_bits: int | None = None
     check: bool = True
     sensitivity: bool = False
     max_map_drop: float | None = None
@@ -76,12 +83,17 @@ class CalibrateConfig:
     def chosen_images(self) -> CalibrationConfig:
         """What of this concerns the images and the ranges."""
         return CalibrationConfig(
-            folder=self.calib, images=self.images, seed=self.seed, method=self.method, resume=self.resume
+            folder=self.calib,
+            images=self.images,
+            seed=self.seed,
+            method=self.method,
+            bit_depth=self.bit_depth,
+            resume=self.resume,
         )
 
     def __post_init__(self) -> None:
-        # Refuses a count or a seed now and not after the images were looked at.
-        _ = self.chosen_images
+        # Refuses settings now and not after the images were looked at.
+        _ = self.chosen_images, EngineOptions(weight_bits=self.weight_bits)
         if self.max_map_drop is None:
             return
         if self.annotations is None:
@@ -99,6 +111,7 @@ class CalibrationReport:
     Attributes:
         table: Path of the file.
         measured_on: The annotation file, or `agreement with FP32`; empty if nothing was measured.
+        weight_bits: Of the network that INT8 was measured with.
         fp32: Score of the FP32 graph.
         int8: Score of the network that the table stands for.
         costs: Costliest first; empty unless asked for or needed.
@@ -112,6 +125,7 @@ class CalibrationReport:
     ranges: int
     float_layers: tuple[str, ...] = ()
     measured_on: str = ""
+    weight_bits: int = FULL_WEIGHTS
     fp32: Score | None = None
     int8: Score | None = None
     costs: tuple[BlockCost, ...] = ()
@@ -162,21 +176,40 @@ def calibrate(
         note(line)
 
     ruler = _ruler(config, bundle, progress, told) if config.measures else None
-    trials = Trials(bundle)
-    graph = LayerGraph(trials.model)
-    table = collect(bundle, taps_of(graph), config.chosen_images, progress=progress, note=told)
+    bits = _bits_to_measure(config, told)
+    trials = Trials(bundle, bits)
+    graph = LayerGraph(trials.models[0])
+    taps = [taps_of(LayerGraph(model)) for model in trials.models]
+    table = collect(bundle, taps, config.chosen_images, progress=progress, note=told)
     report = CalibrationReport(
         table=str(target),
         method=table.method,
         images=table.images,
         ranges=len(table.ranges),
+        weight_bits=bits,
         notes=tuple(notes),
     )
     if ruler is not None:
         bench = Bench(trials=trials, table=table, graph=graph, yardstick=ruler.yardstick, base=ruler.base)
         report = _judged(config, bench, replace(report, measured_on=ruler.name, fp32=ruler.base), progress)
-    write_table(replace(table, float_layers=report.float_layers), target)
+    # Ranges are named after the network's weights, which are the same at every input size.
+    for each in bundle.sizes:
+        graph_sha256 = each.files[Lowering.PORTABLE.file_name].sha256
+        kept = replace(table, graph_sha256=graph_sha256, float_layers=report.float_layers)
+        write_table(kept, each.path / TABLE_FILE)
     return report
+
+
+def _bits_to_measure(config: CalibrateConfig, note: Callable[[str], None]) -> int:
+    """Choose the weights to measure with: those of the engine, if this processor computes them exactly."""
+    here = weight_bits(Host())
+    asked = config.weight_bits or here
+    if asked > here and config.measures:
+        note(
+            f"INT8 is measured with {here}-bit weights instead of {asked}-bit: this processor has neither "
+            "AVX-512 VNNI nor AVX-VNNI and would compute the latter wrongly"
+        )
+    return min(asked, here)
 
 
 class _Ruler(NamedTuple):
@@ -194,7 +227,10 @@ def _ruler(
     with load(bundle.path, backend="onnxruntime", precision="fp32") as fp32:
         if config.annotations is None:
             progress("finding what FP32 finds")
-            name, yardstick = "agreement with FP32", AgreementYardstick(fp32, config.calib)
+            name, yardstick = (
+                "agreement with FP32",
+                AgreementYardstick(fp32, config.calib, bit_depth=config.bit_depth),
+            )
             return _Ruler(name, yardstick, yardstick.score(fp32))
         place = EvaluateConfig(annotations=config.annotations, images=config.annotated_images)
         labelled = labelled_images(
@@ -202,11 +238,13 @@ def _ruler(
             place.image_folder,
             bundle.spec.class_names,
             max_images=config.max_annotated,
+            bit_depth=config.bit_depth,
             progress=progress,
         )
         for remark in [
             *(f"skipped {item.name}: {item.reason}" for item in labelled.skipped),
             labelled.remark,
+            *labelled.notes,
         ]:
             if remark:
                 note(remark)

@@ -19,7 +19,7 @@ class ExportConfig:
     Attributes:
         checkpoint: `.pth` or `.safetensors`.
         profile: Stands for size, proposals and detections; each that is given wins over it.
-        input_size_hw: Multiples of 32; None for the profile's.
+        sizes_hw: Input sizes, multiples of 32, the main one first; empty for the profile's.
         classes: File with class names.
         factory: `package.module:function` that builds the model.
         check: Folder of images for the parity gate; None for the built-in ones.
@@ -30,7 +30,7 @@ class ExportConfig:
     checkpoint: Path
     output: Path = DEFAULT_PATH
     profile: Profile = Profile.ACCURATE
-    input_size_hw: tuple[int, int] | None = None
+    sizes_hw: tuple[tuple[int, int], ...] = ()
     batch: int = 1
     classes: Path | None = None
     max_detections: int | None = None
@@ -42,10 +42,21 @@ class ExportConfig:
     parity: bool = True
     force: bool = False
 
+    def __post_init__(self) -> None:
+        if len(set(self.sizes_hw)) < len(self.sizes_hw):
+            names = ", ".join(f"{height} {width}" for height, width in self.sizes_hw)
+            msg = f"input sizes must differ from each other, got {names}"
+            raise ConfigError(msg)
+
+    @property
+    def chosen_sizes_hw(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of each input size: those given, else the profile's."""
+        return self.sizes_hw or (scaled_size(DEFAULT_SIZE_HW, PROFILES[self.profile].size_share),)
+
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width of the network's input: what was given, else the profile's."""
-        return self.input_size_hw or scaled_size(DEFAULT_SIZE_HW, PROFILES[self.profile].size_share)
+        """Height and width of the main input size."""
+        return self.chosen_sizes_hw[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ class Drafts:
         """
         asked = replace(
             self._config,
-            input_size_hw=size_hw,
+            sizes_hw=(size_hw,),
             max_proposals=max_proposals,
             # The model has the last draft's counts by now.
             max_detections=self.own.max_detections,

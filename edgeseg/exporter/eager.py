@@ -10,19 +10,24 @@ import torchvision
 
 from edgeseg.errors import ConfigError, InputError
 from edgeseg.runtime.backend import RawDetections
-from edgeseg.runtime.model import Model
+from edgeseg.runtime.input_sizes import resize_limits
+from edgeseg.runtime.model import Model, Network
 
 from .architecture import load_weights, model_from_weights
 from .checkpoint import read_checkpoint
 from .config import Limits, impose
+from .dense import detections_from_dense
 from .factory import model_from_factory
 from .reference import Reference
+from .threads import torch_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from edgeseg.runtime.detections import Detections
     from edgeseg.spec import ModelSpec
 
 
@@ -32,7 +37,7 @@ class EagerBackend:
     Args:
         model: In evaluation; its counts and thresholds are set to those of `spec`.
         spec: What was exported from it; no detection below its score threshold is found.
-        threads: Of torch, during a call only; None leaves them as they are.
+        threads: Of torch, during a call only; None as `torch_threads`.
     """
 
     def __init__(self, model: Any, spec: ModelSpec, *, threads: int | None = None) -> None:
@@ -48,12 +53,8 @@ class EagerBackend:
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """Detect in `uint8[B, H, W, 3]`; see `Backend`."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads or before)
-        try:
+        with torch_threads(self._threads):
             found = self._reference(images)
-        finally:
-            torch.set_num_threads(before)
         batch, rows, side = len(images), self._spec.max_detections, self._spec.mask_size
         raw = RawDetections(
             counts=np.zeros(batch, np.int32),
@@ -74,14 +75,80 @@ class EagerBackend:
         """Nothing to release but the model, which goes with this."""
 
 
+class ResizingDetector:
+    """A torchvision `MaskRCNN` called as its documentation has it: it resizes, pads and pastes by itself.
+
+    Its scale does not depend on a frame's orientation, and it pads no more than it must, so that beside a
+    detector of letterboxed frames it shows what letterboxing costs.
+
+    Args:
+        model: In evaluation; its resizing, counts and thresholds are set to those of the bundle.
+        sizes_hw: Input sizes of the bundle; the shortest and the longest side are `min_size` and `max_size`.
+        spec: Of the bundle.
+        threads: As `EagerBackend`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        sizes_hw: Sequence[tuple[int, int]],
+        spec: ModelSpec,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
+        shortest, longest = resize_limits(sizes_hw)
+        model.transform.min_size, model.transform.max_size = (shortest,), longest
+        self.spec = spec
+        self._model, self._threads = model, threads
+        self._limits = f"{shortest} to {longest}"
+
+    def __enter__(self) -> ResizingDetector:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._model = None
+
+    @property
+    def description(self) -> str:
+        """Versions of torchvision and torch, and between which sides it resizes."""
+        versions = f"torchvision {torchvision.__version__}, torch {torch.__version__}"
+        return f"{versions} eager on CPU, its own resizing ({self._limits})"
+
+    def __call__(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
+        """Find instances in `uint8[H, W, 3]` BGR frames of any size, one after the other."""
+        with torch_threads(self._threads):
+            return [self._detect(frame, score_threshold) for frame in frames]
+
+    def _detect(self, frame: NDArray[np.uint8], score_threshold: float) -> Detections:
+        with torch.inference_mode():
+            (found,) = self._model([rgb_tensor(frame)])
+        keep = found["scores"] > score_threshold
+        boxes, labels, scores, masks = (
+            found[name][keep].numpy() for name in ("boxes", "labels", "scores", "masks")
+        )
+        return detections_from_dense(boxes, labels, scores, masks, self.spec.class_names)
+
+
+def rgb_tensor(frame: NDArray[np.uint8]) -> torch.Tensor:
+    """Turn a `uint8[H, W, 3]` BGR frame into torchvision's `float32[3, H, W]` RGB in `[0, 1]`."""
+    return torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1).to(torch.float32) / 255
+
+
 def eager_from_checkpoint(
-    path: Path, spec: ModelSpec, *, factory: str | None = None, threads: int | None = None
+    path: Path,
+    spec: ModelSpec,
+    *,
+    factory: str | None = None,
+    threads: int | None = None,
+    other_sizes: Sequence[ModelSpec] = (),
 ) -> Model:
     """Load the checkpoint of a bundle in torchvision, to be called as a loaded bundle is.
 
     Args:
         path: `.pth` or `.safetensors`.
         spec: Of the bundle.
+        other_sizes: Of its further input sizes.
         factory: `package.module:function` that builds the model, if it was exported with one.
         threads: As `EagerBackend`.
 
@@ -90,7 +157,8 @@ def eager_from_checkpoint(
         ConfigError: The bundle was exported with a factory, and none is given or it does not work.
     """
     model = torchvision_from_checkpoint(path, spec, factory=factory)
-    return Model(spec, EagerBackend(model, spec, threads=threads))
+    networks = [Network(each, EagerBackend(model, each, threads=threads)) for each in (spec, *other_sizes)]
+    return Model(*networks[0], other_sizes=networks[1:])
 
 
 def torchvision_from_checkpoint(path: Path, spec: ModelSpec, *, factory: str | None = None) -> Any:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from edgeseg.engines import Precision, Target
     from edgeseg.runtime.labelled import LabelledImages
 
+    from .eager import ResizingDetector
+
 PYTORCH = "PyTorch"
+OWN_RESIZING = "PyTorch, own resizing"
 IMAGE_FOLDER = "images"
 
 
@@ -37,9 +40,11 @@ class EvaluateConfig:
         model: Bundle.
         precisions: Precisions to score; empty for all that the bundle has.
         backend: Score only its engines; `auto` for those of every backend.
-        checkpoint: Score this in torchvision too, first; None not to.
+        checkpoint: Score this in torchvision too, first: given the pixels that the engines are given, and
+            with torchvision's own resizing; None not to.
         factory: Function that builds the checkpoint's model, if it was exported with one.
         max_images: Take the first by image id; None for all.
+        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
         threads: Of one inference on a CPU; None for one a core.
     """
 
@@ -51,6 +56,7 @@ class EvaluateConfig:
     checkpoint: Path | None = None
     factory: str | None = None
     max_images: int | None = None
+    bit_depth: int | None = None
     threads: int | None = None
 
     @property
@@ -65,7 +71,8 @@ class EvaluationRow:
     """The score of one engine.
 
     Attributes:
-        name: `PyTorch`, or a precision such as `FP32`, with its backend where there are several.
+        name: `PyTorch`, `PyTorch, own resizing`, or a precision such as `FP32`, with its backend where there
+            are several.
         computed_by: Package, its version and where it ran.
     """
 
@@ -85,6 +92,7 @@ class EvaluationReport:
         score_threshold: Detections below it were not scored; it is the bundle's.
         skipped: Annotated images that are missing or cannot be read; their instances did not count.
         remark: On the classes; empty if nothing.
+        notes: On what was taken for granted in reading the images.
         unfit: Engines that cannot run here, and why.
         rows: The one to compare with first.
         interrupted: Stopped by Ctrl-C; rows that were not finished are left out.
@@ -96,6 +104,7 @@ class EvaluationReport:
     score_threshold: float
     skipped: tuple[Skipped, ...]
     remark: str
+    notes: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
     rows: tuple[EvaluationRow, ...]
     interrupted: bool = False
@@ -125,6 +134,7 @@ def evaluate_bundle(
         config.image_folder,
         bundle.spec.class_names,
         max_images=config.max_images,
+        bit_depth=config.bit_depth,
         progress=progress,
     )
     rows: list[EvaluationRow] = []
@@ -145,6 +155,7 @@ def evaluate_bundle(
         score_threshold=bundle.spec.score_threshold,
         skipped=labelled.skipped,
         remark=labelled.remark,
+        notes=labelled.notes,
         unfit=tuple(unfit),
         rows=tuple(rows),
         interrupted=interrupted,
@@ -166,18 +177,24 @@ def _detectors(
     bundle: Bundle,
     engines: list[tuple[Target, Precision]],
     unfit: list[str],
-) -> Iterator[tuple[str, Model]]:
+) -> Iterator[tuple[str, Model | ResizingDetector]]:
     """Load one after the other, so that one at a time is in memory; tell `unfit` what does not load."""
     if config.checkpoint is not None:
         require("torchvision", purpose="score a checkpoint")
-        from .eager import eager_from_checkpoint
+        from .eager import ResizingDetector, eager_from_checkpoint, torchvision_from_checkpoint
 
-        yield (
-            PYTORCH,
-            eager_from_checkpoint(
-                config.checkpoint, bundle.spec, factory=config.factory, threads=config.threads
-            ),
+        specs = [each.spec for each in bundle.sizes]
+        letterboxed = eager_from_checkpoint(
+            config.checkpoint,
+            bundle.spec,
+            other_sizes=specs[1:],
+            factory=config.factory,
+            threads=config.threads,
         )
+        yield PYTORCH, letterboxed
+        sizes_hw = [spec.input_size_hw for spec in specs]
+        model = torchvision_from_checkpoint(config.checkpoint, bundle.spec, factory=config.factory)
+        yield OWN_RESIZING, ResizingDetector(model, sizes_hw, bundle.spec, threads=config.threads)
     several = len({target for target, _ in engines}) > 1
     for target, precision in engines:
         name = precision.value.upper()
@@ -192,7 +209,7 @@ def _detectors(
 
 
 def _row(
-    name: str, detector: Model, labelled: LabelledImages, progress: Callable[[str], None]
+    name: str, detector: Model | ResizingDetector, labelled: LabelledImages, progress: Callable[[str], None]
 ) -> EvaluationRow:
     scores = evaluate(detector, labelled, progress=lambda line: progress(f"{name}: {line}"))
     return EvaluationRow(name=name, computed_by=detector.description, scores=scores)

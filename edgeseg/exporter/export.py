@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from edgeseg import __version__
-from edgeseg.bundle import check_target, open_bundle, staged, write_manifest
+from edgeseg.bundle import MANIFEST, check_target, open_bundle, size_folder, staged, write_manifest
+from edgeseg.runtime.input_sizes import size_advice
 from edgeseg.spec import Lowering, ModelSpec, Preprocess
 
 from .architecture import load_weights, model_from_weights
@@ -16,30 +19,34 @@ from .config import impose, limits_of
 from .factory import model_from_factory
 from .gate import check_images, run_gate
 from .graph import write_graph
+from .threads import torch_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from edgeseg.bundle import Bundle
 
     from .checkpoint import Checkpoint
     from .config import ExportConfig
+    from .gate import CheckImages
 
 RECORDED_VERSIONS = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 
 
+@torch_threads()
 def export(
     config: ExportConfig,
     progress: Callable[[str], None] = lambda stage: None,
-    note: Callable[[str], None] = lambda line: None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> Bundle:
     """Export a checkpoint as a bundle.
 
     Args:
         config: What to export and how.
         progress: Called with each stage as it begins.
-        note: Called with a sentence for what the class names leave open.
+        note: Called with what a user should know: an input size that the images ask for, or what the class
+            names leave open.
 
     Returns:
         The bundle, at `config.output`.
@@ -56,16 +63,51 @@ def export(
     checkpoint = read_checkpoint(config.checkpoint)
     architecture, model = model_of(checkpoint, config)
     spec = spec_of(model, architecture, checkpoint, config, note)
+    sizes_hw = config.chosen_sizes_hw
+    # Refuses every size that cannot work before the first graph is written.
+    specs = {size_hw: replace(spec, input_size_hw=size_hw) for size_hw in sizes_hw}
+    if check is not None and config.check is not None:
+        frames_hw = [(image.shape[0], image.shape[1]) for image in check.images]
+        if advice := size_advice(frames_hw, sizes_hw, check.source):
+            note(advice)
     with staged(config.output, force=config.force) as folder:
-        for lowering in Lowering:
-            progress(f"exporting {lowering.file_name}")
-            write_graph(model, spec, lowering, folder / lowering.file_name)
-        names = [lowering.file_name for lowering in Lowering]
-        if check is not None:
-            spec = run_gate(model, spec, folder, check, progress)
-        progress("writing the bundle")
-        write_manifest(folder, spec, names)
+        write = partial(_write_size, model, check=check, progress=progress)
+        further = {size_hw: size_folder(size_hw) for size_hw in sizes_hw[1:]}
+        for size_hw, below in further.items():
+            (folder / below).mkdir(parents=True)
+            write(specs[size_hw], folder / below)
+        # Last, as it lists the others.
+        write(specs[sizes_hw[0]], folder, listed=[f"{below}/{MANIFEST}" for below in further.values()])
     return open_bundle(config.output)
+
+
+def _write_size(
+    model: Any,
+    spec: ModelSpec,
+    folder: Path,
+    *,
+    check: CheckImages | None,
+    progress: Callable[[str], None],
+    listed: Sequence[str] = (),
+) -> None:
+    """Write the graphs of one input size, compare them with PyTorch, and describe them.
+
+    Args:
+        model: torchvision `MaskRCNN` with the counts and thresholds of `spec`.
+        spec: What to write.
+        folder: Where to.
+        check: Images of the parity gate; None to leave it out.
+        progress: Called with each stage as it begins.
+        listed: Files in `folder` that the bundle lists besides.
+    """
+    height, width = spec.input_size_hw
+    for lowering in Lowering:
+        progress(f"exporting {lowering.file_name} at {height}x{width}")
+        write_graph(model, spec, lowering, folder / lowering.file_name)
+    if check is not None:
+        spec = run_gate(model, spec, folder, check, progress)
+    progress("writing the bundle")
+    write_manifest(folder, spec, [*(lowering.file_name for lowering in Lowering), *listed])
 
 
 def model_of(checkpoint: Checkpoint, config: ExportConfig) -> tuple[str, Any]:

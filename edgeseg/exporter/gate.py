@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeseg.errors import InputError, ParityError
 from edgeseg.optional import require
+from edgeseg.runtime.cpus import inference_threads
 from edgeseg.runtime.images import image_paths, read_image
 from edgeseg.runtime.letterbox import letterbox_batch
 from edgeseg.spec import Lowering, ParityReport
@@ -120,7 +121,9 @@ class Graph:
 
     def __init__(self, path: Path, spec: ModelSpec) -> None:
         ort = require("onnxruntime", purpose="compare a graph with PyTorch")
-        self._session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = inference_threads(None) or 0
+        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._threshold = np.array(spec.score_threshold, np.float32)
 
     def __call__(self, images: NDArray[np.uint8]) -> tuple[list[Found], NDArray[np.bool_]]:

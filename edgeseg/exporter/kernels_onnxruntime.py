@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeseg.engines import Kernel
 from edgeseg.optional import require
+from edgeseg.runtime.cpus import inference_threads
 from edgeseg.runtime.ort import CPU, DISABLED_OPTIMIZERS
 
 from .amx import STRIP
@@ -43,6 +44,7 @@ def onnxruntime_kernels(graph: Path, spec: ModelSpec) -> tuple[Kernel, ...]:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_profiling = True
+    options.intra_op_num_threads = inference_threads(None) or 0
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = ort.InferenceSession(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseg.engines import FULL_WEIGHTS
 from edgeseg.errors import CalibrationError
 from edgeseg.optional import require
 
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
     from .layers import Layer
     from .plan import Plan
 
-WEIGHT_LEVELS = 127
 # A bias is rounded to int32 in steps of input scale times weight scale; smaller steps would overflow.
 MAX_BIAS_STEPS = 2.0**30
 SMALLEST_SCALE = 1e-8
+
+
+def most_steps(bits: int) -> int:
+    """Largest magnitude of a signed value of so many bits, symmetric about zero: 127 for 8, 63 for 7."""
+    return (1 << (bits - 1)) - 1
 
 
 class Scheme(str, Enum):
@@ -51,7 +56,7 @@ class Rounding:
 def rounding_for(limits: Range, scheme: Scheme) -> Rounding:
     """Choose step and zero so that `limits` just fit."""
     if scheme is Scheme.SYMMETRIC:
-        scale = max(max(-limits.low, limits.high) / WEIGHT_LEVELS, SMALLEST_SCALE)
+        scale = max(max(-limits.low, limits.high) / most_steps(8), SMALLEST_SCALE)
         return Rounding(scale=np.float32(scale), zero_point=np.array(0, np.int8))
     scale = max((limits.high - limits.low) / 255, SMALLEST_SCALE)
     steps_below_zero = round(-limits.low / scale)
@@ -61,7 +66,10 @@ def rounding_for(limits: Range, scheme: Scheme) -> Rounding:
 
 
 def rounded_weight(
-    weight: NDArray[np.float32], bias: NDArray[np.float32] | None, input_scale: np.float32
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    input_scale: np.float32,
+    bits: int = FULL_WEIGHTS,
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Round weights to int8, each output channel with its own step.
 
@@ -69,27 +77,31 @@ def rounded_weight(
         weight: `float32[O, ...]`.
         bias: `float32[O]`, which bounds the step from below.
         input_scale: Step of what the layer takes.
+        bits: Of a weight.
 
     Returns:
-        `int8[O, ...]` within -127 to 127, and the steps `float32[O]`.
+        `int8[O, ...]` within -127 to 127, or with 7 bits -63 to 63, and the steps `float32[O]`.
     """
-    scale = np.maximum(fitting_scale(weight), SMALLEST_SCALE)
+    scale = np.maximum(fitting_scale(weight, bits), SMALLEST_SCALE)
     if bias is not None:
         scale = np.maximum(scale, np.abs(bias) / (MAX_BIAS_STEPS * input_scale))
     scale = scale.astype(np.float32)
-    return steps_of(weight, scale), scale
+    return steps_of(weight, scale, bits), scale
 
 
-def fitting_scale(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def fitting_scale(weight: NDArray[np.float32], bits: int = FULL_WEIGHTS) -> NDArray[np.float32]:
     """Find the steps `float32[O]` with which each channel of `float32[O, ...]` just fits; zero for zeros."""
     widest: NDArray[np.float32] = np.abs(weight.reshape(len(weight), -1)).max(1)
-    return widest / np.float32(WEIGHT_LEVELS)
+    return widest / np.float32(most_steps(bits))
 
 
-def steps_of(weight: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.int8]:
+def steps_of(
+    weight: NDArray[np.float32], scale: NDArray[np.float32], bits: int = FULL_WEIGHTS
+) -> NDArray[np.int8]:
     """Count the steps `scale` (`float32[O]`) that `weight` (`float32[O, ...]`) is long: `int8[O, ...]`."""
     steps = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
-    return steps.clip(-WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8)
+    most = most_steps(bits)
+    return steps.clip(-most, most).astype(np.int8)
 
 
 def storable(scale: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
@@ -115,12 +127,16 @@ class QdqWriter:
         model: FP32 ONNX model of a bundle; not changed.
         table: Ranges of its values.
         scheme: How activations are rounded.
+        weight_bits: Of a weight.
     """
 
-    def __init__(self, model: Any, table: CalibrationTable, scheme: Scheme) -> None:
+    def __init__(
+        self, model: Any, table: CalibrationTable, scheme: Scheme, weight_bits: int = FULL_WEIGHTS
+    ) -> None:
         self._onnx = require("onnx", purpose="write an 8-bit graph")
         self.model = copy.deepcopy(model)
         self.scheme = scheme
+        self._weight_bits = weight_bits
         self.graph = LayerGraph(self.model)
         self.plan: Plan = plan_for(self.graph, table.float_layers)
         self.roundings = {key: rounding_for(limits, scheme) for key, limits in table.ranges.items()}
@@ -172,11 +188,15 @@ class QdqWriter:
 
     def weight(self, layer: Layer) -> tuple[str, NDArray[np.float32]]:
         """Round a layer's weights; gives the name to use in their place and their steps."""
-        name = layer.node.input[1]
-        steps, scale = rounded_weight(
-            self.array(name), self.bias(layer), self.rounding_of(layer.source).scale
-        )
+        weight, input_scale = self.array(layer.node.input[1]), self.rounding_of(layer.source).scale
+        steps, scale = self.rounded(weight, self.bias(layer), input_scale)
         return self.dequantized_weight(layer, steps, scale), scale
+
+    def rounded(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, input_scale: np.float32
+    ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Round weights as `rounded_weight` does, to the bits of this graph."""
+        return rounded_weight(weight, bias, input_scale, self._weight_bits)
 
     def dequantized_weight(
         self, layer: Layer, steps: NDArray[np.int8], scale: NDArray[np.float32], *, axis: int = 0

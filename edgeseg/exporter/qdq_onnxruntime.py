@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeseg.engines import FULL_WEIGHTS
+
 from .amx import for_amx
 from .plan import MOVED, OUTPUT_LAYERS
-from .qdq import QdqWriter, Scheme, rounded_weight
+from .qdq import QdqWriter, Scheme
 
 if TYPE_CHECKING:
     from edgeseg.calibration.table import CalibrationTable
@@ -25,7 +27,12 @@ ARRANGED = ("Reshape", "Gather", "Concat")
 
 
 def onnxruntime_graph(
-    model: Any, table: CalibrationTable, scheme: Scheme = Scheme.UINT8, *, amx: bool = False
+    model: Any,
+    table: CalibrationTable,
+    scheme: Scheme = Scheme.UINT8,
+    *,
+    amx: bool = False,
+    weight_bits: int = FULL_WEIGHTS,
 ) -> Any:
     """Write the 8-bit form of a portable graph.
 
@@ -34,11 +41,12 @@ def onnxruntime_graph(
         table: Ranges of its values.
         scheme: `UINT8` for x86, `INT8` for ARM.
         amx: Lay it out for a processor with AMX; it gives the same results on any.
+        weight_bits: 8, or 7 for x86 without VNNI.
 
     Raises:
         CalibrationError: The table lacks a range.
     """
-    graph = _Writer(model, table, scheme).write()
+    graph = _Writer(model, table, scheme, weight_bits).write()
     return for_amx(graph) if amx else graph
 
 
@@ -148,14 +156,14 @@ class _Writer(QdqWriter):
 
     def _stored_weight(self, layer: Layer) -> str:
         """Round the weights alone."""
-        steps, scale = rounded_weight(self.array(layer.node.input[1]), None, np.float32(1))
+        steps, scale = self.rounded(self.array(layer.node.input[1]), None, np.float32(1))
         return self.dequantized_weight(layer, steps, scale)
 
     def _wide(self, layer: Layer) -> None:
         """A 1x1 convolution as a product of 8-bit values that gives its sums unrounded."""
         name = layer.name
         weight = self.array(layer.node.input[1])[:, :, 0, 0]
-        steps, scale = rounded_weight(weight, None, self.rounding_of(layer.source).scale)
+        steps, scale = self.rounded(weight, None, self.rounding_of(layer.source).scale)
         last = self.node("Transpose", [f"{layer.source}.q"], f"{name}.last", perm=[0, 2, 3, 1])
         taken = self.node("DequantizeLinear", [last, *self.parameters(layer.source)], f"{name}.taken")
         weights = self.dequantized_weight(layer, steps.T.copy(), scale, axis=1)

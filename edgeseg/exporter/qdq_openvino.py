@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeseg.engines import FULL_WEIGHTS
+
 from .plan import MOVED
-from .qdq import QdqWriter, Scheme, rounded_weight
+from .qdq import QdqWriter, Scheme
 from .qdq_onnxruntime import WEIGHT_ONLY, WIDE
 
 if TYPE_CHECKING:
@@ -20,17 +22,18 @@ if TYPE_CHECKING:
     from .layers import Layer
 
 
-def openvino_graph(model: Any, table: CalibrationTable) -> Any:
+def openvino_graph(model: Any, table: CalibrationTable, *, weight_bits: int = FULL_WEIGHTS) -> Any:
     """Write the 8-bit form of a portable graph for x86.
 
     Args:
         model: FP32 portable graph of a bundle; not changed.
         table: Ranges of its values.
+        weight_bits: 8, or 7 for processors without VNNI.
 
     Raises:
         CalibrationError: The table lacks a range.
     """
-    return _Writer(model, table, Scheme.UINT8).write()
+    return _Writer(model, table, Scheme.UINT8, weight_bits).write()
 
 
 class _Writer(QdqWriter):
@@ -84,5 +87,5 @@ class _Writer(QdqWriter):
             node.input[1] = self._steps(layer, np.float32(1))
 
     def _steps(self, layer: Layer, input_scale: np.float32) -> str:
-        steps, scale = rounded_weight(self.array(layer.node.input[1]), None, input_scale)
+        steps, scale = self.rounded(self.array(layer.node.input[1]), None, input_scale)
         return self.dequantized_weight(layer, steps, scale)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+from dataclasses import replace
 from typing import NamedTuple
 
-from edgeseg.engines import PRECISIONS_OF, EngineOptions, Precision, Target, machine_family
+from edgeseg.engines import (
+    FULL_WEIGHTS,
+    NARROW_WEIGHTS,
+    PRECISIONS_OF,
+    EngineOptions,
+    Precision,
+    Target,
+    machine_family,
+)
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.optional import require
 from edgeseg.runtime.here import FLAVOURS, this_gpu
+from edgeseg.runtime.machine import Host, has_amx, weight_bits
 from edgeseg.runtime.tensorrt_library import is_installed, load_library
 
 # Compute capabilities that TensorRT for RTX 1.7 has; neither Jetson Orin nor H100 is among them.
@@ -55,7 +65,51 @@ def choose(target: Target | None, precision: Precision | None, options: EngineOp
         names = ", ".join(item.value for item in computes)
         msg = f"{target.value} computes in {names}; got {precision.value}"
         raise ConfigError(msg)
+    _check_weight_bits(precision, options)
     return Choice(target, precision, reason)
+
+
+def _check_weight_bits(precision: Precision, options: EngineOptions) -> None:
+    if options.weight_bits is None:
+        return
+    if precision is not Precision.INT8:
+        msg = f"--weight-bits is for --int8, got {precision.value}"
+        raise ConfigError(msg)
+    if not options.machine and options.weight_bits > (here := weight_bits(Host())):
+        msg = (
+            f"weights of {options.weight_bits} bits need a processor with AVX-512 VNNI or AVX-VNNI, and none "
+            f"was found here; leave --weight-bits out for {here}, or build for other processors with "
+            "--machine x86_64"
+        )
+        raise ConfigError(msg)
+
+
+def bits_for(target: Target, options: EngineOptions) -> int:
+    """Count the bits that the weights of an INT8 engine get.
+
+    Args:
+        target: What is to run it; GPUs take 8 bits always.
+        options: Who names a machine means any of that family, else it is this one.
+    """
+    if target.needs_gpu:
+        return FULL_WEIGHTS
+    if options.weight_bits is not None:
+        return options.weight_bits
+    if options.machine:
+        return NARROW_WEIGHTS if options.machine == "x86_64" else FULL_WEIGHTS
+    return weight_bits(Host())
+
+
+def completed(choice: Choice, options: EngineOptions) -> EngineOptions:
+    """Fill in what was left open as to the processor."""
+    machine = options.machine or machine_family(platform.machine())
+    if choice.precision is not Precision.INT8 or choice.target.needs_gpu:
+        return replace(options, machine=machine, amx=False)
+    bits = bits_for(choice.target, options)
+    amx = options.amx or (not options.machine and bits == FULL_WEIGHTS and has_amx())
+    return replace(
+        options, machine=machine, amx=amx and choice.target is Target.ONNXRUNTIME, weight_bits=bits
+    )
 
 
 def _having(options: EngineOptions) -> tuple[tuple[Target, ...], str]:
@@ -68,6 +122,7 @@ def _having(options: EngineOptions) -> tuple[tuple[Target, ...], str]:
         ("--hardware-compatible", options.hardware_compatible, (Target.TENSORRT,)),
         ("--dla", options.dla is not None, (Target.TENSORRT,)),
         ("--compute-capability", options.compute_capabilities, (Target.TENSORRT_RTX,)),
+        ("--weight-bits", options.weight_bits, (Target.OPENVINO, Target.ONNXRUNTIME)),
         ("--machine", options.machine, (Target.ONNXRUNTIME,)),
     ]
     having, option = tuple(Target), ""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.engines import machine_family
+from edgeseg.engines import EngineOptions, Precision, Target
 from edgeseg.optional import require
-from edgeseg.runtime.machine import has_amx
-from edgeseg.runtime.model import Model
+from edgeseg.runtime.model import Model, Network
 from edgeseg.runtime.ort import OnnxRuntimeBackend
 from edgeseg.spec import Lowering
 
 from .qdq import Scheme
 from .qdq_onnxruntime import onnxruntime_graph
+from .targets import Choice, bits_for, completed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -34,23 +33,41 @@ def scheme_for(machine: str) -> Scheme:
 class Trials:
     """Makes models of one bundle that round more or fewer layers.
 
+    Args:
+        bundle: Whose models.
+        weight_bits: Of the weights, as many as this processor computes exactly with at most.
+
     Attributes:
-        model: The FP32 portable graph.
+        models: The FP32 portable graph of each input size.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, weight_bits: int) -> None:
         onnx = require("onnx", purpose="write an 8-bit graph")
-        self._spec = bundle.spec
-        self.model: Any = onnx.load(bundle.graph_path(Lowering.PORTABLE))
+        self._specs = [each.spec for each in bundle.sizes]
+        choice = Choice(Target.ONNXRUNTIME, Precision.INT8, "to be tried")
+        self._options = completed(choice, EngineOptions(weight_bits=weight_bits))
+        self.models: list[Any] = [onnx.load(each.graph_path(Lowering.PORTABLE)) for each in bundle.sizes]
 
     @contextmanager
     def model_with(self, table: CalibrationTable, float_layers: Collection[str]) -> Iterator[Model]:
         """Give a model, on this machine, that leaves `float_layers` in higher precision."""
         onnx = require("onnx", purpose="write an 8-bit graph")
-        scheme = scheme_for(machine_family(platform.machine()))
         tried = replace(table, float_layers=tuple(float_layers))
-        with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
-            path = Path(folder) / "trial.onnx"
-            onnx.save(onnxruntime_graph(self.model, tried, scheme, amx=has_amx()), path)
-            with Model(self._spec, OnnxRuntimeBackend(path, self._spec), remark="INT8") as model:
-                yield model
+        with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, ExitStack() as opened:
+            networks = []
+            for number, (spec, model) in enumerate(zip(self._specs, self.models, strict=True)):
+                path = Path(folder) / f"trial-{number}.onnx"
+                onnx.save(self._rounded(model, tried), path)
+                networks.append(Network(spec, OnnxRuntimeBackend(path, spec)))
+                opened.callback(networks[-1].backend.close)
+            yield Model(*networks[0], remark="INT8", other_sizes=networks[1:])
+
+    def _rounded(self, model: Any, table: CalibrationTable) -> Any:
+        options = self._options
+        return onnxruntime_graph(
+            model,
+            table,
+            scheme_for(options.machine),
+            amx=options.amx,
+            weight_bits=bits_for(Target.ONNXRUNTIME, options),
+        )

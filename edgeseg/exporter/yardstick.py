@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgeseg.errors import CalibrationError, InputError
 from edgeseg.runtime.evaluation import average_precision, evaluate, truth_from_detections
-from edgeseg.runtime.images import image_paths, read_image
+from edgeseg.runtime.images import ImageReader, image_paths
 from edgeseg.runtime.labelled import LabelledImages
 from edgeseg.runtime.model import Model
 
@@ -76,16 +76,18 @@ class AgreementYardstick:
     Args:
         reference: The FP32 model.
         folder: With images; some are taken evenly, unreadable ones left out.
+        bit_depth: As `ImageReader`.
 
     Raises:
         CalibrationError: The FP32 graph finds nothing on them, so that there is nothing to agree with.
         InputError: No readable image.
     """
 
-    def __init__(self, reference: Model, folder: Path) -> None:
-        self._paths = _readable(image_paths(folder), folder)
+    def __init__(self, reference: Model, folder: Path, *, bit_depth: int | None = None) -> None:
+        self._reader = ImageReader(bit_depth=bit_depth)
+        self._paths = _readable(image_paths(folder), folder, self._reader)
         found = [
-            (number, reference(read_image(path), reference.spec.score_threshold))
+            (number, reference(self._reader.read(path), reference.spec.score_threshold))
             for number, path in enumerate(self._paths)
         ]
         self._truth = truth_from_detections(found)
@@ -102,7 +104,7 @@ class AgreementYardstick:
         results = [
             result
             for number, path in enumerate(self._paths)
-            for found in timed([read_image(path)], model.spec.score_threshold)
+            for found in timed([self._reader.read(path)], model.spec.score_threshold)
             for result in found.to_coco(number)
         ]
         found = average_precision(self._truth, results)
@@ -131,14 +133,14 @@ class _Timed:
         return 1e3 * statistics.median(self.seconds[1:] or self.seconds) / frames
 
 
-def _readable(paths: Sequence[Path], folder: Path) -> list[Path]:
+def _readable(paths: Sequence[Path], folder: Path, reader: ImageReader) -> list[Path]:
     """Take readable images evenly, `AGREEMENT_IMAGES` at most."""
     step = max(1, len(paths) // AGREEMENT_IMAGES)
     found: list[Path] = []
     for path in [*paths[::step], *paths]:
         if len(found) == AGREEMENT_IMAGES:
             break
-        if path not in found and _reads(path):
+        if path not in found and _reads(path, reader):
             found.append(path)
     if not found:
         msg = f"none of the {len(paths)} images in {folder} can be read"
@@ -146,9 +148,9 @@ def _readable(paths: Sequence[Path], folder: Path) -> list[Path]:
     return found
 
 
-def _reads(path: Path) -> bool:
+def _reads(path: Path, reader: ImageReader) -> bool:
     try:
-        read_image(path)
+        reader.read(path)
     except InputError:
         return False
     return True

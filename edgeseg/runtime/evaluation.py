@@ -86,7 +86,8 @@ def evaluate(
     for start in range(0, len(items), size):
         progress(f"image {start + 1} of {len(items)}")
         chunk = items[start : start + size]
-        found = detector([read_image(path) for _, path in chunk], detector.spec.score_threshold)
+        frames = [read_image(path, bit_depth=labelled.bit_depth) for _, path in chunk]
+        found = detector(frames, detector.spec.score_threshold)
         for (image_id, _), detections in zip(chunk, found, strict=True):
             results += labelled.results(detections, image_id)
     return average_precision(labelled.truth, results)

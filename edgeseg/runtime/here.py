@@ -7,6 +7,7 @@ import platform
 from ..engines import Gpu, Here, Target, machine_family
 from ..errors import ArtifactError, DependencyError
 from .cuda import open_cuda
+from .machine import Host, weight_bits
 from .tensorrt_library import Flavour, load_library
 
 FLAVOURS = {Target.TENSORRT: Flavour.TENSORRT, Target.TENSORRT_RTX: Flavour.RTX}
@@ -26,7 +27,7 @@ def here_for(target: Target) -> Here:
     """Gather what an engine of one kind must fit; without a GPU it fits no engine that needs one."""
     machine = machine_family(platform.machine())
     if not target.needs_gpu:
-        return Here(machine=machine)
+        return Here(machine=machine, weight_bits=weight_bits(Host()))
     try:
         gpu = this_gpu()
     except (ArtifactError, DependencyError):

@@ -39,6 +39,7 @@ class RunConfig:
         overlay: Also write what is found drawn over the frames.
         files: Write results at all; without, there are only a window, a page and the summary.
         realtime: Play videos at their own speed, as a camera would, and drop what comes too fast.
+        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
         give_up_after_s: How long to try to open a lost stream again; None for ever.
         force: Replace results that are there.
         track: How objects are followed and counted; None leaves them without numbers.
@@ -62,6 +63,7 @@ class RunConfig:
     overlay: bool = True
     files: bool = True
     realtime: bool = False
+    bit_depth: int | None = None
     give_up_after_s: float | None = None
     force: bool = False
     track: TrackConfig | None = None

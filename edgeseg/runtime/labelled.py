@@ -11,7 +11,7 @@ from ..errors import ConfigError, InputError
 from .annotations import Annotations
 from .categories import category_map
 from .frames import Skipped
-from .images import image_paths, read_image
+from .images import ImageReader, image_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +33,8 @@ class LabelledImages:
         category_ids: Label to category id; detections of other labels are not scored.
         skipped: Annotated images that are missing or cannot be read; their instances do not count.
         remark: On the classes; empty if nothing.
+        notes: On what was taken for granted in reading the images.
+        bit_depth: As `ImageReader`; they are to be read with it.
     """
 
     annotations: Annotations
@@ -40,6 +42,8 @@ class LabelledImages:
     category_ids: dict[int, int]
     skipped: tuple[Skipped, ...] = ()
     remark: str = ""
+    notes: tuple[str, ...] = ()
+    bit_depth: int | None = None
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -64,6 +68,7 @@ def labelled_images(
     class_names: Sequence[str],
     *,
     max_images: int | None = None,
+    bit_depth: int | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LabelledImages:
     """Find and try the image of each annotated image, and the category of each class.
@@ -73,10 +78,11 @@ def labelled_images(
         folder: Where they are: under their `file_name`, or anywhere below under the last part of it.
         class_names: Of the model, by label.
         max_images: Take the first by image id; None for all.
+        bit_depth: As `ImageReader`.
         progress: Called with a line before each image is tried.
 
     Raises:
-        ConfigError: `max_images` is below 1.
+        ConfigError: `max_images` is below 1, or `bit_depth` not from 8 to 16.
         InputError: No such folder, none of the images in it or readable, one of another size than annotated,
             or categories that the model does not know.
     """
@@ -89,10 +95,12 @@ def labelled_images(
     chosen = dict(islice(found.items(), max_images))
     images = {image.image_id: image for image in annotations.images}
     unread: list[Skipped] = []
+    notes: list[str] = []
+    reader = ImageReader(bit_depth=bit_depth, note=notes.append)
     for number, (image_id, path) in enumerate(chosen.items(), start=1):
         progress(f"trying image {number} of {len(chosen)}")
         try:
-            size_hw = read_image(path).shape[:2]
+            size_hw = reader.read(path).shape[:2]
         except InputError as exc:
             unread.append(Skipped(name=images[image_id].file_name, reason=str(exc)))
             continue
@@ -107,6 +115,8 @@ def labelled_images(
         category_ids=classes.ids,
         skipped=(*skipped, *unread),
         remark=classes.remark,
+        notes=tuple(notes),
+        bit_depth=bit_depth,
     )
 
 

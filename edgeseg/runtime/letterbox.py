@@ -36,10 +36,14 @@ class Letterbox:
             raise InputError(msg)
 
     @property
+    def scale(self) -> float:
+        """Input pixels for one frame pixel."""
+        return min(room / side for room, side in zip(self.input_size_hw, self.frame_size_hw, strict=True))
+
+    @property
     def resized_hw(self) -> tuple[int, int]:
         """Size of the frame inside the input: whole pixels, at least one."""
-        pairs = list(zip(self.input_size_hw, self.frame_size_hw, strict=True))
-        scale = min(room / side for room, side in pairs)
+        pairs, scale = zip(self.input_size_hw, self.frame_size_hw, strict=True), self.scale
         height, width = (min(room, max(1, round(side * scale))) for room, side in pairs)
         return height, width
 
@@ -59,12 +63,19 @@ class Letterbox:
 
     def to_frame(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map `float32[N, 4]` boxes from input pixels to frame pixels, clipped to the frame."""
-        height, width = self.frame_size_hw
-        # Rounding to whole pixels makes the two scales differ a little, so each axis has its own; in double
-        # precision, so that the whole input is the whole frame and not a hair less.
-        scale = np.array((width, height)) / np.array(self.resized_hw[::-1])
-        boxes: NDArray[np.float64] = (boxes_xyxy.reshape(-1, 2, 2) * scale).clip(0, (width, height))
-        return boxes.reshape(-1, 4).astype(np.float32)
+        return resized_back(boxes_xyxy, self.resized_hw, self.frame_size_hw)
+
+
+def resized_back(
+    boxes_xyxy: NDArray[np.float32], resized_hw: tuple[int, int], frame_size_hw: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Map `float32[N, 4]` boxes from a resized frame to the frame, clipped to it."""
+    height, width = frame_size_hw
+    # Rounding to whole pixels makes the two scales differ a little, so each axis has its own; in double
+    # precision, so that the whole input is the whole frame and not a hair less.
+    scale = np.array((width, height)) / np.array(resized_hw[::-1])
+    boxes: NDArray[np.float64] = (boxes_xyxy.reshape(-1, 2, 2) * scale).clip(0, (width, height))
+    return boxes.reshape(-1, 4).astype(np.float32)
 
 
 def letterbox_batch(

@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..engines import FULL_WEIGHTS, NARROW_WEIGHTS, machine_family
+from .cpus import usable_cpus
 from .cuda import Device, open_cuda
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # What integer convolutions use, fastest first, as /proc/cpuinfo spells it on x86 and on ARM.
 INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
+# With one of these, products of 8-bit values are added in 32 bits; x86 without adds pairs of them in 16 bits.
+WIDE_SUM_FLAGS = ("avx512_vnni", "avx_vnni", "i8mm", "asimddp")
 GPU_QUERY = (
     "nvidia-smi",
     "--query-gpu=name,compute_cap,memory.total,driver_version",
@@ -164,12 +168,11 @@ def sees_system_packages() -> bool:
 
 
 def processor(host: Host) -> Component:
-    """The processor, its cores and what it has for INT8."""
+    """The processor, its cores, how many of them may be used, and what it has for INT8."""
     info = host.text("proc/cpuinfo")
     named = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
     model = named[1] if named else platform.processor() or platform.machine()
-    int8 = int8_instructions(host)
-    detail = f"{model}, {_cores()} cores, INT8: {' '.join(int8) or 'no instructions of its own'}"
+    detail = f"{model}, {usable_cpus(host.root)}, INT8: {int8_ability(host)}"
     return Component(name="Processor", state=State.OK, detail=detail)
 
 
@@ -178,6 +181,24 @@ def int8_instructions(host: Host) -> tuple[str, ...]:
     info = host.text("proc/cpuinfo")
     flags = set(" ".join(re.findall(r"^(?:flags|Features)\s*:\s*(.+)$", info, re.MULTILINE)).split())
     return tuple(flag for flag in INT8_FLAGS if flag in flags)
+
+
+def weight_bits(host: Host) -> int:
+    """Count the bits that weights of an INT8 engine may have for this processor to compute it exactly.
+
+    Returns:
+        8, or on x86-64 without VNNI 7: there libraries add two products of a weight and an unsigned 8-bit
+        value in 16 bits, which hold 2 * 255 * 64 and not 2 * 255 * 127. 7 also on x86-64 where the
+        processor's instructions cannot be read.
+    """
+    exact = set(WIDE_SUM_FLAGS) & set(int8_instructions(host))
+    return FULL_WEIGHTS if exact or machine_family(platform.machine()) != "x86_64" else NARROW_WEIGHTS
+
+
+def int8_ability(host: Host) -> str:
+    """Say in words what the processor has for INT8, and what engines are built with because of it."""
+    words, bits = " ".join(int8_instructions(host)) or "no instructions of its own", weight_bits(host)
+    return words if bits == FULL_WEIGHTS else f"{words}, engines get {bits}-bit weights"
 
 
 def has_amx() -> bool:
@@ -257,13 +278,6 @@ def cameras(host: Host) -> Component:
         needed_to="open a camera",
         mend='sudo usermod -aG video "$USER", then log in again',
     )
-
-
-def _cores() -> int:
-    # Not os.cpu_count(): a container or taskset may allow fewer.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpu(line: str) -> Component | None:

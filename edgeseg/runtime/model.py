@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..bundle import DEFAULT_PATH, open_bundle
 from ..errors import ArtifactError, ConfigError, InputError
 from .detections import Detections
+from .input_sizes import best_input
 from .letterbox import Letterbox, letterbox_batch
 from .masks import crop_masks
 from .selection import Wanted, open_backend
@@ -52,37 +53,57 @@ def load(
     wanted = Wanted(backend=backend, precision=precision, provider=provider, threads=threads)
     bundle = open_bundle(Path(path))
     opened = open_backend(bundle, wanted)
-    return Model(bundle.spec, opened.backend, remark=opened.remark)
+    first, *others = map(Network, (each.spec for each in bundle.sizes), opened.backends)
+    return Model(*first, remark=opened.remark, other_sizes=others)
+
+
+class Network(NamedTuple):
+    """One input size of a model, and what computes it."""
+
+    spec: ModelSpec
+    backend: Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Prepared:
-    """Frames as the network takes them.
+class PreparedBatch:
+    """Frames as the network of one input size takes them.
 
     Attributes:
+        network: Index of the input size in `Model.sizes_hw`.
+        rows: Place of each frame among those that were given.
         images: `uint8[B, H, W, 3]`, letterboxed BGR.
         boxes: Where each frame lies in its image; fewer than `B` where the batch is not full.
     """
 
+    network: int
+    rows: tuple[int, ...]
     images: NDArray[np.uint8]
     boxes: tuple[Letterbox, ...]
+
+
+# One batch for each input size that the frames need.
+Prepared: TypeAlias = "tuple[PreparedBatch, ...]"
+Outputs: TypeAlias = "tuple[RawDetections, ...]"
 
 
 class Model:
     """A loaded bundle: call it with a frame or a list of frames.
 
     May be called from several threads at once. Use it in a `with` block, or `close()` it, to release its
-    memory early.
+    memory early. A model that was exported for several input sizes computes each frame at the size that shows
+    it largest.
 
     Attributes:
-        spec: What the model is.
+        spec: What the model is, at its first input size.
         remark: Its precision, and why it is not another; ends `description`.
     """
 
-    def __init__(self, spec: ModelSpec, backend: Backend, remark: str = "FP32") -> None:
+    def __init__(
+        self, spec: ModelSpec, backend: Backend, remark: str = "FP32", *, other_sizes: Sequence[Network] = ()
+    ) -> None:
         self.spec = spec
         self.remark = remark
-        self._backend = backend
+        self._networks = (Network(spec, backend), *other_sizes)
 
     def __enter__(self) -> Model:
         return self
@@ -95,7 +116,12 @@ class Model:
     @property
     def description(self) -> str:
         """What computes, where and in which precision, for people."""
-        return f"{self._backend.description}, {self.remark}"
+        return f"{self._networks[0].backend.description}, {self.remark}"
+
+    @property
+    def sizes_hw(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of each input size, the first one first."""
+        return tuple(network.spec.input_size_hw for network in self._networks)
 
     @overload
     def __call__(self, frames: NDArray[np.uint8], score_threshold: float = 0.5) -> Detections: ...
@@ -138,30 +164,43 @@ class Model:
         Raises:
             InputError: A frame of another shape or type.
         """
-        for frame in frames:
+        rows_of: dict[int, list[int]] = {}
+        for row, frame in enumerate(frames):
             check_frame(frame)
-        images, boxes = letterbox_batch(frames, self.spec)
-        return Prepared(images=images, boxes=tuple(boxes))
+            rows_of.setdefault(best_input(frame.shape[:2], self.sizes_hw), []).append(row)
+        return tuple(self._batch(network, rows, frames) for network, rows in rows_of.items())
 
-    def infer(self, prepared: Prepared, score_threshold: float) -> RawDetections:
+    def infer(self, prepared: Prepared, score_threshold: float) -> Outputs:
         """Compute the network on prepared frames: the second stage.
 
         Raises:
             ArtifactError: The model is closed, or its graph failed.
         """
-        return self._backend(prepared.images, score_threshold)
+        return tuple(
+            self._networks[batch.network].backend(batch.images, score_threshold) for batch in prepared
+        )
 
-    def finish(self, raw: RawDetections, prepared: Prepared) -> list[Detections]:
+    def finish(self, outputs: Outputs, prepared: Prepared) -> list[Detections]:
         """Bring boxes and masks back into each frame: the third stage.
 
         Raises:
             ArtifactError: A number that is not finite.
         """
-        return [self._detections(raw, index, box) for index, box in enumerate(prepared.boxes)]
+        found = {
+            row: self._detections(raw, index, box)
+            for raw, batch in zip(outputs, prepared, strict=True)
+            for index, (row, box) in enumerate(zip(batch.rows, batch.boxes, strict=True))
+        }
+        return [found[row] for row in sorted(found)]
 
     def close(self) -> None:
         """Release the memory; calls afterwards fail."""
-        self._backend.close()
+        for network in self._networks:
+            network.backend.close()
+
+    def _batch(self, network: int, rows: Sequence[int], frames: Sequence[NDArray[np.uint8]]) -> PreparedBatch:
+        images, boxes = letterbox_batch([frames[row] for row in rows], self._networks[network].spec)
+        return PreparedBatch(network=network, rows=tuple(rows), images=images, boxes=tuple(boxes))
 
     def _detect(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
         prepared = self.prepare(frames)

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ArtifactError, ConfigError, InputError
 from ..optional import require
 from .backend import RawDetections
+from .cpus import inference_threads
 from .signal_stack import kept_signal_stack
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class OpenVinoBackend:
         spec: What the graph must look like.
         precision: `fp32`, `bf16` or `int8`. What an 8-bit graph leaves in float is computed in bfloat16 where
             the processor has it, but for boxes and scores, which are float32 always.
-        threads: Of one inference; None leaves it to OpenVINO, one a core.
+        threads: Of one inference; None for one a core that may be used, as `inference_threads`.
 
     Raises:
         ArtifactError: The graph cannot be loaded or is not what the spec says.
@@ -129,7 +130,7 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": kind,
             "CPU_RUNTIME_CACHE_CAPACITY": KEPT_SHAPES,
         }
-        if threads is not None:
+        if (threads := inference_threads(threads)) is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             with kept_signal_stack():

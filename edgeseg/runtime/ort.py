@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ArtifactError, DependencyError, InputError
 from ..optional import require
 from .backend import RawDetections
+from .cpus import inference_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,7 @@ class OnnxRuntimeBackend:
     Args:
         graph: `portable.onnx` or an engine of a bundle; `tensorrt.onnx` for TensorRT's provider.
         spec: What the graph must look like.
-        threads: Of one inference; None leaves it to ONNX Runtime, one a core.
+        threads: Of one inference; None for one a core that may be used, as `inference_threads`.
         provider: Where to compute; `AUTO` is CUDA if this ONNX Runtime has it, else the CPU.
 
     Raises:
@@ -145,8 +146,8 @@ class OnnxRuntimeBackend:
         options = self._ort.SessionOptions()
         # Its own log would say on stderr what the exception says again.
         options.log_severity_level = 4
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        # 0 leaves it to ONNX Runtime.
+        options.intra_op_num_threads = inference_threads(threads) or 0
         try:
             return self._ort.InferenceSession(
                 graph,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .backend import RawDetections
 from .frames import Frame, Skipped, SourceKind
 from .handoff import Ended, Handoff
-from .model import Prepared
+from .model import Outputs, Prepared
 from .results import FrameResult
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class _Computed:
     """Frames on their way back."""
 
     batch: _Batch
-    raw: RawDetections
+    outputs: Outputs
     score_threshold: float
     infer_ms: float
 
@@ -97,11 +96,12 @@ class Pipeline:
             ArtifactError: The network fails.
         """
         if self._live:
-            blank = np.zeros((*self._model.spec.input_size_hw, 3), np.uint8)
-            start = time.perf_counter()
-            self._model.infer(self._model.prepare([blank]), self._controls.score_threshold)
-            # Rather too long than nothing: a network that is free sooner is not kept waiting.
-            self._infer_s = time.perf_counter() - start
+            for size_hw in self._model.sizes_hw:
+                blank = np.zeros((*size_hw, 3), np.uint8)
+                start = time.perf_counter()
+                self._model.infer(self._model.prepare([blank]), self._controls.score_threshold)
+                # Rather too long than nothing: a network that is free sooner is not kept waiting.
+                self._infer_s = time.perf_counter() - start
         for thread in self._threads:
             thread.start()
 
@@ -201,18 +201,19 @@ class Pipeline:
             batch = self._prepared.get()
             score_threshold = self._controls.score_threshold
             self._started_s, start = time.monotonic(), time.perf_counter()
-            raw = self._model.infer(batch.prepared, self._interpretation.lowest_score(score_threshold))
+            outputs = self._model.infer(batch.prepared, self._interpretation.lowest_score(score_threshold))
             taken_s = time.perf_counter() - start
             self._infer_s = _mixed(self._infer_s, taken_s)
             infer_ms = 1000 * taken_s / len(batch.frames)
-            computed = _Computed(batch=batch, raw=raw, score_threshold=score_threshold, infer_ms=infer_ms)
-            self._computed.put(computed)
+            self._computed.put(
+                _Computed(batch=batch, outputs=outputs, score_threshold=score_threshold, infer_ms=infer_ms)
+            )
 
     def _finish(self) -> None:
         while True:
             computed = self._computed.get()
             start = time.perf_counter()
-            found = self._model.finish(computed.raw, computed.batch.prepared)
+            found = self._model.finish(computed.outputs, computed.batch.prepared)
             finish_ms = 1000 * (time.perf_counter() - start) / len(found)
             for frame, detections in zip(computed.batch.frames, found, strict=True):
                 self._results.put(self._result(computed, frame, detections, finish_ms))

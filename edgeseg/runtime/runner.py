@@ -14,6 +14,7 @@ from . import job
 from .controls import Controls
 from .frames import Frame, Skipped, SourceKind
 from .health import HealthMonitor, health_line
+from .input_sizes import ScaleRemark
 from .interpretation import Interpretation
 from .job import Observer, RunConfig, RunStoppedError, RunSummary
 from .model import load
@@ -78,6 +79,7 @@ def _opened(config: RunConfig, observer: Observer) -> Intake:
         config.sources,
         exclude=earlier_results(config) if config.files else (),
         realtime=config.realtime,
+        bit_depth=config.bit_depth,
         give_up_after_s=config.give_up_after_s,
         note=observer.note,
     )
@@ -119,7 +121,7 @@ class _Runner:
             pipeline = Pipeline(model, self._intake, self._controls, interpretation, limit)
             with closing(pipeline):
                 pipeline.start()
-                self._follow(pipeline)
+                self._follow(pipeline, ScaleRemark(model.sizes_hw, self._observer.note))
         except KeyboardInterrupt:
             self._tally.interrupted = True
         except EdgeSegError as exc:
@@ -152,12 +154,13 @@ class _Runner:
             raise RunStoppedError(msg, summary) from tally.error
         return summary
 
-    def _follow(self, pipeline: Pipeline) -> None:
+    def _follow(self, pipeline: Pipeline, remark: ScaleRemark) -> None:
         for item in pipeline.follow():
             if isinstance(item, Skipped):
                 self._tally.skip(item)
                 self._observer.note(f"skipped {item.name}: {item.reason}")
             else:
+                remark(item.frame)
                 self._write(item)
 
     def _write(self, result: FrameResult) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..engines import (
+    FULL_WEIGHTS,
+    NARROW_WEIGHTS,
     PRECISIONS_OF,
     Engine,
     Precision,
@@ -18,14 +20,14 @@ from ..errors import ArtifactError, ConfigError, DependencyError, EdgeSegError
 from ..optional import require
 from ..spec import Lowering
 from .here import FLAVOURS, here_for
-from .machine import Host, int8_instructions
+from .machine import Host, weight_bits
 from .openvino import OpenVinoBackend
 from .ort import OnnxRuntimeBackend, Provider, resolved
 from .tensorrt import TensorRTBackend
 from .tensorrt_library import load_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..bundle import Bundle
     from .backend import Backend
@@ -79,14 +81,14 @@ class Wanted:
 
 
 class Opened(NamedTuple):
-    """A backend that has loaded an engine, and what to tell of it."""
+    """Backends that have loaded an engine, one for each input size of a bundle, and what to tell of them."""
 
-    backend: Backend
+    backends: tuple[Backend, ...]
     remark: str
 
 
 def open_backend(bundle: Bundle, wanted: Wanted) -> Opened:
-    """Open the fastest engine that was asked for and fits.
+    """Open the fastest engine that was asked for and fits, of one kind for every input size.
 
     What does not fit is passed over only where `wanted` leaves a choice, and is told in the remark.
 
@@ -98,12 +100,15 @@ def open_backend(bundle: Bundle, wanted: Wanted) -> Opened:
     refusals: list[EdgeSegError] = []
     for candidate in candidates(bundle, wanted):
         try:
-            backend = _open(bundle, candidate, wanted)
+            engines = [
+                fitting_engine(each, *candidate[:2]) if candidate.built else None for each in bundle.sizes
+            ]
+            backends = _open_sizes(bundle, candidate, engines, wanted)
         except (ArtifactError, ConfigError, DependencyError) as exc:
             refusals.append(exc)
             continue
         passed = "".join(f", as {reason}" for reason in dict.fromkeys(map(str, refusals)))
-        return Opened(backend, f"{candidate.precision.value.upper()}{passed}")
+        return Opened(backends, f"{candidate.precision.value.upper()}{_narrower(engines[0])}{passed}")
     if not refusals:
         raise ArtifactError(_nothing(bundle, wanted))
     if len(refusals) == 1:
@@ -146,8 +151,6 @@ def fitting_engine(bundle: Bundle, target: Target, precision: Precision) -> Engi
         load_library(FLAVOURS[target], purpose="run an engine")
     else:
         require(target.value, purpose="run an engine")
-    if not target.needs_gpu and precision is Precision.INT8:
-        _check_kernels(engine)
     return engine
 
 
@@ -165,11 +168,30 @@ def _nothing(bundle: Bundle, wanted: Wanted) -> str:
     return f"{bundle.path} has no engine of {kind}; build it with `{' '.join(words)} --model {bundle.path}`"
 
 
-def _open(bundle: Bundle, candidate: Candidate, wanted: Wanted) -> Backend:
-    target, precision, built = candidate
-    if not built:
+def _narrower(engine: Engine | None) -> str:
+    """Say of an engine with narrower weights than this processor needs that it has them."""
+    narrow = engine is not None and engine.record.options.weight_bits == NARROW_WEIGHTS
+    return f" with {NARROW_WEIGHTS}-bit weights" if narrow and weight_bits(Host()) == FULL_WEIGHTS else ""
+
+
+def _open_sizes(
+    bundle: Bundle, candidate: Candidate, engines: Sequence[Engine | None], wanted: Wanted
+) -> tuple[Backend, ...]:
+    backends: list[Backend] = []
+    try:
+        for each, engine in zip(bundle.sizes, engines, strict=True):
+            backends.append(_open(each, candidate, engine, wanted))
+    except BaseException:
+        for backend in backends:
+            backend.close()
+        raise
+    return tuple(backends)
+
+
+def _open(bundle: Bundle, candidate: Candidate, engine: Engine | None, wanted: Wanted) -> Backend:
+    target, precision, _ = candidate
+    if engine is None:
         return _open_graph(bundle, target, precision, wanted)
-    engine = fitting_engine(bundle, target, precision)
     if target.needs_gpu:
         return TensorRTBackend(
             engine.path,
@@ -199,20 +221,3 @@ def _open_graph(bundle: Bundle, target: Target, precision: Precision, wanted: Wa
     lowering = Lowering.TENSORRT if provider is Provider.TENSORRT else Lowering.PORTABLE
     graph = bundle.graph_path(lowering)
     return OnnxRuntimeBackend(graph, bundle.spec, threads=wanted.threads, provider=provider)
-
-
-def _check_kernels(engine: Engine) -> None:
-    """Refuse an 8-bit engine on x86 without the instructions that it needs.
-
-    Raises:
-        ArtifactError: This processor would compute it wrongly.
-    """
-    host = Host()
-    if engine.record.options.machine != "x86_64" or not host.text("proc/cpuinfo") or int8_instructions(host):
-        return
-    # Without them products are added in pairs in 16 bits, which overflow and are cut.
-    msg = (
-        f"{engine.path} needs a processor with AVX-512 VNNI or AVX-VNNI, and this one has neither; "
-        "use the FP32 graph with precision fp32"
-    )
-    raise ArtifactError(msg)

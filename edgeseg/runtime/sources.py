@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .frames import Frame, Skipped, SourceKind
-from .images import IMAGE_SUFFIXES, image_paths, is_image, read_image
+from .images import IMAGE_SUFFIXES, ImageReader, image_paths, is_image
 from .streams.address import redacted
 from .video import VIDEO_SUFFIXES, VideoSource
 
@@ -22,12 +22,15 @@ FOREIGN_REASON = "HEIC cannot be read; convert it to JPEG or PNG"
 VIDEO_REASON = "it is a video; name it as the source by itself"
 
 
-def open_source(text: str, *, exclude: Sequence[Path] = ()) -> ImageSource | VideoSource:
+def open_source(
+    text: str, *, exclude: Sequence[Path] = (), reader: ImageReader | None = None
+) -> ImageSource | VideoSource:
     """Open images or a video.
 
     Args:
         text: Path of an image, a video or a folder (searched with all its subfolders), or a glob pattern.
         exclude: Files and folders that are not input: what this run writes.
+        reader: Reads the images; None for one that makes no remarks.
 
     Raises:
         InputError: Nothing there, nothing readable there, or a stream.
@@ -36,10 +39,11 @@ def open_source(text: str, *, exclude: Sequence[Path] = ()) -> ImageSource | Vid
         msg = "the source must be a path and is empty; name an image, a folder, a pattern or a video"
         raise InputError(msg)
     path = Path(text)
+    reader = reader or ImageReader()
     if path.is_dir():
-        return ImageSource(_outside(_listed(path), exclude), root=path, name=text)
+        return ImageSource(_outside(_listed(path), exclude), root=path, name=text, reader=reader)
     if path.is_file():
-        return _open_file(path)
+        return _open_file(path, reader)
     if "://" in text:
         msg = f"{redacted(text)} is a stream and no file"
         raise InputError(msg)
@@ -49,8 +53,8 @@ def open_source(text: str, *, exclude: Sequence[Path] = ()) -> ImageSource | Vid
         msg = f"no file or folder {what} {text}"
         raise InputError(msg)
     if len(found) == 1:
-        return _open_file(found[0])
-    return ImageSource(_outside(found, exclude), root=_common_folder(found), name=text)
+        return _open_file(found[0], reader)
+    return ImageSource(_outside(found, exclude), root=_common_folder(found), name=text, reader=reader)
 
 
 class ImageSource:
@@ -60,6 +64,7 @@ class ImageSource:
         paths: Files; those that are no images are reported as skipped.
         root: Folder below which they lie, for their names.
         name: Of the whole, for messages.
+        reader: Reads them.
 
     Raises:
         InputError: No paths.
@@ -68,13 +73,14 @@ class ImageSource:
     kind = SourceKind.IMAGES
     fps = None
 
-    def __init__(self, paths: Sequence[Path], *, root: Path, name: str) -> None:
+    def __init__(self, paths: Sequence[Path], *, root: Path, name: str, reader: ImageReader) -> None:
         if not paths:
             msg = f"no images in {name}; looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
             raise InputError(msg)
         self.name = name
         self.paths = paths
         self.root = root
+        self._reader = reader
         self.image_ids = image_ids_from_paths(paths)
 
     @property
@@ -91,7 +97,7 @@ class ImageSource:
                 yield Skipped(name=name, reason=reason)
                 continue
             try:
-                image = read_image(path)
+                image = self._reader.read(path)
             except InputError as exc:
                 yield Skipped(name=name, reason=str(exc))
                 continue
@@ -121,10 +127,10 @@ def image_ids_from_paths(paths: Sequence[Path]) -> list[int]:
     return list(range(1, len(paths) + 1))
 
 
-def _open_file(path: Path) -> ImageSource | VideoSource:
+def _open_file(path: Path, reader: ImageReader) -> ImageSource | VideoSource:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_image(path)):
-        return ImageSource([path], root=path.parent, name=str(path))
+        return ImageSource([path], root=path.parent, name=str(path), reader=reader)
     return VideoSource(path)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .controls import Controls
 from .frames import Skipped
+from .input_sizes import ScaleRemark
 from .interpretation import Interpretation
 from .pipeline import Pipeline
 from .streams.opening import open_intake
@@ -30,6 +31,7 @@ def stream(
     score_threshold: float = 0.5,
     track: TrackConfig | bool = False,
     realtime: bool = False,
+    bit_depth: int | None = None,
     max_frames: int | None = None,
     note: Callable[[str], None] = lambda sentence: None,
 ) -> Stream:
@@ -42,8 +44,10 @@ def stream(
         score_threshold: Only instances above it; `controls` of the stream can change it.
         track: Give objects the same `track_ids` in every frame.
         realtime: Play videos at their own speed, as a camera would, and drop what comes too fast.
+        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
         max_frames: Stop after so many; None for all.
-        note: Called, in another thread, with a sentence for what was skipped, lost or found again.
+        note: Called, in another thread, with a sentence for what was skipped, taken for granted in
+            reading an image, lost or found again.
 
     Returns:
         To be iterated once, or to be `run`; in a `with` block it is closed at its end.
@@ -54,7 +58,7 @@ def stream(
         DependencyError: A package that this kind of source, or tracking, needs is missing.
     """
     sources = (source,) if isinstance(source, str | int) else tuple(source)
-    intake = open_intake(sources, realtime=realtime, note=note)
+    intake = open_intake(sources, realtime=realtime, bit_depth=bit_depth, note=note)
     try:
         following = (TrackConfig() if track else None) if isinstance(track, bool) else track
         interpretation = Interpretation(intake.rates_fps, track=following)
@@ -83,6 +87,7 @@ class Stream:
         self.controls = controls
         self._intake = intake
         self._note = note
+        self._sizes_hw = model.sizes_hw
         self._pipeline = Pipeline(model, intake, controls, interpretation, max_frames)
 
     def __enter__(self) -> Stream:
@@ -115,12 +120,14 @@ class Stream:
             InputError: The source has failed as a whole.
             ArtifactError: The model has failed.
         """
+        remark = ScaleRemark(self._sizes_hw, self._note)
         with closing(self):
             self._pipeline.start()
             for item in self._pipeline.follow():
                 if isinstance(item, Skipped):
                     self._note(f"skipped {item.name}: {item.reason}")
                 else:
+                    remark(item.frame)
                     yield item
 
     def run(self, callback: Callable[[Frame, Detections], None]) -> int:

@@ -77,6 +77,7 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
     require("onnx", purpose="build an engine")
     from ..exporter.build import build_engine as build
     from ..exporter.build import check_build
+    from ..exporter.targets import bits_for
 
     config = _config(settings)
     choice = check_build(config)
@@ -85,7 +86,8 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
         if choice.precision.value != "int8":
             msg = f"--calib is for --int8, and {choice.precision.value} needs none"
             raise click.UsageError(msg)
-        calibration = run_calibration({**settings, "calib": calib}, as_json)
+        bits = bits_for(choice.target, config.options)
+        calibration = run_calibration({**settings, "calib": calib, "weight_bits": bits}, as_json)
         if not as_json:
             print_report(calibration, as_json)
     with progress_line() as progress:
@@ -108,6 +110,7 @@ def _config(settings: dict[str, Any]) -> BuildConfig:
         **{
             name: settings.pop(name)
             for name in (
+                "weight_bits",
                 "compute_capabilities",
                 "workspace_mib",
                 "dla",
@@ -130,7 +133,12 @@ def _print(built: Built, calibration: CalibrationReport | None, as_json: bool) -
     if record.not_on_dla:
         print_note(f"the GPU computes {len(record.not_on_dla)} layers for DLA; `edgeseg inspect` lists them")
     if as_json:
-        data = {"engine": str(built.engine.path), "reason": built.reason, **json_from_record(record)}
+        data = {
+            "engine": str(built.engine.path),
+            "other_sizes": [str(engine.path) for engine in built.other_sizes],
+            "reason": built.reason,
+            **json_from_record(record),
+        }
         if calibration is not None:
             data["calibration"] = json_from_record(calibration)
         print_json(data)
@@ -144,7 +152,7 @@ def _facts(built: Built, record: EngineRecord) -> list[tuple[str, str]]:
     in_int8 = sum(kind == "int8" for kind in record.layers.values())
     size = f"{record.file.size / 1e6:.1f} MB" if record.file else "the bundle's graph as it is"
     facts = [
-        ("engine", str(built.engine.path)),
+        *(("engine", str(engine.path)) for engine in (built.engine, *built.other_sizes)),
         ("for", f"{kind}, {gpus or record.options.processor}"),
         ("because", built.reason),
         ("size", size),

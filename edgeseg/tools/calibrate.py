@@ -10,7 +10,7 @@ import click
 from ..optional import require_extra
 from ..record import json_from_record
 from .console import print_json, print_note, print_pairs, print_table, progress_line
-from .options import force_option, json_option, model_option
+from .options import bit_depth_option, force_option, json_option, model_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,15 @@ calibration_options: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="How ranges are cut.",
     ),
+    bit_depth_option,
     click.option("--resume", is_flag=True, help="Go on with an interrupted calibration."),
+    click.option(
+        "--weight-bits",
+        type=click.IntRange(7, 8),
+        metavar="BITS",
+        help="Bits of the weights: 7 runs on every processor, 8 on x86 needs AVX-512 VNNI or AVX-VNNI. "
+        "[default: what this processor needs]",
+    ),
     click.option(
         "--check/--no-check",
         default=True,
@@ -119,6 +127,8 @@ def run_calibration(settings: dict[str, Any], as_json: bool) -> CalibrationRepor
 
 def print_report(report: CalibrationReport, as_json: bool) -> None:
     """Print what a calibration gave."""
+    from ..engines import FULL_WEIGHTS
+
     if as_json:
         print_json(json_from_record(report))
         return
@@ -142,7 +152,8 @@ def print_report(report: CalibrationReport, as_json: bool) -> None:
             ],
         )
     if report.fp32 and report.int8:
-        scores = (("FP32", report.fp32), ("INT8", report.int8))
+        narrow = f", {report.weight_bits}-bit weights" if report.weight_bits < FULL_WEIGHTS else ""
+        scores = (("FP32", report.fp32), (f"INT8{narrow}", report.int8))
         print_table(
             f"INT8 beside FP32: {report.measured_on}",
             ("", "box AP", "mask AP", "ms an image"),

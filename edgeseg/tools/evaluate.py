@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .console import print_json, print_note, print_pairs, print_table, progress_line
-from .options import backend_option, json_option, model_option
+from .options import backend_option, bit_depth_option, json_option, model_option
 
 if TYPE_CHECKING:
     from ..exporter.evaluate import EvaluationReport, EvaluationRow
@@ -52,6 +52,7 @@ COLUMNS = ("", "box AP", "box AP50", "mask AP", "mask AP50", "box AP +/-", "mask
 @click.option(
     "--max-images", type=click.IntRange(1), metavar="N", help="Take the first N by image id. [default: all]"
 )
+@bit_depth_option
 @click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="Threads of an inference. [default: one a core]"
 )
@@ -60,8 +61,10 @@ def evaluate(as_json: bool, **settings: Any) -> None:
     """Score a bundle by COCO average precision of boxes and masks.
 
     One row for each engine, on the same images, and how far it is from the first row: PyTorch if --checkpoint
-    is given, else FP32. As COCO has it, the best 100 detections of an image and a class are scored. Annotated
-    images that are missing or cannot be read are named and left out of every row.
+    is given, else FP32. PyTorch has two rows: on the pixels that the engines are given, and with
+    torchvision's own resizing, which shows what fitting frames into fixed input sizes costs. As COCO has it,
+    the best 100 detections of an image and a class are scored. Annotated images that are missing or cannot be
+    read are named and left out of every row.
     """
     from ..exporter.evaluate import EvaluateConfig, evaluate_bundle
     from ..record import json_from_record
@@ -84,7 +87,7 @@ def _print_remarks(report: EvaluationReport) -> None:
         print_note(f"skipped {item.name}: {item.reason}")
     if (more := len(report.skipped) - SKIPPED_SHOWN) > 0:
         print_note(f"and {more} more; --json lists them all")
-    for remark in (report.remark, *report.unfit):
+    for remark in (report.remark, *report.notes, *report.unfit):
         if remark:
             print_note(remark)
 

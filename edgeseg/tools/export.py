@@ -12,7 +12,7 @@ from ..optional import require_extra
 from ..record import json_from_record
 from .console import print_json, print_note, print_pairs, progress_line
 from .options import force_option, json_option
-from .parity import print_parity, print_remarks
+from .parity import input_sizes, print_parity, print_proofs
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -45,11 +45,13 @@ PROFILES = ("fast", "balanced", "accurate")
 )
 @click.option(
     "--size",
-    "input_size_hw",
+    "sizes_hw",
     type=(int, int),
+    multiple=True,
     metavar="H W",
-    help="Input height and width, multiples of 32; frames are letterboxed into it. [default: 800 1344, or "
-    "the profile's]",
+    help="Input height and width, multiples of 32; frames are letterboxed into it. May be repeated, for "
+    "instance once for landscape and once for upright frames: each frame is then computed at the size that "
+    "shows it largest. [default: 800 1344, or the profile's]",
 )
 @click.option(
     "--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call; fixed in the graph."
@@ -126,17 +128,19 @@ def _print_failure(report: ParityReport, as_json: bool) -> None:
 def _print_bundle(bundle: Bundle, as_json: bool) -> None:
     spec = bundle.spec
     if as_json:
-        print_json({"bundle": str(bundle.path), **json_from_record(spec)})
+        others = [json_from_record(each.spec) for each in bundle.other_sizes]
+        print_json({"bundle": str(bundle.path), **json_from_record(spec), "other_sizes": others})
         return
-    if spec.parity is not None:
-        print_parity(spec.parity)
-    print_remarks(spec)
-    height, width = spec.input_size_hw
+    print_proofs(bundle)
     facts = [
         ("bundle", str(bundle.path)),
         ("architecture", spec.architecture),
         ("classes", ", ".join(spec.class_names[1:6]) + (", ..." if len(spec.class_names) > 6 else "")),
-        ("input", f"{spec.batch} x {height} x {width}"),
-        *((name, f"{record.size / 1e6:.1f} MB") for name, record in bundle.files.items()),
+        ("input", f"{spec.batch} x {input_sizes(bundle)}"),
+        *(
+            (name, f"{record.size / 1e6:.1f} MB")
+            for name, record in bundle.files.items()
+            if name.endswith(".onnx")
+        ),
     ]
     print_pairs("", facts)

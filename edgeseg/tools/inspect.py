@@ -38,6 +38,7 @@ def inspect(model: Path, engine: str | None, as_json: bool) -> None:
     from edgeseg.runtime.engineinfo import engine_names, read_engine
 
     from .console import print_json, print_note
+    from .parity import input_sizes, print_proofs
 
     bundle = open_bundle(model)
     if engine is not None:
@@ -55,37 +56,39 @@ def inspect(model: Path, engine: str | None, as_json: bool) -> None:
         except ArtifactError as exc:
             print_note(str(exc))
     if as_json:
-        print_json({**json_from_record(info), "engines": [json_from_record(item) for item in engines]})
+        print_json(
+            {
+                **json_from_record(info),
+                "other_sizes": [json_from_record(each.spec) for each in bundle.other_sizes],
+                "engines": [json_from_record(item) for item in engines],
+            }
+        )
     else:
-        _print(info)
+        _print(info, input_sizes(bundle))
+        print_proofs(bundle)
         _print_engines(engines)
 
 
-def _print(info: BundleInfo) -> None:
+def _print(info: BundleInfo, sizes: str) -> None:
     from .console import print_note, print_pairs, print_table
-    from .parity import print_parity, print_remarks
 
-    print_pairs(info.path, _facts(info.spec))
-    sizes = [(name, f"{record.size / 1e6:.1f} MB", record.sha256[:12]) for name, record in info.files.items()]
-    print_table("Files, whole and unaltered", ("file", "size", "SHA-256 begins"), sizes)
+    print_pairs(info.path, _facts(info.spec, sizes))
+    files = [(name, f"{record.size / 1e6:.1f} MB", record.sha256[:12]) for name, record in info.files.items()]
+    print_table("Files, whole and unaltered", ("file", "size", "SHA-256 begins"), files)
     for name, graph in info.graphs.items():
         print_pairs(name, _graph_facts(graph))
     if info.unread is not None:
         print_note(f"graphs are not shown: {info.unread}")
-    if info.spec.parity is not None:
-        print_parity(info.spec.parity)
-    print_remarks(info.spec)
 
 
-def _facts(spec: ModelSpec) -> list[tuple[str, str]]:
+def _facts(spec: ModelSpec, sizes: str) -> list[tuple[str, str]]:
     names = spec.class_names[1:]
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    height, width = spec.input_size_hw
     return [
         ("architecture", spec.architecture),
         ("checkpoint", f"{spec.checkpoint} (SHA-256 {spec.checkpoint_sha256[:12]})"),
         ("classes", f"{len(names)}: {', '.join(names[:NAMES_SHOWN])}{more}"),
-        ("input", f"{height} x {width}, batch {spec.batch}"),
+        ("input", f"{sizes}, batch {spec.batch}"),
         ("detections", f"at most {spec.max_detections} an image, score above {spec.score_threshold}"),
         ("overlap in NMS", str(spec.nms_threshold)),
         ("proposals", f"{spec.max_proposals}, then at most {spec.max_candidates} candidates in the last NMS"),

@@ -23,5 +23,11 @@ backend_option = click.option(
     show_default=True,
     help="What computes.",
 )
+bit_depth_option = click.option(
+    "--bit-depth",
+    type=click.IntRange(8, 16),
+    metavar="N",
+    help="Bit depth of the camera, for images of more than 8 bits. [default: found for each image]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 force_option = click.option("--force", is_flag=True, help="Replace what is already there.")

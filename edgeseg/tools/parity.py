@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING
 from .console import print_note, print_table
 
 if TYPE_CHECKING:
+    from ..bundle import Bundle
     from ..spec import ModelSpec, ParityReport
 
 COLUMNS = ("graph", "images", "PyTorch found", "matched", "missing", "extra", "box px", "score", "mask IoU")
 
 
-def print_parity(report: ParityReport) -> None:
+def print_proofs(bundle: Bundle) -> None:
+    """Print the parity report of each input size, and what makes it worth less than it looks."""
+    for each in bundle.sizes:
+        if each.spec.parity is not None:
+            height, width = each.spec.input_size_hw
+            print_parity(each.spec.parity, f" at {height}x{width}" if bundle.other_sizes else "")
+        print_remarks(each.spec)
+
+
+def input_sizes(bundle: Bundle) -> str:
+    """Write the input sizes of a bundle for people: `800 x 1344 and 1344 x 800`."""
+    return " and ".join("{} x {}".format(*each.spec.input_size_hw) for each in bundle.sizes)
+
+
+def print_parity(report: ParityReport, at: str = "") -> None:
     """Print one row a graph: what PyTorch found on real images, and how far the graph is from it."""
     rows = [
         (
@@ -29,7 +44,7 @@ def print_parity(report: ParityReport) -> None:
         for row in report.rows
     ]
     verdict = "passed" if report.passed else "FAILED"
-    title = f"Parity with PyTorch above a score of {report.score_threshold}: {verdict}"
+    title = f"Parity with PyTorch{at} above a score of {report.score_threshold}: {verdict}"
     print_table(title, COLUMNS, rows)
 
 

@@ -10,7 +10,8 @@ import click
 
 from .console import print_json, print_note, print_pairs, progress_line
 from .memory import keep_memory_flat
-from .options import backend_option, force_option, json_option, model_option
+from .options import backend_option, bit_depth_option, force_option, json_option, model_option
+from .threads import keep_to_quota
 
 if TYPE_CHECKING:
     from ..runtime.job import RunConfig, RunSummary
@@ -61,6 +62,7 @@ QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
     is_flag=True,
     help="Play videos at their own speed, as a camera would; what is late is dropped.",
 )
+@bit_depth_option
 @click.option(
     "--give-up-after",
     "give_up_after_s",
@@ -159,6 +161,7 @@ def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     keep_memory_flat()
+    keep_to_quota()
     from ..runtime.job import Observer, RunStoppedError
     from ..runtime.runner import run as run_sources
 

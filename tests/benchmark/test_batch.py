@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -21,13 +22,14 @@ from edgeseg.benchmark.benchmark import benchmark
 from edgeseg.benchmark.config import BenchmarkConfig
 from edgeseg.benchmark.pictures import take_pictures
 from edgeseg.benchmark.process import RowError
-from edgeseg.benchmark.replica import write_replica
+from edgeseg.benchmark.replica import build_replica, write_replica
 from edgeseg.benchmark.roster import Common, make_lanes
 from edgeseg.benchmark.row import RowState
 from edgeseg.bundle import TABLE_FILE, open_bundle, sha256_of
 from edgeseg.calibration.table import write_table
-from edgeseg.engines import Precision, Target
+from edgeseg.engines import EngineOptions, Precision, Target
 from edgeseg.errors import ConfigError, EdgeSegError, ExportError, InputError
+from edgeseg.exporter import build as build_module
 from edgeseg.exporter import draft
 from edgeseg.exporter.build import BuildConfig, build_engine
 from edgeseg.exporter.config import ExportConfig
@@ -37,6 +39,7 @@ from edgeseg.exporter.plan import taps_of
 from edgeseg.spec import Lowering
 from tests.exporter.ranges import minmax_table
 from tests.runtime.fake_bundle import SHIFT_PX, make_bundle
+from tests.runtime.test_engineinfo import add_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,6 +234,22 @@ def test_a_full_disk(model, checkpoint, tmp_path, monkeypatch, temporary):
     monkeypatch.setattr(draft, "write_graph", full)
     with pytest.raises(EdgeSegError, match="No space left on device; make room"):
         write_replica(model.path, tmp_path / "run/model", 2, checkpoint, None)
+
+
+@pytest.mark.parametrize("bits", [7, None])
+def test_a_replica_has_weights_as_wide_as_the_users_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: None, bits: int | None
+) -> None:
+    user, copy = make_bundle(tmp_path / "user"), make_bundle(tmp_path / "copy")
+    (copy / TABLE_FILE).write_text("there")
+    options = {"amx": True, "weight_bits": bits}
+    add_engine(user, Target.ONNXRUNTIME, Precision.INT8, machine="aarch64", options=options)
+    built: list[BuildConfig] = []
+    monkeypatch.setattr(build_module, "build_engine", built.append)
+
+    build_replica(user, SimpleNamespace(model=copy, engine="onnxruntime", precision="int8"))
+
+    assert [config.options for config in built] == [EngineOptions(weight_bits=bits)]
 
 
 def lane_of(model: Path, run: Path, checkpoint: Path, row: str = "onnxruntime-int8") -> tuple[Any, Common]:

@@ -51,3 +51,19 @@ def test_memory_on_gpus(monkeypatch):
     assert device_memory_mib() == 123
     monkeypatch.setattr(Host, "output_of", lambda host, command: None)
     assert device_memory_mib() is None
+
+
+def test_a_quota_counts_and_pins_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_text("30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n")
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    (tmp_path / "cg").mkdir()
+    (tmp_path / "cg/cpu.max").write_text("250000 100000\n")
+
+    machine = describe_machine(Host(root=tmp_path))
+
+    assert machine.cores == 3
+    assert "a quota of 2.5 by the control group: 3 usable" in machine.processor
+    assert cores_for(3, Host(root=tmp_path)) == (0, 1, 2)

@@ -21,6 +21,7 @@ from edgeseg.bundle import open_bundle, write_manifest
 from edgeseg.engines import Precision, Target
 from edgeseg.errors import CalibrationError, ConfigError, EdgeSegError, InputError
 from edgeseg.exporter.config import Limits as Counts
+from edgeseg.runtime.cpus import Cpus
 from edgeseg.spec import Lowering
 from tests.calibration.pictures import write_pictures
 from tests.runtime.fake_bundle import NAMES, make_spec, write_graph
@@ -245,3 +246,11 @@ def test_nothing_is_written_where_nothing_was_chosen(photos, tmp_path) -> None:
     assert report.chosen is None
     assert report.nearest is not None
     assert not (tmp_path / "out").exists()
+
+
+def test_threads_that_are_tried_stay_within_the_quota_of_a_container(monkeypatch) -> None:
+    limited = Cpus(present=16, allowed=tuple(range(16)), quota=3.5)
+    monkeypatch.setattr(module, "usable_cpus", lambda: limited)
+
+    assert module._threads(None) == (4, 2, 1)
+    assert module._threads(6) == (6,)

@@ -16,6 +16,7 @@ from edgeseg.calibration.table import CalibrationTable, Method, table_for, write
 from edgeseg.calibration.taps import Rows, Tap, Taps
 from edgeseg.errors import CalibrationError
 from edgeseg.runtime.backend import RawDetections
+from edgeseg.runtime.cpus import Cpus
 from edgeseg.runtime.images import read_image
 from edgeseg.runtime.letterbox import letterbox_batch
 from tests.calibration.measured_bundle import (
@@ -61,7 +62,7 @@ def in_range(table: CalibrationTable, key: str) -> tuple[float, float]:
 
 
 def test_ranges_are_those_of_the_runtime_s_images(bundle, config) -> None:
-    table = collect(bundle, TAPS, config)
+    table = collect(bundle, [TAPS], config)
     images = inputs(bundle, config)
     features = images.astype(float) @ WEIGHTS.T
     brightest = images.mean((1, 2, 3)).max()
@@ -74,8 +75,29 @@ def test_ranges_are_those_of_the_runtime_s_images(bundle, config) -> None:
     assert in_range(table, "detected") == (0, pytest.approx(max(BOXES.max(), BOXES[0, 2] + shift)))
 
 
+def test_each_image_is_measured_at_the_size_that_the_runtime_takes(tmp_path, config) -> None:
+    """A landscape input would pad upright pictures with the mean, which is brighter than they are."""
+    upright = write_pictures(tmp_path / "upright", 14, size_hw=(60, 40))
+    for path in upright.iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)) // 4)
+    config = replace(config, folder=upright)
+    landscape = measured_bundle(tmp_path / "landscape")
+    turned = measured_bundle(tmp_path / "turned", input_size_hw=landscape.spec.input_size_hw[::-1])
+    both = replace(landscape, other_sizes=(turned,))
+    lines: list[str] = []
+    table = collect(both, [TAPS, TAPS], config, progress=lines.append)
+    padded = collect(landscape, [TAPS], config)
+
+    brightest = max(int(cv2.imread(str(path)).max()) for path in upright.iterdir())
+    assert in_range(table, "pixels") == (0, pytest.approx(brightest, abs=1))
+    assert in_range(padded, "pixels")[1] == 124
+    assert next(line for line in lines if line.startswith("calibrating")) == (
+        "calibrating: image 1 of 10 at 96x64"
+    )
+
+
 def test_what_the_table_says_of_itself(bundle, config) -> None:
-    table = collect(bundle, TAPS, config)
+    table = collect(bundle, [TAPS], config)
     assert (table.method, table.images, table.seed, table.float_layers) == (Method.MINMAX, 10, 0, ())
     assert table.graph_sha256 == bundle.files["portable.onnx"].sha256
     assert table.images_sha256 == images_sha256(choose_images(config))
@@ -87,7 +109,7 @@ def test_what_the_table_says_of_itself(bundle, config) -> None:
 
 def test_rows_of_padding_are_not_counted(bundle, config, monkeypatch) -> None:
     counted = collected_counts(monkeypatch)
-    collect(bundle, TAPS, config)
+    collect(bundle, [TAPS], config)
     assert {key: histogram.total for key, histogram in counted().items()} == {
         "pixels": 10 * 64 * 96 * 3,
         "features": 10 * 64 * 96 * 2,
@@ -102,19 +124,19 @@ def test_a_batch_of_four_gives_the_same_ranges(tmp_path, config, method: Method,
     config = replace(config, method=method)
     # Ten images are two batches and a half; what fills the third must not count.
     taps = Taps(taps=(PIXELS, FEATURES, PROPOSAL), present="present")
-    single = collect(measured_bundle(tmp_path / "one"), taps, config)
+    single = collect(measured_bundle(tmp_path / "one"), [taps], config)
     counted = collected_counts(monkeypatch)
-    four = collect(measured_bundle(tmp_path / "four", batch=4), taps, config)
+    four = collect(measured_bundle(tmp_path / "four", batch=4), [taps], config)
     assert four.ranges == single.ranges
     assert counted()["proposal"].total == 10 * 4
 
 
 def test_several_passes_give_the_same_ranges(bundle, config, monkeypatch) -> None:
     lines: list[str] = []
-    whole = collect(bundle, TAPS, config, progress=lines.append)
+    whole = collect(bundle, [TAPS], config, progress=lines.append)
     assert not any("pass" in line for line in lines)
     monkeypatch.setattr(tapped, "PASS_BYTES", 1)
-    assert collect(bundle, TAPS, config, progress=lines.append).ranges == whole.ranges
+    assert collect(bundle, [TAPS], config, progress=lines.append).ranges == whole.ranges
     assert any("image 10 of 10, pass 5 of 5, 1 s left" in line for line in lines)
     assert len(tapped.passes_of(bundle, TAPS)) == 5
 
@@ -127,7 +149,7 @@ def test_a_pass_runs_only_what_it_needs(bundle) -> None:
 
 def test_progress_says_how_long_it_takes(bundle, config) -> None:
     lines: list[str] = []
-    collect(bundle, TAPS, config, progress=lines.append)
+    collect(bundle, [TAPS], config, progress=lines.append)
     shown = [line for line in lines if line.startswith("calibrating")]
     assert shown[0] == "calibrating: image 1 of 10"
     assert shown[-1] == "calibrating: image 10 of 10, 1 s left"
@@ -137,7 +159,7 @@ def test_a_bad_image_is_named_and_replaced(bundle, config) -> None:
     (config.folder / "03.png").write_bytes(b"no")
     (config.folder / "04.png").write_bytes(b"")
     notes: list[str] = []
-    table = collect(bundle, TAPS, replace(config, images=12), note=notes.append)
+    table = collect(bundle, [TAPS], replace(config, images=12), note=notes.append)
     assert table.images == 12
     assert sorted(line.split("/")[-1][:6] for line in notes) == ["03.png", "04.png"]
 
@@ -181,7 +203,7 @@ def test_other_preprocessing_is_caught(
     monkeypatch.setattr(collector, "letterbox_batch", mistake)
     taps = Taps(taps=(PIXELS, PROPOSAL), present="present")
     with pytest.raises(CalibrationError, match=rf"prepare \d+.png as the runtime does.*{reason}"):
-        collect(bundle, taps, config)
+        collect(bundle, [taps], config)
 
 
 def test_a_mistake_that_shows_on_one_image_only_is_caught(bundle, config, monkeypatch) -> None:
@@ -193,14 +215,14 @@ def test_a_mistake_that_shows_on_one_image_only_is_caught(bundle, config, monkey
         cv2.imwrite(path, gray)
     monkeypatch.setattr(collector, "letterbox_batch", swapped)
     with pytest.raises(CalibrationError, match=f"{chosen[-1].name} .*its channels are swapped"):
-        collect(bundle, TAPS, config)
+        collect(bundle, [TAPS], config)
 
 
 def test_a_graph_that_computes_otherwise_is_caught(bundle, config, monkeypatch) -> None:
     real = tapped.TappedGraph.__call__
     monkeypatch.setattr(tapped.TappedGraph, "__call__", lambda graph, images: real(graph, images // 2))
     with pytest.raises(CalibrationError, match=r"must find what the runtime finds on \d+.png, and 1 of 5"):
-        collect(bundle, TAPS, config)
+        collect(bundle, [TAPS], config)
 
 
 def raw(*rows: tuple[float, float, int]) -> RawDetections:
@@ -258,7 +280,7 @@ def test_nan_names_the_value_and_the_image(bundle, config) -> None:
     cv2.imwrite(str(config.folder / dark.name), picture)
     taps = Taps(taps=(PIXELS, ROOT), present="present")
     with pytest.raises(CalibrationError, match=rf"^head.root \(root in the graph\) on {dark.name} holds NaN"):
-        collect(bundle, taps, config)
+        collect(bundle, [taps], config)
 
 
 def test_a_model_that_finds_nothing(tmp_path, config) -> None:
@@ -266,7 +288,7 @@ def test_a_model_that_finds_nothing(tmp_path, config) -> None:
     with pytest.raises(
         CalibrationError, match=r"found nothing in 10 images, so 1 values .* such as detected"
     ):
-        collect(bundle, TAPS, config)
+        collect(bundle, [TAPS], config)
 
 
 @pytest.mark.parametrize(
@@ -282,13 +304,13 @@ def test_a_model_that_finds_nothing(tmp_path, config) -> None:
 )
 def test_taps_that_do_not_fit_the_graph(bundle, config, tap: Tap, present: str, reason: str) -> None:
     with pytest.raises(CalibrationError, match=reason):
-        collect(bundle, Taps(taps=(tap,), present=present), config)
+        collect(bundle, [Taps(taps=(tap,), present=present)], config)
 
 
 def test_two_keys_of_one_value_and_an_output_of_the_graph(bundle, config) -> None:
     again = Tap(key="again", tensor="pixels", rows=Rows.IMAGES)
     masks = Tap(key="masks", tensor="masks", rows=Rows.IMAGES)
-    table = collect(bundle, Taps(taps=(PIXELS, again, masks), present="present"), config)
+    table = collect(bundle, [Taps(taps=(PIXELS, again, masks), present="present")], config)
     assert table.ranges["again"] == table.ranges["pixels"]
     assert 0.9 < table.ranges["masks"].high <= 1
 
@@ -332,7 +354,7 @@ def interrupt(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collector, "count_values", count)
         with pytest.raises(type(error)):
-            collect(bundle, TAPS, config, **more)
+            collect(bundle, [TAPS], config, **more)
 
 
 @pytest.mark.parametrize("passes", [1, 5])
@@ -345,7 +367,7 @@ def test_resuming_gives_the_same_table(
     if passes > 1:
         monkeypatch.setattr(tapped, "PASS_BYTES", 1)
     config = replace(config, method=Method.ENTROPY)
-    straight = collect(bundle, TAPS, config)
+    straight = collect(bundle, [TAPS], config)
     steps = passes * -(-10 // batch)
     notes: list[str] = []
     interrupt(bundle, config, steps // 2, error, note=notes.append)
@@ -353,7 +375,7 @@ def test_resuming_gives_the_same_table(
     if isinstance(error, KeyboardInterrupt):
         assert notes == [f"stopped after {steps // 2} of {steps} steps; go on with --resume"]
     lines: list[str] = []
-    resumed = collect(bundle, TAPS, replace(config, resume=True), progress=lines.append)
+    resumed = collect(bundle, [TAPS], replace(config, resume=True), progress=lines.append)
     assert resumed == straight
     assert sum(line.startswith("calibrating") for line in lines) == steps - steps // 2
     assert not (bundle.path / PARTIAL_FILE).exists()
@@ -361,21 +383,21 @@ def test_resuming_gives_the_same_table(
 
 def test_resuming_with_another_method_needs_no_new_run(bundle, config) -> None:
     interrupt(bundle, config, 9, KeyboardInterrupt())
-    table = collect(bundle, TAPS, replace(config, resume=True, method=Method.PERCENTILE))
-    assert table == collect(bundle, TAPS, replace(config, method=Method.PERCENTILE))
+    table = collect(bundle, [TAPS], replace(config, resume=True, method=Method.PERCENTILE))
+    assert table == collect(bundle, [TAPS], replace(config, method=Method.PERCENTILE))
 
 
 def test_nothing_to_resume_is_told(bundle, config) -> None:
     notes: list[str] = []
-    table = collect(bundle, TAPS, replace(config, resume=True), note=notes.append)
+    table = collect(bundle, [TAPS], replace(config, resume=True), note=notes.append)
     assert table.images == 10
     assert notes[0].startswith("nothing to resume: ")
 
 
 def test_without_resume_an_earlier_state_is_replaced(bundle, config) -> None:
-    straight = collect(bundle, TAPS, config)
+    straight = collect(bundle, [TAPS], config)
     interrupt(bundle, config, 5, KeyboardInterrupt())
-    assert collect(bundle, TAPS, config) == straight
+    assert collect(bundle, [TAPS], config) == straight
 
 
 def test_the_state_is_written_now_and_then(bundle, config, monkeypatch) -> None:
@@ -388,7 +410,7 @@ def test_the_state_is_written_now_and_then(bundle, config, monkeypatch) -> None:
 
     monkeypatch.setattr(collector, "write_partial", write)
     monkeypatch.setattr(collector, "SAVE_EVERY_S", 0)
-    collect(bundle, TAPS, config)
+    collect(bundle, [TAPS], config)
     assert written == list(range(11))
 
 
@@ -422,7 +444,7 @@ def test_another_calibration_is_not_resumed(tmp_path, bundle, config, change: st
     with pytest.raises(
         CalibrationError, match=rf"cannot resume from .*: {reason}.*start again without --resume"
     ):
-        collect(bundle, taps, resume)
+        collect(bundle, [taps], resume)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.999])
@@ -432,7 +454,7 @@ def test_a_truncated_state(bundle, config, keep: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(keep if keep >= 1 else keep * len(content))])
     with pytest.raises(CalibrationError, match=r"truncated or damaged .*; start again without --resume"):
-        collect(bundle, TAPS, replace(config, resume=True))
+        collect(bundle, [TAPS], replace(config, resume=True))
 
 
 def test_a_damaged_state(bundle, config) -> None:
@@ -442,11 +464,11 @@ def test_a_damaged_state(bundle, config) -> None:
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
     with pytest.raises(CalibrationError, match="truncated or damaged"):
-        collect(bundle, TAPS, replace(config, resume=True))
+        collect(bundle, [TAPS], replace(config, resume=True))
 
 
 def test_a_disk_that_fills_does_not_end_a_calibration(bundle, config, monkeypatch) -> None:
-    straight = collect(bundle, TAPS, config)
+    straight = collect(bundle, [TAPS], config)
     real, calls = collector.write_partial, itertools.count()
 
     def write(*arguments: Any) -> None:
@@ -458,7 +480,7 @@ def test_a_disk_that_fills_does_not_end_a_calibration(bundle, config, monkeypatc
     monkeypatch.setattr(collector, "write_partial", write)
     monkeypatch.setattr(collector, "SAVE_EVERY_S", 0)
     notes: list[str] = []
-    assert collect(bundle, TAPS, config, note=notes.append) == straight
+    assert collect(bundle, [TAPS], config, note=notes.append) == straight
     assert "No space left on device; an interruption would lose" in notes[0]
 
 
@@ -470,5 +492,35 @@ def test_a_bundle_that_cannot_be_written_to_is_told_at_once(bundle, config, monk
     monkeypatch.setattr(collector, "write_partial", refuse)
     lines: list[str] = []
     with pytest.raises(CalibrationError, match="Permission denied"):
-        collect(bundle, TAPS, config, progress=lines.append)
+        collect(bundle, [TAPS], config, progress=lines.append)
     assert not any(line.startswith("calibrating") for line in lines)
+
+
+def test_a_camera_of_12_bits_has_the_ranges_of_8_bits(bundle, config) -> None:
+    straight = collect(bundle, TAPS, config)
+    for path in config.folder.iterdir():
+        cv2.imwrite(str(path), read_image(path).astype(np.uint16) << 4)
+
+    guessed = collect(bundle, TAPS, config)
+    given = collect(bundle, TAPS, replace(config, bit_depth=12))
+    darker = collect(bundle, TAPS, replace(config, bit_depth=13))
+
+    assert guessed.ranges == given.ranges == straight.ranges
+    assert in_range(darker, "pixels")[1] == in_range(straight, "pixels")[1] // 2
+
+
+def test_counting_takes_no_more_threads_than_a_container_has(bundle, config, monkeypatch) -> None:
+    taken: list[int] = []
+
+    class Pool(counting.ThreadPoolExecutor):
+        def __init__(self, workers: int) -> None:
+            taken.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr(counting, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(
+        counting, "usable_cpus", lambda: Cpus(present=64, allowed=tuple(range(64)), quota=1.5)
+    )
+    collect(bundle, TAPS, config)
+
+    assert set(taken) == {2}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -172,13 +173,18 @@ def test_odd_images(tmp_path) -> None:
 
 
 def test_the_hash_covers_names_and_contents_and_no_order() -> None:
-    images = [ChosenImage(name=name, sha256=content) for name, content in (("a", "1"), ("b", "2"))]
+    images = [
+        ChosenImage(name=name, sha256=content, size_hw=(1, 1)) for name, content in (("a", "1"), ("b", "2"))
+    ]
     assert images_sha256(images) == images_sha256(images[::-1])
     others = [
         [images[0]],
-        [images[0], ChosenImage(name="b", sha256="3")],
-        [images[0], ChosenImage(name="c", sha256="2")],
-        [ChosenImage(name="a", sha256="2"), ChosenImage(name="b", sha256="1")],
+        [images[0], ChosenImage(name="b", sha256="3", size_hw=(1, 1))],
+        [images[0], ChosenImage(name="c", sha256="2", size_hw=(1, 1))],
+        [
+            ChosenImage(name="a", sha256="2", size_hw=(1, 1)),
+            ChosenImage(name="b", sha256="1", size_hw=(1, 1)),
+        ],
     ]
     assert images_sha256(images) not in {images_sha256(other) for other in others}
 
@@ -192,3 +198,37 @@ def test_an_image_that_changes_while_calibrating(folder) -> None:
     (folder / first.name).unlink()
     with pytest.raises(CalibrationError, match=f"{first.name} could be read when calibration began"):
         read_chosen(folder, first)
+
+
+def deepen(folder, bits: int) -> None:
+    """Turn the images into those of a camera of so many bits, in 16."""
+    for path in sorted(folder.iterdir()):
+        cv2.imwrite(str(path), read_image(path).astype(np.uint16) << (bits - 8))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_images_of_a_camera_are_read_as_those_of_8_bits(folder, bits: int) -> None:
+    config = CalibrationConfig(folder=folder, images=20)
+    frames = {path.name: read_image(path) for path in folder.iterdir()}
+    deepen(folder, bits)
+    notes: list[str] = []
+
+    for image in choose_images(config, note=notes.append):
+        assert np.array_equal(read_chosen(folder, image), frames[image.name])
+        assert np.array_equal(read_chosen(folder, image, bit_depth=bits), frames[image.name])
+    assert len(notes) == 1
+    assert f"is read as an image of {bits} bits" in notes[0]
+
+
+def test_a_bit_depth_that_is_given_is_not_guessed(folder) -> None:
+    deepen(folder, 12)
+    notes: list[str] = []
+
+    choose_images(CalibrationConfig(folder=folder, images=20, bit_depth=14), note=notes.append)
+
+    assert notes == []
+
+
+def test_a_bit_depth_that_no_camera_has(folder) -> None:
+    with pytest.raises(ConfigError, match="bit_depth must be within 8 and 16, got 4"):
+        CalibrationConfig(folder=folder, bit_depth=4)

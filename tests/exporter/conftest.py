@@ -50,4 +50,4 @@ def checkpoint(_resnet18, tmp_path_factory) -> Path:
 def bundle(checkpoint, tmp_path_factory):
     """The bundle of that checkpoint at batch 1, through the gate on the built-in photographs."""
     output = tmp_path_factory.mktemp("bundle") / "model"
-    return export(ExportConfig(checkpoint=checkpoint, output=output, input_size_hw=SIZE_HW))
+    return export(ExportConfig(checkpoint=checkpoint, output=output, sizes_hw=(SIZE_HW,)))

@@ -30,6 +30,8 @@ from edgeseg.exporter import build_graph, tensorrt_engine, winograd
 from edgeseg.exporter.build import BuildConfig, build_engine, rebuild_unfit
 from edgeseg.exporter.tensorrt_engine import build_plan
 from edgeseg.exporter.winograd import PART
+from edgeseg.runtime import machine
+from edgeseg.runtime.machine import Host, weight_bits
 from edgeseg.runtime.model import load
 from edgeseg.runtime.tensorrt_library import Flavour, load_library
 from edgeseg.spec import Lowering
@@ -127,29 +129,46 @@ def test_an_engine_of_onnxruntime_says_what_computes_in_8_bits(build, model) -> 
     assert left == ["backbone.body.conv1", "box_predictor.bbox_pred", "box_predictor.cls_score"]
 
 
+X86 = machine_family(platform.machine()) == "x86_64"
+on_x86 = pytest.mark.skipif(not X86, reason="for x86")
+VNNI, AMX = ("avx512_vnni",), ("amx_int8", "avx512_vnni")
+
+
+@on_x86
 @pytest.mark.parametrize(
-    ("asked", "has_amx", "wanted"),
+    ("asked", "instructions", "amx", "bits"),
     [
-        (EngineOptions(), True, True),
-        (EngineOptions(), False, False),
-        (EngineOptions(amx=True), False, True),
-        (EngineOptions(machine="x86_64"), True, False),
-        (EngineOptions(machine="x86_64", amx=True).anywhere(), False, False),
+        (EngineOptions(), AMX, True, 8),
+        (EngineOptions(), VNNI, False, 8),
+        (EngineOptions(), (), False, 7),
+        (EngineOptions(amx=True), VNNI, True, 8),
+        (EngineOptions(weight_bits=7), AMX, False, 7),
+        (EngineOptions(machine="x86_64", weight_bits=8), (), False, 8),
+        (EngineOptions(machine="x86_64"), AMX, False, 7),
+        (EngineOptions(machine="x86_64", weight_bits=8), AMX, False, 8),
+        (EngineOptions(machine="aarch64"), (), False, 8),
+        (EngineOptions(machine="x86_64", amx=True, weight_bits=7).anywhere(), VNNI, False, 8),
     ],
 )
-def test_a_named_machine_is_any_of_its_kind(build, model, monkeypatch, asked, has_amx, wanted) -> None:
-    monkeypatch.setattr(build_module, "has_amx", lambda: has_amx)
+def test_a_named_machine_is_any_of_its_kind(
+    build, model, monkeypatch, asked, instructions, amx, bits
+) -> None:
+    monkeypatch.setattr(machine, "int8_instructions", lambda host: instructions)
     engine = build(Target.ONNXRUNTIME, Precision.INT8, asked)
-    stored = {tensor.name: tensor for tensor in onnx.load(engine.path).graph.initializer}
-    zeros = onnx.numpy_helper.to_array(stored["rpn_head.conv.0.0.weight.zero_point"])
+    steps, zeros = (stored(engine.path, f"rpn_head.conv.0.0.weight.{part}") for part in ("q", "zero_point"))
 
-    assert engine.record.options.amx is wanted
-    assert set(zeros.tolist()) == {-1 if wanted else 0}
+    assert (engine.record.options.amx, engine.record.options.weight_bits) == (amx, bits)
+    assert set(zeros.tolist()) == {-1 if amx else 0}
+    assert np.abs(steps.astype(int) - zeros[0]).max() == {8: 127, 7: 63}[bits]
     assert engine.record == read_engine_record(model, Target.ONNXRUNTIME, Precision.INT8)
 
 
-X86 = machine_family(platform.machine()) == "x86_64"
-on_x86 = pytest.mark.skipif(not X86, reason="for x86")
+def stored(graph: Path, name: str) -> np.ndarray:
+    """Read a constant of a graph."""
+    (tensor,) = (tensor for tensor in onnx.load(graph).graph.initializer if tensor.name == name)
+    return onnx.numpy_helper.to_array(tensor)
+
+
 needs_openvino = pytest.mark.skipif(
     find_spec("openvino") is None or not X86,
     reason="needs OpenVINO (extra openvino) on x86",
@@ -170,6 +189,27 @@ def test_an_engine_of_openvino_says_what_computes_in_8_bits(build, model) -> Non
 
 
 @needs_openvino
+@pytest.mark.parametrize(("instructions", "bits"), [(AMX, 8), ((), 7)])
+def test_an_engine_of_openvino_has_the_weights_that_this_processor_needs(
+    build, monkeypatch, instructions, bits
+) -> None:
+    monkeypatch.setattr(machine, "int8_instructions", lambda host: instructions)
+    engine = build(Target.OPENVINO, Precision.INT8)
+
+    assert engine.record.options.weight_bits == bits
+    assert (
+        np.abs(stored(engine.path, "rpn_head.conv.0.0.weight.q").astype(int)).max() == {8: 127, 7: 63}[bits]
+    )
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.INT8])
+def test_only_a_record_of_int8_has_bits_of_weights(build, precision) -> None:
+    bits = build(Target.ONNXRUNTIME, precision).record.options.weight_bits
+
+    assert bits == (weight_bits(Host()) if precision is Precision.INT8 else None)
+
+
+@needs_openvino
 def test_openvino_takes_the_exported_graph_in_single_precision(build, model) -> None:
     engine = build(Target.OPENVINO, Precision.FP32)
 
@@ -183,7 +223,12 @@ def test_openvino_takes_the_exported_graph_in_single_precision(build, model) -> 
 @needs_openvino
 def test_bfloat16_needs_a_processor_that_has_it(build, monkeypatch) -> None:
     monkeypatch.setattr(build_graph, "has_bfloat16", lambda: False)
-    with pytest.raises(ConfigError, match="bf16 needs a processor with AVX512_BF16 or AMX"):
+    monkeypatch.setattr(machine, "int8_instructions", lambda host: ())
+    told = machine.int8_ability(Host())
+
+    # What `edgeseg doctor` says of the processor.
+    assert told == "no instructions of its own, engines get 7-bit weights"
+    with pytest.raises(ConfigError, match=rf"AVX512_BF16 or AMX, .*--fp32 or --int8 \(INT8 here: {told}\)"):
         build(Target.OPENVINO, Precision.BF16)
 
 
@@ -388,6 +433,21 @@ def test_rebuild_mends_what_does_not_fit_and_nothing_else(build, model, table) -
     assert read_engine_record(model, Target.ONNXRUNTIME, Precision.FP32) == kept
     with load(model, precision="int8") as loaded:
         assert loaded.description.endswith("INT8")
+
+
+@on_x86
+def test_rebuild_narrows_the_weights_for_a_processor_without_vnni(build, model, without_vnni) -> None:
+    build(Target.ONNXRUNTIME, Precision.INT8, EngineOptions(machine="x86_64", weight_bits=8))
+    notes: list[str] = []
+
+    with load(model, threads=1) as loaded:
+        assert "FP32, as " in loaded.description
+    rebuild_unfit(model, notes.append)
+
+    assert len(notes) == 1
+    assert "another processor (with AVX-512 VNNI or AVX-VNNI, here none found)" in notes[0]
+    with load(model, threads=1) as loaded:
+        assert loaded.description.endswith("on CPU, INT8")
 
 
 def test_rebuild_mends_a_truncated_engine(build, model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,15 +17,18 @@ from edgeseg.calibration.table import TABLE_FILE, Method, Range, read_table, wri
 from edgeseg.demo import checkpoint_path
 from edgeseg.demo.conveyor import ConveyorScene
 from edgeseg.demo.truth import coco_from_frames
-from edgeseg.engines import EngineOptions, Precision, Target, engine_path
+from edgeseg.engines import EngineOptions, Precision, Target, engine_path, machine_family
 from edgeseg.errors import ArtifactError, CalibrationError, ConfigError, InputError
 from edgeseg.exporter import calibrate as module
 from edgeseg.exporter.build import BuildConfig, build_engine
 from edgeseg.exporter.calibrate import AccuracyError, CalibrateConfig, calibrate
 from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
+from edgeseg.exporter.trial import Trials
 from edgeseg.exporter.yardstick import AgreementYardstick
-from edgeseg.runtime.model import load
+from edgeseg.runtime.machine import Host, weight_bits
+from edgeseg.runtime.model import Model, load
+from edgeseg.runtime.ort import OnnxRuntimeBackend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +43,7 @@ COUNT = 12
 def conveyor(tmp_path_factory) -> Bundle:
     """The shipped model: random weights would drown in what rounding does to them."""
     output = tmp_path_factory.mktemp("conveyor") / "model"
-    config = ExportConfig(checkpoint=checkpoint_path(), output=output, input_size_hw=(384, 512), parity=False)
+    config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=((384, 512),), parity=False)
     return export(config)
 
 
@@ -122,6 +126,41 @@ def test_int8_agrees_with_fp32(first) -> None:
     assert report.fp32.box_ap > 99
     assert report.int8.drop_from(report.fp32) < 20
     assert report.int8.mask_ap > 70
+
+
+def test_what_is_measured_is_what_is_built(first, pictures) -> None:
+    folder, report = first
+    bundle, table = open_bundle(folder), read_table(folder / TABLE_FILE)
+    bits = weight_bits(Host())
+
+    assert report.weight_bits == bits
+    for asked in {7, bits}:
+        engine = build_engine(int8(folder, options=EngineOptions(weight_bits=asked), force=True)).engine
+        frame = cv2.imread(str(pictures / "000000.png"))
+        with (
+            Trials(bundle, asked).model_with(table, ()) as tried,
+            Model(bundle.spec, OnnxRuntimeBackend(engine.path, bundle.spec)) as built,
+        ):
+            np.testing.assert_array_equal(tried(frame, 0.05).scores, built(frame, 0.05).scores)
+
+
+@pytest.mark.skipif(machine_family(platform.machine()) != "x86_64", reason="of x86 processors")
+@pytest.mark.parametrize(("asked", "measured", "told"), [(None, 7, False), (7, 7, False), (8, 7, True)])
+def test_without_vnni_8_bit_weights_are_not_measured(
+    plain, pictures, monkeypatch, without_vnni, asked, measured, told
+) -> None:
+    notes: list[str] = []
+    made = []
+    monkeypatch.setattr(module, "Trials", lambda bundle, bits: made.append(bits) or Trials(bundle, bits))
+    monkeypatch.setattr(module, "collect", lambda *args, **rest: pytest.fail("images were measured"))
+
+    with pytest.raises(pytest.fail.Exception, match="images were measured"):
+        calibrate(
+            CalibrateConfig(calib=pictures, model=plain, images=COUNT, weight_bits=asked), note=notes.append
+        )
+
+    assert made == [measured]
+    assert any("INT8 is measured with 7-bit weights instead of 8-bit" in note for note in notes) is told
 
 
 def test_the_engine_is_built_and_taken(calibrated: Path) -> None:

@@ -31,7 +31,7 @@ SIZE_HW = (256, 320)
 
 
 def config(checkpoint: Path, output: Path, **changes) -> ExportConfig:
-    return ExportConfig(checkpoint=checkpoint, output=output, input_size_hw=SIZE_HW, **changes)
+    return ExportConfig(checkpoint=checkpoint, output=output, sizes_hw=(SIZE_HW,), **changes)
 
 
 def graph_of(bundle, lowering: Lowering) -> onnx.ModelProto:
@@ -250,8 +250,8 @@ def test_what_is_not_a_bundle_is_never_replaced(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"input_size_hw": (250, 320)}, "multiples of 32, got 250 320; the nearest that fits is 256 320"),
-        ({"input_size_hw": (0, 320)}, "multiples of 32, got 0 320"),
+        ({"sizes_hw": ((250, 320),)}, "multiples of 32, got 250 320; the nearest that fits is 256 320"),
+        ({"sizes_hw": ((0, 320),)}, "multiples of 32, got 0 320"),
         ({"max_proposals": 5000}, "proposals must be 1 to 1000.*got 5000"),
         ({"factory": "nonsense"}, "must be package.module:function, got 'nonsense'"),
         ({"factory": "edgeseg.absent:build"}, "failed: ModuleNotFoundError"),

@@ -36,7 +36,7 @@ INT8_BOUNDS = Bounds(score=0.3)
 @pytest.fixture(scope="module")
 def conveyor(tmp_path_factory):
     output = tmp_path_factory.mktemp("conveyor") / "model"
-    config = ExportConfig(checkpoint=checkpoint_path(), output=output, input_size_hw=(384, 512), parity=False)
+    config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=((384, 512),), parity=False)
     return export(config)
 
 

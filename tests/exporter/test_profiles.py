@@ -49,7 +49,7 @@ def test_sizes_are_multiples_of_32_and_keep_their_shape(profile: Profile) -> Non
 
 
 def test_what_is_given_wins_over_the_profile(model) -> None:
-    asked = config(profile=Profile.FAST, input_size_hw=(96, 128), max_proposals=700, max_detections=90)
+    asked = config(profile=Profile.FAST, sizes_hw=((96, 128),), max_proposals=700, max_detections=90)
     limits = limits_of(model, asked)
 
     assert asked.size_hw == (96, 128)

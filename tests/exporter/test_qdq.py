@@ -12,9 +12,13 @@ from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.plan import plan_for
 from edgeseg.exporter.qdq import Scheme, rounded_weight, rounding_for
 from edgeseg.exporter.qdq_onnxruntime import onnxruntime_graph
+from edgeseg.runtime.machine import Host, weight_bits
 from edgeseg.spec import Lowering
 from tests.exporter.ranges import minmax_table
 from tests.exporter.sessions import outputs_of, session_of
+
+# Those that this processor computes exactly with.
+BITS = weight_bits(Host())
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_activations_have_the_type_that_the_processor_wants(model, table, scheme
 
 @pytest.mark.parametrize("scheme", [Scheme.UINT8, Scheme.INT8])
 def test_rounding_is_a_small_noise(model, table, photographs, scheme) -> None:
-    rounded = onnxruntime_graph(model, table, scheme)
+    rounded = onnxruntime_graph(model, table, scheme, weight_bits=BITS)
 
     for layer in ("backbone.fpn.layer_blocks.0.0", "rpn_head.cls_logits", "rpn_head.bbox_pred"):
         assert 0 < noise_of(model, rounded, photographs[0], output_of(model, layer)) < 0.1
@@ -115,16 +119,17 @@ def test_rounding_is_a_small_noise(model, table, photographs, scheme) -> None:
 def test_a_wrong_scale_on_one_layer_is_seen(model, table, photographs) -> None:
     key = "backbone.body.layer3.0.conv1.relu"
     narrow = Range(low=0.0, high=table.ranges[key].high / 20)
-    wrong = onnxruntime_graph(model, replace(table, ranges={**table.ranges, key: narrow}))
+    spoilt = replace(table, ranges={**table.ranges, key: narrow})
+    right, wrong = (onnxruntime_graph(model, ranges, weight_bits=BITS) for ranges in (table, spoilt))
     value = next(
         item.node.output[0]
         for item in LayerGraph(model).layers
         if item.name == "backbone.fpn.layer_blocks.2.0"
     )
 
-    right = noise_of(model, onnxruntime_graph(model, table), photographs[0], value)
+    noise = noise_of(model, right, photographs[0], value)
 
-    assert noise_of(model, wrong, photographs[0], value) > 3 * right
+    assert noise_of(model, wrong, photographs[0], value) > 3 * noise
 
 
 def test_reverted_layers_keep_their_weights(model, table) -> None:
@@ -163,6 +168,8 @@ def test_a_table_without_a_range_names_it(model, table) -> None:
 
 
 def test_nothing_found_gives_no_detection(model, table) -> None:
-    counts, *_ = outputs_of(onnxruntime_graph(model, table), np.full((256, 320, 3), 114, np.uint8))
+    counts, *_ = outputs_of(
+        onnxruntime_graph(model, table, weight_bits=BITS), np.full((256, 320, 3), 114, np.uint8)
+    )
 
     assert counts.shape == (1,)

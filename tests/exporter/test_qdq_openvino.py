@@ -22,6 +22,7 @@ from edgeseg.exporter.plan import plan_for
 from edgeseg.exporter.qdq_onnxruntime import WIDE, onnxruntime_graph
 from edgeseg.exporter.qdq_openvino import openvino_graph
 from edgeseg.exporter.reference import Found
+from edgeseg.runtime.machine import Host, weight_bits
 from edgeseg.runtime.masks import paste_masks
 from edgeseg.runtime.openvino import OpenVinoBackend, has_bfloat16
 from edgeseg.runtime.ort import OnnxRuntimeBackend
@@ -32,6 +33,8 @@ openvino = pytest.importorskip(
     "openvino", reason="needs OpenVINO: pip install 'edgeseg[openvino]'", exc_type=ImportError
 )
 SIZE_HW = (384, 512)
+# Those that this processor computes exactly with.
+BITS = weight_bits(Host())
 pytestmark = pytest.mark.filterwarnings("error")
 
 
@@ -45,7 +48,7 @@ def belt():
 @pytest.fixture(scope="module")
 def conveyor(tmp_path_factory):
     output = tmp_path_factory.mktemp("conveyor") / "model"
-    config = ExportConfig(checkpoint=checkpoint_path(), output=output, input_size_hw=SIZE_HW, parity=False)
+    config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=(SIZE_HW,), parity=False)
     return export(config)
 
 
@@ -62,7 +65,7 @@ def table(model, belt):
 @pytest.fixture(scope="module")
 def rounded(model, table, tmp_path_factory):
     path = tmp_path_factory.mktemp("rounded") / "openvino-int8.onnx"
-    onnx.save(openvino_graph(model, table), path)
+    onnx.save(openvino_graph(model, table, weight_bits=BITS), path)
     return path
 
 
@@ -104,7 +107,7 @@ def resnet(bundle):
 def compiled(resnet, photographs, tmp_path_factory):
     """What OpenVINO makes of a ResNet's 8-bit graph: facts of each kernel."""
     path = tmp_path_factory.mktemp("compiled") / "openvino-int8.onnx"
-    onnx.save(openvino_graph(resnet, minmax_table(resnet, photographs)), path)
+    onnx.save(openvino_graph(resnet, minmax_table(resnet, photographs), weight_bits=BITS), path)
     model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     rows = [node.get_rt_info() for node in model.get_runtime_model().get_ordered_ops()]
     names = ("layerType", "runtimePrecision", "originalLayersNames")
@@ -140,7 +143,7 @@ def test_lower_precision_finds_what_onnx_runtime_finds(
     alike = graph
     if precision == "int8":
         alike = tmp_path / "onnxruntime-int8.onnx"
-        onnx.save(onnxruntime_graph(model, table), alike)
+        onnx.save(onnxruntime_graph(model, table, weight_bits=BITS), alike)
     reference = found_by(OnnxRuntimeBackend(alike, spec), belt, 0.5)
     found = found_by(
         OpenVinoBackend(rounded if precision == "int8" else graph, spec, precision=precision), belt, 0.5
@@ -203,7 +206,8 @@ def test_a_range_that_is_too_narrow_is_seen(conveyor, belt, model, table, tmp_pa
     key = "box_head.fc6.relu"
     narrow = Range(low=0.0, high=table.ranges[key].high / 100)
     path = tmp_path / "wrong.onnx"
-    onnx.save(openvino_graph(model, replace(table, ranges={**table.ranges, key: narrow})), path)
+    wrong = replace(table, ranges={**table.ranges, key: narrow})
+    onnx.save(openvino_graph(model, wrong, weight_bits=BITS), path)
     spec = conveyor.spec
     reference = found_by(OnnxRuntimeBackend(conveyor.graph_path(Lowering.PORTABLE), spec), belt, 0.5)
     found = found_by(OpenVinoBackend(path, spec, precision="int8"), belt, 0.5)

@@ -9,7 +9,7 @@ import pytest
 from edgeseg.engines import PRECISIONS_OF, EngineOptions, Gpu, Precision, Target
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.exporter import targets as module
-from edgeseg.exporter.targets import choose
+from edgeseg.exporter.targets import bits_for, choose
 from edgeseg.runtime.tensorrt_library import Flavour
 
 NO_GPU = "no NVIDIA GPU can be used here (CUDA cannot start: no device); `edgeseg doctor` tells what"
@@ -224,6 +224,46 @@ def test_an_option_of_both_tensorrts_leaves_the_processor_out(machine, tensorrt,
     machine(capability="8.6", tensorrt=tensorrt, rtx=True, openvino=True)
 
     assert chosen(workspace_mib=512)[0] is target
+
+
+@pytest.mark.parametrize(("openvino", "target"), [(True, OPENVINO), (False, ORT)])
+def test_bits_of_weights_are_for_processors(machine, openvino: bool, target: Target) -> None:
+    machine(capability="8.6", tensorrt=True, rtx=True, openvino=openvino)
+
+    assert chosen(Precision.INT8, weight_bits=7)[:2] == (target, Precision.INT8)
+    assert chosen(Precision.INT8, weight_bits=7, machine="x86_64")[0] is ORT
+    for gpu in (TENSORRT, RTX):
+        with pytest.raises(
+            ConfigError, match=f"--weight-bits is for --target openvino or .*, got {gpu.value}"
+        ):
+            choose(gpu, Precision.INT8, EngineOptions(weight_bits=7))
+
+
+@pytest.mark.parametrize("precision", [None, Precision.FP32, Precision.BF16])
+def test_bits_of_weights_are_for_int8(machine, precision: Precision | None) -> None:
+    machine(openvino=True)
+
+    with pytest.raises(ConfigError, match=r"--weight-bits is for --int8, got (fp32|bf16)"):
+        chosen(precision, weight_bits=7)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "options", "target", "bits"),
+    [
+        ("vnni", {}, OPENVINO, 8),
+        ("without_vnni", {}, OPENVINO, 7),
+        ("without_vnni", {}, TENSORRT, 8),
+        ("vnni", {"machine": "x86_64"}, ORT, 7),
+        ("without_vnni", {"machine": "aarch64"}, ORT, 8),
+        ("vnni", {"weight_bits": 7}, OPENVINO, 7),
+        ("without_vnni", {"weight_bits": 8, "machine": "x86_64"}, ORT, 8),
+    ],
+)
+def test_bits_of_the_weights(machine, request, instructions, options, target, bits) -> None:
+    machine()
+    request.getfixturevalue(instructions)
+
+    assert bits_for(target, EngineOptions(**options)) == bits
 
 
 def test_an_option_of_gpus_without_one(machine) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgeseg.bundle import write_manifest
+from edgeseg.bundle import MANIFEST, size_folder, write_manifest
 from edgeseg.spec import Lowering, ModelSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 onnx = pytest.importorskip("onnx")
@@ -195,10 +196,13 @@ def write_tensorrt_graph(path: Path, spec: ModelSpec, *, settled: bool = True) -
     return path
 
 
-def make_bundle(folder: Path, **changes: Any) -> Path:
-    """Make a bundle of the portable graph; `changes` go into its spec."""
-    folder.mkdir()
+def make_bundle(folder: Path, *, other_sizes: Sequence[tuple[int, int]] = (), **changes: Any) -> Path:
+    """Make a bundle of the portable graph, and of further input sizes; `changes` go into its spec."""
+    folder.mkdir(parents=True)
     spec = make_spec(**changes)
+    below = [size_folder(size_hw) for size_hw in other_sizes]
+    for name, size_hw in zip(below, other_sizes, strict=True):
+        make_bundle(folder / name, **{**changes, "input_size_hw": size_hw})
     write_graph(folder / Lowering.PORTABLE.file_name, spec)
-    write_manifest(folder, spec, [Lowering.PORTABLE.file_name])
+    write_manifest(folder, spec, [Lowering.PORTABLE.file_name, *(f"{name}/{MANIFEST}" for name in below)])
     return folder

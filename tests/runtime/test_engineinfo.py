@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from edgeseg.bundle import Bundle
 
+# Engines that are made up here have 8-bit weights.
+pytestmark = pytest.mark.usefixtures("vnni")
 A5000 = Gpu(name="NVIDIA RTX A5000", compute_capability="8.6", driver="12.6")
 GRAPH = "portable.onnx"
 KERNELS = (

@@ -253,3 +253,14 @@ def test_a_detector_that_fails(labelled):
     failing = type("Failing", (), {"spec": FakeDetector(1).spec, "__call__": fail})()
     with pytest.raises(ArtifactError, match="the graph broke"):
         evaluate(failing, labelled)
+
+
+@pytest.mark.parametrize(("level", "bit_depth"), [(5 << 4, 12), (5 << 6, 14)])
+def test_a_detector_gets_images_of_the_bit_depth_that_was_given(tmp_path, level, bit_depth):
+    Image.fromarray(np.full((40, 70), level, np.uint16)).save(tmp_path / "1.png")
+    truth = truth_from_detections([(1, make_detections(5, (40, 70)))])
+    truth["images"][0]["file_name"] = "1.png"
+    annotations = read_annotations(write(tmp_path / "a.json", truth))
+    labelled = labelled_images(annotations, tmp_path, NAMES, bit_depth=bit_depth)
+
+    assert evaluate(FakeDetector(1), labelled).mask_ap == pytest.approx(1)

@@ -68,6 +68,17 @@ def test_a_graph_has_to_fit_the_processor_alone(monkeypatch: pytest.MonkeyPatch,
     assert here_for(target) == Here(machine="aarch64")
 
 
+@pytest.mark.parametrize("target", [Target.OPENVINO, Target.ONNXRUNTIME])
+@pytest.mark.parametrize(("instructions", "bits"), [("vnni", 8), ("without_vnni", 7)])
+def test_a_graph_has_to_fit_what_an_x86_processor_has_for_int8(
+    monkeypatch: pytest.MonkeyPatch, request, target: Target, instructions: str, bits: int
+) -> None:
+    monkeypatch.setattr(module.platform, "machine", lambda: "AMD64")
+    request.getfixturevalue(instructions)
+
+    assert here_for(target) == Here(machine="x86_64", weight_bits=bits)
+
+
 @pytest.mark.parametrize("target", GPU_TARGETS)
 def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, libraries: None, target: Target) -> None:
     monkeypatch.setattr(module, "open_cuda", absent)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 
 from edgeseg.errors import InputError
-from edgeseg.runtime.images import image_paths, is_image, read_image
+from edgeseg.runtime import images
+from edgeseg.runtime.images import ImageReader, image_paths, is_image, read_image
 from tests.data import SHARED, shared
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ CHECK = SHARED / "data" / "odd_images" / "CHECK.tsv"
 LINES = CHECK.read_text(encoding="utf-8").splitlines() if CHECK.exists() else []
 ROWS = [line.split("\t") for line in LINES]
 UPRIGHT_HW = (500, 375)
+PAGED = {".mpo": "MPO"}
 NON_ASCII = "bild \N{EN DASH} übung 画像.jpg"
 
 
@@ -124,17 +127,80 @@ def test_16_bits_are_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None
     [
         (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 127, 255]),
         (np.array([[0.0, 128.0, 255.0]], np.float32), [0, 128, 255]),
-        (np.array([[0.0, 500.0, 1000.0]], np.float32), [0, 127, 255]),
+        (np.array([[0.0, 500.0, 1020.0]], np.float32), [0, 125, 255]),
         (np.array([[np.nan, -3.0, 200.0]], np.float32), [0, 0, 200]),
         (np.array([[np.nan, np.nan, np.nan]], np.float32), [0, 0, 0]),
         (np.array([[np.inf, 100.0, 200.0]], np.float32), [255, 100, 200]),
         (np.array([[0, 7, 255]], np.int32), [0, 7, 255]),
-        (np.array([[-5, 25600, 70000]], np.int32), [0, 100, 255]),
+        (np.array([[-5, 25600, 65535]], np.int32), [0, 100, 255]),
+        (np.array([[-5, 25600, 131071]], np.int32), [0, 50, 255]),
     ],
 )
 def test_gray_of_32_bits(tmp_path: Path, gray: np.ndarray, wanted: list[int]) -> None:
     image = read_image(save(tmp_path / "gray.tif", gray))
     assert image[0, :, 0].tolist() == wanted
+
+
+@pytest.mark.parametrize("name", ["stack.tif", "animated.gif", "animated.webp", "animated.png", "two.mpo"])
+def test_one_of_several_pages_is_used_and_said_once(tmp_path: Path, name: str) -> None:
+    pages = [Image.new("RGB", (8, 6), (60 * number, 0, 0)) for number in range(1, 5)]
+    for path in (tmp_path / name, tmp_path / f"another-{name}"):
+        pages[0].save(path, save_all=True, append_images=pages[1:], format=PAGED.get(path.suffix))
+    notes: list[str] = []
+    reader = ImageReader(note=notes.append)
+
+    first = reader.read(tmp_path / name)
+    reader.read(tmp_path / f"another-{name}")
+
+    assert abs(int(first[0, 0, 2]) - 60) < 8
+    assert notes == [f"page 1 of 4 of {tmp_path / name} is used, and of every other image with several pages"]
+
+
+def test_an_animation_of_16_bits_is_read_as_before() -> None:
+    # OpenCV 5.0 gives black.
+    assert (read_image(odd("pillow/apng_mode_16bit.png")) == (0, 0, 255)).all()
+
+
+def test_of_one_page_nothing_is_said(tmp_path: Path) -> None:
+    notes: list[str] = []
+    reader = ImageReader(note=notes.append)
+    for suffix in ("tif", "gif", "webp", "png", "jpg", "bmp"):
+        reader.read(save(tmp_path / f"one.{suffix}", np.zeros((6, 8, 3), np.uint8)))
+
+    assert notes == []
+
+
+def test_a_page_behind_the_first_may_be_broken(tmp_path: Path) -> None:
+    path = tmp_path / "stack.tif"
+    pages = [Image.new("L", (8, 6), level) for level in (90, 120, 150)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    content = path.read_bytes()
+    (first,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, first)
+    (second,) = struct.unpack_from("<I", content, first + 2 + 12 * tags)
+    path.write_bytes(content[:second] + b"\xff" * 40 + content[second + 40 :])
+    notes: list[str] = []
+
+    assert (ImageReader(note=notes.append).read(path) == 90).all()
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "most"),
+    [("stack.tif", "MOST_PAGES", 5), ("a.gif", "MOST_PAGES", 5), ("a.gif", "MOST_PIXELS", 30)],
+)
+def test_counting_pages_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: str, most: int
+) -> None:
+    monkeypatch.setattr(images, limit, most)
+    path = tmp_path / name
+    pages = [Image.new("L", (3, 2), 20 * number) for number in range(7)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    notes: list[str] = []
+
+    ImageReader(note=notes.append).read(path)
+
+    assert notes[0].startswith(f"page 1 of more than 5 of {path}")
 
 
 def test_transparency_is_dropped(tmp_path: Path) -> None:

@@ -151,3 +151,23 @@ def test_two_annotated_images_that_are_one_file(label, tmp_path):
     picture(tmp_path / "photos" / "1.png")
     with pytest.raises(InputError, match=r"images 1 and 2 are both .*1\.png"):
         label(image(1, "x/1.png"), image(2, "y/1.png"))
+
+
+def test_what_is_taken_for_granted_is_told(label, tmp_path):
+    deep = np.full((64, 96), 4000, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "photos" / "1.png")
+
+    guessed, given = label(image(1)), label(image(1), bit_depth=14)
+
+    assert (guessed.bit_depth, given.bit_depth) == (None, 14)
+    assert "1.png is read as an image of 12 bits" in guessed.notes[0]
+    assert given.notes == ()
+
+
+def test_an_image_that_the_bit_depth_does_not_hold_is_skipped(label, tmp_path):
+    picture(tmp_path / "photos" / "1.png")
+    Image.fromarray(np.full((64, 96), 4000, np.uint16)).save(tmp_path / "photos" / "2.png")
+
+    (skipped,) = label(image(1), image(2), bit_depth=10).skipped
+
+    assert "2.png has samples of up to 4000, and a bit depth of 10 ends at 1023" in skipped.reason

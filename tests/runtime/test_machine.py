@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -119,6 +120,53 @@ def test_processor_of_a_pc(tmp_path: Path) -> None:
 
     assert found.startswith("Some(R) CPU @ 2 GHz, ")
     assert found.endswith("INT8: avx512_vnni")
+
+
+@pytest.mark.parametrize(
+    ("flags", "instructions", "family", "bits"),
+    [
+        ("fma avx2", (), "x86_64", 7),
+        ("avx2 avx512f avx512bw", (), "AMD64", 7),
+        ("avx2 avx_vnni", ("avx_vnni",), "x86_64", 8),
+        ("avx_vnni amx_int8", ("amx_int8", "avx_vnni"), "AMD64", 8),
+        ("avx512_vnni", ("avx512_vnni",), "x86_64", 8),
+        # A hypervisor may hide one and not the other.
+        ("avx2 amx_int8", ("amx_int8",), "x86_64", 7),
+        ("fp asimd", (), "aarch64", 8),
+        ("fp asimddp", ("asimddp",), "arm64", 8),
+    ],
+)
+def test_weights_have_8_bits_where_their_products_are_added_exactly(
+    tmp_path, monkeypatch, flags, instructions, family, bits
+) -> None:
+    monkeypatch.setattr(machine.platform, "machine", lambda: family)
+    host = MadeUpHost(root=write(tmp_path, {"proc/cpuinfo": f"processor\t: 0\nflags\t\t: {flags}\n"}))
+
+    assert machine.int8_instructions(host) == instructions
+    assert machine.weight_bits(host) == bits
+    assert machine.int8_ability(host).endswith(", engines get 7-bit weights") == (bits == 7)
+    assert machine.processor(host).detail.endswith(f"INT8: {machine.int8_ability(host)}")
+
+
+def test_weights_have_7_bits_where_an_x86_processor_does_not_tell(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(machine.platform, "machine", lambda: "AMD64")
+
+    assert machine.weight_bits(MadeUpHost(root=tmp_path)) == 7
+
+
+def test_processor_in_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    files = {
+        "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        "proc/self/cgroup": "0::/\n",
+        "sys/fs/cgroup/cpu.max": "150000 100000\n",
+    }
+
+    detail = machine.processor(MadeUpHost(root=write(tmp_path, files))).detail
+
+    limits = "8 cores, 4 of them allowed by affinity, a quota of 1.5 by the control group: 2 usable"
+    assert limits in detail
 
 
 def test_machine_without_proc(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from edgeseg.bundle import open_bundle
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
+from edgeseg.runtime import cpus
 from edgeseg.runtime import openvino as backends
+from edgeseg.runtime.cpus import Cpus
 from edgeseg.runtime.openvino import OpenVinoBackend, has_bfloat16
 from edgeseg.spec import Lowering
 
@@ -222,3 +224,18 @@ def test_nothing_is_kept_for_shapes_that_were_seen(tmp_path: Path, monkeypatch: 
     OpenVinoBackend(bundle.graph_path(Lowering.PORTABLE), bundle.spec, precision="fp32").close()
 
     assert asked == [0]
+
+
+@pytest.mark.parametrize(("quota", "asked", "threads"), [(1.0, None, 1), (0.5, None, 1), (1.0, 2, 2)])
+def test_no_more_threads_than_the_quota_of_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: float, asked: int | None, threads: int
+) -> None:
+    limited = Cpus(present=2, allowed=(0, 1), quota=quota)
+    monkeypatch.setattr(cpus, "usable_cpus", lambda root: limited)
+    bundle = open_bundle(make_bundle(tmp_path / "bundle"))
+    graph = bundle.graph_path(Lowering.PORTABLE)
+
+    backend = OpenVinoBackend(graph, bundle.spec, precision="fp32", threads=asked)
+
+    assert backend._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == threads
+    backend.close()

@@ -10,6 +10,8 @@ import pytest
 
 from edgeseg.bundle import open_bundle
 from edgeseg.errors import ArtifactError, DependencyError
+from edgeseg.runtime import cpus
+from edgeseg.runtime.cpus import Cpus
 from edgeseg.runtime.ort import CPU, CUDA, TENSORRT, OnnxRuntimeBackend, Provider
 from edgeseg.spec import Lowering
 
@@ -195,3 +197,18 @@ def test_cuda_agrees_with_cpu(tmp_path: Path) -> None:
     np.testing.assert_allclose(on_cuda.masks, on_cpu.masks, atol=1e-4)
     cuda.close()
     cpu.close()
+
+
+@pytest.mark.parametrize(("quota", "asked", "threads"), [(1.0, None, 1), (0.5, None, 1), (1.0, 2, 2)])
+def test_no_more_threads_than_the_quota_of_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: float, asked: int | None, threads: int
+) -> None:
+    limited = Cpus(present=2, allowed=(0, 1), quota=quota)
+    monkeypatch.setattr(cpus, "usable_cpus", lambda root: limited)
+    bundle = open_bundle(make_bundle(tmp_path / "bundle"))
+    graph = bundle.graph_path(Lowering.PORTABLE)
+
+    backend = OnnxRuntimeBackend(graph, bundle.spec, threads=asked)
+
+    assert backend._session.get_session_options().intra_op_num_threads == threads
+    backend.close()

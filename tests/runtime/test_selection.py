@@ -5,19 +5,17 @@ from __future__ import annotations
 import gc
 import platform
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from edgeseg.bundle import open_bundle
-from edgeseg.engines import Gpu, Precision, Target, engine_path, machine_family
+from edgeseg.engines import Gpu, Precision, Target, UnfitEngineError, engine_path, machine_family
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.runtime import here, tensorrt
 from edgeseg.runtime import openvino as openvino_module
 from edgeseg.runtime import selection as module
-from edgeseg.runtime.machine import Host, int8_instructions
 from edgeseg.runtime.model import load
 from edgeseg.runtime.ort import Provider
 from edgeseg.runtime.selection import BACKENDS, PRECISIONS, Wanted, candidates, computable
@@ -33,16 +31,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.usefixtures("vnni")
 
 FP32, INT8 = (Target.ONNXRUNTIME, Precision.FP32), (Target.ONNXRUNTIME, Precision.INT8)
 SIMULATED = Gpu(name="Simulated GPU", compute_capability="8.6", driver="12.6")
 X86 = machine_family(platform.machine()) == "x86_64"
 needs_openvino = pytest.mark.skipif(not X86, reason="OpenVINO is used on x86")
-
-
-@pytest.fixture(autouse=True)
-def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "int8_instructions", lambda host: ("avx512_vnni",))
 
 
 @pytest.fixture(autouse=True)
@@ -441,38 +435,60 @@ def test_an_8_bit_engine_computes_on_the_processor_unless_told_otherwise(folder,
     assert opened == [Provider.CPU, Provider.CUDA]
 
 
-@pytest.mark.skipif(not X86, reason="of x86 processors")
-def test_a_processor_that_would_overflow_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "int8_instructions", lambda host: ())
-
-    with pytest.raises(ArtifactError, match=r"AVX-512 VNNI or AVX-VNNI, and this one has neither.*fp32"):
-        load(folder, precision="int8")
-    assert "on CPU, FP32, as " in said(folder)
+on_x86 = pytest.mark.skipif(not X86, reason="of x86 processors")
+WIDE, NARROW = {"weight_bits": 8}, {"weight_bits": 7}
 
 
-@pytest.mark.skipif(not X86, reason="of x86 processors")
-def test_openvino_would_overflow_there_too(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "int8_instructions", lambda host: ())
+@on_x86
+@pytest.mark.parametrize("target", [Target.ONNXRUNTIME, Target.OPENVINO])
+@pytest.mark.parametrize("options", [WIDE, {}], ids=["8 bits", "as built before there was a choice"])
+def test_without_vnni_8_bit_weights_would_overflow(plain, monkeypatch, without_vnni, target, options) -> None:
     monkeypatch.setattr(module, "require", lambda name, purpose: None)
-    add_graph(plain, Target.OPENVINO, Precision.INT8)
+    add_graph(plain, target, Precision.INT8, options=options)
 
-    with pytest.raises(ArtifactError, match="AVX-512 VNNI or AVX-VNNI, and this one has neither"):
-        load(plain, backend="openvino", precision="int8")
+    with pytest.raises(
+        UnfitEngineError,
+        match=r"another processor \(with AVX-512 VNNI or AVX-VNNI, here none found\); `--rebuild` or "
+        rf"`edgeseg build-engine --int8 --target {target.value} --force ",
+    ):
+        load(plain, backend=target.value, precision="int8")
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("fma avx2", ()),
-        ("avx2 avx_vnni", ("avx_vnni",)),
-        ("avx_vnni amx_int8", ("amx_int8", "avx_vnni")),
-    ],
-)
-def test_instructions_are_read_fastest_first(tmp_path: Path, flags: str, expected: tuple[str, ...]) -> None:
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+@on_x86
+def test_without_vnni_7_bit_weights_are_taken(folder: Path, without_vnni: None) -> None:
+    add_graph(folder, Target.ONNXRUNTIME, Precision.INT8, options=NARROW)
 
-    assert int8_instructions(replace(Host(), root=tmp_path)) == expected
+    with load(folder) as model:
+        assert runs_the_engine(model)
+        assert model.description.endswith("on CPU, INT8")
+
+
+@on_x86
+def test_the_fastest_that_would_overflow_is_passed_over(folder: Path, without_vnni: None) -> None:
+    pytest.importorskip("openvino", exc_type=ImportError)
+    add_graph(folder, Target.OPENVINO, Precision.INT8, options=WIDE)
+    add_graph(folder, Target.ONNXRUNTIME, Precision.INT8, options=NARROW)
+
+    told = said(folder)
+
+    assert told.startswith("ONNX Runtime")
+    assert "on CPU, INT8, as " in told
+    assert "openvino-int8.onnx was built for another processor (with AVX-512 VNNI or AVX-VNNI" in told
+
+
+@on_x86
+def test_other_precisions_need_no_vnni(plain: Path, without_vnni: None) -> None:
+    add_graph(plain, *FP32)
+
+    with load(plain) as model:
+        assert runs_the_engine(model)
+
+
+@on_x86
+def test_with_vnni_narrow_weights_are_told(folder: Path) -> None:
+    add_graph(folder, Target.ONNXRUNTIME, Precision.INT8, options=NARROW)
+
+    assert said(folder).endswith("on CPU, INT8 with 7-bit weights")
 
 
 def test_several_engines_by_name_that_do_not_fit_are_all_told(folder: Path) -> None:

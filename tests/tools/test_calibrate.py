@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,12 +86,14 @@ def run(*args: str):
 def test_options_reach_the_library(asked) -> None:
     result = run(
         "calibrate", "--calib", "photos", "--images", "50", "--seed", "3", "--method", "minmax", "--resume",
+        "--bit-depth", "12",
         "--no-check", "--sensitivity", "--max-map-drop", "0.5", "--annotations", "a.json", "--force",
     )  # fmt: skip
 
     config = asked[0]
     assert result.exit_code == 0
     assert (config.calib, config.images, config.seed, config.method) == (Path("photos"), 50, 3, Method.MINMAX)
+    assert config.chosen_images.bit_depth == 12
     assert config.resume
     assert config.sensitivity
     assert config.force
@@ -150,6 +153,60 @@ def test_build_engine_calibrates_where_images_are_given(asked) -> None:
         assert part in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("instructions", "options", "bits"),
+    [
+        ("vnni", (), 8),
+        ("vnni", ("--weight-bits", "7"), 7),
+        ("vnni", ("--machine", "x86_64"), 7),
+        ("without_vnni", (), 7),
+        ("without_vnni", ("--weight-bits", "8", "--machine", "x86_64"), 8),
+        ("without_vnni", ("--machine", "aarch64"), 8),
+    ],
+)
+def test_int8_is_measured_as_it_will_be_built(
+    asked, request, monkeypatch, instructions, options, bits
+) -> None:
+    monkeypatch.setattr(targets.platform, "machine", lambda: "x86_64")
+    request.getfixturevalue(instructions)
+
+    assert run("build-engine", "--int8", "--calib", "photos", *options).exit_code == 0
+    measured, built = asked
+    assert measured.weight_bits == bits
+    assert (
+        targets.completed(targets.Choice(Target.ONNXRUNTIME, Precision.INT8, ""), built.options).weight_bits
+        == bits
+    )
+
+
+def test_weights_that_this_processor_cannot_compute_with_are_told_before_the_images_are_looked_at(
+    asked, monkeypatch, without_vnni
+) -> None:
+    monkeypatch.setattr(targets.platform, "machine", lambda: "x86_64")
+
+    result = run("build-engine", "--int8", "--calib", "photos", "--weight-bits", "8")
+
+    assert result.exit_code == 1
+    assert "weights of 8 bits need a processor with AVX-512 VNNI or AVX-VNNI" in result.stderr
+    assert "leave --weight-bits out for 7, or build for other processors with --machine x86_64" in " ".join(
+        result.stderr.split()
+    )
+    assert not asked
+
+
+def test_calibrate_can_measure_for_another_processor(asked) -> None:
+    assert run("calibrate", "--calib", "photos", "--weight-bits", "7").exit_code == 0
+    assert asked[0].weight_bits == 7
+
+
+def test_narrow_weights_are_told_beside_the_figures(asked, monkeypatch) -> None:
+    narrow = replace(REPORT, weight_bits=7)
+    monkeypatch.setattr(calibrate, "calibrate", lambda config, progress, note: narrow)
+
+    assert "INT8, 7-bit weights" in run("calibrate", "--calib", "photos").stdout
+    assert json.loads(run("calibrate", "--calib", "photos", "--json").stdout)["weight_bits"] == 7
+
+
 def test_build_engine_alone_takes_the_table_that_is_there(asked) -> None:
     result = run("build-engine", "--int8", "--machine", "aarch64", "--json")
 
@@ -200,6 +257,8 @@ def test_an_engine_that_is_there_is_told_before_the_images_are_looked_at(asked) 
             "--calib is for --int8",
         ),
         (("build-engine", "--dla", "0", "--target", "onnxruntime"), 1, "--dla is for --target tensorrt"),
+        (("build-engine", "--int8", "--weight-bits", "4"), 2, "4 is not in the range 7<=x<=8"),
+        (("build-engine", "--fp32", "--weight-bits", "7"), 1, "--weight-bits is for --int8, got fp32"),
         (
             ("build-engine", "--dla", "0", "--machine", "aarch64"),
             1,

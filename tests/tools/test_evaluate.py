@@ -238,7 +238,7 @@ def interruptible():
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_in_the_first_row(run, monkeypatch, by):
-    monkeypatch.setattr(evaluation, "read_image", lambda path: os.kill(os.getpid(), by))
+    monkeypatch.setattr(evaluation, "read_image", lambda path, **settings: os.kill(os.getpid(), by))
     result = run()
 
     assert (result.exit_code, result.stdout) == (130, "")
@@ -259,3 +259,21 @@ def test_interrupted_later_prints_the_rows_before(run, monkeypatch):
     assert result.exit_code == 130
     assert result.stderr == "interrupted; finished before it: FP32\n"
     assert ([row["name"] for row in report["rows"]], report["interrupted"]) == (["FP32"], True)
+
+
+def test_a_camera_of_12_bits(run):
+    for path in Path("photos").glob("*.png"):
+        with_white = read_image(path)
+        with_white[0, 0] = 255
+        cv2.imwrite(str(path), with_white)
+    before = run("--annotations", str(LABELS), "--json")
+    for path in Path("photos").glob("*.png"):
+        cv2.imwrite(str(path), read_image(path).astype(np.uint16) << 4)
+
+    guessed = run("--annotations", str(LABELS), "--json")
+    given = run("--annotations", str(LABELS), "--json", "--bit-depth", "12")
+
+    rows = [json.loads(result.stdout)["rows"] for result in (before, guessed, given)]
+    assert rows[0] == rows[1] == rows[2]
+    assert "1.png is read as an image of 12 bits, because its largest sample is 4080" in guessed.stderr
+    assert "12 bits" not in given.stderr

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 onnx = pytest.importorskip("onnx")
+# Engines that are made up here have 8-bit weights.
+pytestmark = pytest.mark.usefixtures("vnni")
 NAMES = [lowering.file_name for lowering in Lowering]
 SPEC = ModelSpec(
     **{**FACTS, "class_names": (BACKGROUND, *"abcdefghij")}, input_size_hw=(64, 96), parity=REPORT
@@ -166,6 +168,20 @@ def test_page_of_an_engine(int8: Path) -> None:
     # What it does not have is not mentioned.
     assert not any(name in result.stdout for name in ("driver", "settings", "not on DLA"))
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"weight_bits": 7}, "x86_64, 7-bit weights"),
+        ({"weight_bits": 8}, "x86_64, 8-bit weights"),
+        ({"weight_bits": 8, "amx": True}, "x86_64 with AMX"),
+    ],
+)
+def test_page_of_an_engine_for_processors_says_for_which(model: Path, options, words: str) -> None:
+    add_engine(model, Target.ONNXRUNTIME, Precision.INT8, machine="x86_64", options=options)
+
+    assert line(inspect(model, "--engine", "onnxruntime-int8"), "built for") == words
 
 
 def test_page_of_an_engine_for_a_gpu(model: Path) -> None:

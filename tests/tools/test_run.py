@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
-from edgeseg.runtime import runner
+from edgeseg.runtime import cpus, runner
+from edgeseg.runtime.cpus import Cpus
 from edgeseg.tools.main import VERBS, cli
 from edgeseg.tools.memory import KEPT_KERNELS
 from edgeseg.tools.run import run as command
@@ -279,3 +281,57 @@ def test_an_error_in_the_middle_prints_what_was_done(run, monkeypatch):
     assert result.exit_code == 1
     assert json.loads(result.stdout)["frames"] == 2
     assert "cannot write edgeseg-output/summary.json: No space left on device; make room" in result.stderr
+
+
+def detections() -> dict[str, list[dict]]:
+    lines = Path("edgeseg-output/detections.jsonl").read_text("utf-8").splitlines()
+    return {item["file_name"]: item["detections"] for item in map(json.loads, lines)}
+
+
+def test_a_camera_of_12_bits_finds_what_8_bits_find(run):
+    # The model's boxes move with the brightness.
+    gray = np.linspace(0, 255, 32 * 48).astype(np.uint8).reshape(32, 48)
+    cv2.imwrite("photos/8.png", gray)
+    cv2.imwrite("photos/12.png", gray.astype(np.uint16) << 4)
+    cv2.imwrite("photos/12.tif", np.dstack(3 * [gray.astype(np.uint16) << 4]))
+    result = run("--source", "photos")
+
+    found = detections()
+    assert found["8.png"] != found["a.png"]
+    assert found["12.png"] == found["12.tif"] == found["8.png"]
+    assert result.stderr.count("12 bits") == 1
+    assert "is read as an image of 12 bits, because its largest sample is 4080" in result.stderr
+
+
+def test_a_bit_depth_that_is_given(run):
+    gray = np.linspace(0, 30, 32 * 48).astype(np.uint8).reshape(32, 48)
+    cv2.imwrite("photos/8.png", gray)
+    cv2.imwrite("photos/12.png", gray.astype(np.uint16) << 4)
+    result = run("--source", "photos", "--bit-depth", "12")
+
+    found = detections()
+    assert found["12.png"] == found["8.png"]
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_stack_is_said_to_have_more_pages(run):
+    pages = [Image.new("RGB", (48, 32), (60 * number, 0, 0)) for number in range(4)]
+    pages[0].save("photos/stack.tif", save_all=True, append_images=pages[1:])
+    result = run("--source", "photos")
+
+    assert result.stderr == (
+        "page 1 of 4 of photos/stack.tif is used, and of every other image with several pages\n"
+    )
+
+
+@pytest.mark.parametrize(("quota", "threads"), [(1.5, 2), (None, 3)])
+def test_opencv_starts_no_more_threads_than_a_container_has(run, monkeypatch, quota, threads):
+    limited = Cpus(present=4, allowed=(0, 1, 2, 3), quota=quota)
+    monkeypatch.setattr(cpus, "usable_cpus", lambda *root: limited)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        assert run("--source", "photos").exit_code == 0
+        assert cv2.getNumThreads() == threads
+    finally:
+        cv2.setNumThreads(before)

@@ -101,7 +101,7 @@ class TuneConfig:
         return ExportConfig(
             checkpoint=self.checkpoint,
             output=self.output or DEFAULT_PATH,
-            input_size_hw=self.size_hw,
+            sizes_hw=(self.size_hw,),
             classes=self.classes,
             factory=self.factory,
             max_detections=self.max_detections,
@@ -111,4 +111,4 @@ class TuneConfig:
 
     def exported_at(self, size_hw: tuple[int, int], max_proposals: int) -> ExportConfig:
         """How one of them is exported."""
-        return replace(self.exported, input_size_hw=size_hw, max_proposals=max_proposals)
+        return replace(self.exported, sizes_hw=(size_hw,), max_proposals=max_proposals)

@@ -21,11 +21,12 @@ from edgeseg.exporter.calibrate import calibrate
 from edgeseg.exporter.draft import Drafts
 from edgeseg.exporter.export import export
 from edgeseg.files import writing
+from edgeseg.runtime.cpus import usable_cpus
 from edgeseg.runtime.model import load
 
 from ..config import BenchmarkConfig
 from ..pictures import Pictures, take_pictures
-from ..place import allowed_cores, describe_machine
+from ..place import describe_machine
 from .bench import MachineBench, calibration_for
 from .candidate import grid_of
 from .engines import engines_here
@@ -237,12 +238,12 @@ class Tuner:
 
     def _remarks(self) -> tuple[str, ...]:
         labelled = self.pictures.labelled
-        remark = labelled.remark if labelled else ""
-        return tuple(line for line in (remark, *self.bench.warnings) if line)
+        remarks = (labelled.remark, *labelled.notes) if labelled else ()
+        return tuple(line for line in (*remarks, *self.bench.warnings) if line)
 
 
 def _threads(asked: int | None) -> tuple[int, ...]:
     if asked is not None:
         return (asked,)
-    cores = len(allowed_cores())
+    cores = usable_cpus().count
     return tuple(dict.fromkeys(max(1, cores >> halving) for halving in range(HALVINGS + 1)))

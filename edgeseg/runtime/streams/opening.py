@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfigError, EdgeSegError, InputError
 from ..frames import SourceKind
+from ..images import ImageReader
 from ..sources import ImageSource, join_images, open_source
 from .address import Address, Route, address_from_source
 from .ahead import FramesAhead
@@ -42,6 +43,7 @@ def open_intake(
     *,
     exclude: Sequence[Path] = (),
     realtime: bool = False,
+    bit_depth: int | None = None,
     give_up_after_s: float | None = None,
     note: Callable[[str], None] = lambda sentence: None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
@@ -53,8 +55,10 @@ def open_intake(
             (`rtsp://`, `http://`, `csi://0` and others) or GStreamer pipeline.
         exclude: Files and folders that are not input: what this run writes.
         realtime: Play videos at their own rate, as a camera would.
+        bit_depth: Of images with more than 8 bits a sample, as `ImageReader`.
         give_up_after_s: Time to try to open a lost live source again; None for ever.
-        note: Told, from other threads, when a live source is lost, back or given up.
+        note: Told, from other threads, when a live source is lost, back or given up, and what
+            `ImageReader` remarks.
         patience: How long to wait for live sources; its `give_up_s` is replaced.
 
     Raises:
@@ -77,7 +81,7 @@ def open_intake(
             "otherwise run them one after the other"
         )
         raise ConfigError(msg)
-    opened = _open_files(files, exclude)
+    opened = _open_files(files, exclude, ImageReader(bit_depth=bit_depth, note=note))
     if not live and not realtime:
         return FramesAhead(opened, unique([source.name for source in opened]))
     try:
@@ -97,11 +101,13 @@ def unique(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _open_files(texts: Sequence[str], exclude: Sequence[Path]) -> list[ImageSource | VideoSource]:
+def _open_files(
+    texts: Sequence[str], exclude: Sequence[Path], reader: ImageReader
+) -> list[ImageSource | VideoSource]:
     opened: list[ImageSource | VideoSource] = []
     try:
         for text in texts:
-            opened.append(_open_file(text, exclude))
+            opened.append(_open_file(text, exclude, reader))
         images = [source for source in opened if isinstance(source, ImageSource)]
         if images and len(images) < len(opened):
             msg = f"{images[0].name} is images and other sources are videos; run them one after the other"
@@ -114,9 +120,9 @@ def _open_files(texts: Sequence[str], exclude: Sequence[Path]) -> list[ImageSour
     return opened
 
 
-def _open_file(text: str, exclude: Sequence[Path]) -> ImageSource | VideoSource:
+def _open_file(text: str, exclude: Sequence[Path], reader: ImageReader) -> ImageSource | VideoSource:
     try:
-        return open_source(text, exclude=exclude)
+        return open_source(text, exclude=exclude, reader=reader)
     except OSError as exc:
         msg = f"cannot read {text}: {exc.strerror or exc}"
         raise InputError(msg) from exc

@@ -1,0 +1,109 @@
+"""What the header of an image file says of its samples, as far as Pillow does not pass it on."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL import Image
+
+# What cameras have, and what a file of 16 bits may hold.
+DEPTHS = (8, 10, 12, 14, 16)
+WHOLE_BITS = 16
+BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, PLANAR, SAMPLE_FORMAT = 258, 262, 270, 284, 339
+LARGEST_SAMPLE_TAGS = (281, 341)
+WHITE_IS_ZERO, SEPARATE, SIGNED = 0, 2, 2
+OME_BITS = re.compile(r'\bSignificantBits="(\d{1,2})"')
+PNG_FIRST_CHUNK, PNG_BITS_AT = 8, 24
+# The markers that begin a codestream of JPEG 2000, and how far behind them the first component's bits stand.
+JPEG_2000_START, JPEG_2000_BITS_AT = b"\xff\x4f\xff\x51", 42
+NETPBM = re.compile(rb"P[2356]" + 3 * rb"(?:\s|#[^\n]*\n)+(\d+)" + rb"\s")
+BEGINNING_BYTES = 65536
+
+
+def bits_per_sample(image: Image.Image, path: Path) -> int:
+    """Find how many bits a sample has in a PNG, TIFF, PGM, PPM or JPEG 2000; 8 for every other format.
+
+    Of PGM and PPM it is 16 or 8: Pillow stretches samples that end between.
+    """
+    if image.format == "PNG":
+        return _beginning(path)[PNG_BITS_AT]
+    if image.format == "TIFF":
+        bits = tiff_tag(image, BITS_PER_SAMPLE)
+        return bits if isinstance(bits, int) else 8
+    if image.format == "PPM":
+        header = NETPBM.match(_beginning(path))
+        return WHOLE_BITS if header and int(header[3]) == 65535 else 8
+    if image.format == "JPEG2000":
+        beginning = _beginning(path)
+        at = beginning.find(JPEG_2000_START) + JPEG_2000_BITS_AT
+        return (beginning[at] & 0x7F) + 1 if JPEG_2000_BITS_AT <= at < len(beginning) else 8
+    return 8
+
+
+def stated_bits(image: Image.Image, path: Path, largest: float) -> int | None:
+    """Find what a file says of the bits that its samples use.
+
+    Args:
+        image: As Pillow has opened it.
+        path: Its file.
+        largest: The largest of its samples.
+
+    Returns:
+        By `sBIT` of PNG, by `SignificantBits` of OME-TIFF, by the largest sample that a TIFF's tags name; 16
+        where samples are stretched to all 16 bits, as the standard of PNG wants it and as Pillow does it with
+        PGM and JPEG 2000 of fewer. None where nothing is said, or that all 16 are used, which many programs
+        write whatever they store.
+    """
+    if image.format == "TIFF":
+        bits = _stated_by_tiff(image)
+        return bits if 8 <= bits < WHOLE_BITS and largest < 1 << bits else None
+    if image.format == "PNG":
+        bits = _stated_by_png(path)
+        if not 8 <= bits < WHOLE_BITS:
+            return None
+        return bits if largest < 1 << bits else WHOLE_BITS
+    if image.format in ("PPM", "JPEG2000") and bits_per_sample(image, path) < WHOLE_BITS:
+        return WHOLE_BITS
+    return None
+
+
+def tiff_tag(image: Image.Image, tag: int) -> Any:
+    """Read a tag, the first value of several; None where there is none, or where it is broken."""
+    try:
+        value = getattr(image, "tag_v2", {}).get(tag)
+        return value[0] if isinstance(value, tuple) else value
+    except (SyntaxError, ValueError, TypeError, IndexError, KeyError, OverflowError, OSError, struct.error):
+        return None
+
+
+def _stated_by_tiff(image: Image.Image) -> int:
+    description = tiff_tag(image, DESCRIPTION)
+    if isinstance(description, str) and (found := OME_BITS.search(description)):
+        return int(found[1])
+    values = [tiff_tag(image, tag) for tag in LARGEST_SAMPLE_TAGS]
+    largest = max((value for value in values if isinstance(value, int | float)), default=0)
+    # What it says may be the largest of this image only.
+    return next((depth for depth in DEPTHS if 1 < largest < 1 << depth), 0)
+
+
+def _stated_by_png(path: Path) -> int:
+    with path.open("rb") as file:
+        file.seek(PNG_FIRST_CHUNK)
+        while len(head := file.read(8)) == 8:
+            size, kind = struct.unpack(">I4s", head)
+            if kind == b"sBIT":
+                return max(file.read(min(size, 4)), default=0)
+            if kind == b"IDAT":
+                break
+            file.seek(size + 4, 1)
+    return 0
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(BEGINNING_BYTES)

@@ -1,0 +1,13 @@
+"""Threads that OpenCV starts for a command."""
+
+from __future__ import annotations
+
+
+def keep_to_quota() -> None:
+    """Let OpenCV, which does not see every limit of a container, start no more threads than it allows."""
+    import cv2
+
+    from ..runtime.cpus import usable_cpus
+
+    if (count := usable_cpus().count) < cv2.getNumThreads():
+        cv2.setNumThreads(count)
