@@ -43,7 +43,8 @@ def names_from_file(
     except (OSError, UnicodeDecodeError) as exc:
         msg = f"cannot read class names from {path}: {getattr(exc, 'strerror', None) or exc}"
         raise InputError(msg) from exc
-    content = _json(text, path) if path.suffix.lower() == ".json" else text.splitlines()
+    as_json = path.suffix.lower() == ".json"
+    content = _json(text, path) if as_json else [line for line in text.splitlines() if line.strip()]
     if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):
         content = {"categories": content}
     if isinstance(content, dict) and isinstance(content.get("categories"), list):
@@ -105,10 +106,10 @@ def _names_from_coco(
     if not isinstance(annotations, list) or any(not isinstance(item, dict) for item in (*rows, *annotations)):
         msg = f"{path} must have lists of objects as `categories` and, if any, `annotations`"
         raise InputError(msg)
-    categories = read_categories(rows, annotations, str(path))
-    if not categories.classes:
-        msg = f"{path} holds no class names: its list of categories is empty, or has only the background"
+    if not rows:
+        msg = f"{path} holds no class names: its list of categories is empty"
         raise InputError(msg)
+    categories = read_categories(rows, annotations, str(path))
     ids = ids_by_label(classes - 1, categories)
     if ids is None:
         plural = "es" * (classes > 2)
@@ -130,8 +131,8 @@ def _names_from_coco(
 def _names_from_json(content: Any, path: Path) -> list[str]:
     if isinstance(content, dict) and all(key.isdecimal() for key in content):
         content = _names_by_label({int(key): name for key, name in content.items()}, path)
-    if isinstance(content, list) and all(isinstance(name, str) for name in content):
-        return [name.strip() for name in content if name.strip()]
+    if isinstance(content, list) and all(isinstance(name, str) and name.strip() for name in content):
+        return [name.strip() for name in content]
     msg = f"{path} must be a JSON list of names, an object of label to name, or COCO annotations"
     raise InputError(msg)
 

@@ -83,7 +83,7 @@ def read_categories(
         if not isinstance(name, str) or not name.strip():
             msg = f"{source}: category {key}: name must be a text, got {name!r}"
             raise InputError(msg)
-        if names.setdefault(key, name) != name:
+        if names.setdefault(key, name.strip()) != name.strip():
             msg = f"{source}: ids of categories must differ, {key} is both {names[key]!r} and {name!r}"
             raise InputError(msg)
         groups[key] = _key(str(row.get("supercategory") or ""))

@@ -30,7 +30,7 @@ GROUP = {"id": 0, "name": "parts", "supercategory": "none"}
         ("e.json", '{"0": "background", "1": "bolt"}', ("bolt",)),
         (
             "f.json",
-            json.dumps({"categories": [{"id": 2, "name": "nut"}, {"id": 1, "name": "bolt"}]}),
+            json.dumps({"categories": [{"id": 2, "name": " nut\n"}, {"id": 1, "name": "bolt"}]}),
             ("bolt", "nut"),
         ),
         ("g.json", json.dumps([{"id": "2", "name": "nut"}, {"id": "1", "name": "bolt"}]), ("bolt", "nut")),
@@ -52,6 +52,8 @@ def test_files(tmp_path: Path, name: str, content: str, expected: tuple[str, ...
         ("c.json", "[1, 2]", "must be a JSON list of names"),
         ("d.json", '{"bolt": 1}', "must be a JSON list of names"),
         ("e.json", '{"1": 5}', "must be a JSON list of names"),
+        # Left out, it would shift the names behind it.
+        ("e2.json", '{"1": "bolt", "2": " ", "3": "nut"}', "must be a JSON list of names"),
         ("f.json", "[]", "holds no class names"),
         ("g.json", '{"categories": []}', "holds no class names: its list of categories is empty"),
         ("h.json", '{"1": "bolt", "9999999": "nut"}', "9999999"),
@@ -59,6 +61,12 @@ def test_files(tmp_path: Path, name: str, content: str, expected: tuple[str, ...
         ("j.json", '{"categories": ["bolt"]}', "must have lists of objects as `categories`"),
         ("k.json", '{"categories": [{"id": 1}]}', "category 1: name must be a text, got None"),
         ("l.json", '{"categories": [{"id": "x", "name": "bolt"}]}', "id must be a whole number, got 'x'"),
+        (
+            "p.json",
+            '{"categories": [], "annotations": [{"category_id": 1}]}',
+            "its list of categories is empty",
+        ),
+        ("q.json", '{"categories": [{"id": 0, "name": "background"}]}', r"categories in .* are 'background'"),
         (
             "m.json",
             '{"categories": [{"id": 1, "name": "bolt"}], "annotations": [{"id": 4, "category_id": 2}]}',
