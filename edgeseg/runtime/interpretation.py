@@ -13,7 +13,7 @@ from .redaction import REDACT_SCORE
 from .tracking import LOWEST_SCORE, SceneTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .results import FrameResult
     from .tracking import TrackConfig
@@ -26,6 +26,7 @@ class Interpretation:
         rates_fps: Of the sources, by `Frame.source`; None where it is not known.
         track: How objects are followed; None leaves them without numbers.
         hidden_labels: Classes to be made unrecognisable in pictures.
+        note: Called with a sentence for each line and zone that counts nothing; see `SceneTracker`.
 
     Raises:
         DependencyError: A package that tracking needs is missing.
@@ -37,8 +38,11 @@ class Interpretation:
         *,
         track: TrackConfig | None = None,
         hidden_labels: Sequence[int] = (),
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self._trackers = [] if track is None else [SceneTracker(track, fps=fps) for fps in rates_fps]
+        self._trackers = (
+            [] if track is None else [SceneTracker(track, fps=fps, note=note) for fps in rates_fps]
+        )
         self._hidden_labels = list(hidden_labels)
         self._covers: defaultdict[int, Cover] = defaultdict(Cover)
 

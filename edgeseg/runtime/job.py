@@ -99,7 +99,8 @@ class Observer:
 
     Attributes:
         progress: Called with a line after each frame.
-        note: Called with a sentence for each input that is skipped.
+        note: Called, also in other threads, with a sentence for each input that is skipped, and for a line
+            or zone that counts nothing.
     """
 
     progress: Callable[[str], None] = lambda line: None

@@ -110,7 +110,9 @@ class _Runner:
         """Make sense of what is asked for, with the classes of the model."""
         config = self._config
         labels = labels_from_names(config.redact, class_names)
-        return Interpretation(self._intake.rates_fps, track=config.track, hidden_labels=labels)
+        return Interpretation(
+            self._intake.rates_fps, track=config.track, hidden_labels=labels, note=self._observer.note
+        )
 
     def run(self, model: Model, interpretation: Interpretation) -> None:
         """Go through the sources; the tally knows what ended it."""

@@ -46,8 +46,8 @@ def stream(
         realtime: Play videos at their own speed, as a camera would, and drop what comes too fast.
         bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
         max_frames: Stop after so many; None for all.
-        note: Called, in another thread, with a sentence for what was skipped, taken for granted in
-            reading an image, lost or found again.
+        note: Called, in another thread, with a sentence for what was skipped, taken for granted in reading an
+            image, lost or found again, and for a line or zone that counts nothing.
 
     Returns:
         To be iterated once, or to be `run`; in a `with` block it is closed at its end.
@@ -61,7 +61,7 @@ def stream(
     intake = open_intake(sources, realtime=realtime, bit_depth=bit_depth, note=note)
     try:
         following = (TrackConfig() if track else None) if isinstance(track, bool) else track
-        interpretation = Interpretation(intake.rates_fps, track=following)
+        interpretation = Interpretation(intake.rates_fps, track=following, note=note)
         return Stream(model, intake, Controls(score_threshold), interpretation, max_frames, note)
     except BaseException:
         intake.close()

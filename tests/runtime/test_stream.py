@@ -11,6 +11,7 @@ import pytest
 
 import edgeseg
 from edgeseg.errors import ConfigError, InputError
+from edgeseg.runtime.tracking import Line
 
 from .fake_bundle import make_bundle
 
@@ -107,6 +108,16 @@ def test_tracking_numbers_objects(model, photos):
 
     assert results[-1].scene.entered == 3
     assert sorted(results[-1].detections.track_ids) == [1, 2, 3]
+
+
+def test_a_line_outside_the_frame_is_told(model, photos) -> None:
+    pytest.importorskip("trackers")
+    notes: list[str] = []
+    track = edgeseg.TrackConfig(lines=(Line(start_xy=(9000, 0), end_xy=(9000, 9), name="gate"),))
+
+    assert len(list(edgeseg.stream(model, str(photos), track=track, note=notes.append))) == 5
+    assert len(notes) == 1
+    assert "line 'gate' counts nothing" in notes[0]
 
 
 def test_what_cannot_be_opened(model, photos, tmp_path):

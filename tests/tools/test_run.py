@@ -106,6 +106,18 @@ def test_tracking_counts_objects_in_the_table_and_in_every_result(run):
     } >= {1, 2, 3}
 
 
+def test_a_line_on_the_edge_of_the_frame_is_told(run) -> None:
+    pytest.importorskip("trackers")
+    result = run("--source", "photos", "--line", "gate:1,0,1,1", "--zone", "50,0,60,0,60,10")
+
+    assert result.exit_code == 0, result.stderr
+    assert "a.png: line 'gate' counts nothing" in result.stderr
+    assert "it reaches from 48 to 48 in x and from 0 to 32 in y" in result.stderr
+    assert "the frame is 48 pixels wide and 32 high" in result.stderr
+    assert "a.png: zone 1 counts nothing" in result.stderr
+    assert "b.png" not in result.stderr.replace("frame 2 of 2: b.png", "")
+
+
 def test_a_redacted_class_is_in_no_picture(run):
     texture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
     cv2.imwrite("photos/a.png", texture)

@@ -22,11 +22,16 @@ class Counters:
     Args:
         config: Has the lines and zones.
         size_hw: Of the first frame; every position is in its pixels.
+
+    Attributes:
+        remarks: A sentence for each line and zone that counts nothing, because no object gets there.
     """
 
     def __init__(self, config: TrackConfig, size_hw: tuple[int, int]) -> None:
         self._lines = [LineCounter(line, n, size_hw) for n, line in enumerate(config.lines, start=1)]
         self._zones = [ZoneCounter(zone, n, size_hw) for n, zone in enumerate(config.zones, start=1)]
+        remarks = [line.remark for line in self._lines] + [zone.remark for zone in self._zones]
+        self.remarks = [remark for remark in remarks if remark]
 
     def welcome(self, item: TrackedObject) -> None:
         """Make a new object known to every line and zone."""
@@ -46,7 +51,7 @@ class Counters:
             if item.track_id:
                 line.count(passage)
         for zone, stay in zip(self._zones, item.stays, strict=True):
-            zone.follow(stay, at_xy)
+            zone.follow(stay, at_xy, size_px)
             if item.track_id:
                 zone.count(stay)
 

@@ -9,14 +9,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..results import LineCount
-from .regions import Point, scaled
+from .regions import Point, remark_if_outside, scaled
+from .side import Side
 
 if TYPE_CHECKING:
     from .regions import Line
 
 MARGIN = 0.1
-"""Share of an object's size that it must be past a line to have crossed it: one that lies on the line and
-trembles does not cross."""
+"""Share of an object's size that it must be past a line to have crossed it: one that only touches the line
+and goes back has not."""
 
 
 class Way(str, Enum):
@@ -31,13 +32,13 @@ class Passage:
     """Where one object is beside one line.
 
     Attributes:
-        side: -1 left of the way from start to end, 1 right; 0 as long as it has been on the line only.
+        side: Its sign is -1 left of the way from start to end, 1 right.
         from_xy: Where it was last on that side.
         ways: How it has crossed.
         counted: Those of them that the counter has.
     """
 
-    side: int = 0
+    side: Side = field(default_factory=Side)
     from_xy: Point = (0.0, 0.0)
     ways: set[Way] = field(default_factory=set)
     counted: set[Way] = field(default_factory=set)
@@ -50,12 +51,17 @@ class LineCounter:
         line: As the user gave it.
         number: From 1, for its name.
         size_hw: Of the first frame; every position is in its pixels.
+
+    Attributes:
+        remark: Why it counts nothing; None where it may count.
     """
 
     def __init__(self, line: Line, number: int, size_hw: tuple[int, int]) -> None:
         self._name = line.name or f"line {number}"
+        what = f"line {line.name!r}" if line.name else self._name
         self._start, self._end = line.points_in(size_hw)
         self._counts: Counter[Way] = Counter()
+        self.remark = remark_if_outside(what, (self._start, self._end), size_hw)
 
     def follow(self, passage: Passage, at_xy: Point, size_px: float) -> None:
         """Bring a passage up to where its object is now.
@@ -63,16 +69,14 @@ class LineCounter:
         Args:
             passage: Of this object and this line; changed.
             at_xy: Its centre.
-            size_px: Mean of its width and height.
+            size_px: Mean of the width and the height of its box.
         """
         distance = _right_of(self._start, self._end, at_xy)
-        side = (distance > 0) - (distance < 0)
-        if passage.side in (0, side):
-            passage.side, passage.from_xy = side, at_xy
-        elif abs(distance) > MARGIN * size_px:
-            if self._met_between(passage.from_xy, at_xy):
-                passage.ways.add(Way.FORWARD if side > 0 else Way.BACKWARD)
-            passage.side, passage.from_xy = side, at_xy
+        changed = passage.side.follow(distance, size_px, MARGIN * size_px)
+        if changed and self._met_between(passage.from_xy, at_xy):
+            passage.ways.add(Way.FORWARD if distance > 0 else Way.BACKWARD)
+        if passage.side.sign * distance >= 0:
+            passage.from_xy = at_xy
 
     def count(self, passage: Passage) -> None:
         """Add what an object has done since it was counted last."""

@@ -6,9 +6,17 @@ import math
 from dataclasses import dataclass
 
 from ...errors import ConfigError
+from .polygons import area, crossing_edges, cut_to_frame
 
 LINE_FORM = "[NAME:]X1,Y1,X2,Y2"
 ZONE_FORM = "[NAME:]X1,Y1,X2,Y2,X3,Y3[,...]"
+
+HIGHEST = 1_000_000
+"""No frame is as large as a coordinate above this says."""
+
+EDGE_PX = 2
+"""An object at the edge of the frame is seen in part, and the centre of that part is further inside than
+this: nothing passes a line within it."""
 
 Point = tuple[float, float]
 
@@ -57,7 +65,15 @@ class Zone:
             msg = f"zone {self.name!r} must have at least 3 corners, got {len(self.corners_xy)}"
             raise ConfigError(msg)
         _check_numbers(f"zone {self.name!r}", tuple(value for corner in self.corners_xy for value in corner))
-        if not _area(self.corners_xy):
+        crossing = crossing_edges(self.corners_xy)
+        if crossing is not None:
+            msg = (
+                f"the edges of zone {self.name!r} must not cross each other, got "
+                f"{' and '.join(_edge_text(self.corners_xy, start) for start in crossing)}; "
+                "give the corners in their order around the zone"
+            )
+            raise ConfigError(msg)
+        if not area(self.corners_xy):
             corners = " ".join(_text(corner) for corner in self.corners_xy)
             msg = f"zone {self.name!r} must enclose an area, got corners on one line: {corners}"
             raise ConfigError(msg)
@@ -98,6 +114,32 @@ def scaled(point: Point, scale_xy: Point) -> Point:
     return point[0] * scale_xy[0], point[1] * scale_xy[1]
 
 
+def remark_if_outside(what: str, points: tuple[Point, ...], size_hw: tuple[int, int]) -> str | None:
+    """Say that a line or zone counts nothing because no centre of an object gets there; None where one may.
+
+    Args:
+        what: Kind and name.
+        points: Ends or corners, in pixels of the frame.
+        size_hw: Height and width of the frame.
+    """
+    left = cut_to_frame(points, size_hw, EDGE_PX)
+    if left and (area(left) if len(points) > 2 else math.dist(*_bounds(left))) >= 1:
+        return None
+    (x1, y1), (x2, y2) = _bounds(points)
+    return (
+        f"{what} counts nothing, because it is outside the frame, along the frame's edge "
+        "or smaller than a pixel: "
+        f"it reaches from {x1:g} to {x2:g} in x and from {y1:g} to {y2:g} in y, "
+        f"and the frame is {size_hw[1]} pixels wide and {size_hw[0]} high; "
+        "move it to where the centres of objects pass"
+    )
+
+
+def _bounds(points: tuple[Point, ...]) -> tuple[Point, Point]:
+    columns, rows = zip(*points, strict=True)
+    return (min(columns), min(rows)), (max(columns), max(rows))
+
+
 def _parse(text: str, kind: str, form: str) -> tuple[str, tuple[Point, ...]]:
     head, colon, tail = text.rpartition(":")
     name = head.strip()
@@ -124,6 +166,9 @@ def _check_numbers(what: str, numbers: tuple[float, ...]) -> None:
         if not math.isfinite(number) or number < 0:
             msg = f"coordinates of {what} must be 0 or more, got {number}"
             raise ConfigError(msg)
+        if number > HIGHEST:
+            msg = f"coordinates of {what} must be at most {HIGHEST}, got {number:g}"
+            raise ConfigError(msg)
     # 0.5,0,0.5,480 would be a line of half a pixel's column, which nobody means.
     if max(numbers) > 1 and any(0 < number < 1 for number in numbers):
         shown = ", ".join(f"{number:g}" for number in numbers)
@@ -138,9 +183,8 @@ def _pixels(points: tuple[Point, ...], size_hw: tuple[int, int]) -> tuple[Point,
     return tuple((x * width, y * height) for x, y in points)
 
 
-def _area(corners: tuple[Point, ...]) -> float:
-    turned = zip(corners, corners[1:] + corners[:1], strict=True)
-    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in turned)) / 2
+def _edge_text(corners: tuple[Point, ...], start: int) -> str:
+    return f"{_text(corners[start])} to {_text(corners[(start + 1) % len(corners)])}"
 
 
 def _text(point: Point) -> str:

@@ -19,7 +19,7 @@ from .regions import scaled
 from .smoothing import Sighting, blend, hardened
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from ..detections import Detections
     from ..frames import Frame
@@ -36,13 +36,21 @@ class SceneTracker:
     Args:
         config: How.
         fps: Frames per second of the source where it is known; used where frames have no time.
+        note: Called at the first frame with a sentence for each line and zone that counts nothing there.
 
     Raises:
         DependencyError: The package `trackers` is missing.
     """
 
-    def __init__(self, config: TrackConfig, *, fps: float | None) -> None:
+    def __init__(
+        self,
+        config: TrackConfig,
+        *,
+        fps: float | None,
+        note: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
         self._config = config
+        self._note = note
         self._clock = FrameClock(fps)
         self._associator = Associator(self._clock, config.lost_s)
         self._roster = Roster()
@@ -66,7 +74,7 @@ class SceneTracker:
         """
         self._clock.advance(frame)
         found = distinct(detections, score_threshold)
-        scale_xy = self._scale(found.frame_size_hw)
+        scale_xy = self._scale(found.frame_size_hw, frame.name)
         associated = self._associate(found, scale_xy, score_threshold)
         self._forget(associated)
         for key, row in sorted(associated.rows.items(), key=lambda pair: pair[1]):
@@ -74,11 +82,13 @@ class SceneTracker:
             self._place(self._roster[key], found, row, scale_xy)
         return self._shown(found, associated, score_threshold), self._scene(found.class_names, scale_xy)
 
-    def _scale(self, size_hw: tuple[int, int]) -> Point:
+    def _scale(self, size_hw: tuple[int, int], name: str) -> Point:
         """Say how much larger the frame is than the first one, in x and y."""
         if self._first_hw is None:
             self._first_hw = size_hw
             self._counters = Counters(self._config, size_hw)
+            for remark in self._counters.remarks:
+                self._note(f"{name}: {remark}")
         return size_hw[1] / self._first_hw[1], size_hw[0] / self._first_hw[0]
 
     def _associate(self, found: Detections, scale_xy: Point, score_threshold: float) -> Associated:

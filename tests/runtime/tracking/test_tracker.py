@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import DependencyError
-from edgeseg.runtime.tracking import LOWEST_SCORE, SceneTracker, TrackConfig
+from edgeseg.runtime.frames import Frame
+from edgeseg.runtime.tracking import LOWEST_SCORE, SceneTracker, TrackConfig, parse_line, parse_zone
 
 from .scenes import FPS, SIZE_HW, Stage, found, ids_at, thing
 
@@ -351,3 +352,15 @@ def test_frames_of_other_sizes_on_the_way():
         detections, scene = stage.show(item, size_hw=size_hw)
     assert detections.track_ids.tolist() == [1]
     assert scene.entered == 1
+
+
+def test_a_line_outside_the_first_frame_is_told_once() -> None:
+    notes: list[str] = []
+    lines = (parse_line("in:100,0,100,480"), parse_line("out:700,0,700,480"))
+    zones = (parse_zone("700,0,800,0,800,100"),)
+    tracker = SceneTracker(TrackConfig(lines=lines, zones=zones), fps=FPS, note=notes.append)
+    for index, size_hw in enumerate([SIZE_HW, SIZE_HW, (240, 320)]):
+        frame = Frame(image=np.zeros((1, 1, 3), np.uint8), name="gate.mp4", image_id=index)
+        tracker.update(frame, found(size_hw=size_hw), 0.5)
+    told = [note.split(" counts nothing")[0] for note in notes]
+    assert told == ["gate.mp4: line 'out'", "gate.mp4: zone 1"]
