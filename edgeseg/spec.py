@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from .errors import ConfigError
+from .settings import SIZE_MULTIPLE, ModelSettings, Origin
 
-SIZE_MULTIPLE = 32
 BACKGROUND = "__background__"
 
 
@@ -39,10 +39,12 @@ class Preprocess:
     Attributes:
         mean_rgb: Subtracted from RGB in `[0, 1]`.
         std_rgb: Divided by, after the mean.
+        gray: The network takes one channel: the brightness of the frame, with the first mean and deviation.
     """
 
     mean_rgb: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std_rgb: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    gray: bool = False
 
     def __post_init__(self) -> None:
         if min(self.std_rgb) <= 0:
@@ -118,6 +120,10 @@ class ModelSpec:
         checkpoint: File name of the checkpoint.
         versions: Package name to version at export.
         parity: None when the gate was switched off.
+        torchvision_resize: `min_size` and `max_size` that torchvision resizes images to, where that is known.
+        settings: What the model computes with and tensors do not show; None in bundles of older versions.
+        origins: Who said each of the settings, by its name.
+        remarks: On the checkpoint.
     """
 
     class_names: tuple[str, ...]
@@ -135,6 +141,10 @@ class ModelSpec:
     checkpoint_sha256: str
     versions: dict[str, str]
     parity: ParityReport | None = None
+    torchvision_resize: tuple[int, int] | None = None
+    settings: ModelSettings | None = None
+    origins: dict[str, Origin] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_size(self.input_size_hw)

@@ -9,7 +9,7 @@ from typing import Any
 from edgeseg.bundle import DEFAULT_PATH
 from edgeseg.errors import ConfigError
 
-from .profiles import DEFAULT_SIZE_HW, PROFILES, Profile, scaled_size
+from .profiles import PROFILES, Profile, scaled_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +19,9 @@ class ExportConfig:
     Attributes:
         checkpoint: `.pth` or `.safetensors`.
         profile: Stands for size, proposals and detections; each that is given wins over it.
-        input_size_hw: Multiples of 32; None for the profile's.
+        input_size_hw: Multiples of 32; None for that of training, as far as the profile lets it.
         classes: File with class names.
+        settings: JSON file with settings that neither tensors nor the checkpoint show.
         factory: `package.module:function` that builds the model.
         check: Folder of images for the parity gate; None for the built-in ones.
         parity: Run the gate.
@@ -37,15 +38,15 @@ class ExportConfig:
     max_proposals: int | None = None
     score_threshold: float | None = None
     nms_threshold: float | None = None
+    settings: Path | None = None
     factory: str | None = None
     check: Path | None = None
     parity: bool = True
     force: bool = False
 
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """Height and width of the network's input: what was given, else the profile's."""
-        return self.input_size_hw or scaled_size(DEFAULT_SIZE_HW, PROFILES[self.profile].size_share)
+    def size_hw(self, training_size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the network's input: what was given, else the profile's share of training's."""
+        return self.input_size_hw or scaled_size(training_size_hw, PROFILES[self.profile].size_share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

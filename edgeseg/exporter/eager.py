@@ -11,11 +11,11 @@ import torchvision
 from edgeseg.errors import ConfigError, InputError
 from edgeseg.runtime.backend import RawDetections
 from edgeseg.runtime.model import Model
+from edgeseg.settings import NAMES
 
-from .architecture import load_weights, model_from_weights
 from .checkpoint import read_checkpoint
 from .config import Limits, impose
-from .factory import model_from_factory
+from .loading import load_model
 from .reference import Reference
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def eager_from_checkpoint(
 
 
 def torchvision_from_checkpoint(path: Path, spec: ModelSpec, *, factory: str | None = None) -> Any:
-    """Load the checkpoint of a bundle in torchvision, with torchvision's own counts and thresholds.
+    """Load the checkpoint of a bundle in torchvision, with the settings that it was exported with.
 
     Args:
         path: As `eager_from_checkpoint`, and so are `spec` and `factory`.
@@ -112,13 +112,10 @@ def torchvision_from_checkpoint(path: Path, spec: ModelSpec, *, factory: str | N
             f"and {path} is another ({checkpoint.sha256[:12]}); name that one, or export this one"
         )
         raise InputError(msg)
-    if factory is not None:
-        model = model_from_factory(factory)
-        load_weights(model, checkpoint.weights)
-    elif ":" in spec.architecture:
+    if factory is None and ":" in spec.architecture:
         # Named in a file that may come from anywhere: only the user may have it run.
         msg = f"the model was exported with --factory {spec.architecture}; pass it here too"
         raise ConfigError(msg)
-    else:
-        _, model = model_from_weights(checkpoint.weights)
-    return model
+    # What was assumed or given at export is in the bundle; the factory says it again.
+    given = {name: getattr(spec.settings, name) for name in NAMES} if spec.settings and not factory else {}
+    return load_model(checkpoint, factory=factory, given=given).model
