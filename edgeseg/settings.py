@@ -91,7 +91,10 @@ class ModelSettings:
             _require(right, name, "positive numbers", values)
         eps = self.batch_norm_eps
         _require(
-            all(math.isfinite(x) and x >= 0 for x in eps.values()), "batch_norm_eps", "0 or a little more", eps
+            all(math.isfinite(x) and x >= 0 for x in eps.values()),
+            "batch_norm_eps",
+            "0 or a little more",
+            eps,
         )
 
     @property

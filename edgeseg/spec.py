@@ -9,6 +9,8 @@ from .errors import ConfigError
 from .settings import SIZE_MULTIPLE, ModelSettings, Origin
 
 BACKGROUND = "__background__"
+# Source of the images of the parity check where none are given.
+BUILT_IN = "built-in"
 
 
 class Lowering(str, Enum):
@@ -90,6 +92,9 @@ class ParityReport:
         score_threshold: Detections of PyTorch above this score had to be found.
         most_candidates: Most (proposal, class) pairs above the threshold on an image; the graph takes
             `max_candidates` of them and torchvision all.
+        confident: Detections of PyTorch with a score above 0.5; None in bundles of older versions.
+        annotated: Objects that COCO annotations beside the images have in them.
+        annotated_found: How many of those PyTorch found, whatever class it took them for.
     """
 
     passed: bool
@@ -100,6 +105,9 @@ class ParityReport:
     max_score_error: float
     min_mask_iou: float
     rows: tuple[ParityRow, ...]
+    confident: int | None = None
+    annotated: int = 0
+    annotated_found: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import torchvision
 
 from edgeseg.bundle import open_bundle
 from edgeseg.exporter.eager import EagerBackend, torchvision_from_checkpoint
+from edgeseg.exporter.reference import tensors_from_frames
 from edgeseg.runtime.model import Model
 
 from .contender import Called
@@ -46,6 +47,7 @@ class PyTorchContender:
         self.files = (Path(str(recipe.checkpoint)),)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._recipe, self._class_names = recipe, spec.class_names
+        self._preprocess = spec.preprocess
         self._model = self._prepared(spec)
         self._eager = Model(spec, EagerBackend(self._model, spec))
         self._lowest = spec.score_threshold
@@ -65,10 +67,7 @@ class PyTorchContender:
     def __call__(self, frames: Frames, score_threshold: float) -> Called:
         """Detect as torchvision's documentation has it; masks are probabilities pasted into the frames."""
         self._model.roi_heads.score_thresh = score_threshold
-        tensors = [
-            torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1).to(self._device, torch.float32) / 255
-            for frame in frames
-        ]
+        tensors = [tensors_from_frames(frame[None], self._preprocess)[0].to(self._device) for frame in frames]
         with torch.inference_mode(), self._precision():
             output = [{name: value.cpu() for name, value in one.items()} for one in self._model(tensors)]
         scores = [float(score) for one in output for score in one["scores"]]

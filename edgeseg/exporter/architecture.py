@@ -29,8 +29,8 @@ ANCHOR_SIZES = (32, 64, 128, 256, 512)
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
 USE_FACTORY = "name a function that builds the model with --factory package.module:function"
 SAY_SETTINGS = (
-    "say them with --settings FILE.json, save the checkpoint with `edgeseg.save_checkpoint`, or name a function "
-    "that builds the model with --factory package.module:function"
+    "say them with --settings FILE.json, save the checkpoint with `edgeseg.save_checkpoint`, or "
+    f"{USE_FACTORY}"
 )
 # What must be there, and of how many dimensions.
 REQUIRED = MappingProxyType(
@@ -74,16 +74,21 @@ def model_from_weights(
     Raises:
         InputError: Not a Mask R-CNN that is known; says which tensors are the matter.
     """
-    _check_kind(weights)
     if settings is None:
         settings, _ = resolved([(Origin.ASSUMED, default_settings(weights))])
-    try:
-        name, model = _built(weights, settings)
-    except (ValueError, IndexError, KeyError, RuntimeError, ZeroDivisionError) as exc:
-        msg = f"the shapes of the checkpoint's tensors do not go together: {exc}; {USE_FACTORY}"
-        raise InputError(msg) from exc
+    name, model = _built(weights, settings)
     load_weights(model, weights)
     return name, model
+
+
+def empty_model(weights: Mapping[str, Tensor], settings: ModelSettings) -> MaskRCNN:
+    """Build the model that a state_dict belongs to without memory for its weights.
+
+    Raises:
+        InputError: As `model_from_weights`.
+    """
+    with torch.device("meta"):
+        return _built(weights, settings)[1]
 
 
 def default_settings(weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -117,6 +122,15 @@ def class_count(model: MaskRCNN) -> int:
 
 
 def _built(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[str, MaskRCNN]:
+    _check_kind(weights)
+    try:
+        return _assembled(weights, settings)
+    except (ValueError, IndexError, KeyError, RuntimeError, ZeroDivisionError) as exc:
+        msg = f"the shapes of the checkpoint's tensors do not go together: {exc}; {USE_FACTORY}"
+        raise InputError(msg) from exc
+
+
+def _assembled(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[str, MaskRCNN]:
     backbone_name, backbone = backbone_from_weights(weights)
     levels = _levels(weights)
     pooled = [str(index) for index in range(levels - 1)]
@@ -172,7 +186,9 @@ def freeze_zero_eps(model: nn.Module) -> None:
             if isinstance(child, nn.BatchNorm2d) and child.eps == 0:
                 frozen = FrozenBatchNorm2d(child.num_features, eps=0.0)
                 state = child.state_dict()
-                frozen.load_state_dict({key: state.get(key, value) for key, value in frozen.state_dict().items()})
+                frozen.load_state_dict(
+                    {key: state.get(key, value) for key, value in frozen.state_dict().items()}
+                )
                 setattr(parent, name, frozen)
 
 
@@ -233,8 +249,8 @@ def _anchors(weights: Mapping[str, Tensor], levels: int, settings: ModelSettings
     given = [len(one) * len(other) for one, other in zip(sizes, ratios, strict=False)]
     if len(sizes) != levels or len(ratios) != levels or set(given) != {count}:
         msg = (
-            f"the checkpoint has {count} anchors a location on {levels} levels; anchor_sizes {_shown(sizes)} and "
-            f"anchor_aspect_ratios {_shown(ratios)} are others; {SAY_SETTINGS}"
+            f"the checkpoint has {count} anchors a location on {levels} levels; anchor_sizes {_shown(sizes)} "
+            f"and anchor_aspect_ratios {_shown(ratios)} are others; {SAY_SETTINGS}"
         )
         raise InputError(msg)
     return AnchorGenerator(sizes, ratios)
@@ -292,8 +308,8 @@ def _mask_predictor(weights: Mapping[str, Tensor]) -> Any:
 def _check_classes(classes: int, masks: int) -> None:
     if classes < 2:
         msg = (
-            f"the classifier (box_predictor.cls_score) has {classes} output, which is the background alone: it can "
-            "find nothing; torchvision counts the background, so train with num_classes = your classes + 1"
+            f"the classifier (box_predictor.cls_score) has {classes} output, which is the background alone; it "
+            "can find nothing; torchvision counts the background: train with num_classes = your classes + 1"
         )
         raise InputError(msg)
     if masks < classes:

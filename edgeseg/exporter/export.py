@@ -129,7 +129,10 @@ def _as_exported(loaded: LoadedModel, config: ExportConfig) -> tuple[ModelSettin
 
 def _preprocess(loaded: LoadedModel) -> Preprocess:
     # A gray model has one of each; the padding colour needs three.
-    mean, std = (tuple(values) * (3 // len(values)) for values in (loaded.settings.image_mean, loaded.settings.image_std))
+    mean, std = (
+        tuple(values) * (3 // len(values))
+        for values in (loaded.settings.image_mean, loaded.settings.image_std)
+    )
     return Preprocess(mean_rgb=mean, std_rgb=std, gray=loaded.gray)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint and what is said about it, made into torchvision's model: the one way, for all that need one."""
+"""A checkpoint and what is said about it, made into torchvision's model: the one way to one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.errors import ArtifactError, ConfigError, InputError
 from edgeseg.settings import ModelSettings, Origin, resolved, settings_from_json
 
-from .architecture import default_settings, freeze_zero_eps, load_weights, model_from_weights
+from .architecture import USE_FACTORY, default_settings, freeze_zero_eps, load_weights, model_from_weights
 from .backbone import COLOUR, check_image_channels, first_convolution
 from .factory import model_from_factory
 from .modules import MASK_RCNN, differences, facts_of, foreign_kinds, settings_of
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
     from .checkpoint import Checkpoint
 
-SAVE_OR_BUILD = (
-    "save it with `edgeseg.save_checkpoint(model, 'model.pth')`, or name a function that builds it with --factory "
-    "package.module:function"
-)
+SAVE_OR_BUILD = f"save it with `edgeseg.save_checkpoint(model, 'model.pth')`, or {USE_FACTORY}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +75,7 @@ def load_model(
     settings, origins = resolved(layers)
     architecture, model = model_from_weights(checkpoint.weights, settings)
     if facts and (unlike := differences(facts, facts_of(model), moved=checkpoint.moved)):
-        msg = f"{checkpoint.path} holds a whole model that is not {architecture}: {unlike[0]}; {SAVE_OR_BUILD}"
+        msg = f"{checkpoint.path} holds a whole model that is not {architecture}: {unlike[0]}; {USE_FACTORY}"
         raise InputError(msg)
     return _loaded(model, architecture, settings, origins)
 
@@ -101,8 +98,8 @@ def settings_from_file(path: Path) -> dict[str, Any]:
 def _from_factory(checkpoint: Checkpoint, factory: str, given: Mapping[str, Any]) -> LoadedModel:
     if given:
         msg = (
-            "--settings and --factory cannot be given together: the function builds the model with settings of "
-            "its own; change them there"
+            "--settings and --factory cannot be given together: the function builds the model with settings "
+            "of its own; change them there"
         )
         raise ConfigError(msg)
     model = model_from_factory(factory)

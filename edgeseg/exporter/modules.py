@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from .checkpoint.names import DEEPEST_MODULE, WRAPPERS, is_module
 from .checkpoint.said import usable
 from .checkpoint.unpickle import Global, Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MASK_RCNN = "torchvision.models.detection.mask_rcnn.MaskRCNN"
 KNOWN_PACKAGES = ("torch", "torchvision")
@@ -27,6 +30,7 @@ INDIFFERENT = re.compile(
     r"^(_.*|training|inplace|momentum|p|sampling_ratio|output_size|min_size|max_size|image_mean|image_std|"
     r"fixed_size|sizes|aspect_ratios|cell_anchors)$"
 )
+FEATURE_MAPS = "featmap_names"
 MOST_VALUES = 64
 OWN_OF_MODULES = frozenset(vars(nn.Module())) | {"training"}
 
@@ -126,9 +130,9 @@ def differences(described: Facts, rebuilt: Facts, *, moved: bool = False) -> lis
         if one is None or other is None:
             extra = one or other
             if extra is not None and extra.leaf and not IDLE.match(extra.name):
-                found.append(f"{name} is {_called(one)} and would be {_called(other)}")
+                found.append(f"{name or 'the model'} is {_called(one)} and would be {_called(other)}")
         elif _alike(one) != _alike(other):
-            found.append(f"{name} is {_called(one)} and would be {_called(other)}")
+            found.append(f"{name or 'the model'} is {_called(one)} and would be {_called(other)}")
         elif unequal := _unequal(one, other):
             found.append(f"{name} has {unequal}")
     return found
@@ -136,13 +140,12 @@ def differences(described: Facts, rebuilt: Facts, *, moved: bool = False) -> lis
 
 def _facts(module: Any, place: str) -> Iterator[tuple[str, ModuleFacts]]:
     attributes = module.attributes if isinstance(module, Instance) else vars(module)
-    children = {name: child for name, child in (attributes.get("_modules") or {}).items() if _is_module(child)}
-    within = {
-        name: value
-        for name, value in attributes.items()
-        if name not in OWN_OF_MODULES and _is_helper(value)
+    children = {
+        name: child for name, child in (attributes.get("_modules") or {}).items() if _is_module(child)
     }
-    values = {name: plain for name, value in attributes.items() if (plain := _plain(value)) is not None}
+    own = {name: value for name, value in attributes.items() if name not in OWN_OF_MODULES}
+    within = {name: value for name, value in own.items() if _is_helper(value)}
+    values = {name: plain for name, value in own.items() if (plain := _plain(value)) is not None}
     yield place, ModuleFacts(kind=_kind(module), values=values, leaf=not children and _is_module(module))
     if place.count(".") < DEEPEST_MODULE:
         for name, child in (children | within).items():
@@ -181,9 +184,9 @@ def _kind(module: Any) -> str:
 def _plain(value: Any) -> Any:
     """Copy a plain value with tuples for lists; None for anything else."""
     if isinstance(value, Tensor):
-        return _plain(value.tolist()) if value.numel() <= MOST_VALUES else None
-    if hasattr(value, "tolist") and hasattr(value, "dtype"):
-        return _plain(value.tolist())
+        return None if value.is_meta or value.numel() > MOST_VALUES else _plain(value.tolist())
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist()) if value.size <= MOST_VALUES else None
     if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and len(value) <= MOST_VALUES:
@@ -216,7 +219,9 @@ def _merged(eps: dict[str, float], part: str) -> dict[str, float]:
     depth = part.count(".") + 2 if part else 1
     merged: dict[str, float] = {}
     for inner in dict.fromkeys(".".join(name.split(".")[:depth]) for name in eps):
-        merged |= _merged({name: value for name, value in eps.items() if f"{name}.".startswith(f"{inner}.")}, inner)
+        merged |= _merged(
+            {name: value for name, value in eps.items() if f"{name}.".startswith(f"{inner}.")}, inner
+        )
     return merged
 
 
@@ -234,7 +239,10 @@ def _unequal(one: ModuleFacts, other: ModuleFacts) -> str:
     if not one.leaf or one.name in NORMS:
         return ""
     for name in sorted(one.values.keys() & other.values.keys()):
-        if not INDIFFERENT.match(name) and one.values[name] != other.values[name]:
-            return f"{name} {one.values[name]} and would have {other.values[name]}"
+        value, rebuilt = one.values[name], other.values[name]
+        if name == FEATURE_MAPS:
+            # Beyond the levels that the pyramid has, a name stands for nothing.
+            value = tuple(item for item in value if not item.isdigit() or int(item) < len(rebuilt))
+        if not INDIFFERENT.match(name) and value != rebuilt:
+            return f"{name} {value} and would have {rebuilt}"
     return ""
-

@@ -64,6 +64,7 @@ def inspect(model: Path, engine: str | None, as_json: bool) -> None:
 def _print(info: BundleInfo) -> None:
     from .console import print_note, print_pairs, print_table
     from .parity import print_parity, print_remarks
+    from .settings import print_settings
 
     print_pairs(info.path, _facts(info.spec))
     sizes = [(name, f"{record.size / 1e6:.1f} MB", record.sha256[:12]) for name, record in info.files.items()]
@@ -74,6 +75,7 @@ def _print(info: BundleInfo) -> None:
         print_note(f"graphs are not shown: {info.unread}")
     if info.spec.parity is not None:
         print_parity(info.spec.parity)
+    print_settings(info.spec, all_of_them=True)
     print_remarks(info.spec)
 
 
@@ -89,9 +91,16 @@ def _facts(spec: ModelSpec) -> list[tuple[str, str]]:
         ("detections", f"at most {spec.max_detections} an image, score above {spec.score_threshold}"),
         ("overlap in NMS", str(spec.nms_threshold)),
         ("proposals", f"{spec.max_proposals}, then at most {spec.max_candidates} candidates in the last NMS"),
-        ("normalisation", f"mean {spec.preprocess.mean_rgb}, std {spec.preprocess.std_rgb} of RGB in [0, 1]"),
+        ("normalisation", _normalisation(spec)),
         ("made with", ", ".join(f"{name} {version}" for name, version in spec.versions.items())),
     ]
+
+
+def _normalisation(spec: ModelSpec) -> str:
+    preprocess = spec.preprocess
+    if preprocess.gray:
+        return f"mean {preprocess.mean_rgb[0]}, std {preprocess.std_rgb[0]} of brightness in [0, 1]"
+    return f"mean {preprocess.mean_rgb}, std {preprocess.std_rgb} of RGB in [0, 1]"
 
 
 def _graph_facts(graph: GraphInfo) -> list[tuple[str, str]]:

@@ -67,8 +67,8 @@ COLUMNS = ("", "size", "proposals", "threads", "ms", "box AP", "mask AP", "lost"
     "size_hw",
     type=(int, int),
     metavar="H W",
-    help="Full size of the input; shares of it are tried. [default: that of training, as `edgeseg export` finds "
-    "it]",
+    help="Full size of the input; shares of it are tried. [default: that of training, as `edgeseg export` "
+    "finds it]",
 )
 @click.option(
     "--detections",

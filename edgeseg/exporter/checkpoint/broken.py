@@ -39,7 +39,7 @@ def readable(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
             raise InputError(msg)
     matrices = [value for value in converted.values() if value.ndim > 1]
     if matrices and not any(bool(value.any()) for value in matrices):
-        msg = f"{source}: all weights are zero: they were never loaded, or a sharded model was saved without them"
+        msg = f"{source}: all weights are zero; they were never loaded, or are missing from a sharded model"
         raise InputError(msg)
     return converted
 
@@ -48,7 +48,9 @@ def _kind_fault(name: str, value: Tensor) -> str:
     if value.is_meta:
         return "is a meta tensor, which has no values; load weights into the model before saving it"
     if value.is_quantized:
-        return f"is quantised ({value.dtype}); give the weights before quantisation, edgeseg makes INT8 itself"
+        return (
+            f"is quantised ({value.dtype}); give the weights before quantisation, edgeseg makes INT8 itself"
+        )
     if value.layout is not torch.strided:
         return f"is a sparse tensor ({value.layout}); save it with `.to_dense()`"
     if not value.numel():
@@ -56,7 +58,9 @@ def _kind_fault(name: str, value: Tensor) -> str:
     if name.endswith(COUNT):
         return ""
     if not value.is_floating_point():
-        return f"must hold floating-point numbers and holds {value.dtype}; give the weights before quantisation"
+        return (
+            f"must hold floating-point numbers and holds {value.dtype}; give the weights before quantisation"
+        )
     return ""
 
 
@@ -65,8 +69,8 @@ def _value_fault(name: str, value: Tensor) -> str:
         return ""
     if wrong := int((~torch.isfinite(value)).sum()):
         return (
-            f"has {wrong} of {value.numel()} values that are NaN or infinite: training diverged, or the numbers "
-            "are too large for float32; give a checkpoint from before that"
+            f"has {wrong} of {value.numel()} values that are NaN or infinite: training diverged, or they are "
+            "too large for float32; give a checkpoint from before that"
         )
     if name.endswith(VARIANCE) and bool((value < 0).any()):
         return f"is a variance and has values below 0, such as {float(value.min()):g}: the file is damaged"

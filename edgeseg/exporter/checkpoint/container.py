@@ -1,4 +1,4 @@
-"""The files that `torch.save` writes: a zip since PyTorch 1.6, and pickles with raw numbers behind them before."""
+"""Files of `torch.save`: a zip since PyTorch 1.6, and pickles with raw numbers behind them before."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def check_unfolding(records: list[TensorRecord], file_size: int) -> None:
     unfolded = sum(4 * math.prod(record.size) for record in records)
     if unfolded > MOST_UNFOLDING * file_size + ALWAYS_BYTES:
         msg = (
-            f"its weights would take {unfolded / 2**20:,.0f} MiB and the file has {file_size / 2**20:,.1f}: they "
-            "repeat a few numbers; save copies, `{k: v.clone() for k, v in model.state_dict().items()}`"
+            f"its weights would take {unfolded / 2**20:,.0f} MiB and the file has {file_size / 2**20:,.1f}: "
+            "they repeat a few numbers; save copies, `{k: v.clone() for k, v in model.state_dict().items()}`"
         )
         raise RefusedError(msg)
 
@@ -138,7 +138,9 @@ def _dtype(record: TensorRecord, storage: StorageRecord) -> torch.dtype:
     name = record.dtype.rpartition(".")[2]
     dtype = getattr(torch, name, None) if name else DTYPES.get(storage.kind)
     if not isinstance(dtype, torch.dtype):
-        msg = f"it has numbers of type {name or storage.kind} that cannot be read; save the weights as float32"
+        msg = (
+            f"it has numbers of type {name or storage.kind} that cannot be read; save the weights as float32"
+        )
         raise RefusedError(msg)
     return dtype
 

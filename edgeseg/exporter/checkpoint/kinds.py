@@ -78,7 +78,9 @@ def _named(start: bytes, path: Path) -> str:
     if not start.strip(b"\x00"):
         return "nothing but zeros where a checkpoint begins: the copy is broken; copy it again"
     # A protocol buffer whose first field is a small version, and whose second is the name of a program.
-    if path.suffix.lower() in ONNX_SUFFIXES or (start[0] == 0x08 and start[1] < 32 and start[2] in (0x12, 0x3A)):
+    if path.suffix.lower() in ONNX_SUFFIXES or (
+        start[0] == 0x08 and start[1] < 32 and start[2] in (0x12, 0x3A)
+    ):
         return "an ONNX graph, which is what an export ends in; give the checkpoint that it was made from"
     return _text(start)
 
@@ -86,7 +88,7 @@ def _named(start: bytes, path: Path) -> str:
 def _text(start: bytes) -> str:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.lower().startswith(HTML):
-        return "a web page, such as a failed download leaves; download it again and look at it in a browser first"
+        return "a web page, such as a failed download leaves; look at it in a browser, then download again"
     try:
         words = start.decode("utf-8").split()
     except UnicodeDecodeError as exc:
@@ -118,6 +120,8 @@ def _check_zip(path: Path) -> None:
     elif names and all(name.endswith(".npy") for name in names):
         what = f"NumPy arrays (.npz); {SAVE_IT}"
     else:
-        what = f"a zip archive of {', '.join(names[:3]) or 'nothing'}; unpack it, and give the checkpoint in it"
+        what = (
+            f"a zip archive of {', '.join(names[:3]) or 'nothing'}; unpack it, and give the checkpoint in it"
+        )
     msg = f"{path} must be a checkpoint and is {what}"
     raise InputError(msg)

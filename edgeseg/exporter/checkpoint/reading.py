@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -18,9 +19,6 @@ from .kinds import SAVE_IT, Kind, kind_of
 from .names import WeightSet, other_weights, weight_sets
 from .said import class_names_in, settings_in
 from .unpickle import Instance, PickleError, RefusedError, TensorRecord
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NESTED_UNDER = ("model_state_dict", "state_dict", "model")
 MOST_NAMED = 5
@@ -135,8 +133,8 @@ def _chosen(content: Any, path: Path) -> tuple[WeightSet, tuple[str, ...]]:
         return first, ()
     names = ", ".join(repr(one.place) for one in others[:MOST_NAMED])
     return first, (
-        f"{path.name} holds the model {len(others) + 1} times: {first.place or 'its top level'!r} is exported, "
-        f"and not {names}; to export another, save it alone",
+        f"{path.name} holds the model {len(others) + 1} times: {first.place or 'its top level'!r} is "
+        f"exported, and not {names}; to export another, save it alone",
     )
 
 

@@ -112,4 +112,6 @@ def _names(value: Any) -> tuple[str, ...]:
     by_label = {int(label): name for label, name in pairs if str(label).isdigit() and isinstance(name, str)}
     if not by_label or len(by_label) != len(pairs) or max(by_label) > MOST_LABELS:
         return ()
-    return tuple(by_label.get(label, f"class_{label}") for label in range(min(*by_label, 1), max(by_label) + 1))
+    return tuple(
+        by_label.get(label, f"class_{label}") for label in range(min(*by_label, 1), max(by_label) + 1)
+    )

@@ -231,7 +231,7 @@ def _refuse(name: str) -> None:
     module, _, function = name.partition(".")
     is_type = module in ("builtins", "__builtin__") and isinstance(getattr(builtins, function, None), type)
     if module in HOSTILE_MODULES and not is_type and name not in HARMLESS:
-        msg = f"it wants to run {name}, which no checkpoint has a use for; nothing was run, do not trust the file"
+        msg = f"it wants to run {name}, which no checkpoint needs; it was not run, do not trust the file"
         raise RefusedError(msg)
 
 
@@ -243,8 +243,12 @@ def _made(function: Any, args: Any) -> Any:
     return rebuild(*args) if rebuild else Instance(name, args)
 
 
-def _storage(source: Any, pid: Any) -> StorageRecord:
-    tag, kind, key, _, _, *view = pid
+def _storage(source: Any, pid: Any) -> StorageRecord | Global:
+    tag, kind, *_ = pid
+    if tag == "module" and isinstance(kind, Global):
+        # A class, with its source text: so PyTorch before 1.6 kept those of a whole model.
+        return kind
+    key, _, _, *view = pid[2:]
     if tag not in ("storage", b"storage"):
         msg = f"it refers to {tag!r} outside the file"
         raise PickleError(msg)
@@ -315,8 +319,12 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_SET": list,
 }
 _VALUES = frozenset(
-    "INT LONG BININT BININT1 BININT2 LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES "
-    "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8".split()
+    opcode.name
+    for opcode in pickletools.opcodes
+    if opcode.name.endswith(("INT", "INT1", "INT2", "LONG", "LONG1", "LONG4", "FLOAT", "STRING"))
+    or "BYTES" in opcode.name
+    or "UNICODE" in opcode.name
+    or opcode.name == "BYTEARRAY8"
 )
 _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     "PROTO": lambda machine, arg: None,
