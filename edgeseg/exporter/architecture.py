@@ -308,7 +308,7 @@ def _mask_predictor(weights: Mapping[str, Tensor]) -> Any:
 def _check_classes(classes: int, masks: int) -> None:
     if classes < 2:
         msg = (
-            f"the classifier (box_predictor.cls_score) has {classes} output, which is the background alone; it "
+            f"the classifier (box_predictor.cls_score) has {classes} output, the background alone; it "
             "can find nothing; torchvision counts the background: train with num_classes = your classes + 1"
         )
         raise InputError(msg)

@@ -83,7 +83,11 @@ def open_file(stream: IO[bytes]) -> Any:
     """
     start = stream.read(4)
     stream.seek(0)
-    return _open_zip(stream) if start == b"PK\x03\x04" else _open_pickles(stream)
+    try:
+        return _open_zip(stream) if start == b"PK\x03\x04" else _open_pickles(stream)
+    except (ValueError, TypeError, AttributeError, OverflowError, MemoryError) as exc:
+        msg = str(exc) or "it says that it is larger than it can be"
+        raise PickleError(msg) from exc
 
 
 def open_stream(data: Any) -> Any:

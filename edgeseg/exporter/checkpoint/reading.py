@@ -66,7 +66,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 content = metadata = open_file(stream)
             chosen, remarks = _chosen(content, path)
             weights = _weights(chosen.tensors, path)
-        except PickleError as exc:
+        except (PickleError, MemoryError) as exc:
             msg = f"{path} is truncated or not a PyTorch checkpoint: {_first_sentence(exc)}"
             raise InputError(msg) from exc
         except RefusedError as exc:

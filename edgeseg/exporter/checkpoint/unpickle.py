@@ -32,12 +32,12 @@ HOSTILE_MODULES = (
     "webbrowser",
     "pdb",
     "builtins",
-    "__builtin__",
     "pickle",
     "marshal",
 )
 # Beside the types among `builtins`: what names a class inside a class.
-HARMLESS = ("builtins.getattr", "__builtin__.getattr")
+HARMLESS = ("builtins.getattr",)
+RENAMED_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 class PickleError(Exception):
@@ -130,8 +130,17 @@ def read_pickle(stream: IO[bytes], source: Any) -> Any:
     """
     try:
         return _Machine(source).run(stream)
-    except (IndexError, KeyError, TypeError, AttributeError, ValueError, OverflowError, EOFError) as exc:
-        msg = f"{exc}" or type(exc).__name__
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        OverflowError,
+        EOFError,
+        MemoryError,
+        RecursionError,
+    ) as exc:
+        msg = str(exc) or type(exc).__name__
         raise PickleError(msg) from exc
 
 
@@ -200,7 +209,7 @@ class _Machine:
 
     def stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
-        self.stack.append(Global(f"{module}.{name}"))
+        self.stack.append(_named(f"{module} {name}"))
 
     def reduce(self, _: Any) -> None:
         args, function = self.stack.pop(), self.stack.pop()
@@ -217,7 +226,7 @@ class _Machine:
 
     def instance(self, name: str) -> None:
         args = tuple(self.pop_mark())
-        self.stack.append(_made(Global(name.replace(" ", ".", 1)), args))
+        self.stack.append(_made(_named(name), args))
 
     def object(self, _: Any) -> None:
         function, *args = self.pop_mark()
@@ -227,9 +236,15 @@ class _Machine:
         self.stack.append(_storage(self.source, pid))
 
 
+def _named(pair: str) -> Global:
+    """Make `module name`, as pickles have it, a dotted name; Python 2 called two modules otherwise."""
+    module, _, name = pair.partition(" ")
+    return Global(f"{RENAMED_MODULES.get(module, module)}.{name}")
+
+
 def _refuse(name: str) -> None:
     module, _, function = name.partition(".")
-    is_type = module in ("builtins", "__builtin__") and isinstance(getattr(builtins, function, None), type)
+    is_type = module == "builtins" and isinstance(getattr(builtins, function, None), type)
     if module in HOSTILE_MODULES and not is_type and name not in HARMLESS:
         msg = f"it wants to run {name}, which no checkpoint needs; it was not run, do not trust the file"
         raise RefusedError(msg)
@@ -291,7 +306,6 @@ _REBUILT: dict[str, Callable[..., Any]] = {
     "builtins.tuple": lambda items=(): tuple(items),
     "builtins.set": lambda items=(): list(items),
     "builtins.frozenset": lambda items=(): list(items),
-    "__builtin__.set": lambda items=(): list(items),
     "torch.Size": lambda items=(): tuple(items),
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -300,6 +314,7 @@ _REBUILT: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": lambda data, *rest: data,
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda data, *rest: data,
     "torch._tensor._rebuild_from_type_v2": lambda function, kind, args, state: _made(function, args),
+    "_codecs.encode": lambda text, *rest: text.encode("latin-1"),
     "torch.storage._load_from_bytes": _from_bytes,
     "torch._utils._rebuild_qtensor": _unreadable("a quantised tensor"),
     "torch._utils._rebuild_sparse_tensor": _unreadable("a sparse tensor"),
@@ -351,7 +366,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     **dict.fromkeys(
         ("GET", "BINGET", "LONG_BINGET"), lambda machine, arg: machine.stack.append(machine.memo[arg])
     ),
-    "GLOBAL": lambda machine, arg: machine.stack.append(Global(arg.replace(" ", ".", 1))),
+    "GLOBAL": lambda machine, arg: machine.stack.append(_named(arg)),
     "STACK_GLOBAL": _Machine.stack_global,
     "REDUCE": _Machine.reduce,
     "NEWOBJ": _Machine.reduce,
