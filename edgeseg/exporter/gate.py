@@ -43,7 +43,7 @@ class CheckImages:
 
     source: str
     images: tuple[NDArray[np.uint8], ...]
-    truth_xyxy: tuple[NDArray[np.float32], ...]
+    truth_xyxy: tuple[NDArray[np.float32], ...] = ()
 
 
 def run_gate(
