@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import EdgeSegError
 
 if TYPE_CHECKING:
+    from .exporter.save import save_checkpoint
     from .runtime.detections import Detections
     from .runtime.model import Model, load
     from .runtime.stream import Stream, stream
@@ -22,20 +23,23 @@ __all__ = [
     "TrackConfig",
     "__version__",
     "load",
+    "save_checkpoint",
     "stream",
 ]
 
 # What TensorRT remarks is for those who ask for logs; without a handler Python would print it on stderr.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-# NumPy and OpenCV take longer to import than `import edgeseg` may, so the runtime comes at first use.
+# NumPy and OpenCV take longer to import than `import edgeseg` may, so the runtime comes at first use; and
+# torch, which a device does not have, only where a checkpoint is saved.
 _LAZY = {
-    "load": "model",
-    "Model": "model",
-    "Detections": "detections",
-    "stream": "stream",
-    "Stream": "stream",
-    "TrackConfig": "tracking",
+    "load": "runtime.model",
+    "Model": "runtime.model",
+    "Detections": "runtime.detections",
+    "stream": "runtime.stream",
+    "Stream": "runtime.stream",
+    "TrackConfig": "runtime.tracking",
+    "save_checkpoint": "exporter.save",
 }
 
 
@@ -43,6 +47,10 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         from importlib import import_module
 
-        return getattr(import_module(f".runtime.{_LAZY[name]}", __name__), name)
+        from .optional import require
+
+        if name == "save_checkpoint":
+            require("torchvision", purpose="save a checkpoint")
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

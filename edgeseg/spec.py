@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from .errors import ConfigError
+from .settings import SIZE_MULTIPLE, ModelSettings, Origin
 
-SIZE_MULTIPLE = 32
 BACKGROUND = "__background__"
+# Source of the images of the parity check where none are given.
+BUILT_IN = "built-in"
 
 
 class Lowering(str, Enum):
@@ -39,10 +41,12 @@ class Preprocess:
     Attributes:
         mean_rgb: Subtracted from RGB in `[0, 1]`.
         std_rgb: Divided by, after the mean.
+        gray: The network takes one channel: the brightness of the frame, with the first mean and deviation.
     """
 
     mean_rgb: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std_rgb: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    gray: bool = False
 
     def __post_init__(self) -> None:
         if min(self.std_rgb) <= 0:
@@ -88,6 +92,9 @@ class ParityReport:
         score_threshold: Detections of PyTorch above this score had to be found.
         most_candidates: Most (proposal, class) pairs above the threshold on an image; the graph takes
             `max_candidates` of them and torchvision all.
+        confident: Detections of PyTorch with a score above 0.5; None in bundles of older versions.
+        annotated: Objects that COCO annotations beside the images have in them.
+        annotated_found: How many of those PyTorch found, whatever class it took them for.
     """
 
     passed: bool
@@ -98,6 +105,9 @@ class ParityReport:
     max_score_error: float
     min_mask_iou: float
     rows: tuple[ParityRow, ...]
+    confident: int | None = None
+    annotated: int = 0
+    annotated_found: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +128,10 @@ class ModelSpec:
         checkpoint: File name of the checkpoint.
         versions: Package name to version at export.
         parity: None when the gate was switched off.
+        torchvision_resize: `min_size` and `max_size` that torchvision resizes images to, where that is known.
+        settings: What the model computes with and tensors do not show; None in bundles of older versions.
+        origins: Who said each of the settings, by its name.
+        remarks: On the checkpoint.
     """
 
     class_names: tuple[str, ...]
@@ -135,6 +149,10 @@ class ModelSpec:
     checkpoint_sha256: str
     versions: dict[str, str]
     parity: ParityReport | None = None
+    torchvision_resize: tuple[int, int] | None = None
+    settings: ModelSettings | None = None
+    origins: dict[str, Origin] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_size(self.input_size_hw)

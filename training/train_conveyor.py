@@ -19,6 +19,9 @@ from torch import nn
 
 from edgeseg.demo.parts import PART_NAMES
 from edgeseg.demo.score import unseen_frames
+from edgeseg.exporter.checkpoint.said import RECORD
+from edgeseg.exporter.save import settings_of_model
+from edgeseg.record import json_from_record
 from edgeseg.runtime.cpus import usable_cpus
 
 
@@ -55,14 +58,16 @@ def write_checkpoint(model: nn.Module, path: Path, facts: dict[str, str]) -> Non
     Args:
         model: The trained model.
         path: The file; replaced in one step, so a reader never sees half of it.
-        facts: Text stored beside the weights; the class names are added under `class_names` as JSON.
+        facts: Text stored beside the weights; the class names are added under `class_names` as JSON, and what
+            the tensors do not show.
     """
     state = {
         name: value.detach().to(torch.float16).contiguous() for name, value in model.state_dict().items()
     }
     names = json.dumps(["__background__", *PART_NAMES])
     draft = path.with_suffix(".part")
-    save_file(state, draft, metadata={"class_names": names, **facts})
+    settings = json.dumps(json_from_record(settings_of_model(model)))
+    save_file(state, draft, metadata={"class_names": names, RECORD: settings, **facts})
     draft.replace(path)
 
 

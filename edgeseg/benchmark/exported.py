@@ -56,6 +56,7 @@ class ExportedContender:
         spec = open_bundle(Path(recipe.model)).spec
         self._class_names = spec.class_names
         self._batch = spec.batch
+        self._gray = spec.preprocess.gray
         kind = _OnnxRuntime if recipe.engine == Target.ONNXRUNTIME.value else _OpenVino
         self._runner: Runner | None = kind(path, recipe.threads)
         self.description = self._runner.description
@@ -63,7 +64,7 @@ class ExportedContender:
 
     def __call__(self, frames: Frames, score_threshold: float) -> Called:
         """Detect in as many frames of one size as were exported for."""
-        images = np.stack([_planes(frame) for frame in frames])
+        images = np.stack([_planes(frame, gray=self._gray) for frame in frames])
         begun_s = time.perf_counter()
         output = self._run(images, score_threshold)
         ended_s = time.perf_counter()
@@ -140,9 +141,11 @@ class _OpenVino:
         return [np.array(found[port]) for port in self._compiled.outputs]
 
 
-def _planes(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What torchvision wants: `float32[3, H, W]`, RGB, 0 to 1."""
+def _planes(frame: NDArray[np.uint8], *, gray: bool) -> NDArray[np.float32]:
+    """What torchvision wants: `float32[3, H, W]` RGB, or `float32[1, H, W]` if the model is gray; 0 to 1."""
     planes: NDArray[np.float32] = np.ascontiguousarray(frame[..., ::-1].transpose(2, 0, 1)).astype(np.float32)
+    if gray:
+        planes = np.tensordot(np.array([[0.299, 0.587, 0.114]], np.float32), planes, 1).round()
     planes /= 255
     return planes
 

@@ -13,6 +13,7 @@ from edgeseg.engines import Target
 from edgeseg.errors import ExportError
 from edgeseg.exporter.config import Limits, impose
 from edgeseg.exporter.eager import torchvision_from_checkpoint
+from edgeseg.exporter.reference import tensors_from_frames
 from edgeseg.optional import require
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def write_naive(recipe: Recipe, frames: NDArray[np.uint8]) -> None:
     impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
     sides = spec.input_size_hw
     model.transform.min_size, model.transform.max_size = (min(sides),), max(sides)
-    images = torch.from_numpy(frames[..., ::-1].copy()).permute(0, 3, 1, 2).to(torch.float32) / 255
+    images = tensors_from_frames(frames, spec.preprocess)
     example = (images.contiguous(), torch.tensor(spec.score_threshold))
     onnx = recipe.engine == Target.ONNXRUNTIME.value
     try:

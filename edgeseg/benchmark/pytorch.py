@@ -13,7 +13,8 @@ import torchvision
 from edgeseg.bundle import open_bundle
 from edgeseg.exporter.config import Limits, impose
 from edgeseg.exporter.dense import detections_from_dense
-from edgeseg.exporter.eager import rgb_tensor, torchvision_from_checkpoint
+from edgeseg.exporter.eager import torchvision_from_checkpoint
+from edgeseg.exporter.reference import tensors_from_frames
 from edgeseg.runtime.input_sizes import resize_limits
 
 from .contender import Called
@@ -49,6 +50,7 @@ class PyTorchContender:
         self.files = (Path(str(recipe.checkpoint)),)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._recipe, self._class_names = recipe, spec.class_names
+        self._preprocess = spec.preprocess
         self._model = self._prepared(spec)
         self._times_s = {"begun": 0.0, "ended": 0.0}
         self._model.transform.register_forward_hook(lambda *_: self._passed("begun"))
@@ -67,7 +69,7 @@ class PyTorchContender:
     def __call__(self, frames: Frames, score_threshold: float) -> Called:
         """Detect as torchvision's documentation has it; masks are probabilities pasted into the frames."""
         self._model.roi_heads.score_thresh = score_threshold
-        tensors = [rgb_tensor(frame).to(self._device) for frame in frames]
+        tensors = [tensors_from_frames(frame[None], self._preprocess)[0].to(self._device) for frame in frames]
         with torch.inference_mode(), self._precision():
             output = [{name: value.cpu() for name, value in one.items()} for one in self._model(tensors)]
         scores = [float(score) for one in output for score in one["scores"]]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from edgeseg.errors import InputError
+from edgeseg.settings import ModelSettings, Origin, resolved
 
 from .backbone import backbone_from_weights
 
@@ -22,25 +25,48 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-RESNET_ANCHOR_SIZES = ((32,), (64,), (128,), (256,), (512,))
-MOBILENET_ANCHOR_SIZES = (32, 64, 128, 256, 512)
+ANCHOR_SIZES = (32, 64, 128, 256, 512)
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
-# Not visible in any tensor; torchvision's own default.
-MASK_POOL_SIDE = 14
 USE_FACTORY = "name a function that builds the model with --factory package.module:function"
-REQUIRED = (
-    "backbone.fpn.inner_blocks.0.0.weight",
-    "rpn.head.conv.0.0.weight",
-    "rpn.head.cls_logits.weight",
-    "roi_heads.box_predictor.cls_score.weight",
-    "roi_heads.mask_head.0.0.weight",
-    "roi_heads.mask_predictor.conv5_mask.weight",
-    "roi_heads.mask_predictor.mask_fcn_logits.weight",
+SAY_SETTINGS = (
+    "say them with --settings FILE.json, save the checkpoint with `edgeseg.save_checkpoint`, or "
+    f"{USE_FACTORY}"
+)
+# What must be there, and of how many dimensions.
+REQUIRED = MappingProxyType(
+    {
+        "backbone.fpn.inner_blocks.0.0.weight": 4,
+        "rpn.head.conv.0.0.weight": 4,
+        "rpn.head.cls_logits.weight": 4,
+        "roi_heads.box_predictor.cls_score.weight": 2,
+        "roi_heads.mask_head.0.0.weight": 4,
+        "roi_heads.mask_predictor.conv5_mask.weight": 4,
+        "roi_heads.mask_predictor.mask_fcn_logits.weight": 4,
+    }
 )
 
 
-def model_from_weights(weights: Mapping[str, Tensor]) -> tuple[str, MaskRCNN]:
+# What tensors of other frameworks are called.
+FRAMEWORKS = MappingProxyType(
+    {
+        "proposal_generator.rpn_head": "detectron2",
+        "roi_head.mask_head": "MMDetection",
+        "rpn_head.rpn_cls": "MMDetection",
+        "model.0.conv.weight": "YOLO",
+        "pixel_level_module": "Transformers",
+        "class_embed": "a DETR",
+    }
+)
+
+
+def model_from_weights(
+    weights: Mapping[str, Tensor], settings: ModelSettings | None = None
+) -> tuple[str, MaskRCNN]:
     """Build the model that a state_dict belongs to and load it.
+
+    Args:
+        weights: By torchvision's current names.
+        settings: What tensors do not show; None for torchvision's defaults.
 
     Returns:
         torchvision's name of the architecture, such as `maskrcnn_resnet50_fpn_v2`, and the model.
@@ -48,27 +74,122 @@ def model_from_weights(weights: Mapping[str, Tensor]) -> tuple[str, MaskRCNN]:
     Raises:
         InputError: Not a Mask R-CNN that is known; says which tensors are the matter.
     """
+    if settings is None:
+        settings, _ = resolved([(Origin.ASSUMED, default_settings(weights))])
+    name, model = _built(weights, settings)
+    load_weights(model, weights)
+    return name, model
+
+
+def empty_model(weights: Mapping[str, Tensor], settings: ModelSettings) -> MaskRCNN:
+    """Build the model that a state_dict belongs to without memory for its weights.
+
+    Raises:
+        InputError: As `model_from_weights`.
+    """
+    with torch.device("meta"):
+        return _built(weights, settings)[1]
+
+
+def default_settings(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Choose torchvision's anchors by their number a location; no tensor has their sizes.
+
+    Returns:
+        `anchor_sizes` and `anchor_aspect_ratios`, with one size a level where the number is another.
+
+    Raises:
+        InputError: Not the weights of a Mask R-CNN.
+    """
     _check_kind(weights)
+    levels = _levels(weights)
+    every = _rows(weights, "rpn.head.cls_logits") == len(ASPECT_RATIOS) * len(ANCHOR_SIZES)
+    sizes = (ANCHOR_SIZES,) * levels if every else tuple((size,) for size in ANCHOR_SIZES)
+    return {"anchor_sizes": sizes, "anchor_aspect_ratios": (ASPECT_RATIOS,) * levels}
+
+
+def class_count(model: MaskRCNN) -> int:
+    """Count the classes of a model's classifier, background included.
+
+    Raises:
+        InputError: It has none, or the mask head knows fewer classes.
+    """
+    heads = model.roi_heads
+    with torch.no_grad():
+        crops = torch.zeros(1, model.backbone.out_channels, *heads.box_roi_pool.output_size)
+        classes = int(heads.box_predictor(heads.box_head(crops))[0].shape[-1])
+    _check_classes(classes, int(heads.mask_predictor.mask_fcn_logits.weight.shape[0]))
+    return classes
+
+
+def _built(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[str, MaskRCNN]:
+    _check_kind(weights)
+    try:
+        return _assembled(weights, settings)
+    except (ValueError, IndexError, KeyError, RuntimeError, ZeroDivisionError) as exc:
+        msg = f"the shapes of the checkpoint's tensors do not go together: {exc}; {USE_FACTORY}"
+        raise InputError(msg) from exc
+
+
+def _assembled(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[str, MaskRCNN]:
     backbone_name, backbone = backbone_from_weights(weights)
-    levels = len(backbone.fpn.inner_blocks) + 1
+    levels = _levels(weights)
     pooled = [str(index) for index in range(levels - 1)]
     channels = backbone.out_channels
     model = MaskRCNN(
         backbone,
-        rpn_anchor_generator=_anchors(weights, levels),
+        min_size=settings.min_size,
+        max_size=settings.max_size,
+        image_mean=list(settings.image_mean),
+        image_std=list(settings.image_std),
+        rpn_anchor_generator=_anchors(weights, levels, settings),
         rpn_head=RPNHead(
             channels, _rows(weights, "rpn.head.cls_logits"), conv_depth=_count(weights, "rpn.head.conv")
         ),
-        box_roi_pool=MultiScaleRoIAlign(pooled, _box_pool_side(weights, channels), sampling_ratio=2),
+        rpn_pre_nms_top_n_test=settings.rpn_pre_nms_top_n_test,
+        rpn_post_nms_top_n_test=settings.rpn_post_nms_top_n_test,
+        rpn_nms_thresh=settings.rpn_nms_thresh,
+        rpn_score_thresh=settings.rpn_score_thresh,
+        box_roi_pool=MultiScaleRoIAlign(
+            pooled, _box_pool_side(weights, channels), sampling_ratio=settings.box_sampling_ratio
+        ),
         box_head=_box_head(weights, channels),
         box_predictor=_box_predictor(weights),
-        mask_roi_pool=MultiScaleRoIAlign(pooled, MASK_POOL_SIDE, sampling_ratio=2),
+        box_score_thresh=settings.box_score_thresh,
+        box_nms_thresh=settings.box_nms_thresh,
+        box_detections_per_img=settings.box_detections_per_img,
+        bbox_reg_weights=settings.bbox_reg_weights,
+        mask_roi_pool=MultiScaleRoIAlign(
+            pooled, settings.mask_pool_size, sampling_ratio=settings.mask_sampling_ratio
+        ),
         mask_head=_mask_head(weights, channels),
         mask_predictor=_mask_predictor(weights),
     )
-    load_weights(model, weights)
+    set_eps(model, settings)
     normed = "backbone.fpn.inner_blocks.0.1.weight" in weights
     return f"maskrcnn_{backbone_name}_fpn" + ("_v2" if normed else ""), model
+
+
+def set_eps(model: nn.Module, settings: ModelSettings) -> None:
+    """Give every batch norm of a model the `eps` that it was trained with."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d | FrozenBatchNorm2d):
+            module.eps = settings.eps_of(name)
+
+
+def freeze_zero_eps(model: nn.Module) -> None:
+    """Replace each `BatchNorm2d` with an `eps` of 0 by a frozen one, which computes the same in evaluation.
+
+    PyTorch refuses to run the former; models made by older releases have them.
+    """
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm2d) and child.eps == 0:
+                frozen = FrozenBatchNorm2d(child.num_features, eps=0.0)
+                state = child.state_dict()
+                frozen.load_state_dict(
+                    {key: state.get(key, value) for key, value in frozen.state_dict().items()}
+                )
+                setattr(parent, name, frozen)
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -99,24 +220,44 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def _check_kind(weights: Mapping[str, Tensor]) -> None:
     missing = [key for key in REQUIRED if key not in weights]
     if not missing:
+        for key, dimensions in REQUIRED.items():
+            if weights[key].ndim != dimensions:
+                msg = f"{key} must have {dimensions} dimensions and has the shape {list(weights[key].shape)}"
+                raise InputError(msg)
+        classes, masks = _rows(weights, "roi_heads.box_predictor.cls_score"), "roi_heads.mask_predictor"
+        _check_classes(classes, _rows(weights, f"{masks}.mask_fcn_logits"))
         return
     found = ", ".join(list(weights)[:3])
     kind = "not of a Mask R-CNN over a feature pyramid"
     if all("mask" in key for key in missing):
         kind = "of a Faster R-CNN, which has no mask head"
+    for signature, framework in FRAMEWORKS.items():
+        if any(signature in key for key in weights):
+            kind = f"of {framework}, and edgeseg takes torchvision's Mask R-CNN"
     msg = f"the checkpoint is {kind}: it lacks {missing[0]} and has {found}, ...; {USE_FACTORY}"
     raise InputError(msg)
 
 
-def _anchors(weights: Mapping[str, Tensor], levels: int) -> AnchorGenerator:
-    """Choose the anchors; tensors tell their number a location and not their sizes."""
+def _levels(weights: Mapping[str, Tensor]) -> int:
+    """Count the levels of the pyramid: one a block, and one that is pooled from the last."""
+    return _count(weights, "backbone.fpn.inner_blocks") + 1
+
+
+def _anchors(weights: Mapping[str, Tensor], levels: int, settings: ModelSettings) -> AnchorGenerator:
     count = _rows(weights, "rpn.head.cls_logits")
-    if count == len(ASPECT_RATIOS) and levels == len(RESNET_ANCHOR_SIZES):
-        return AnchorGenerator(RESNET_ANCHOR_SIZES, (ASPECT_RATIOS,) * levels)
-    if count == len(ASPECT_RATIOS) * len(MOBILENET_ANCHOR_SIZES):
-        return AnchorGenerator((MOBILENET_ANCHOR_SIZES,) * levels, (ASPECT_RATIOS,) * levels)
-    msg = f"{count} anchors a location on {levels} levels are not torchvision's defaults; {USE_FACTORY}"
-    raise InputError(msg)
+    sizes, ratios = settings.anchor_sizes, settings.anchor_aspect_ratios
+    given = [len(one) * len(other) for one, other in zip(sizes, ratios, strict=False)]
+    if len(sizes) != levels or len(ratios) != levels or set(given) != {count}:
+        msg = (
+            f"the checkpoint has {count} anchors a location on {levels} levels; anchor_sizes {_shown(sizes)} "
+            f"and anchor_aspect_ratios {_shown(ratios)} are others; {SAY_SETTINGS}"
+        )
+        raise InputError(msg)
+    return AnchorGenerator(sizes, ratios)
+
+
+def _shown(rows: tuple[tuple[float, ...], ...]) -> str:
+    return " ".join("(" + ", ".join(f"{number:g}" for number in row) + ")" for row in rows)
 
 
 def _box_pool_side(weights: Mapping[str, Tensor], channels: int) -> int:
@@ -162,6 +303,22 @@ def _mask_predictor(weights: Mapping[str, Tensor]) -> Any:
     return MaskRCNNPredictor(
         int(inputs), int(inner), _rows(weights, "roi_heads.mask_predictor.mask_fcn_logits")
     )
+
+
+def _check_classes(classes: int, masks: int) -> None:
+    if classes < 2:
+        msg = (
+            f"the classifier (box_predictor.cls_score) has {classes} output, the background alone; it "
+            "can find nothing; torchvision counts the background: train with num_classes = your classes + 1"
+        )
+        raise InputError(msg)
+    if masks < classes:
+        msg = (
+            f"the classifier has {classes} classes with the background and the mask head "
+            f"(mask_predictor.mask_fcn_logits) only {masks}, so that some have no mask; replace "
+            "roi_heads.mask_predictor too and train again"
+        )
+        raise InputError(msg)
 
 
 def _rows(weights: Mapping[str, Tensor], layer: str) -> int:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PREFIX = "backbone.body."
+FIRST_CONVOLUTIONS = ("conv1.weight", "0.0.weight")
+COLOUR = 3
+IMAGE_CHANNELS = (1, COLOUR)
 RESNETS = (
     "resnet18",
     "resnet34",
@@ -46,8 +49,9 @@ def backbone_from_weights(weights: Mapping[str, Tensor]) -> tuple[str, BackboneW
     # mobilenet_backbone and resnet_fpn_backbone freeze batch norm unless told otherwise; both have eps 1e-5.
     counted = any(key.endswith("num_batches_tracked") for key in body)
     norm = nn.BatchNorm2d if counted else FrozenBatchNorm2d
-    name = _matching(body, norm)
-    network = _body(name, norm)
+    image_channels = _image_channels(body)
+    name = _matching(body, norm, image_channels)
+    network = _body(name, norm, image_channels)
     channels = _pyramid_inputs(weights)
     stages = _stages(network, channels, body)
     return name, BackboneWithFPN(
@@ -59,17 +63,58 @@ def backbone_from_weights(weights: Mapping[str, Tensor]) -> tuple[str, BackboneW
     )
 
 
-def _body(name: str, norm: Any) -> Any:
+def first_convolution(backbone: nn.Module) -> nn.Conv2d:
+    """Find the convolution that takes the images.
+
+    Raises:
+        InputError: There is none.
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            return module
+    msg = "the backbone has no convolution to take the images"
+    raise InputError(msg)
+
+
+def check_image_channels(channels: int) -> None:
+    """Refuse a model of other images than a camera gives.
+
+    Raises:
+        InputError: It takes neither 3 channels (colour) nor 1 (gray).
+    """
+    if channels not in IMAGE_CHANNELS:
+        msg = (
+            f"the first convolution must take 3 channels (colour) or 1 (gray) and takes {channels}: cameras, "
+            "pictures and videos have no others, so edgeseg cannot run this model"
+        )
+        raise InputError(msg)
+
+
+def _body(name: str, norm: Any, image_channels: int) -> Any:
     network: Any = models.get_model(name, weights=None, norm_layer=norm)
-    return network.features if name in MOBILENETS else network
+    network = network.features if name in MOBILENETS else network
+    if image_channels != COLOUR:
+        first = first_convolution(network)
+        shape = (first.out_channels, image_channels, *first.kernel_size)
+        first.in_channels, first.weight = image_channels, nn.Parameter(torch.empty(shape))
+    return network
 
 
-def _matching(body: Mapping[str, Tensor], norm: Any) -> str:
+def _image_channels(body: Mapping[str, Tensor]) -> int:
+    """Read how many channels an image has; colour if no first convolution is known."""
+    first = next((body[key] for key in FIRST_CONVOLUTIONS if key in body), None)
+    if first is None or first.ndim != 4:
+        return COLOUR
+    check_image_channels(int(first.shape[1]))
+    return int(first.shape[1])
+
+
+def _matching(body: Mapping[str, Tensor], norm: Any, image_channels: int) -> str:
     children = {key.partition(".")[0] for key in body}
     found = {key: tuple(value.shape) for key, value in body.items()}
     for name in RESNETS if "layer1" in children else MOBILENETS:
         with torch.device("meta"):
-            candidate = _body(name, norm).state_dict()
+            candidate = _body(name, norm, image_channels).state_dict()
         if found == {
             key: tuple(value.shape) for key, value in candidate.items() if key.partition(".")[0] in children
         }:

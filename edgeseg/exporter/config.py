@@ -9,7 +9,7 @@ from typing import Any
 from edgeseg.bundle import DEFAULT_PATH
 from edgeseg.errors import ConfigError
 
-from .profiles import DEFAULT_SIZE_HW, PROFILES, Profile, scaled_size
+from .profiles import PROFILES, Profile, scaled_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +19,10 @@ class ExportConfig:
     Attributes:
         checkpoint: `.pth` or `.safetensors`.
         profile: Stands for size, proposals and detections; each that is given wins over it.
-        sizes_hw: Input sizes, multiples of 32, the main one first; empty for the profile's.
+        sizes_hw: Input sizes, multiples of 32, the main one first; empty for that of training, as far as the
+            profile lets it.
         classes: File with class names.
+        settings: JSON file with settings that neither tensors nor the checkpoint show.
         factory: `package.module:function` that builds the model.
         check: Folder of images for the parity gate; None for the built-in ones.
         parity: Run the gate.
@@ -37,6 +39,7 @@ class ExportConfig:
     max_proposals: int | None = None
     score_threshold: float | None = None
     nms_threshold: float | None = None
+    settings: Path | None = None
     factory: str | None = None
     check: Path | None = None
     parity: bool = True
@@ -49,14 +52,17 @@ class ExportConfig:
             raise ConfigError(msg)
 
     @property
-    def chosen_sizes_hw(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of each input size: those given, else the profile's."""
-        return self.sizes_hw or (scaled_size(DEFAULT_SIZE_HW, PROFILES[self.profile].size_share),)
+    def input_size_hw(self) -> tuple[int, int] | None:
+        """The main input size that was given; None if none was."""
+        return self.sizes_hw[0] if self.sizes_hw else None
 
-    @property
-    def size_hw(self) -> tuple[int, int]:
+    def chosen_sizes_hw(self, training_size_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """Height and width of each input size: those given, else the profile's share of training's."""
+        return self.sizes_hw or (scaled_size(training_size_hw, PROFILES[self.profile].size_share),)
+
+    def size_hw(self, training_size_hw: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the main input size."""
-        return self.chosen_sizes_hw[0]
+        return self.chosen_sizes_hw(training_size_hw)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ class Drafts:
 
     Attributes:
         own: Counts and thresholds where nothing else is asked for.
+        size_hw: Of the input, where nothing else is asked for.
 
     Raises:
         ConfigError: Settings that cannot work.
@@ -44,8 +45,9 @@ class Drafts:
     def __init__(self, config: ExportConfig) -> None:
         self._config = config
         self._checkpoint = read_checkpoint(config.checkpoint)
-        self._architecture, self._model = model_of(self._checkpoint, config)
-        self.own = limits_of(self._model, config)
+        self._loaded = model_of(self._checkpoint, config)
+        self.own = limits_of(self._loaded.model, config)
+        self.size_hw = config.size_hw(self._loaded.settings.training_size_hw)
 
     def spec(self, size_hw: tuple[int, int], max_proposals: int) -> ModelSpec:
         """Describe a draft without writing it.
@@ -60,7 +62,7 @@ class Drafts:
             # The model has the last draft's counts by now.
             max_detections=self.own.max_detections,
         )
-        return spec_of(self._model, self._architecture, self._checkpoint, asked)
+        return spec_of(self._loaded, self._checkpoint, asked)
 
     def write(
         self,
@@ -82,7 +84,7 @@ class Drafts:
             EdgeSegError: The disk is full.
             ExportError: A graph could not be made.
         """
-        return write_draft(folder, self._model, self.spec(size_hw, max_proposals), lowerings)
+        return write_draft(folder, self._loaded.model, self.spec(size_hw, max_proposals), lowerings)
 
 
 def write_draft(folder: Path, model: Any, spec: ModelSpec, lowerings: Sequence[Lowering]) -> Bundle:

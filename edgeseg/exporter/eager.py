@@ -12,13 +12,13 @@ from edgeseg.errors import ConfigError, InputError
 from edgeseg.runtime.backend import RawDetections
 from edgeseg.runtime.input_sizes import resize_limits
 from edgeseg.runtime.model import Model, Network
+from edgeseg.settings import NAMES
 
-from .architecture import load_weights, model_from_weights
 from .checkpoint import read_checkpoint
 from .config import Limits, impose
 from .dense import detections_from_dense
-from .factory import model_from_factory
-from .reference import Reference
+from .loading import load_model
+from .reference import Reference, tensors_from_frames
 from .threads import torch_threads
 
 if TYPE_CHECKING:
@@ -122,17 +122,12 @@ class ResizingDetector:
 
     def _detect(self, frame: NDArray[np.uint8], score_threshold: float) -> Detections:
         with torch.inference_mode():
-            (found,) = self._model([rgb_tensor(frame)])
+            (found,) = self._model([*tensors_from_frames(frame[None], self.spec.preprocess)])
         keep = found["scores"] > score_threshold
         boxes, labels, scores, masks = (
             found[name][keep].numpy() for name in ("boxes", "labels", "scores", "masks")
         )
         return detections_from_dense(boxes, labels, scores, masks, self.spec.class_names)
-
-
-def rgb_tensor(frame: NDArray[np.uint8]) -> torch.Tensor:
-    """Turn a `uint8[H, W, 3]` BGR frame into torchvision's `float32[3, H, W]` RGB in `[0, 1]`."""
-    return torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1).to(torch.float32) / 255
 
 
 def eager_from_checkpoint(
@@ -162,7 +157,7 @@ def eager_from_checkpoint(
 
 
 def torchvision_from_checkpoint(path: Path, spec: ModelSpec, *, factory: str | None = None) -> Any:
-    """Load the checkpoint of a bundle in torchvision, with torchvision's own counts and thresholds.
+    """Load the checkpoint of a bundle in torchvision, with the settings that it was exported with.
 
     Args:
         path: As `eager_from_checkpoint`, and so are `spec` and `factory`.
@@ -180,13 +175,10 @@ def torchvision_from_checkpoint(path: Path, spec: ModelSpec, *, factory: str | N
             f"and {path} is another ({checkpoint.sha256[:12]}); name that one, or export this one"
         )
         raise InputError(msg)
-    if factory is not None:
-        model = model_from_factory(factory)
-        load_weights(model, checkpoint.weights)
-    elif ":" in spec.architecture:
+    if factory is None and ":" in spec.architecture:
         # Named in a file that may come from anywhere: only the user may have it run.
         msg = f"the model was exported with --factory {spec.architecture}; pass it here too"
         raise ConfigError(msg)
-    else:
-        _, model = model_from_weights(checkpoint.weights)
-    return model
+    # What was assumed or given at export is in the bundle; the factory says it again.
+    given = {name: getattr(spec.settings, name) for name in NAMES} if spec.settings and not factory else {}
+    return load_model(checkpoint, factory=factory, given=given).model

@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgeseg import __version__
 from edgeseg.bundle import MANIFEST, check_target, open_bundle, size_folder, staged, write_manifest
 from edgeseg.runtime.input_sizes import size_advice
+from edgeseg.settings import ModelSettings, Origin
 from edgeseg.spec import Lowering, ModelSpec, Preprocess
 
-from .architecture import load_weights, model_from_weights
+from .architecture import class_count
 from .checkpoint import read_checkpoint
 from .classes import names_for, names_from_file
 from .config import impose, limits_of
-from .factory import model_from_factory
 from .gate import check_images, run_gate
 from .graph import write_graph
+from .loading import LoadedModel, load_model, settings_from_file
 from .threads import torch_threads
 
 if TYPE_CHECKING:
@@ -32,6 +34,16 @@ if TYPE_CHECKING:
     from .gate import CheckImages
 
 RECORDED_VERSIONS = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "onnxruntime")
+# Settings that have an option of their own.
+OWN_OPTIONS = MappingProxyType(
+    {
+        "input_size_hw": "input_size_hw",
+        "score_threshold": "box_score_thresh",
+        "nms_threshold": "box_nms_thresh",
+        "max_detections": "box_detections_per_img",
+        "max_proposals": "rpn_post_nms_top_n_test",
+    }
+)
 
 
 @torch_threads()
@@ -61,9 +73,9 @@ def export(
     check = check_images(config.check) if config.parity else None
     progress(f"reading {config.checkpoint.name}")
     checkpoint = read_checkpoint(config.checkpoint)
-    architecture, model = model_of(checkpoint, config)
-    spec = spec_of(model, architecture, checkpoint, config, note)
-    sizes_hw = config.chosen_sizes_hw
+    loaded = model_of(checkpoint, config)
+    model, spec = loaded.model, spec_of(loaded, checkpoint, config, note)
+    sizes_hw = config.chosen_sizes_hw(loaded.settings.training_size_hw)
     # Refuses every size that cannot work before the first graph is written.
     specs = {size_hw: replace(spec, input_size_hw=size_hw) for size_hw in sizes_hw}
     if check is not None and config.check is not None:
@@ -110,59 +122,75 @@ def _write_size(
     write_manifest(folder, spec, [*(lowering.file_name for lowering in Lowering), *listed])
 
 
-def model_of(checkpoint: Checkpoint, config: ExportConfig) -> tuple[str, Any]:
-    """Build torchvision's model of a checkpoint, in evaluation, and name its architecture.
+def model_of(checkpoint: Checkpoint, config: ExportConfig) -> LoadedModel:
+    """Build torchvision's model of a checkpoint, in evaluation, with the settings that the user names.
 
     Raises:
         ConfigError: The factory is not a name that can be imported.
         InputError: The weights do not fit any architecture that is known, or not the factory's.
     """
-    if config.factory is None:
-        return model_from_weights(checkpoint.weights)
-    model = model_from_factory(config.factory)
-    load_weights(model, checkpoint.weights)
-    return config.factory, model
+    given = settings_from_file(config.settings) if config.settings else {}
+    return load_model(checkpoint, factory=config.factory, given=given)
 
 
 def spec_of(
-    model: Any,
-    architecture: str,
+    loaded: LoadedModel,
     checkpoint: Checkpoint,
     config: ExportConfig,
-    note: Callable[[str], None] = lambda line: None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> ModelSpec:
-    """Describe what is to be exported, and set torchvision's `model` to the same counts and thresholds.
+    """Describe what is to be exported, and set torchvision's model to the same counts and thresholds.
 
     Raises:
         ConfigError: A setting cannot work.
         InputError: The class names do not do.
     """
+    model = loaded.model
     limits = limits_of(model, config)
     impose(limits, model)
+    settings, origins = _as_exported(loaded, config)
+    resize_known = {origins["min_size"], origins["max_size"]} != {Origin.ASSUMED}
     return ModelSpec(
         class_names=_class_names(model, checkpoint, config.classes, note),
-        input_size_hw=config.size_hw,
+        input_size_hw=config.size_hw(loaded.settings.training_size_hw),
         batch=config.batch,
         max_detections=limits.max_detections,
         max_proposals=limits.max_proposals,
         score_threshold=limits.score_threshold,
         nms_threshold=limits.nms_threshold,
         mask_size=2 * model.roi_heads.mask_roi_pool.output_size[0],
-        preprocess=Preprocess(
-            mean_rgb=tuple(model.transform.image_mean),
-            std_rgb=tuple(model.transform.image_std),
-        ),
-        architecture=architecture,
+        preprocess=_preprocess(loaded),
+        architecture=loaded.architecture,
         checkpoint=checkpoint.path.name,
         checkpoint_sha256=checkpoint.sha256,
         versions={"edgeseg": __version__, **{name: version(name) for name in RECORDED_VERSIONS}},
+        torchvision_resize=(settings.min_size, settings.max_size) if resize_known else None,
+        settings=settings,
+        origins=origins,
+        remarks=checkpoint.remarks,
     )
+
+
+def _as_exported(loaded: LoadedModel, config: ExportConfig) -> tuple[ModelSettings, dict[str, Origin]]:
+    """Put what was given by options of their own into the settings, so that they are not called assumed."""
+    asked = {name: getattr(config, option) for option, name in OWN_OPTIONS.items()}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return replace(loaded.settings, **given), {**loaded.origins, **dict.fromkeys(given, Origin.OPTION)}
+
+
+def _preprocess(loaded: LoadedModel) -> Preprocess:
+    # A gray model has one of each; the padding colour needs three.
+    mean, std = (
+        tuple(values) * (3 // len(values))
+        for values in (loaded.settings.image_mean, loaded.settings.image_std)
+    )
+    return Preprocess(mean_rgb=mean, std_rgb=std, gray=loaded.gray)  # type: ignore[arg-type]
 
 
 def _class_names(
     model: Any, checkpoint: Checkpoint, path: Path | None, note: Callable[[str], None]
 ) -> tuple[str, ...]:
-    classes = model.roi_heads.mask_predictor.mask_fcn_logits.weight.shape[0]
+    classes = class_count(model)
     if path is not None:
         return names_from_file(classes, path, note)
     return names_for(classes, checkpoint.class_names, source=checkpoint.path.name, note=note)

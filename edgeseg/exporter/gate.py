@@ -14,8 +14,9 @@ from edgeseg.optional import require
 from edgeseg.runtime.cpus import inference_threads
 from edgeseg.runtime.images import image_paths, read_image
 from edgeseg.runtime.letterbox import letterbox_batch
-from edgeseg.spec import Lowering, ParityReport
+from edgeseg.spec import BUILT_IN, Lowering, ParityReport
 
+from .annotated import Recall, annotated_boxes
 from .parity import Agreement, Bounds
 from .reference import Found, Reference
 
@@ -27,14 +28,23 @@ if TYPE_CHECKING:
 BUILT_IN_IMAGES = Path(__file__).parent / "images"
 # Beyond this many the proof gets slower and no stronger; they are taken evenly from the folder.
 MAX_IMAGES = 8
+# A detection that a user would be shown.
+CONFIDENT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckImages:
-    """Images of the gate, `uint8[H, W, 3]` BGR each, and where they are from."""
+    """Images of the gate.
+
+    Attributes:
+        source: Where they are from.
+        images: `uint8[H, W, 3]` BGR each.
+        truth_xyxy: Annotated boxes of each, `float32[N, 4]` in its pixels.
+    """
 
     source: str
     images: tuple[NDArray[np.uint8], ...]
+    truth_xyxy: tuple[NDArray[np.float32], ...] = ()
 
 
 def run_gate(
@@ -58,6 +68,7 @@ def run_gate(
     images = check.images
     bounds = Bounds()
     reference = Reference(model, spec)
+    recall, confident = Recall(), 0
     compared = [lowering for lowering in Lowering if not lowering.half]
     graphs = {lowering: Graph(folder / lowering.file_name, spec) for lowering in compared}
     agreements = [
@@ -73,8 +84,11 @@ def run_gate(
     for start in range(0, len(images), spec.batch):
         chunk = images[start : start + spec.batch]
         progress(f"comparing with PyTorch on image {start + 1} of {len(images)}")
-        batch, _ = letterbox_batch(chunk, spec)
+        batch, boxes = letterbox_batch(chunk, spec)
         expected = reference(batch)[: len(chunk)]
+        confident += sum(int((one.scores > CONFIDENT).sum()) for one in expected)
+        for one, truth, box in zip(expected, check.truth_xyxy[start:], boxes, strict=False):
+            recall.add(truth, one, box)
         for agreement in agreements:
             found, settled = graphs[agreement.lowering](batch)
             agreement.unsettled += len(chunk) - int(settled[: len(chunk)].sum())
@@ -89,6 +103,9 @@ def run_gate(
         max_score_error=bounds.score,
         min_mask_iou=bounds.mask_iou,
         rows=tuple(agreement.row() for agreement in agreements),
+        confident=confident,
+        annotated=recall.annotated,
+        annotated_found=recall.found,
     )
     if not report.passed:
         raise GraphParityError(report)
@@ -153,6 +170,10 @@ def check_images(folder: Path | None) -> CheckImages:
     if not paths:
         msg = f"--check needs a folder with images, found none in {folder}"
         raise InputError(msg)
-    chosen = np.linspace(0, len(paths) - 1, min(MAX_IMAGES, len(paths))).round().astype(int)
-    images = tuple(read_image(paths[index]) for index in chosen)
-    return CheckImages(source=str(folder or "built-in"), images=images)
+    indices = np.linspace(0, len(paths) - 1, min(MAX_IMAGES, len(paths))).round().astype(int)
+    chosen = [paths[index] for index in indices]
+    return CheckImages(
+        source=str(folder or BUILT_IN),
+        images=tuple(map(read_image, chosen)),
+        truth_xyxy=tuple(annotated_boxes(folder or BUILT_IN_IMAGES, chosen)),
+    )

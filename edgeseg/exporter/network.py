@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from .backbone import first_convolution
 from .folding import fold_batch_norms
 from .heads import Detector, MaskPredictor
 from .operators import Pyramid, Rois
 from .proposals import Proposals
+from .reference import gray_from_rgb
 
 if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
@@ -68,12 +70,13 @@ class Network(nn.Module):
         self.spec = spec
         self.operators = operators
         self.precision = precision
-        self.register_buffer("mean", 255 * torch.tensor(spec.preprocess.mean_rgb).view(1, 3, 1, 1))
-        self.register_buffer("std", 255 * torch.tensor(spec.preprocess.std_rgb).view(1, 3, 1, 1))
+        channels = first_convolution(model.backbone).in_channels
+        self.register_buffer("mean", _channelwise(spec.preprocess.mean_rgb, channels))
+        self.register_buffer("std", _channelwise(spec.preprocess.std_rgb, channels))
         heads = model.roi_heads
         self.box_pool, self.mask_pool = heads.box_roi_pool, heads.mask_roi_pool
-        sizes = _feature_sizes(model.backbone, spec.input_size_hw)
-        self.backbone = fold_batch_norms(model.backbone, torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE))
+        sizes = _feature_sizes(model.backbone, channels, spec.input_size_hw)
+        self.backbone = fold_batch_norms(model.backbone, torch.zeros(1, channels, PROBE_SIDE, PROBE_SIDE))
         self.rpn_head = copy.deepcopy(model.rpn.head)
         self.box_head = fold_batch_norms(heads.box_head, _crop_like(model.backbone, self.box_pool))
         self.box_predictor = copy.deepcopy(heads.box_predictor)
@@ -118,8 +121,10 @@ class Network(nn.Module):
         )
 
     def _features(self, images: Tensor) -> dict[str, Tensor]:
-        rgb = images.to(torch.float32).permute(0, 3, 1, 2).flip(1)
-        return _levels(self.backbone(((rgb - self.mean) / self.std).to(self.precision)))
+        pixels = images.to(torch.float32).permute(0, 3, 1, 2).flip(1)
+        if self.spec.preprocess.gray:
+            pixels = gray_from_rgb(pixels)
+        return _levels(self.backbone(((pixels - self.mean) / self.std).to(self.precision)))
 
     def _detect(
         self, maps: list[Tensor], proposals: Tensor, present: Tensor, threshold: Tensor | float
@@ -155,9 +160,13 @@ def _levels(features: Any) -> dict[str, Tensor]:
     return {"0": features} if isinstance(features, Tensor) else features
 
 
-def _feature_sizes(backbone: Any, size_hw: tuple[int, int]) -> dict[str, tuple[int, int]]:
+def _channelwise(values: tuple[float, ...], channels: int) -> Tensor:
+    return 255 * torch.tensor(values[:channels]).view(1, channels, 1, 1)
+
+
+def _feature_sizes(backbone: Any, channels: int, size_hw: tuple[int, int]) -> dict[str, tuple[int, int]]:
     with torch.no_grad():
-        features = _levels(backbone(torch.zeros(1, 3, *size_hw)))
+        features = _levels(backbone(torch.zeros(1, channels, *size_hw)))
     return {name: (level.shape[2], level.shape[3]) for name, level in features.items()}
 
 

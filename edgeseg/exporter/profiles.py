@@ -7,10 +7,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from edgeseg.errors import ConfigError
-from edgeseg.spec import SIZE_MULTIPLE
-
-# What torchvision resizes to: 800 pixels high, at most 1333 wide, here up to the next multiple of 32.
-DEFAULT_SIZE_HW = (800, 1344)
+from edgeseg.settings import SIZE_MULTIPLE
 
 
 class Profile(str, Enum):

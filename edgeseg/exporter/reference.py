@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
 if TYPE_CHECKING:
-    from edgeseg.spec import ModelSpec
+    from edgeseg.spec import ModelSpec, Preprocess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +42,17 @@ class Reference:
 
     def __init__(self, model: Any, spec: ModelSpec) -> None:
         self._model = model
-        self._mean = torch.tensor(spec.preprocess.mean_rgb).view(3, 1, 1)
-        self._std = torch.tensor(spec.preprocess.std_rgb).view(3, 1, 1)
+        channels = 1 if spec.preprocess.gray else 3
+        self._preprocess = spec.preprocess
+        self._mean = torch.tensor(spec.preprocess.mean_rgb[:channels]).view(channels, 1, 1)
+        self._std = torch.tensor(spec.preprocess.std_rgb[:channels]).view(channels, 1, 1)
         self._threshold = spec.score_threshold
         self.most_candidates = 0
 
     def __call__(self, images: NDArray[np.uint8]) -> list[Found]:
         """Detect in `uint8[B, H, W, 3]` BGR; counts the (box, class) pairs on the way."""
-        rgb = torch.from_numpy(images[..., ::-1].copy()).permute(0, 3, 1, 2).to(torch.float32) / 255
-        batch = ImageList((rgb - self._mean) / self._std, [tuple(images.shape[1:3])] * len(images))
+        pixels = tensors_from_frames(images, self._preprocess)
+        batch = ImageList((pixels - self._mean) / self._std, [tuple(images.shape[1:3])] * len(images))
         hook = self._model.roi_heads.box_predictor.register_forward_hook(self._count_candidates)
         try:
             with torch.inference_mode():
@@ -66,6 +69,30 @@ class Reference:
         above = (outputs[0].softmax(-1)[:, 1:] > self._threshold).sum(1)
         most = max(int(image.sum()) for image in above.split(self._rows))
         self.most_candidates = max(self.most_candidates, most)
+
+
+def tensors_from_frames(images: NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
+    """Make of frames what torchvision's model takes.
+
+    Args:
+        images: `uint8[B, H, W, 3]`, BGR.
+        preprocess: Says whether the model's images are gray.
+
+    Returns:
+        `float32[B, 3, H, W]` RGB in `[0, 1]`, or `float32[B, 1, H, W]` for a gray model.
+    """
+    rgb = torch.from_numpy(images[..., ::-1].copy()).permute(0, 3, 1, 2).to(torch.float32)
+    return (gray_from_rgb(rgb) if preprocess.gray else rgb) / 255
+
+
+def gray_from_rgb(rgb: Tensor) -> Tensor:
+    """Brightness of `float32[B, 3, H, W]` in 0 to 255 as whole numbers `float32[B, 1, H, W]`.
+
+    Source:
+        ITU-R 601, as Pillow's `convert("L")` and OpenCV's `COLOR_BGR2GRAY` have it.
+    """
+    red, green, blue = rgb.split(1, 1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).round()
 
 
 def _found(image: dict[str, Any]) -> Found:

@@ -13,6 +13,7 @@ from ..record import json_from_record
 from .console import print_json, print_note, print_pairs, progress_line
 from .options import force_option, json_option
 from .parity import input_sizes, print_parity, print_proofs
+from .settings import print_settings
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -49,9 +50,10 @@ PROFILES = ("fast", "balanced", "accurate")
     type=(int, int),
     multiple=True,
     metavar="H W",
-    help="Input height and width, multiples of 32; frames are letterboxed into it. May be repeated, for "
-    "instance once for landscape and once for upright frames: each frame is then computed at the size that "
-    "shows it largest. [default: 800 1344, or the profile's]",
+    help="Input height and width, multiples of 32; frames are letterboxed into it. It must hold images at "
+    "the scale of training. May be repeated, for instance once for landscape and once for upright frames: "
+    "each frame is then computed at the size that shows it largest. [default: what the checkpoint says, else "
+    "800 1344; the profile's share of it]",
 )
 @click.option(
     "--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call; fixed in the graph."
@@ -83,6 +85,13 @@ PROFILES = ("fast", "balanced", "accurate")
     type=click.FloatRange(0, 1),
     help="Overlap above which the weaker box goes. [default: the model's, 0.5]",
 )
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSON file with settings that neither tensors nor the checkpoint show, such as image_mean or "
+    "anchor_sizes; docs/checkpoints.md lists them. [default: the checkpoint's, else torchvision's]",
+)
 @click.option("--factory", metavar="MODULE:FUNCTION", help="Function that builds the model.")
 @click.option(
     "--check",
@@ -97,9 +106,10 @@ PROFILES = ("fast", "balanced", "accurate")
 def export(as_json: bool, **settings: Any) -> None:
     """Turn a trained checkpoint into a bundle, proven equal to PyTorch.
 
-    CHECKPOINT is a .pth or .safetensors file with the weights of a torchvision Mask R-CNN. Its architecture
-    and number of classes are read from the shapes of its tensors. Exit code 3: a graph finds something else
-    than PyTorch does.
+    CHECKPOINT is a file with the weights of a torchvision Mask R-CNN, best one that
+    `edgeseg.save_checkpoint` wrote. Architecture and number of classes are read from the shapes of its
+    tensors, other settings from what the file says; what it does not say is assumed and listed. Exit code 3:
+    a graph finds something else than PyTorch does.
     """
     for extra in ("export", "cpu"):
         require_extra(extra, purpose="export a checkpoint")
@@ -131,6 +141,7 @@ def _print_bundle(bundle: Bundle, as_json: bool) -> None:
         others = [json_from_record(each.spec) for each in bundle.other_sizes]
         print_json({"bundle": str(bundle.path), **json_from_record(spec), "other_sizes": others})
         return
+    print_settings(spec, all_of_them=False)
     print_proofs(bundle)
     facts = [
         ("bundle", str(bundle.path)),

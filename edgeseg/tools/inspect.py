@@ -71,6 +71,7 @@ def inspect(model: Path, engine: str | None, as_json: bool) -> None:
 
 def _print(info: BundleInfo, sizes: str) -> None:
     from .console import print_note, print_pairs, print_table
+    from .settings import print_settings
 
     print_pairs(info.path, _facts(info.spec, sizes))
     files = [(name, f"{record.size / 1e6:.1f} MB", record.sha256[:12]) for name, record in info.files.items()]
@@ -79,6 +80,7 @@ def _print(info: BundleInfo, sizes: str) -> None:
         print_pairs(name, _graph_facts(graph))
     if info.unread is not None:
         print_note(f"graphs are not shown: {info.unread}")
+    print_settings(info.spec, all_of_them=True)
 
 
 def _facts(spec: ModelSpec, sizes: str) -> list[tuple[str, str]]:
@@ -92,9 +94,16 @@ def _facts(spec: ModelSpec, sizes: str) -> list[tuple[str, str]]:
         ("detections", f"at most {spec.max_detections} an image, score above {spec.score_threshold}"),
         ("overlap in NMS", str(spec.nms_threshold)),
         ("proposals", f"{spec.max_proposals}, then at most {spec.max_candidates} candidates in the last NMS"),
-        ("normalisation", f"mean {spec.preprocess.mean_rgb}, std {spec.preprocess.std_rgb} of RGB in [0, 1]"),
+        ("normalisation", _normalisation(spec)),
         ("made with", ", ".join(f"{name} {version}" for name, version in spec.versions.items())),
     ]
+
+
+def _normalisation(spec: ModelSpec) -> str:
+    preprocess = spec.preprocess
+    if preprocess.gray:
+        return f"mean {preprocess.mean_rgb[0]}, std {preprocess.std_rgb[0]} of brightness in [0, 1]"
+    return f"mean {preprocess.mean_rgb}, std {preprocess.std_rgb} of RGB in [0, 1]"
 
 
 def _graph_facts(graph: GraphInfo) -> list[tuple[str, str]]:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..spec import BUILT_IN
 from .console import print_note, print_table
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..spec import ModelSpec, ParityReport
 
+# Of objects that are annotated beside the images, PyTorch must find a few for its settings to be plausible.
+FEWEST_ANNOTATED = 5
+LEAST_FOUND = 0.2
+SOMETHING_IS_WRONG = (
+    "a setting is probably not as in training; `edgeseg inspect` lists those that were assumed"
+)
 COLUMNS = ("graph", "images", "PyTorch found", "matched", "missing", "extra", "box px", "score", "mask IoU")
 
 
@@ -49,7 +56,9 @@ def print_parity(report: ParityReport, at: str = "") -> None:
 
 
 def print_remarks(spec: ModelSpec) -> None:
-    """Say on stderr what makes a passed gate worth less than it looks."""
+    """Say on stderr what is odd about the checkpoint, and what makes a passed gate worth less."""
+    for remark in spec.remarks:
+        print_note(remark)
     report = spec.parity
     if report is None:
         print_note("the graphs were not compared with PyTorch (--no-parity)")
@@ -57,6 +66,16 @@ def print_remarks(spec: ModelSpec) -> None:
     if not report.rows[0].reference_detections:
         print_note(
             "PyTorch found nothing on these images, so little was proven: pass --check with images of yours"
+        )
+    elif report.confident == 0 and report.image_source != BUILT_IN:
+        print_note(
+            f"PyTorch is sure of nothing (no score above 0.5) on the images in {report.image_source}: if "
+            f"they show what the model was trained to find, {SOMETHING_IS_WRONG}"
+        )
+    if report.annotated >= FEWEST_ANNOTATED and report.annotated_found < LEAST_FOUND * report.annotated:
+        print_note(
+            f"PyTorch finds {report.annotated_found} of {report.annotated} objects that are annotated in "
+            f"{report.image_source}: {SOMETHING_IS_WRONG}"
         )
     if report.most_candidates > spec.max_candidates:
         print_note(

@@ -70,9 +70,8 @@ COLUMNS = ("", "size", "proposals", "threads", "ms", "box AP", "mask AP", "lost"
     "size_hw",
     type=(int, int),
     metavar="H W",
-    default=(800, 1344),
-    show_default=True,
-    help="Full size of the input; shares of it are tried.",
+    help="Full size of the input; shares of it are tried. [default: that of training, as `edgeseg export` "
+    "finds it]",
 )
 @click.option(
     "--detections",

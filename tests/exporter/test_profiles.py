@@ -9,9 +9,12 @@ import pytest
 from edgeseg.errors import ConfigError
 from edgeseg.exporter.config import ExportConfig, limits_of
 from edgeseg.exporter.draft import Drafts
-from edgeseg.exporter.profiles import DEFAULT_SIZE_HW, PROFILES, Profile, scaled_size
+from edgeseg.exporter.profiles import PROFILES, Profile, scaled_size
+from edgeseg.settings import ModelSettings
 from edgeseg.spec import Lowering
 from tests.models import build
+
+FULL_HW = ModelSettings().training_size_hw
 
 
 def config(**changes) -> ExportConfig:
@@ -27,13 +30,15 @@ def test_the_default_is_torchvisions_own(model) -> None:
     limits = limits_of(model, config())
 
     assert config().profile is Profile.ACCURATE
-    assert config().size_hw == DEFAULT_SIZE_HW == (800, 1344)
+    assert config().size_hw(FULL_HW) == FULL_HW == (800, 1344)
     assert (limits.max_proposals, limits.max_detections) == (1000, 100)
 
 
 def test_each_profile_does_less_than_the_next(model) -> None:
     fast, balanced, accurate = (config(profile=profile) for profile in Profile)
-    work = [(item.size_hw, limits_of(model, item).max_proposals) for item in (fast, balanced, accurate)]
+    work = [
+        (item.size_hw(FULL_HW), limits_of(model, item).max_proposals) for item in (fast, balanced, accurate)
+    ]
 
     assert list(Profile) == list(PROFILES)
     assert work[0] < work[1] < work[2]
@@ -42,7 +47,7 @@ def test_each_profile_does_less_than_the_next(model) -> None:
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_sizes_are_multiples_of_32_and_keep_their_shape(profile: Profile) -> None:
-    height, width = config(profile=profile).size_hw
+    height, width = config(profile=profile).size_hw(FULL_HW)
 
     assert (height % 32, width % 32) == (0, 0)
     assert width / height == pytest.approx(1344 / 800, rel=0.06)
@@ -52,7 +57,7 @@ def test_what_is_given_wins_over_the_profile(model) -> None:
     asked = config(profile=Profile.FAST, sizes_hw=((96, 128),), max_proposals=700, max_detections=90)
     limits = limits_of(model, asked)
 
-    assert asked.size_hw == (96, 128)
+    assert asked.size_hw(FULL_HW) == (96, 128)
     assert (limits.max_proposals, limits.max_detections) == (700, 90)
 
 
@@ -61,7 +66,7 @@ def test_the_rest_of_the_profile_stays_where_one_thing_is_given(model) -> None:
     limits = limits_of(model, asked)
 
     assert limits.max_proposals == PROFILES[Profile.FAST].max_proposals
-    assert asked.size_hw == scaled_size(DEFAULT_SIZE_HW, PROFILES[Profile.FAST].size_share)
+    assert asked.size_hw(FULL_HW) == scaled_size(FULL_HW, PROFILES[Profile.FAST].size_share)
 
 
 def test_a_profile_does_not_raise_what_the_model_has() -> None:

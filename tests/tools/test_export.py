@@ -90,6 +90,7 @@ def test_a_profile_and_what_wins_over_it(run, checkpoint, monkeypatch):
     for args in ((), ("--profile", "fast"), ("--profile", "fast", "--size", "96", "128")):
         assert run(str(checkpoint), *args).exit_code == 3
 
-    assert [config.size_hw for config in asked] == [(800, 1344), (640, 1088), (96, 128)]
+    sizes = [config.size_hw((800, 1344)) for config in asked]
+    assert sizes == [(800, 1344), (640, 1088), (96, 128)]
     assert [config.profile.value for config in asked] == ["accurate", "fast", "fast"]
     assert run(str(checkpoint), "--profile", "slow").exit_code == 2

@@ -9,7 +9,6 @@ from pathlib import Path
 from edgeseg.bundle import DEFAULT_PATH
 from edgeseg.errors import ConfigError
 from edgeseg.exporter.config import ExportConfig
-from edgeseg.exporter.profiles import DEFAULT_SIZE_HW
 from edgeseg.runtime.selection import AUTO
 
 
@@ -51,7 +50,7 @@ class TuneConfig:
         calib_images: How many of them; None for those that are there, up to 50.
         output: Where the chosen bundle is written; None to write none.
         force: Replace a bundle at `output`.
-        size_hw: Full size, of which others are shares.
+        size_hw: Full size, of which others are shares; None for that of training.
         classes: File with class names.
         factory: `package.module:function` that builds the model.
         max_detections: None for the model's own.
@@ -72,7 +71,7 @@ class TuneConfig:
     calib_images: int | None = None
     output: Path | None = None
     force: bool = False
-    size_hw: tuple[int, int] = DEFAULT_SIZE_HW
+    size_hw: tuple[int, int] | None = None
     classes: Path | None = None
     factory: str | None = None
     max_detections: int | None = None
@@ -101,7 +100,7 @@ class TuneConfig:
         return ExportConfig(
             checkpoint=self.checkpoint,
             output=self.output or DEFAULT_PATH,
-            sizes_hw=(self.size_hw,),
+            sizes_hw=() if self.size_hw is None else (self.size_hw,),
             classes=self.classes,
             factory=self.factory,
             max_detections=self.max_detections,

@@ -1,0 +1,117 @@
+"""What a checkpoint says beside its weights: class names, and settings that no tensor shows."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.errors import ArtifactError, InputError
+from edgeseg.settings import NAMES, settings_from_json
+
+from .unpickle import Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Where `edgeseg.save_checkpoint` writes settings; a key that is not one of them is an error there.
+RECORD = "edgeseg"
+CLASS_NAMES_UNDER = ("class_names", "classes")
+# Where trainers keep what they were called with: torchvision's own under `args`, Lightning under the third.
+CONFIGS = ("args", "config", "hyper_parameters", "hparams", "cfg", "meta", "metadata", "model_config")
+# The first eight digits of a file's SHA-256 stand in its name on download.pytorch.org.
+COCO_WEIGHTS = "bf2d0c1e"
+# What torchvision sets when it builds `maskrcnn_resnet50_fpn` with those weights, to train further or not.
+OF_COCO_WEIGHTS: Mapping[str, Any] = MappingProxyType({"batch_norm_eps": {"": 0.0}})
+MOST_LABELS = 10_000
+
+
+def class_names_in(content: Any) -> tuple[str, ...]:
+    """Find class names, by label where they are given so; empty if there are none."""
+    for mapping in _mappings(content):
+        for key in CLASS_NAMES_UNDER:
+            if names := _names(mapping.get(key)):
+                return names
+    return ()
+
+
+def settings_in(content: Any, sha256: str, source: str) -> dict[str, Any]:
+    """Find settings: edgeseg's own record, or arguments of torchvision's constructors by their names.
+
+    Args:
+        content: The checkpoint, or the metadata of a safetensors file.
+        sha256: Of the file, by which torchvision's own weights are known.
+        source: For messages.
+
+    Raises:
+        InputError: What edgeseg wrote is not what it must be.
+    """
+    found: dict[str, Any] = {}
+    for mapping in _mappings(content):
+        found = {**usable(mapping), **found}
+        if _from_coco(mapping):
+            found = {**OF_COCO_WEIGHTS, **found}
+    if sha256.startswith(COCO_WEIGHTS):
+        found = {**OF_COCO_WEIGHTS, **found}
+    if isinstance(content, dict) and RECORD in content:
+        try:
+            found |= settings_from_json(content[RECORD], source=f"{source}: {RECORD}")
+        except ArtifactError as exc:
+            msg = f"{exc}; was the file written by a newer edgeseg?"
+            raise InputError(msg) from exc
+    return _with_resize(found)
+
+
+def usable(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the settings that have a usable value; what is not one of them or cannot work is left out."""
+    kept: dict[str, Any] = {}
+    for name in NAMES:
+        if found.get(name) is None:
+            continue
+        beside = {key: found[key] for key in ("anchor_sizes",) if key in found}
+        try:
+            kept[name] = settings_from_json({**beside, name: found[name]}, source="")[name]
+        except ArtifactError:
+            continue
+    return kept
+
+
+def _with_resize(found: dict[str, Any]) -> dict[str, Any]:
+    """Derive torchvision's resizing from the input size, where only that is said."""
+    size = found.get("input_size_hw")
+    if size is None or "min_size" in found or "max_size" in found:
+        return found
+    return {**found, "min_size": min(size), "max_size": max(size)}
+
+
+def _mappings(content: Any) -> Iterator[Mapping[str, Any]]:
+    if not isinstance(content, dict):
+        return
+    yield content
+    for key in CONFIGS:
+        value = content.get(key)
+        if isinstance(value, Instance):
+            yield {**value.items, **value.attributes}
+        elif isinstance(value, dict):
+            yield value
+
+
+def _from_coco(args: Mapping[str, Any]) -> bool:
+    """Tell whether torchvision's references/detection/train.py was called with its COCO weights."""
+    weights = str(args.get("weights") or "")
+    coco = weights.endswith(("COCO_V1", "DEFAULT")) or args.get("pretrained") is True
+    return args.get("model") == "maskrcnn_resnet50_fpn" and coco
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Read names from a list, or from an object of label to name or of name to label."""
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    if not isinstance(value, dict):
+        return ()
+    pairs = [(label, name) if isinstance(name, str) else (name, label) for label, name in value.items()]
+    by_label = {int(label): name for label, name in pairs if str(label).isdigit() and isinstance(name, str)}
+    if not by_label or len(by_label) != len(pairs) or max(by_label) > MOST_LABELS:
+        return ()
+    return tuple(
+        by_label.get(label, f"class_{label}") for label in range(min(*by_label, 1), max(by_label) + 1)
+    )

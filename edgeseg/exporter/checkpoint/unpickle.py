@@ -1,0 +1,379 @@
+"""Reading a pickle as data: whatever it names is noted and nothing is imported, created or called.
+
+Python's own unpickler imports what a file names and calls it. This one follows the same instructions with
+descriptions in place of objects: a class becomes a `Global`, an object an `Instance` that holds what would
+have been passed to the class, a tensor a `TensorRecord` that says where its numbers lie. So a file may hold
+anything at all beside its weights, from whatever package, and cannot run code.
+"""
+
+from __future__ import annotations
+
+import builtins
+import pickletools
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Not what keeps this safe: a checkpoint that would call one of these is an attack, and its owner should know.
+HOSTILE_MODULES = (
+    "os",
+    "posix",
+    "nt",
+    "subprocess",
+    "sys",
+    "shutil",
+    "socket",
+    "importlib",
+    "runpy",
+    "pty",
+    "ctypes",
+    "webbrowser",
+    "pdb",
+    "builtins",
+    "pickle",
+    "marshal",
+)
+# Beside the types among `builtins`: what names a class inside a class.
+HARMLESS = ("builtins.getattr",)
+RENAMED_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+
+
+class PickleError(Exception):
+    """The pickle is cut off or was not written by Python."""
+
+
+class RefusedError(Exception):
+    """The pickle is whole and what it holds is refused; the message begins with "it"."""
+
+
+@dataclass(slots=True, eq=False)
+class Global:
+    """A class or function that a pickle names."""
+
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """What an object would have been made of.
+
+    Attributes:
+        name: Of its class or of the function that would have made it, with its module.
+        args: What that would have been given.
+        state: What the object would have been filled with: usually a dict of its attributes.
+        items: Keys and values that would have been set in it.
+        elements: What would have been appended to it.
+    """
+
+    name: str
+    args: tuple[Any, ...] = ()
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+    elements: list[Any] = field(default_factory=list)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes by name; empty if the state is something else."""
+        state = self.state
+        if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict | None):
+            state = {**(state[0] or {}), **(state[1] if isinstance(state[1], dict) else {})}
+        return state if isinstance(state, dict) else {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StorageRecord:
+    """Where the numbers of tensors lie.
+
+    Attributes:
+        source: The container that has them.
+        key: Their name in it.
+        kind: Such as `FloatStorage` or `UntypedStorage`.
+        first: Elements of the storage before them.
+    """
+
+    source: Any
+    key: str
+    kind: str
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorRecord:
+    """A tensor that has not been read.
+
+    Attributes:
+        storage: None where there are no numbers as such.
+        dtype: Name such as `torch.float32`; empty for that of the storage.
+        fault: Why it cannot be read, such as `a sparse tensor`; empty if it can.
+    """
+
+    storage: StorageRecord | None = None
+    offset: int = 0
+    size: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    dtype: str = ""
+    fault: str = ""
+
+
+def read_pickle(stream: IO[bytes], source: Any) -> Any:
+    """Read one pickle as data; the stream stands behind it afterwards.
+
+    Args:
+        stream: Any protocol.
+        source: What storages are looked up in later; see `StorageRecord`.
+
+    Raises:
+        PickleError: Cut off, or no pickle.
+        RefusedError: It would call something that no checkpoint has a use for.
+    """
+    try:
+        return _Machine(source).run(stream)
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        OverflowError,
+        EOFError,
+        MemoryError,
+        RecursionError,
+    ) as exc:
+        msg = str(exc) or type(exc).__name__
+        raise PickleError(msg) from exc
+
+
+class _Machine:
+    """The stack machine that pickles are programs for."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, stream: IO[bytes]) -> Any:
+        for opcode, arg, _ in pickletools.genops(stream):
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            if opcode.name in _CONSTANTS:
+                self.stack.append(_CONSTANTS[opcode.name]())
+            elif opcode.name in _VALUES:
+                self.stack.append(arg)
+            else:
+                _STEPS[opcode.name](self, arg)
+        msg = "it ends early"
+        raise EOFError(msg)
+
+    def pop_mark(self) -> list[Any]:
+        items = self.stack
+        self.stack = self.marks.pop()
+        return items
+
+    def mark(self, _: Any) -> None:
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def pop(self, _: Any) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.pop_mark()
+
+    def put(self, index: Any) -> None:
+        self.memo[len(self.memo) if index is None else index] = self.stack[-1]
+
+    def collect(self, kind: Callable[[list[Any]], Any]) -> None:
+        items = self.pop_mark()
+        self.stack.append(kind(items))
+
+    def tuple_of(self, count: int) -> None:
+        items = tuple(self.stack[-count:])
+        del self.stack[-count:]
+        self.stack.append(items)
+
+    def extend(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        (target.elements if isinstance(target, Instance) else target).extend(items)
+
+    def set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        entries = target.items if isinstance(target, Instance) else target
+        # Only a dict: a list would take its items in any order and of any number.
+        dict.update(entries, zip(items[::2], items[1::2], strict=True))
+
+    def set_item(self, _: Any) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.set_items([key, value])
+
+    def stack_global(self, _: Any) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        self.stack.append(_named(f"{module} {name}"))
+
+    def reduce(self, _: Any) -> None:
+        args, function = self.stack.pop(), self.stack.pop()
+        self.stack.append(_made(function, args))
+
+    def new_with_names(self, _: Any) -> None:
+        self.stack.pop()
+        self.reduce(None)
+
+    def build(self, _: Any) -> None:
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], Instance):
+            self.stack[-1].state = state
+
+    def instance(self, name: str) -> None:
+        args = tuple(self.pop_mark())
+        self.stack.append(_made(_named(name), args))
+
+    def object(self, _: Any) -> None:
+        function, *args = self.pop_mark()
+        self.stack.append(_made(function, tuple(args)))
+
+    def persistent(self, pid: Any) -> None:
+        self.stack.append(_storage(self.source, pid))
+
+
+def _named(pair: str) -> Global:
+    """Make `module name`, as pickles have it, a dotted name; Python 2 called two modules otherwise."""
+    module, _, name = pair.partition(" ")
+    return Global(f"{RENAMED_MODULES.get(module, module)}.{name}")
+
+
+def _refuse(name: str) -> None:
+    module, _, function = name.partition(".")
+    is_type = module == "builtins" and isinstance(getattr(builtins, function, None), type)
+    if module in HOSTILE_MODULES and not is_type and name not in HARMLESS:
+        msg = f"it wants to run {name}, which no checkpoint needs; it was not run, do not trust the file"
+        raise RefusedError(msg)
+
+
+def _made(function: Any, args: Any) -> Any:
+    name = function.name if isinstance(function, Global | Instance) else str(function)
+    _refuse(name)
+    rebuild = _REBUILT.get(name)
+    args = args if isinstance(args, tuple) else ()
+    return rebuild(*args) if rebuild else Instance(name, args)
+
+
+def _storage(source: Any, pid: Any) -> StorageRecord | Global:
+    tag, kind, *_ = pid
+    if tag == "module" and isinstance(kind, Global):
+        # A class, with its source text: so PyTorch before 1.6 kept those of a whole model.
+        return kind
+    key, _, _, *view = pid[2:]
+    if tag not in ("storage", b"storage"):
+        msg = f"it refers to {tag!r} outside the file"
+        raise PickleError(msg)
+    # Before PyTorch 0.4 a storage could be part of another one.
+    key, first = (view[0][0], int(view[0][1])) if view and view[0] else (key, 0)
+    name = kind.name.rpartition(".")[2]
+    source.kinds[str(key)] = name
+    return StorageRecord(source, str(key), name, first)
+
+
+def _tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> TensorRecord:
+    return TensorRecord(storage, int(offset), tuple(map(int, size)), tuple(map(int, stride)))
+
+
+def _typed_tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> TensorRecord:
+    plain = _tensor(storage, offset, size, stride)
+    return TensorRecord(plain.storage, plain.offset, plain.size, plain.stride, rest[2].name)
+
+
+def _from_bytes(data: Any) -> Any:
+    from .container import open_stream
+
+    return open_stream(data)
+
+
+def _unreadable(fault: str) -> Callable[..., TensorRecord]:
+    return lambda *args: TensorRecord(fault=fault)
+
+
+def _mapping(*args: Any) -> dict[Any, Any]:
+    return dict(args[0]) if args and isinstance(args[0], dict | list) else {}
+
+
+_REBUILT: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _mapping,
+    "collections.Counter": _mapping,
+    "collections.defaultdict": lambda *args: {},
+    "builtins.dict": _mapping,
+    "builtins.list": lambda items=(): list(items),
+    "builtins.tuple": lambda items=(): tuple(items),
+    "builtins.set": lambda items=(): list(items),
+    "builtins.frozenset": lambda items=(): list(items),
+    "torch.Size": lambda items=(): tuple(items),
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _typed_tensor,
+    "torch._utils._rebuild_parameter": lambda data, *rest: data,
+    "torch._utils._rebuild_parameter_with_state": lambda data, *rest: data,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda data, *rest: data,
+    "torch._tensor._rebuild_from_type_v2": lambda function, kind, args, state: _made(function, args),
+    "_codecs.encode": lambda text, *rest: text.encode("latin-1"),
+    "torch.storage._load_from_bytes": _from_bytes,
+    "torch._utils._rebuild_qtensor": _unreadable("a quantised tensor"),
+    "torch._utils._rebuild_sparse_tensor": _unreadable("a sparse tensor"),
+    "torch._utils._rebuild_nested_tensor": _unreadable("a nested tensor"),
+    "torch._utils._rebuild_meta_tensor_no_storage": _unreadable("a meta tensor, which has no values"),
+    "torch._utils._rebuild_wrapper_subclass": _unreadable("a tensor of a class of its own"),
+    "torch._utils._rebuild_device_tensor_from_numpy": _unreadable("a tensor of another device"),
+    "torch.nn.parameter.UninitializedParameter": _unreadable("a parameter that was never initialised"),
+}
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": list,
+}
+_VALUES = frozenset(
+    opcode.name
+    for opcode in pickletools.opcodes
+    if opcode.name.endswith(("INT", "INT1", "INT2", "LONG", "LONG1", "LONG4", "FLOAT", "STRING"))
+    or "BYTES" in opcode.name
+    or "UNICODE" in opcode.name
+    or opcode.name == "BYTEARRAY8"
+)
+_STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
+    "PROTO": lambda machine, arg: None,
+    "FRAME": lambda machine, arg: None,
+    "MARK": _Machine.mark,
+    "POP": _Machine.pop,
+    "POP_MARK": lambda machine, arg: machine.pop_mark(),
+    "DUP": lambda machine, arg: machine.stack.append(machine.stack[-1]),
+    "LIST": lambda machine, arg: machine.collect(list),
+    "TUPLE": lambda machine, arg: machine.collect(tuple),
+    "FROZENSET": lambda machine, arg: machine.collect(list),
+    "DICT": lambda machine, arg: machine.collect(
+        lambda items: dict(zip(items[::2], items[1::2], strict=True))
+    ),
+    "TUPLE1": lambda machine, arg: machine.tuple_of(1),
+    "TUPLE2": lambda machine, arg: machine.tuple_of(2),
+    "TUPLE3": lambda machine, arg: machine.tuple_of(3),
+    "APPEND": lambda machine, arg: machine.extend([machine.stack.pop()]),
+    "APPENDS": lambda machine, arg: machine.extend(machine.pop_mark()),
+    "ADDITEMS": lambda machine, arg: machine.extend(machine.pop_mark()),
+    "SETITEM": _Machine.set_item,
+    "SETITEMS": lambda machine, arg: machine.set_items(machine.pop_mark()),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),
+    **dict.fromkeys(
+        ("GET", "BINGET", "LONG_BINGET"), lambda machine, arg: machine.stack.append(machine.memo[arg])
+    ),
+    "GLOBAL": lambda machine, arg: machine.stack.append(_named(arg)),
+    "STACK_GLOBAL": _Machine.stack_global,
+    "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.reduce,
+    "NEWOBJ_EX": _Machine.new_with_names,
+    "BUILD": _Machine.build,
+    "INST": _Machine.instance,
+    "OBJ": _Machine.object,
+    "PERSID": _Machine.persistent,
+    "BINPERSID": lambda machine, arg: machine.persistent(machine.stack.pop()),
+}

@@ -1,0 +1,137 @@
+"""Saving a trained model with all that its tensors do not show."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torchvision.models.detection import MaskRCNN
+
+from edgeseg.errors import ConfigError, InputError
+from edgeseg.files import write_whole
+from edgeseg.optional import require
+from edgeseg.record import json_from_record
+from edgeseg.settings import ModelSettings
+
+from .architecture import class_count, empty_model
+from .checkpoint.broken import readable
+from .checkpoint.names import WRAPPERS
+from .checkpoint.said import RECORD
+from .classes import names_for
+from .modules import differences, facts_of, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+SAFETENSORS = ".safetensors"
+SUFFIXES = (".pth", ".pt", ".ckpt", SAFETENSORS)
+
+
+def save_checkpoint(
+    model: torch.nn.Module, path: str | Path, *, class_names: Sequence[str] | None = None
+) -> None:
+    """Write weights and every setting that tensors do not show, for `edgeseg export` to take up.
+
+    Call it in the training script: sizes, normalisation, anchors, thresholds and the rest are read from the
+    live model, and nothing needs to be said again at export.
+
+    Args:
+        model: torchvision `MaskRCNN`, also within `DataParallel` or `torch.compile`; not changed.
+        path: `.pth` or `.safetensors`; a file that is there is replaced once the new one is whole.
+        class_names: One a label, with or without the background; None to name them at export.
+
+    Raises:
+        ConfigError: Not a Mask R-CNN, or of a form that cannot be rebuilt from weights and settings; or the
+            file name has another ending.
+        InputError: The class names are not as many as the classes, or a weight is NaN or infinite.
+        EdgeSegError: The file cannot be written.
+
+    Example:
+        >>> from torchvision.models.detection import maskrcnn_resnet50_fpn
+        >>> model = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3, min_size=512)
+        >>> edgeseg.save_checkpoint(model, "parts.pth", class_names=["bolt", "nut"])  # doctest: +SKIP
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        msg = f"a checkpoint must end in one of {', '.join(SUFFIXES)}, got {path.name}"
+        raise ConfigError(msg)
+    network = _mask_rcnn(model)
+    weights = {WRAPPERS.sub("", name): value.detach().cpu() for name, value in network.state_dict().items()}
+    checked = readable(weights, type(network).__name__)
+    settings = _settings(network, checked)
+    names = _names(network, class_names)
+    data = _safetensors if path.suffix.lower() == SAFETENSORS else _torch_file
+    write_whole(path, data(weights, json_from_record(settings), names))
+
+
+def settings_of_model(model: torch.nn.Module) -> ModelSettings:
+    """Read from a live model what its tensors do not show."""
+    return ModelSettings(**settings_of(facts_of(model)))
+
+
+def _mask_rcnn(model: torch.nn.Module) -> MaskRCNN:
+    inner: Any = model
+    while not isinstance(inner, MaskRCNN):
+        wrapped = getattr(inner, "module", None) or getattr(inner, "_orig_mod", None)
+        if not isinstance(wrapped, torch.nn.Module):
+            msg = f"save_checkpoint takes a torchvision MaskRCNN, got {type(model).__name__}"
+            raise ConfigError(msg)
+        inner = wrapped
+    return inner
+
+
+def _settings(model: MaskRCNN, weights: dict[str, Tensor]) -> ModelSettings:
+    """Read the settings, and see that a model of them and of these weights' shapes is the same."""
+    facts = facts_of(model)
+    settings = settings_of_model(model)
+    try:
+        rebuilt = empty_model(weights, settings)
+        unlike = differences(facts, facts_of(rebuilt))
+    except InputError as exc:
+        unlike = [str(exc)]
+    if unlike:
+        msg = (
+            f"weights and settings are not enough to build this model again: {unlike[0]}; save it with "
+            "`torch.save(model.state_dict(), path)` and export it with --factory package.module:function"
+        )
+        raise ConfigError(msg)
+    return settings
+
+
+def _names(model: MaskRCNN, given: Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+        msg = f"class_names must be a list of names, got {given!r}"
+        raise InputError(msg)
+    training = model.training
+    try:
+        return names_for(class_count(model.eval()), tuple(given), source="class_names")
+    finally:
+        model.train(training)
+
+
+def _safetensors(weights: dict[str, Tensor], settings: dict[str, Any], names: tuple[str, ...]) -> bytes:
+    safetensors = require("safetensors.torch", purpose="write a .safetensors checkpoint")
+    metadata = {"format": "pt", RECORD: json.dumps(settings)}
+    if names:
+        metadata["class_names"] = json.dumps(names)
+    # Tensors that share memory are refused.
+    data: bytes = safetensors.save({name: value.clone() for name, value in weights.items()}, metadata)
+    return data
+
+
+def _torch_file(weights: dict[str, Tensor], settings: dict[str, Any], names: tuple[str, ...]) -> bytes:
+    buffer = io.BytesIO()
+    content = {
+        "model_state_dict": weights,
+        RECORD: settings,
+        **({"class_names": list(names)} if names else {}),
+    }
+    torch.save(content, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,186 @@
+"""What a Mask R-CNN computes with although none of its tensors shows it, and where each value is from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from .errors import ArtifactError, ConfigError
+from .record import record_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SIZE_MULTIPLE = 32
+# A `max_size` far above `min_size` means "no limit"; an input as wide as that would be padding.
+WIDEST = 3
+NORM_EPS = 1e-5
+COUNTS = ("rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_test", "box_detections_per_img")
+THRESHOLDS = ("rpn_nms_thresh", "rpn_score_thresh", "box_score_thresh", "box_nms_thresh")
+
+
+class Origin(str, Enum):
+    """Who said a setting."""
+
+    OPTION = "option"
+    CHECKPOINT = "checkpoint"
+    FACTORY = "factory"
+    ASSUMED = "assumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Settings by the names of the arguments of torchvision's `MaskRCNN`, with torchvision's defaults.
+
+    Attributes:
+        min_size: torchvision resizes the shorter side of an image to this, in pixels.
+        max_size: Limit of the longer side, in pixels.
+        input_size_hw: Height and width that a checkpoint was trained at, where it says that instead.
+        image_mean: Subtracted from RGB in `[0, 1]`; a single value for a model of gray images.
+        image_std: Divided by, after the mean.
+        anchor_sizes: Of each pyramid level, in pixels.
+        anchor_aspect_ratios: Height to width, of each pyramid level.
+        box_sampling_ratio: Samples along each side of a bin where boxes are cropped; 0 or less adapts.
+        mask_sampling_ratio: The same where masks are cropped.
+        mask_pool_size: Side of a crop that the mask head takes.
+        batch_norm_eps: By the beginning of a module's name; the longest that fits counts, and "" fits all.
+        bbox_reg_weights: What the box head's offsets were multiplied with in training.
+        rpn_pre_nms_top_n_test: Proposals of a level before NMS.
+        rpn_post_nms_top_n_test: Proposals of an image after it.
+    """
+
+    min_size: int = 800
+    max_size: int = 1333
+    input_size_hw: tuple[int, int] | None = None
+    image_mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    image_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    anchor_sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
+    anchor_aspect_ratios: tuple[tuple[float, ...], ...] = ((0.5, 1.0, 2.0),) * 5
+    box_sampling_ratio: int = 2
+    mask_sampling_ratio: int = 2
+    mask_pool_size: int = 14
+    batch_norm_eps: dict[str, float] = field(default_factory=lambda: {"": NORM_EPS})
+    bbox_reg_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    rpn_pre_nms_top_n_test: int = 1000
+    rpn_post_nms_top_n_test: int = 1000
+    rpn_nms_thresh: float = 0.7
+    rpn_score_thresh: float = 0.0
+    box_score_thresh: float = 0.05
+    box_nms_thresh: float = 0.5
+    box_detections_per_img: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("min_size", "max_size", "mask_pool_size", *COUNTS):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in THRESHOLDS:
+            _require(0 <= getattr(self, name) <= 1, name, "within 0 and 1", getattr(self, name))
+        size = self.input_size_hw
+        _require(size is None or min(size) >= 1, "input_size_hw", "two positive numbers", size)
+        for name in ("image_mean", "image_std"):
+            values = getattr(self, name)
+            right = len(values) in (1, 3) and all(map(math.isfinite, values))
+            _require(right, name, "three numbers (RGB) or one (gray)", values)
+        _require(min(self.image_std) > 0, "image_std", "positive", self.image_std)
+        for name in ("anchor_sizes", "anchor_aspect_ratios", "bbox_reg_weights"):
+            values = getattr(self, name)
+            flat = [number for row in values for number in (row if isinstance(row, tuple) else (row,))]
+            right = bool(flat) and all(math.isfinite(number) and number > 0 for number in flat)
+            _require(right, name, "positive numbers", values)
+        eps = self.batch_norm_eps
+        _require(
+            all(math.isfinite(x) and x >= 0 for x in eps.values()),
+            "batch_norm_eps",
+            "0 or a little more",
+            eps,
+        )
+
+    @property
+    def training_size_hw(self) -> tuple[int, int]:
+        """Height and width, in multiples of 32, of an input that holds images at their scale in training.
+
+        `min_size` and `max_size` say no orientation: the input is landscape.
+        """
+        short = min(self.min_size, self.max_size)
+        height, width = self.input_size_hw or (short, min(self.max_size, WIDEST * short))
+        return _multiple(height), _multiple(width)
+
+    def eps_of(self, module: str) -> float:
+        """Look up `eps` of a batch norm by its name, such as `backbone.body.bn1`."""
+        fits = [part for part in self.batch_norm_eps if f"{module}.".startswith(f"{part}." if part else "")]
+        return self.batch_norm_eps[max(fits, key=len)] if fits else NORM_EPS
+
+
+NAMES = tuple(item.name for item in dataclasses.fields(ModelSettings))
+
+
+def resolved(
+    layers: Sequence[tuple[Origin, Mapping[str, Any]]],
+) -> tuple[ModelSettings, dict[str, Origin]]:
+    """Take each setting from the first layer that has it; torchvision's default is assumed for the rest.
+
+    Returns:
+        The settings, and where each is from by its name.
+
+    Raises:
+        ConfigError: A value cannot work.
+    """
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(NAMES, Origin.ASSUMED)
+    for origin, layer in layers:
+        for name in layer.keys() - values.keys():
+            values[name], origins[name] = layer[name], origin
+    return ModelSettings(**values), origins
+
+
+def settings_from_json(data: object, *, source: str) -> dict[str, Any]:
+    """Read some or all settings from parsed JSON.
+
+    Args:
+        data: An object with names of `ModelSettings`. Shorter forms are taken as torchvision takes them: one
+            anchor size a level, one list of ratios for all levels, one `batch_norm_eps` for all batch norms.
+        source: Where it is from, for messages.
+
+    Returns:
+        Those that are in it, by name.
+
+    Raises:
+        ArtifactError: Not an object, an unknown key, or a value that cannot work.
+    """
+    if not isinstance(data, dict):
+        msg = f"{source}: settings must be a JSON object, got {type(data).__name__}"
+        raise ArtifactError(msg)
+    if unknown := sorted(set(map(str, data)) - set(NAMES)):
+        msg = f"{source}: there is no setting {unknown[0]!r}; settings are {', '.join(NAMES)}"
+        raise ArtifactError(msg)
+    plain = {name: _full_form(name, value, data) for name, value in data.items()}
+    record = record_from_json(ModelSettings, plain, source=source)
+    return {name: getattr(record, name) for name in data}
+
+
+def _full_form(name: str, value: Any, data: Mapping[str, Any]) -> Any:
+    if isinstance(value, tuple):
+        value = [list(item) if isinstance(item, tuple) else item for item in value]
+    if name == "batch_norm_eps" and isinstance(value, int | float):
+        return {"": value}
+    if name == "min_size" and isinstance(value, list) and value:
+        # Several are for training; torchvision resizes to the last one afterwards.
+        return value[-1]
+    flat = isinstance(value, list) and not any(isinstance(item, list) for item in value)
+    if name == "anchor_sizes" and flat:
+        return [[size] for size in value]
+    if name == "anchor_aspect_ratios" and flat:
+        return [value] * len(data.get("anchor_sizes") or ModelSettings().anchor_sizes)
+    return value
+
+
+def _require(right: bool, name: str, what: str, got: object) -> None:
+    if not right:
+        msg = f"{name} must be {what}, got {got}"
+        raise ConfigError(msg)
+
+
+def _multiple(side: int) -> int:
+    return -(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE
