@@ -36,7 +36,9 @@ def test_the_default_is_torchvisions_own(model) -> None:
 
 def test_each_profile_does_less_than_the_next(model) -> None:
     fast, balanced, accurate = (config(profile=profile) for profile in Profile)
-    work = [(item.size_hw(FULL_HW), limits_of(model, item).max_proposals) for item in (fast, balanced, accurate)]
+    work = [
+        (item.size_hw(FULL_HW), limits_of(model, item).max_proposals) for item in (fast, balanced, accurate)
+    ]
 
     assert list(Profile) == list(PROFILES)
     assert work[0] < work[1] < work[2]

@@ -91,7 +91,9 @@ def test_whatever_stands_beside_the_weights(tmp_path: Path, beside: Any, legacy:
 @pytest.mark.parametrize("protocol", range(1, 6))
 def test_every_protocol_of_pickle(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "plain.pkl"
-    path.write_bytes(pickle.dumps({"model": WEIGHTS, "args": argparse.Namespace(a=[1, (2, {3: "x"})])}, protocol))
+    path.write_bytes(
+        pickle.dumps({"model": WEIGHTS, "args": argparse.Namespace(a=[1, (2, {3: "x"})])}, protocol)
+    )
     assert torch.equal(read_checkpoint(path).weights[ANCHOR], WEIGHTS[ANCHOR])
     zipped = saved(tmp_path, {"model": WEIGHTS, "beside": {1, 2}}, pickle_protocol=max(protocol, 2))
     assert torch.equal(read_checkpoint(zipped).weights[ANCHOR], WEIGHTS[ANCHOR])
@@ -99,7 +101,13 @@ def test_every_protocol_of_pickle(tmp_path: Path, protocol: int) -> None:
 
 def test_views_and_shared_storages_keep_their_values(tmp_path: Path) -> None:
     whole = torch.arange(24.0).reshape(4, 6)
-    views = {ANCHOR: whole[1:3, ::2], "t": whole.T, "h": whole.half(), "b": whole.bfloat16(), "d": whole.double()}
+    views = {
+        ANCHOR: whole[1:3, ::2],
+        "t": whole.T,
+        "h": whole.half(),
+        "b": whole.bfloat16(),
+        "d": whole.double(),
+    }
     for legacy in (False, True):
         path = saved(tmp_path, {"model": views}, _use_new_zipfile_serialization=not legacy)
         found = read_checkpoint(path).weights
@@ -124,8 +132,8 @@ HOSTILE = {
     "newobj": b"\x80\x02cos\nsystem\nU\x09touch ran\x85\x81.",
     "newobj_ex": b"\x80\x04cos\nsystem\nU\x09touch ran\x85}\x92.",
     "stack_global": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x09touch ran\x85R.",
-    "eval": b"c__builtin__\neval\n(S'open(\"ran\", \"w\")'\ntR.",
-    "exec": b"cbuiltins\nexec\n(S'open(\"ran\", \"w\")'\ntR.",
+    "eval": b'c__builtin__\neval\n(S\'open("ran", "w")\'\ntR.',
+    "exec": b'cbuiltins\nexec\n(S\'open("ran", "w")\'\ntR.',
     "within a model": b"\x80\x02}U\x05modelc__builtin__\neval\n(S'1'\ntRs.",
 }
 HARMLESS = {
@@ -172,7 +180,9 @@ def test_the_trap_works(trap: Path) -> None:
     sys.modules.pop("trap")
 
 
-def test_hostile_objects_beside_and_within_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_objects_beside_and_within_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for content in (
         {"model": WEIGHTS, "args": Runs(print, "code ran")},
         {"model": {**WEIGHTS, "x": Runs(eval, "print('code ran')")}},
@@ -208,7 +218,9 @@ def test_an_object_is_what_it_would_have_been_made_of() -> None:
     assert found.attributes == {"rate": 0.1}
 
 
-@pytest.mark.parametrize("code", [b"", b"\x80\x02", b"}.", b"(.", b"0.", b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7fx."])
+@pytest.mark.parametrize(
+    "code", [b"", b"\x80\x02", b"}.", b"(.", b"0.", b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7fx."]
+)
 def test_half_a_pickle(code: bytes) -> None:
     if code == b"}.":
         assert read_pickle(io.BytesIO(code), None) == {}
