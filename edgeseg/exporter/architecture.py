@@ -189,7 +189,7 @@ def freeze_zero_eps(model: nn.Module) -> None:
                 frozen.load_state_dict(
                     {key: state.get(key, value) for key, value in frozen.state_dict().items()}
                 )
-                setattr(parent, name, frozen)
+                setattr(parent, name, frozen.train(child.training))
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -16,6 +16,8 @@ from .checkpoint.unpickle import Global, Instance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
 MASK_RCNN = "torchvision.models.detection.mask_rcnn.MaskRCNN"
 KNOWN_PACKAGES = ("torch", "torchvision")
 NORMS = ("BatchNorm2d", "FrozenBatchNorm2d", "SyncBatchNorm", "NaiveSyncBatchNorm")
@@ -187,6 +189,8 @@ def _plain(value: Any) -> Any:
         return None if value.is_meta or value.numel() > MOST_VALUES else _plain(value.tolist())
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist()) if value.size <= MOST_VALUES else None
+    if isinstance(value, Instance) and (numbers := _array(value)) is not None:
+        return _plain(numbers)
     if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and len(value) <= MOST_VALUES:
@@ -196,6 +200,18 @@ def _plain(value: Any) -> Any:
         plain = {key: _plain(item) for key, item in value.items() if isinstance(key, str)}
         return {key: item for key, item in plain.items() if item is not None}
     return None
+
+
+def _array(value: Instance) -> NDArray[Any] | None:
+    """Read a pickled NumPy array of a few numbers, such as a mean."""
+    state = value.state
+    if not value.name.endswith("multiarray._reconstruct") or not isinstance(state, tuple) or len(state) != 5:
+        return None
+    _, shape, kind, _, data = state
+    try:
+        return np.frombuffer(data, np.dtype(kind.args[0])).reshape(shape)
+    except (TypeError, ValueError, AttributeError, IndexError):
+        return None
 
 
 def _first(value: Any) -> Any:

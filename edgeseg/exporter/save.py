@@ -16,9 +16,9 @@ from edgeseg.optional import require
 from edgeseg.record import json_from_record
 from edgeseg.settings import ModelSettings
 
-from .architecture import class_count, empty_model
+from .architecture import empty_model
 from .checkpoint.broken import readable
-from .checkpoint.names import WRAPPERS
+from .checkpoint.names import ANCHOR, WRAPPERS
 from .checkpoint.said import RECORD
 from .classes import names_for
 from .modules import differences, facts_of, settings_of
@@ -64,7 +64,7 @@ def save_checkpoint(
     weights = {WRAPPERS.sub("", name): value.detach().cpu() for name, value in network.state_dict().items()}
     checked = readable(weights, type(network).__name__)
     settings = _settings(network, checked)
-    names = _names(network, class_names)
+    names = _names(int(checked[ANCHOR].shape[0]), class_names)
     data = _safetensors if path.suffix.lower() == SAFETENSORS else _torch_file
     write_whole(path, data(weights, json_from_record(settings), names))
 
@@ -103,17 +103,13 @@ def _settings(model: MaskRCNN, weights: dict[str, Tensor]) -> ModelSettings:
     return settings
 
 
-def _names(model: MaskRCNN, given: Sequence[str] | None) -> tuple[str, ...]:
+def _names(classes: int, given: Sequence[str] | None) -> tuple[str, ...]:
     if given is None:
         return ()
     if isinstance(given, str) or not all(isinstance(name, str) for name in given):
         msg = f"class_names must be a list of names, got {given!r}"
         raise InputError(msg)
-    training = model.training
-    try:
-        return names_for(class_count(model.eval()), tuple(given), source="class_names")
-    finally:
-        model.train(training)
+    return names_for(classes, tuple(given), source="class_names")
 
 
 def _safetensors(weights: dict[str, Tensor], settings: dict[str, Any], names: tuple[str, ...]) -> bytes:

@@ -11,6 +11,7 @@ import zipfile
 import pytest
 import safetensors.torch
 import torch
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 
 from edgeseg.demo import checkpoint_path
 from edgeseg.errors import InputError
@@ -20,9 +21,17 @@ from tests.data import shared
 from tests.models import build
 
 
+def narrow():
+    """A model with a box head so narrow that its file is small."""
+    model = build("resnet18", 4)
+    model.roi_heads.box_head = TwoMLPHead(256 * 7 * 7, 8)
+    model.roi_heads.box_predictor = FastRCNNPredictor(8, 4)
+    return model
+
+
 @pytest.fixture(scope="module")
 def weights():
-    return build("resnet18", 4).state_dict()
+    return narrow().state_dict()
 
 
 def assert_same(found, weights):
@@ -154,7 +163,7 @@ def test_unknown_anchors_ask_for_a_factory(weights):
 
 
 def test_a_tensor_too_many_too_few_or_of_another_shape(weights):
-    model = build("resnet18", 4)
+    model = narrow()
     with pytest.raises(InputError, match="1 left over such as surplus"):
         load_weights(model, {**weights, "surplus": torch.ones(1)})
     bias = "roi_heads.box_predictor.cls_score.bias"
@@ -219,7 +228,7 @@ def archive(**files: bytes) -> bytes:
 def test_what_is_no_checkpoint_is_named(tmp_path, content, sentence):
     path = tmp_path / "model.pth"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"model\.pth must be a checkpoint and is {sentence}"):
+    with pytest.raises(InputError, match=rf"model\.pth is not a PyTorch checkpoint but {sentence}"):
         read_checkpoint(path)
 
 
@@ -227,7 +236,7 @@ def test_real_torchscript_and_a_zip_without_an_end(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
-    with pytest.raises(InputError, match="is a TorchScript program; export its weights"):
+    with pytest.raises(InputError, match="but a TorchScript program; export its weights"):
         read_checkpoint(tmp_path / "script.pt")
     (tmp_path / "half.pth").write_bytes((tmp_path / "script.pt").read_bytes()[:-200])
     with pytest.raises(InputError, match="truncated or not a checkpoint"):
@@ -257,7 +266,6 @@ NAME = "roi_heads.box_predictor.cls_score.weight"
         (NAME, torch.ones(2, 3, dtype=torch.bool), "holds torch.bool"),
         (NAME, torch.ones(2, 3, device="meta"), "is a meta tensor, which has no values"),
         (NAME, torch.eye(3).to_sparse(), "is a sparse tensor"),
-        (NAME, torch.eye(3).to_sparse_csr(), "is a sparse tensor"),
         (NAME, torch.quantize_per_tensor(torch.ones(2, 3), 0.1, 0, torch.qint8), "is a quantised tensor"),
         (NAME, torch.zeros(2, 3), "all weights are zero"),
         ("a.running_var", torch.tensor([1.0, -2.0]), "is a variance and has values below 0, such as -2"),

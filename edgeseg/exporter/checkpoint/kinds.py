@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BEGINNING = 512
-SAVE_IT = "in your training script, save it with `edgeseg.save_checkpoint(model, 'model.pth')`"
+SAVE_IT = (
+    "in your training script, save the model with `edgeseg.save_checkpoint(model, 'model.pth')`, or its "
+    "weights alone with `torch.save(model.state_dict(), 'model.pth')`"
+)
 WEIGHTS_ONLY = "`torch.save(torch.jit.load('model.pt').state_dict(), 'weights.pth')`"
 ZIP = b"PK\x03\x04"
 # What begins so, and what to do about it.
@@ -60,7 +63,7 @@ def kind_of(path: Path) -> Kind:
         return Kind.TORCH
     what = _named(start, path)
     if what:
-        msg = f"{path} must be a checkpoint and is {what}"
+        msg = f"{path} is not a PyTorch checkpoint but {what}"
         raise InputError(msg)
     return Kind.TORCH
 
@@ -123,5 +126,5 @@ def _check_zip(path: Path) -> None:
         what = (
             f"a zip archive of {', '.join(names[:3]) or 'nothing'}; unpack it, and give the checkpoint in it"
         )
-    msg = f"{path} must be a checkpoint and is {what}"
+    msg = f"{path} is not a PyTorch checkpoint but {what}"
     raise InputError(msg)

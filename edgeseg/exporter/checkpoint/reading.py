@@ -150,7 +150,7 @@ def _without_model(content: Any, path: Path) -> WeightSet:
         raise InputError(msg)
     if other is not None:
         return other
-    found = f"a {type(content).__name__}"
+    found = "a tensor" if isinstance(content, TensorRecord) else f"a {type(content).__name__}"
     if isinstance(content, Instance):
         found = f"a {content.name}"
     elif isinstance(content, dict):
