@@ -98,7 +98,7 @@ class Observer:
 
     Attributes:
         progress: Called with a line after each frame.
-        note: Called with a sentence for each input that is skipped, and for what is guessed of images.
+        note: Called with a sentence for each input that is skipped.
     """
 
     progress: Callable[[str], None] = lambda line: None
