@@ -198,11 +198,13 @@ def _not_opened(path: Path) -> str:
 
 
 def _not_decoded(path: Path, fourcc: str) -> str:
-    again = shlex.quote(str(path.with_name(f"{path.stem}-h264.mp4")))
-    cannot = f"OpenCV {cv2.__version__} cannot decode on this machine"
-    if codec_of(fourcc) is not Codec.AV1:
-        cannot = f"{cannot}, unless the file is damaged or holds no frame"
-    return (
-        f"{path} has no frame that can be decoded: it is {codec_name(fourcc)} video, which {cannot}; "
-        f"convert it: ffmpeg -i {shlex.quote(str(path))} -c:v libx264 -pix_fmt yuv420p {again}"
+    codec = codec_name(fourcc)
+    why = (
+        f"it is {codec} video, which OpenCV {cv2.__version__} cannot decode on this machine; convert it"
+        if codec_of(fourcc) is Codec.AV1
+        else f"it is empty or damaged, or OpenCV {cv2.__version__} has no decoder for its codec ({codec}); "
+        "if a player shows it, convert it"
     )
+    again = path.with_name(f"{path.stem}-h264.mp4")
+    command = f"ffmpeg -i {shlex.quote(str(path))} -c:v libx264 -pix_fmt yuv420p {shlex.quote(str(again))}"
+    return f"{path} has no frame that can be decoded: {why}: {command}"

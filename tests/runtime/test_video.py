@@ -235,10 +235,20 @@ def test_a_codec_that_opencv_does_not_know_is_named(tmp_path):
     # Without its description of the codec, only the name of the sample's format counts.
     path.write_bytes(data.replace(b"mp4v", b"vvc9").replace(b"esds", b"free"))
 
-    with pytest.raises(
-        InputError, match=r"it is vvc9 video, which OpenCV .* cannot decode.*-i '.*my clip\.mov'"
-    ):
+    with pytest.raises(InputError, match=r"no decoder for its codec \(vvc9\).*-i '.*my clip\.mov'"):
         open_source(str(path))
+
+
+def test_pictures_of_a_camera_without_a_container_are_a_video(tmp_path):
+    # To a reader of images it is the first picture, with something behind it.
+    images = [cv2.imencode(".jpg", picture(40 * index, (48, 64, 3)))[1].tobytes() for index in range(4)]
+    (tmp_path / "clip.mjpeg").write_bytes(b"".join(images))
+
+    frames = list(open_source(str(tmp_path / "clip.mjpeg")))
+
+    assert [frame.time_s for frame in frames if isinstance(frame, Frame)] == pytest.approx(
+        [0, 0.04, 0.08, 0.12]
+    )
 
 
 def test_sound_alone_is_no_video(tmp_path):

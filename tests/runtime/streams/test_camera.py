@@ -150,3 +150,13 @@ def test_pictures_that_never_have_to_be_waited_for_are_not_passed_over_for_ever(
     source = CaptureSource("rtsp", Backlogged(250, 250), late=True)
 
     assert next(iter(source)).image.max() == 90
+
+
+@pytest.mark.parametrize(
+    ("stated", "fps"), [(30.0, 30.0), (90000.0, None), (0.0, None), (float("nan"), None)]
+)
+def test_a_rate_that_is_the_tick_of_a_clock_is_none(monkeypatch, stated, fps):
+    capture = FakeCapture([])
+    monkeypatch.setattr(capture, "get", lambda prop: stated)
+
+    assert CaptureSource("rtsp://camera/path", capture).fps == fps
