@@ -13,6 +13,7 @@ from edgeseg.errors import InputError
 from edgeseg.runtime import video
 from edgeseg.runtime.formats import packets
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
+from edgeseg.runtime.images import ImageReader
 from edgeseg.runtime.sources import open_source
 from edgeseg.runtime.video import VideoSource
 from tests.data import shared
@@ -146,8 +147,9 @@ def test_a_recording_in_fragments_is_whole_whatever_opencv_makes_of_its_rate(mon
 def test_a_size_that_changes_is_told_and_nothing_is_squeezed(tmp_path, codec):
     sizes_hw = [(48, 64), (96, 128), (120, 32)]
     notes: list[str] = []
+    path = write_two_sizes(tmp_path / "clip.ivf", codec, sizes_hw)
 
-    items = list(open_source(str(write_two_sizes(tmp_path / "clip.ivf", codec, sizes_hw)), note=notes.append))
+    items = list(open_source(str(path), reader=ImageReader(note=notes.append)))
 
     frames = [item for item in items if isinstance(item, Frame)]
     assert len(items) == len(frames) == 18
