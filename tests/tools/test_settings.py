@@ -46,8 +46,8 @@ def test_what_was_assumed_is_listed_with_how_to_say_it(capsys: pytest.CaptureFix
     assert set(rows(out)) == set(GROUPS) - {"normalisation"}
     assert "800 x 1344, min_size 800, max_size 1333" in rows(out)["input size"]
     assert rows(out)["input size"].rstrip().endswith("--size")
-    assert "anchor_sizes 32 | 64 | 128 | 256 | 512, anchor_aspect_ratios 0.5 1 2" in rows(out)["anchors"]
-    assert 'batch_norm_eps 1e-05 (0 if it was trained from weights="DEFAULT"' in out
+    assert "anchor_sizes 32 | 64 | 128 | 256 | 512, anchor_aspect_ratios" in rows(out)["anchors"]
+    assert "batch_norm_eps 1e-05 (0 if it was trained from" in out
     assert "edgeseg.save_checkpoint(model, 'model.pth')" in err
 
 
