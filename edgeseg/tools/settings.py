@@ -99,7 +99,7 @@ def _text(value: Any) -> str:
         return " ".join(f"{part} {number:g}".strip() for part, number in value.items())
     if isinstance(value, tuple) and value and isinstance(value[0], tuple):
         rows = list(dict.fromkeys(map(_text, value)))
-        return rows[0] if len(rows) == 1 else "(" + ") (".join(rows) + ")"
+        return " | ".join(rows)
     if isinstance(value, tuple):
         return " ".join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

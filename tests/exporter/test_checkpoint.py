@@ -385,10 +385,8 @@ def test_the_classifier_counts_the_classes_and_the_mask_head_may_have_more(weigh
         "roi_heads.mask_predictor.conv5_mask.weight",
     ],
 )
-@pytest.mark.parametrize("shape", [(), (7,), (5, 5), (1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(), (7,), (1, 1, 1, 1, 1)])
 def test_tensors_of_other_shapes_are_a_sentence(weights, name, shape):
-    if len(shape) == 2 and weights[name].ndim == 2:
-        pytest.skip("of as many dimensions")
     with pytest.raises(InputError):
         model_from_weights({**weights, name: torch.ones(shape)})
 

@@ -81,7 +81,7 @@ def open_tuner(
     progress(f"reading {config.checkpoint.name}")
     drafts = Drafts(config.exported)
     plan = Plan(
-        grid=grid_of(drafts.size_hw, drafts.own.max_proposals),
+        grid=grid_of(config.size_hw or drafts.size_hw, drafts.own.max_proposals),
         engines=engines.pairs,
         threads=_threads(config.threads),
         limits=config.limits,
