@@ -192,6 +192,8 @@ def test_every_odd_image_is_done_or_named(config, tmp_path):
     others = [note.replace(f"{folder}/", "") for note in notes if not note.startswith("skipped ")]
     assert [note.partition(",")[0] for note in others] == [
         "page 1 of 4 of derived/animated.gif is used",
+        # Upright, in a landscape input.
+        "derived/UPPER.JPG",
         "pillow/16_bit_noise.tif is read as an image of 10 bits",
     ]
     assert summary.frames == len(rows) - len(bad)
