@@ -142,10 +142,10 @@ def differences(described: Facts, rebuilt: Facts, *, moved: bool = False) -> lis
 
 def _facts(module: Any, place: str) -> Iterator[tuple[str, ModuleFacts]]:
     attributes = module.attributes if isinstance(module, Instance) else vars(module)
-    children = {
-        name: child for name, child in (attributes.get("_modules") or {}).items() if _is_module(child)
-    }
-    own = {name: value for name, value in attributes.items() if name not in OWN_OF_MODULES}
+    modules = attributes.get("_modules")
+    modules = modules if isinstance(modules, dict) else {}
+    children = {name: child for name, child in modules.items() if _is_module(child)}
+    own = {str(name): value for name, value in attributes.items() if name not in OWN_OF_MODULES}
     within = {name: value for name, value in own.items() if _is_helper(value)}
     values = {name: plain for name, value in own.items() if (plain := _plain(value)) is not None}
     yield place, ModuleFacts(kind=_kind(module), values=values, leaf=not children and _is_module(module))
@@ -256,9 +256,9 @@ def _unequal(one: ModuleFacts, other: ModuleFacts) -> str:
         return ""
     for name in sorted(one.values.keys() & other.values.keys()):
         value, rebuilt = one.values[name], other.values[name]
-        if name == FEATURE_MAPS:
+        if name == FEATURE_MAPS and isinstance(value, tuple) and all(isinstance(item, str) for item in value):
             # Beyond the levels that the pyramid has, a name stands for nothing.
-            value = tuple(item for item in value if not item.isdigit() or int(item) < len(rebuilt))
+            value = tuple(item for item in value if not item.isdecimal() or int(item) < len(rebuilt))
         if not INDIFFERENT.match(name) and value != rebuilt:
             return f"{name} {value} and would have {rebuilt}"
     return ""

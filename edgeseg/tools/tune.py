@@ -82,6 +82,12 @@ COLUMNS = ("", "size", "proposals", "threads", "ms", "box AP", "mask AP", "lost"
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Class names, as `edgeseg export` takes them."
 )
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Settings that the checkpoint does not show, as `edgeseg export` takes them.",
+)
 @click.option("--factory", metavar="MODULE:FUNCTION", help="Function that builds the model.")
 @click.option(
     "--check",

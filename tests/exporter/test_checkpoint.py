@@ -232,6 +232,15 @@ def test_what_is_no_checkpoint_is_named(tmp_path, content, sentence):
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    "content", [b"\x08", b"\x80", b"a", b"PK", b"PK\x03\x04", b"\x80\x02.", b"\x80\x02}."]
+)
+def test_files_of_a_few_bytes(tmp_path, content):
+    (tmp_path / "tiny.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"tiny\.pth (is|must)"):
+        read_checkpoint(tmp_path / "tiny.pth")
+
+
 def test_real_torchscript_and_a_zip_without_an_end(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

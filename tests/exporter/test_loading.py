@@ -473,3 +473,27 @@ def test_a_bundle_of_an_older_version_opens() -> None:
         del data[name]
     del data["preprocess"]["gray"]
     assert record_from_json(ModelSpec, data, source="model.json") == spec
+
+
+def test_detections_are_those_of_the_live_model_and_not_those_of_the_defaults(
+    custom: MaskRCNN, tmp_path: Path
+) -> None:
+    custom.roi_heads.score_thresh = custom.rpn.score_thresh = 0.0
+    torch.save(custom, tmp_path / "whole.pth")
+    edgeseg.save_checkpoint(custom, tmp_path / "saved.pth")
+    torch.save(custom.state_dict(), tmp_path / "bare.pth")
+    frame = torch.from_numpy(image()[0]).permute(2, 0, 1).float() / 255
+
+    def boxes_and_masks(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.inference_mode():
+            found = model([frame])[0]
+        return found["boxes"], found["masks"]
+
+    boxes, masks = boxes_and_masks(custom)
+    assert len(boxes) == 40
+    for name in ("whole", "saved"):
+        found = boxes_and_masks(load_model(read_checkpoint(tmp_path / f"{name}.pth")).model)
+        assert torch.equal(found[0], boxes)
+        assert torch.equal(found[1], masks)
+    bare = boxes_and_masks(load_model(read_checkpoint(tmp_path / "bare.pth")).model)
+    assert not (torch.cdist(boxes, bare[0]).min(1).values < 1).any()

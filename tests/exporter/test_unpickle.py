@@ -19,6 +19,7 @@ import torch
 from edgeseg.errors import InputError
 from edgeseg.exporter.checkpoint import read_checkpoint
 from edgeseg.exporter.checkpoint.unpickle import Instance, PickleError, RefusedError, read_pickle
+from edgeseg.exporter.modules import facts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,3 +236,21 @@ def test_weights_that_unfold_to_many_times_the_file(tmp_path: Path) -> None:
         read_checkpoint(saved(tmp_path, huge))
     small = {ANCHOR: torch.ones(1).expand(20, 30)}
     assert torch.equal(read_checkpoint(saved(tmp_path, small)).weights[ANCHOR], torch.ones(20, 30))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"_modules": {"a": 1}, "_parameters": 5, "_buffers": "x"},
+        {"_modules": {1: None}, "_parameters": {}, "_non_persistent_buffers_set": 7},
+        {"_modules": {}, 5: 6, "_parameters": {ANCHOR: WEIGHTS[ANCHOR]}},
+    ],
+)
+def test_modules_of_a_form_that_torch_does_not_write(tmp_path: Path, state: dict[Any, Any]) -> None:
+    module = Runs(torch.nn.Identity)
+    module.call = (torch.nn.Identity, (), state)  # type: ignore[assignment]
+    path = saved(tmp_path, {"model": module, "other": WEIGHTS})
+    checkpoint = read_checkpoint(path)
+    assert torch.equal(checkpoint.weights[ANCHOR], WEIGHTS[ANCHOR])
+    if checkpoint.module is not None:
+        facts_of(checkpoint.module)

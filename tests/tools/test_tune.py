@@ -90,6 +90,7 @@ def test_settings_reach_the_search(told) -> None:
         *("--annotations", "val.json", "--calib", "c", "--calib-images", "20", "--size", "512", "640"),
         *("--backend", "openvino", "--threads", "1", "--minutes", "5", "--max-annotated", "9"),
         *("--detections", "50", "--frames", "2", "--repeats", "7", "-o", "out", "--force"),
+        *("--settings", "settings.json"),
     )
 
     config = told.config
@@ -97,6 +98,7 @@ def test_settings_reach_the_search(told) -> None:
     assert (config.annotations, config.images, config.calib) == (Path("val.json"), Path("photos"), Path("c"))
     assert (config.calib_images, config.size_hw, config.backend) == (20, (512, 640), "openvino")
     assert (config.threads, config.minutes, config.max_annotated) == (1, 5.0, 9)
+    assert config.settings == config.exported.settings == Path("settings.json")
     assert (config.max_detections, config.frames, config.turns) == (50, 2, 7)
     assert (config.output, config.force) == (Path("out"), True)
 

@@ -52,6 +52,7 @@ class TuneConfig:
         force: Replace a bundle at `output`.
         size_hw: Full size, of which others are shares; None for that of training.
         classes: File with class names.
+        settings: File with settings that the checkpoint does not show.
         factory: `package.module:function` that builds the model.
         max_detections: None for the model's own.
         check: Images for the parity gate of the chosen bundle.
@@ -73,6 +74,7 @@ class TuneConfig:
     force: bool = False
     size_hw: tuple[int, int] | None = None
     classes: Path | None = None
+    settings: Path | None = None
     factory: str | None = None
     max_detections: int | None = None
     check: Path | None = None
@@ -102,6 +104,7 @@ class TuneConfig:
             output=self.output or DEFAULT_PATH,
             sizes_hw=() if self.size_hw is None else (self.size_hw,),
             classes=self.classes,
+            settings=self.settings,
             factory=self.factory,
             max_detections=self.max_detections,
             check=self.check,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ TENSORFLOW_LITE = (4, b"TFL3")
 TAR = (257, b"ustar")
 HTML = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 ONNX_SUFFIXES = (".onnx",)
+# A protocol buffer whose first field is a small version, and whose second is the name of a program.
+ONNX_BEGINNING = re.compile(rb"\x08[\x00-\x1f][\x12\x3a]")
 
 
 class Kind(Enum):
@@ -80,10 +83,7 @@ def _named(start: bytes, path: Path) -> str:
             return what
     if not start.strip(b"\x00"):
         return "nothing but zeros where a checkpoint begins: the copy is broken; copy it again"
-    # A protocol buffer whose first field is a small version, and whose second is the name of a program.
-    if path.suffix.lower() in ONNX_SUFFIXES or (
-        start[0] == 0x08 and start[1] < 32 and start[2] in (0x12, 0x3A)
-    ):
+    if path.suffix.lower() in ONNX_SUFFIXES or ONNX_BEGINNING.match(start):
         return "an ONNX graph, which is what an export ends in; give the checkpoint that it was made from"
     return _text(start)
 

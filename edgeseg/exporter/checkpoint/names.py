@@ -133,9 +133,11 @@ def _state(module: Instance, prefix: str) -> Iterator[tuple[str, Any]]:
     if prefix.count(".") > DEEPEST_MODULE:
         return
     attributes = module.attributes
-    passing = attributes.get("_non_persistent_buffers_set") or ()
+    passing = attributes.get("_non_persistent_buffers_set")
+    passing = passing if isinstance(passing, list) else []
     for kind in ("_parameters", "_buffers"):
-        for name, value in (attributes.get(kind) or {}).items():
+        tensors = attributes.get(kind)
+        for name, value in tensors.items() if isinstance(tensors, dict) else ():
             if isinstance(value, TensorRecord) and name not in passing:
                 yield f"{prefix}{name}", value
     for name, child in attributes["_modules"].items():
