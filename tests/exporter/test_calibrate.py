@@ -128,14 +128,14 @@ def test_int8_agrees_with_fp32(first) -> None:
     assert report.int8.mask_ap > 70
 
 
-def test_what_is_measured_is_what_is_built(first, pictures) -> None:
-    folder, report = first
-    bundle, table = open_bundle(folder), read_table(folder / TABLE_FILE)
+def test_what_is_measured_is_what_is_built(first, calibrated: Path, pictures: Path) -> None:
+    _, report = first
+    bundle, table = open_bundle(calibrated), read_table(calibrated / TABLE_FILE)
     bits = weight_bits(Host())
 
     assert report.weight_bits == bits
     for asked in {7, bits}:
-        engine = build_engine(int8(folder, options=EngineOptions(weight_bits=asked), force=True)).engine
+        engine = build_engine(int8(calibrated, options=EngineOptions(weight_bits=asked), force=True)).engine
         frame = cv2.imread(str(pictures / "000000.png"))
         with (
             Trials(bundle, asked).model_with(table, ()) as tried,
