@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from ..settings import SIZE_MULTIPLE
 from .letterbox import Letterbox
 
 if TYPE_CHECKING:
@@ -13,8 +16,11 @@ if TYPE_CHECKING:
 
 # Below this share of torchvision's scale a user is told: at 0.6 half of the small objects were missed.
 LOW_SHARE = 0.85
-# A size that fewer frames than this share need is not worth an export of its own.
+# A size that fewer frames than this share need is not worth an export of its own, nor are many sizes.
 WORTH_A_SIZE = 0.1
+MOST_ADVISED = 4
+# Sides are whole pixels.
+SAME_SCALE = 0.99
 
 
 def best_input(frame_size_hw: tuple[int, int], sizes_hw: Sequence[tuple[int, int]]) -> int:
@@ -67,33 +73,51 @@ def scale_share(frame_size_hw: tuple[int, int], sizes_hw: Sequence[tuple[int, in
         >>> scale_share((640, 480), [(480, 640)])
         0.75
     """
-    shortest, longest = resize_limits(sizes_hw)
-    torchvision = min(shortest / min(frame_size_hw), longest / max(frame_size_hw))
+    torchvision = _torchvision_scale(frame_size_hw, resize_limits(sizes_hw))
     return _scale(frame_size_hw, sizes_hw[best_input(frame_size_hw, sizes_hw)]) / torchvision
 
 
 def advised_sizes(
     frame_sizes_hw: Sequence[tuple[int, int]], sizes_hw: Sequence[tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
-    """Name further input sizes that many of the frames would be computed larger at, or with less padding.
+    """Name the input sizes that compute frames as torchvision would: at its scale and with no more padding.
 
     Args:
         frame_sizes_hw: Height and width of frames like those that the model will see.
         sizes_hw: Input sizes of the bundle.
 
     Returns:
-        Among the landscape, upright and square size between torchvision's limits, those missing.
+        Those of the bundle that are of use to a frame, then those that are missing to many of the frames, the
+        most frequent first; the bundle's own where none is missing.
 
     Example:
         >>> advised_sizes([(480, 640), (640, 480)], [(480, 640)])
-        ((640, 480),)
+        ((480, 640), (640, 480))
     """
-    short, long = resize_limits(sizes_hw)
-    known = [*sizes_hw, *(size for size in ((short, long), (long, short), (short, short)))]
-    known = list(dict.fromkeys(known))
-    wanted = [known[best_input(frame, known)] for frame in frame_sizes_hw]
-    enough = WORTH_A_SIZE * len(wanted)
-    return tuple(size for size in known if size not in sizes_hw and wanted.count(size) >= enough > 0)
+    limits = resize_limits(sizes_hw)
+    wanted = Counter(_padded(frame, limits) for frame in frame_sizes_hw)
+    missing = [
+        size
+        for size, count in wanted.most_common(MOST_ADVISED)
+        if size not in sizes_hw and count >= WORTH_A_SIZE * len(frame_sizes_hw)
+    ]
+    known = [*sizes_hw, *missing]
+    used = {known[best_input(frame, known)] for frame in frame_sizes_hw}
+    return tuple(size for size in known if size in used) if missing else tuple(sizes_hw)
+
+
+def _padded(frame_size_hw: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
+    """Resize and pad a frame as torchvision does, and say how large it is then."""
+    scale = _torchvision_scale(frame_size_hw, limits)
+    height, width = (
+        math.ceil(max(1, round(side * scale)) / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in frame_size_hw
+    )
+    return height, width
+
+
+def _torchvision_scale(frame_size_hw: tuple[int, int], limits: tuple[int, int]) -> float:
+    shortest, longest = limits
+    return min(shortest / min(frame_size_hw), longest / max(frame_size_hw))
 
 
 def size_options(sizes_hw: Sequence[tuple[int, int]]) -> str:
@@ -104,17 +128,18 @@ def size_options(sizes_hw: Sequence[tuple[int, int]]) -> str:
 def size_advice(
     frame_sizes_hw: Sequence[tuple[int, int]], sizes_hw: Sequence[tuple[int, int]], source: str
 ) -> str:
-    """Say which further sizes a set of images asks for; empty where it asks for none."""
+    """Say which sizes a set of images asks for; empty where the bundle's are those."""
     advised = advised_sizes(frame_sizes_hw, sizes_hw)
-    if not advised:
+    if advised == tuple(sizes_hw):
         return ""
-    asked = [*sizes_hw, *advised]
-    better = sum(best_input(frame, asked) >= len(sizes_hw) for frame in frame_sizes_hw)
+    known = [*sizes_hw, *advised]
+    better = sum(best_input(frame, known) >= len(sizes_hw) for frame in frame_sizes_hw)
     smallest = min(scale_share(frame, sizes_hw) for frame in frame_sizes_hw)
-    effect = f"at down to {smallest:.2f} of torchvision's scale" if smallest < 1 else "with much padding"
+    shrunk = f" and down to {smallest:.2f} of its scale" if smallest < SAME_SCALE else ""
     return (
-        f"{better} of {len(frame_sizes_hw)} images in {source} are computed {effect}; export with "
-        f"`{size_options(asked)}` to compute each at a size that fits its shape"
+        f"{better} of {len(frame_sizes_hw)} images in {source} are computed with more padding than in "
+        f"torchvision{shrunk}, which costs accuracy; export with `{size_options(advised)}` to compute them "
+        "as torchvision does"
     )
 
 
@@ -136,10 +161,10 @@ class ScaleRemark:
         if frame.source in self._told or (share := scale_share((height, width), self._sizes_hw)) >= LOW_SHARE:
             return
         self._told.add(frame.source)
-        asked = [*self._sizes_hw, *advised_sizes([(height, width)], self._sizes_hw)]
+        asked = dict.fromkeys([*self._sizes_hw, *advised_sizes([(height, width)], self._sizes_hw)])
         self._note(
             f"{frame.name}, {height}x{width} (height x width), is computed at {share:.2f} of torchvision's "
-            f"scale, so small objects may be missed; export with `{size_options(asked)}`"
+            f"scale, so small objects may be missed; export with `{size_options([*asked])}`"
         )
 
 

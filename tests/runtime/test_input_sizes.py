@@ -81,15 +81,34 @@ def test_scale_is_that_of_torchvision_s_own_resizing() -> None:
 
 def test_images_name_the_sizes_that_they_ask_for() -> None:
     frames = [LANDSCAPE] * 6 + [UPRIGHT] * 3 + [(200, 200)]
-    assert advised_sizes(frames, [LANDSCAPE]) == (UPRIGHT, SQUARE)
-    assert advised_sizes(frames, [LANDSCAPE, UPRIGHT]) == (SQUARE,)
-    assert advised_sizes([LANDSCAPE] * 19 + [UPRIGHT], [LANDSCAPE]) == ()
-    assert advised_sizes([], [LANDSCAPE]) == ()
+    assert advised_sizes(frames, [LANDSCAPE]) == (LANDSCAPE, UPRIGHT, SQUARE)
+    assert advised_sizes(frames, [LANDSCAPE, UPRIGHT]) == (LANDSCAPE, UPRIGHT, SQUARE)
+    # Rare ones are not worth an export.
+    assert advised_sizes([LANDSCAPE] * 19 + [UPRIGHT], [LANDSCAPE]) == (LANDSCAPE,)
+    # What no frame uses is not named.
+    assert advised_sizes([(1080, 1920)], [(800, 1344)]) == ((768, 1344),)
+    assert advised_sizes([], [LANDSCAPE]) == (LANDSCAPE,)
+
+
+def test_advice_on_sizes() -> None:
+    frames = [LANDSCAPE] * 6 + [UPRIGHT] * 3 + [(200, 200)]
     assert size_advice([LANDSCAPE], [LANDSCAPE], "photos") == ""
     assert size_advice(frames, [LANDSCAPE], "photos") == (
-        "4 of 10 images in photos are computed at down to 0.75 of torchvision's scale; export with "
-        "`--size 480 640 --size 640 480 --size 480 480` to compute each at a size that fits its shape"
+        "4 of 10 images in photos are computed with more padding than in torchvision and down to 0.75 of its "
+        "scale, which costs accuracy; export with `--size 480 640 --size 640 480 --size 480 480` to compute "
+        "them as torchvision does"
     )
+
+
+@pytest.mark.parametrize("frame_hw", [(520, 696), (256, 256), (1024, 1024), (347, 260), (333, 500)])
+def test_advised_sizes_are_what_torchvision_pads_to(frame_hw) -> None:
+    torch = pytest.importorskip("torch")
+    transform = pytest.importorskip("torchvision.models.detection.transform")
+    resize = transform.GeneralizedRCNNTransform(512, 640, [0.0] * 3, [1.0] * 3)
+    padded = tuple(resize([torch.zeros(3, *frame_hw)])[0].tensors.shape[2:])
+    advised = advised_sizes([frame_hw], [(512, 640)])
+    assert advised == (padded,)
+    assert best_input(frame_hw, [(512, 640), padded]) == 1
 
 
 def test_a_source_is_remarked_on_once() -> None:
