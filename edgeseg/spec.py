@@ -155,7 +155,7 @@ class ModelSpec:
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_size(self.input_size_hw)
+        check_size(self.input_size_hw)
         for name in ("batch", "max_detections", "max_proposals", "max_candidates", "mask_size"):
             if (count := getattr(self, name)) < 1:
                 msg = f"{name} must be at least 1, got {count}"
@@ -169,7 +169,12 @@ class ModelSpec:
             raise ConfigError(msg)
 
 
-def _check_size(size_hw: tuple[int, int]) -> None:
+def check_size(size_hw: tuple[int, int]) -> None:
+    """Refuse an input size that no network can have.
+
+    Raises:
+        ConfigError: A side is not a positive multiple of 32; names the nearest size that fits.
+    """
     if any(side < SIZE_MULTIPLE or side % SIZE_MULTIPLE for side in size_hw):
         nearest = " ".join(str(max(1, round(side / SIZE_MULTIPLE)) * SIZE_MULTIPLE) for side in size_hw)
         msg = (

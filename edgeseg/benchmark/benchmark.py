@@ -81,6 +81,7 @@ def benchmark(
             factory=config.factory,
             threads=threads,
             cores=cores_for(threads),
+            scored=config.annotations is not None,
         )
         if batch != bundle.spec.batch:
             progress(f"exporting the bundle for a batch of {batch}")

@@ -11,11 +11,11 @@ import torch
 import torchvision
 
 from edgeseg.bundle import open_bundle
-from edgeseg.exporter.config import Limits, impose
 from edgeseg.exporter.dense import detections_from_dense
-from edgeseg.exporter.eager import torchvision_from_checkpoint
+from edgeseg.exporter.eager import EagerBackend, torchvision_from_checkpoint
 from edgeseg.exporter.reference import tensors_from_frames
 from edgeseg.runtime.input_sizes import resize_limits
+from edgeseg.runtime.model import Model, Network
 
 from .contender import Called
 
@@ -52,6 +52,10 @@ class PyTorchContender:
         self._recipe, self._class_names = recipe, spec.class_names
         self._preprocess = spec.preprocess
         self._model = self._prepared(spec)
+        specs = [each.spec for each in bundle.sizes]
+        first, *others = (Network(each, EagerBackend(self._model, each)) for each in specs)
+        self._eager = Model(*first, other_sizes=others)
+        self._lowest = spec.score_threshold
         self._times_s = {"begun": 0.0, "ended": 0.0}
         self._model.transform.register_forward_hook(lambda *_: self._passed("begun"))
         self._model.roi_heads.register_forward_hook(self._ended)
@@ -63,8 +67,8 @@ class PyTorchContender:
         how += ["bfloat16 autocast"] if self._recipe.precision == "bf16" else []
         how += ["torch.compile"] if self._recipe.compiled else []
         versions = f"torchvision {torchvision.__version__}, torch {torch.__version__}"
-        sides = "its own resizing ({} to {})".format(*self._limits)
-        return f"{versions} on {self._device.type.upper()}, {' + '.join(how) or 'eager FP32'}, {sides}"
+        sides = ", its own resizing ({} to {})".format(*self._limits) if self._recipe.own_resizing else ""
+        return f"{versions} on {self._device.type.upper()}, {' + '.join(how) or 'eager FP32'}{sides}"
 
     def __call__(self, frames: Frames, score_threshold: float) -> Called:
         """Detect as torchvision's documentation has it; masks are probabilities pasted into the frames."""
@@ -76,8 +80,15 @@ class PyTorchContender:
         return Called(output, scores, self._times_s["begun"], self._times_s["ended"])
 
     def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
-        """Find instances as it is timed, with torchvision's own resizing: what fixed sizes cost shows too."""
-        return [self._detect_one(frame, score_threshold) for frame in frames]
+        """Give it the pixels that the engines of the bundle are given, so that only the network differs.
+
+        Unless the row is there to show what fitting frames into fixed input sizes costs.
+        """
+        if self._recipe.own_resizing or self._device.type != "cpu":
+            return [self._detect_one(frame, score_threshold) for frame in frames]
+        self._model.roi_heads.score_thresh = self._lowest
+        with self._precision():
+            return [self._eager(frame, score_threshold) for frame in frames]
 
     def close(self) -> None:
         """See `Contender.close`."""
@@ -90,7 +101,6 @@ class PyTorchContender:
 
     def _prepared(self, spec: ModelSpec) -> Any:
         model = torchvision_from_checkpoint(self.files[0], spec, factory=self._recipe.factory)
-        impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
         model.transform.min_size, model.transform.max_size = self._limits[:1], self._limits[1]
         model = model.eval().to(self._device)
         if self._recipe.channels_last:

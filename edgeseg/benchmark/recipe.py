@@ -20,6 +20,7 @@ class Recipe:
         path: What `naive.py` wrote, for rows of that kind.
         channels_last: PyTorch keeps the channels of a pixel together.
         compiled: PyTorch compiles the network's parts.
+        own_resizing: PyTorch finds instances with torchvision's own resizing, and not on letterboxed pixels.
         threads: Of one call.
         cores: Numbers of the processor's cores to stay on; empty for any.
     """
@@ -33,5 +34,6 @@ class Recipe:
     path: str = ""
     channels_last: bool = False
     compiled: bool = False
+    own_resizing: bool = False
     threads: int
     cores: tuple[int, ...] = ()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .config import BenchmarkConfig
 
-EAGER, BEST = "pytorch-eager", "pytorch-best"
+EAGER, BEST, RESIZING = "pytorch-eager", "pytorch-best", "pytorch-resizing"
 FP32 = "onnxruntime-fp32"
 # What ratios refer to: the first of these that ran.
 BASELINES = (EAGER, FP32)
@@ -42,6 +42,7 @@ class Common:
         bundle: What is measured.
         model: The user's bundle; `bundle` is another where it was exported anew for another batch.
         folder: For files that rows need.
+        scored: There are annotations, so that what letterboxing costs can be shown.
     """
 
     bundle: Bundle
@@ -51,6 +52,7 @@ class Common:
     factory: str | None
     threads: int
     cores: tuple[int, ...]
+    scored: bool = False
 
     @property
     def exported_anew(self) -> bool:
@@ -124,6 +126,9 @@ def _pytorch(common: Common) -> Iterator[Lane]:
     yield _of_checkpoint(common, EAGER, "PyTorch eager FP32", common.recipe(Kind.PYTORCH, "pytorch", "fp32"))
     best = common.recipe(Kind.PYTORCH, "pytorch", "fp32")
     yield _of_checkpoint(common, BEST, "PyTorch at its best", best)
+    if common.scored:
+        resizing = common.recipe(Kind.PYTORCH, "pytorch", "fp32", own_resizing=True)
+        yield _of_checkpoint(common, RESIZING, "PyTorch, own resizing", resizing)
 
 
 def _naive(common: Common) -> Iterator[Lane]:

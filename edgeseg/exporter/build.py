@@ -104,7 +104,7 @@ def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda l
 def _built(bundle: Bundle, choice: Choice, options: EngineOptions, progress: Callable[[str], None]) -> Engine:
     """Build the engine of one input size."""
     path = engine_path(bundle.path, choice.target, choice.precision)
-    progress(f"building {path.name} for {bundle.spec.input_size_hw[0]}x{bundle.spec.input_size_hw[1]}")
+    progress(f"building {path.name} at {bundle.spec.input_size_hw[0]}x{bundle.spec.input_size_hw[1]}")
     start = time.perf_counter()
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeseg.bundle import DEFAULT_PATH
 from edgeseg.errors import ConfigError
+from edgeseg.spec import check_size
 
 from .profiles import PROFILES, Profile, scaled_size
 
@@ -46,6 +47,8 @@ class ExportConfig:
     force: bool = False
 
     def __post_init__(self) -> None:
+        for size_hw in self.sizes_hw:
+            check_size(size_hw)
         if len(set(self.sizes_hw)) < len(self.sizes_hw):
             names = ", ".join(f"{height} {width}" for height, width in self.sizes_hw)
             msg = f"input sizes must differ from each other, got {names}"

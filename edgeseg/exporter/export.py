@@ -76,7 +76,6 @@ def export(
     loaded = model_of(checkpoint, config)
     model, spec = loaded.model, spec_of(loaded, checkpoint, config, note)
     sizes_hw = config.chosen_sizes_hw(loaded.settings.training_size_hw)
-    # Refuses every size that cannot work before the first graph is written.
     specs = {size_hw: replace(spec, input_size_hw=size_hw) for size_hw in sizes_hw}
     if check is not None and config.check is not None:
         frames_hw = [(image.shape[0], image.shape[1]) for image in check.images]

@@ -129,3 +129,10 @@ def test_another_checkpoint_is_refused(common, tmp_path):
         find_checkpoint(BenchmarkConfig(checkpoint=other), common.bundle)
     found = find_checkpoint(BenchmarkConfig(checkpoint=tmp_path / "fake.pth"), common.bundle)
     assert found == tmp_path / "fake.pth"
+
+
+def test_annotations_bring_a_row_with_torchvision_s_own_resizing(common) -> None:
+    assert "pytorch-resizing" not in [lane.row.name for lane in make_lanes(common, ())]
+    (lane,) = make_lanes(replace(common, scored=True), ("pytorch-resizing",))
+    assert lane.row.label == "PyTorch, own resizing"
+    assert lane.recipe.own_resizing

@@ -497,13 +497,13 @@ def test_a_bundle_that_cannot_be_written_to_is_told_at_once(bundle, config, monk
 
 
 def test_a_camera_of_12_bits_has_the_ranges_of_8_bits(bundle, config) -> None:
-    straight = collect(bundle, TAPS, config)
+    straight = collect(bundle, [TAPS], config)
     for path in config.folder.iterdir():
         cv2.imwrite(str(path), read_image(path).astype(np.uint16) << 4)
 
-    guessed = collect(bundle, TAPS, config)
-    given = collect(bundle, TAPS, replace(config, bit_depth=12))
-    darker = collect(bundle, TAPS, replace(config, bit_depth=13))
+    guessed = collect(bundle, [TAPS], config)
+    given = collect(bundle, [TAPS], replace(config, bit_depth=12))
+    darker = collect(bundle, [TAPS], replace(config, bit_depth=13))
 
     assert guessed.ranges == given.ranges == straight.ranges
     assert in_range(darker, "pixels")[1] == in_range(straight, "pixels")[1] // 2
@@ -521,6 +521,6 @@ def test_counting_takes_no_more_threads_than_a_container_has(bundle, config, mon
     monkeypatch.setattr(
         counting, "usable_cpus", lambda: Cpus(present=64, allowed=tuple(range(64)), quota=1.5)
     )
-    collect(bundle, TAPS, config)
+    collect(bundle, [TAPS], config)
 
     assert set(taken) == {2}

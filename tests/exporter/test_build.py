@@ -390,7 +390,7 @@ def test_progress_is_told(model) -> None:
     config = BuildConfig(model=model, target=Target.TENSORRT_RTX, precision=Precision.FP16, options=SM86)
     build_engine(config, lines.append)
 
-    assert lines[0] == "building tensorrt-rtx-fp16.engine"
+    assert lines[0] == "building tensorrt-rtx-fp16.engine at 256x320"
     assert any(line.startswith("Building engine: ") for line in lines)
 
 

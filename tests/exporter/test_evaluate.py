@@ -19,7 +19,7 @@ from edgeseg.errors import ConfigError, DependencyError, InputError
 from edgeseg.exporter.eager import EagerBackend, eager_from_checkpoint
 from edgeseg.exporter.evaluate import EvaluateConfig, evaluate_bundle
 from edgeseg.runtime.evaluation import truth_from_detections
-from edgeseg.runtime.model import load
+from edgeseg.runtime.model import Network, load
 from edgeseg.spec import Lowering
 from tests.models import build
 
@@ -58,8 +58,8 @@ def test_the_graph_scores_as_pytorch_does(config, checkpoint):
     lines: list[str] = []
     report = evaluate_bundle(replace(config, checkpoint=checkpoint), lines.append)
 
-    pytorch, fp32 = report.rows
-    assert (pytorch.name, fp32.name) == ("PyTorch", "FP32")
+    pytorch, resizing, fp32 = report.rows
+    assert (pytorch.name, resizing.name, fp32.name) == ("PyTorch", "PyTorch, own resizing", "FP32")
     assert pytorch.computed_by.startswith("torchvision ")
     assert fp32.computed_by.startswith("ONNX Runtime ")
     assert pytorch.scores.instances > 20
@@ -68,7 +68,7 @@ def test_the_graph_scores_as_pytorch_does(config, checkpoint):
         # 0.1 points are promised.
         assert abs(getattr(fp32.scores, name) - getattr(pytorch.scores, name)) <= 0.001
     assert lines[0] == "trying image 1 of 4"
-    assert {line.partition(":")[0] for line in lines[4:]} == {"PyTorch", "FP32"}
+    assert {line.partition(":")[0] for line in lines[4:]} == {"PyTorch", "PyTorch, own resizing", "FP32"}
 
 
 class Backend:
@@ -100,8 +100,10 @@ def test_a_graph_given_other_pixels_scores_less(config, monkeypatch, mistake):
 
     def load_wrong(path: Path, **settings: Any) -> Model:
         model = load(path, **settings)
-        compute = model._backend
-        model._backend = Backend(lambda images, threshold: compute(mistake(images), threshold))
+        (network,) = model._networks
+        compute = network.backend
+        wrong = Backend(lambda images, threshold: compute(mistake(images), threshold))
+        model._networks = (Network(network.spec, wrong),)
         return model
 
     monkeypatch.setattr("edgeseg.exporter.evaluate.load", load_wrong)

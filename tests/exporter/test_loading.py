@@ -162,7 +162,7 @@ def test_a_bundle_says_the_settings_and_pytorch_is_rebuilt_with_them(
     told.write_text(
         json.dumps({"anchor_sizes": [8, 16, 32, 64, 128], "mask_pool_size": 10, "image_mean": [0.4] * 3})
     )
-    config = ExportConfig(checkpoint=path, settings=told, input_size_hw=SIZE_HW, score_threshold=0.2)
+    config = ExportConfig(checkpoint=path, settings=told, sizes_hw=(SIZE_HW,), score_threshold=0.2)
     checkpoint = read_checkpoint(path)
     spec = spec_of(model_of(checkpoint, config), checkpoint, config)
 
@@ -380,7 +380,7 @@ def test_a_gray_model_computes_on_brightness(tmp_path: Path) -> None:
     model = gray_model()
     torch.save(model, tmp_path / "gray.pth")
     checkpoint = read_checkpoint(tmp_path / "gray.pth")
-    config = ExportConfig(checkpoint=checkpoint.path, input_size_hw=SIZE_HW, max_proposals=20)
+    config = ExportConfig(checkpoint=checkpoint.path, sizes_hw=(SIZE_HW,), max_proposals=20)
     loaded = model_of(checkpoint, config)
     spec = spec_of(loaded, checkpoint, config)
 

@@ -81,7 +81,7 @@ def test_bad_input_is_a_sentence_and_an_exit_code(run, checkpoint, args, code, m
 def test_a_profile_and_what_wins_over_it(run, checkpoint, monkeypatch):
     asked = []
 
-    def refuse(config, progress):
+    def refuse(config, progress, note):
         asked.append(config)
         msg = "enough"
         raise ParityError(msg)
