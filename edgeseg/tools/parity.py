@@ -8,6 +8,8 @@ from ..spec import BUILT_IN
 from .console import print_note, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..bundle import Bundle
     from ..spec import ModelSpec, ParityReport
 
@@ -26,7 +28,8 @@ def print_proofs(bundle: Bundle) -> None:
         if each.spec.parity is not None:
             height, width = each.spec.input_size_hw
             print_parity(each.spec.parity, f" at {height}x{width}" if bundle.other_sizes else "")
-        print_remarks(each.spec)
+    for remark in dict.fromkeys(remark for each in bundle.sizes for remark in remarks_on(each.spec)):
+        print_note(remark)
 
 
 def input_sizes(bundle: Bundle) -> str:
@@ -55,30 +58,27 @@ def print_parity(report: ParityReport, at: str = "") -> None:
     print_table(title, COLUMNS, rows)
 
 
-def print_remarks(spec: ModelSpec) -> None:
-    """Say on stderr what is odd about the checkpoint, and what makes a passed gate worth less."""
-    for remark in spec.remarks:
-        print_note(remark)
+def remarks_on(spec: ModelSpec) -> Iterator[str]:
+    """Say what is odd about the checkpoint, and what makes a passed gate worth less."""
+    yield from spec.remarks
     report = spec.parity
     if report is None:
-        print_note("the graphs were not compared with PyTorch (--no-parity)")
+        yield "the graphs were not compared with PyTorch (--no-parity)"
         return
     if not report.rows[0].reference_detections:
-        print_note(
-            "PyTorch found nothing on these images, so little was proven: pass --check with images of yours"
-        )
+        yield "PyTorch found nothing on these images, so little was proven: pass --check with images of yours"
     elif report.confident == 0 and report.image_source != BUILT_IN:
-        print_note(
+        yield (
             f"PyTorch is sure of nothing (no score above 0.5) on the images in {report.image_source}: if "
             f"they show what the model was trained to find, {SOMETHING_IS_WRONG}"
         )
     if report.annotated >= FEWEST_ANNOTATED and report.annotated_found < LEAST_FOUND * report.annotated:
-        print_note(
+        yield (
             f"PyTorch finds {report.annotated_found} of {report.annotated} objects that are annotated in "
             f"{report.image_source}: {SOMETHING_IS_WRONG}"
         )
     if report.most_candidates > spec.max_candidates:
-        print_note(
+        yield (
             f"one image had {report.most_candidates} candidates above the threshold and the graph takes "
             f"{spec.max_candidates}; raise --score-threshold if detections are missing"
         )
