@@ -128,7 +128,6 @@ class ModelSpec:
         checkpoint: File name of the checkpoint.
         versions: Package name to version at export.
         parity: None when the gate was switched off.
-        torchvision_resize: `min_size` and `max_size` that torchvision resizes images to, where that is known.
         settings: What the model computes with and tensors do not show; None in bundles of older versions.
         origins: Who said each of the settings, by its name.
         remarks: On the checkpoint.
@@ -149,7 +148,6 @@ class ModelSpec:
     checkpoint_sha256: str
     versions: dict[str, str]
     parity: ParityReport | None = None
-    torchvision_resize: tuple[int, int] | None = None
     settings: ModelSettings | None = None
     origins: dict[str, Origin] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()

@@ -76,29 +76,16 @@ def collect(
     sizes_hw = [each.spec.input_size_hw for each in bundle.sizes]
     if advice := size_advice([image.size_hw for image in images], sizes_hw, str(config.folder)):
         note(advice)
-    job = _Job(
-        path=bundle.path / PARTIAL_FILE,
-        runs=[
-            _Run(
-                bundle=each,
-                present=its.present,
-                taps=group,
-                folder=config.folder,
-                bit_depth=config.bit_depth,
-                batches=batches,
-                whole=group is groups[-1],
-                name=_name(bundle, each, number, len(groups)),
-            )
-            for each, its, groups, batches in zip(
-                bundle.sizes, taps, passes, _shared_out(images, sizes_hw, bundle.spec.batch), strict=True
-            )
-            for number, group in enumerate(groups, start=1)
-        ],
-        progress=progress,
-        note=note,
-    )
+    runs = [
+        run
+        for each, its, groups, batches in zip(
+            bundle.sizes, taps, passes, _shared_out(images, sizes_hw, bundle.spec.batch), strict=True
+        )
+        for run in _runs(each, its.present, groups, batches, config, several=bool(bundle.other_sizes))
+    ]
+    job = _Job(path=bundle.path / PARTIAL_FILE, runs=runs, progress=progress, note=note)
     graphs = [each.files[Lowering.PORTABLE.file_name].sha256 for each in bundle.sizes]
-    measured = [run.taps for run in job.runs]
+    measured = [run.taps for run in runs]
     identity = identity_of("+".join(graphs), measured, images, config.seed, config.bit_depth)
     counted = _measure(job, identity, _begin(job, identity, resume=config.resume))
     job.path.unlink(missing_ok=True)
@@ -160,10 +147,29 @@ class _Job:
         return [step for run in self.runs for step in run.steps]
 
 
-def _name(bundle: Bundle, size: Bundle, number: int, passes: int) -> str:
-    height, width = size.spec.input_size_hw
-    at = f" at {height}x{width}" if bundle.other_sizes else ""
-    return at + (f", pass {number} of {passes}" if passes > 1 else "")
+def _runs(
+    bundle: Bundle,
+    present: str,
+    passes: Sequence[tuple[Tap, ...]],
+    batches: list[tuple[ChosenImage, ...]],
+    config: CalibrationConfig,
+    *,
+    several: bool,
+) -> Iterator[_Run]:
+    """Give the passes of one input size; their names say which size where there are several."""
+    height, width = bundle.spec.input_size_hw
+    at = f" at {height}x{width}" if several else ""
+    for number, taps in enumerate(passes, start=1):
+        yield _Run(
+            bundle=bundle,
+            present=present,
+            taps=taps,
+            folder=config.folder,
+            bit_depth=config.bit_depth,
+            batches=batches,
+            whole=number == len(passes),
+            name=at + (f", pass {number} of {len(passes)}" if len(passes) > 1 else ""),
+        )
 
 
 def _shared_out(

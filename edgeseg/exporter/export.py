@@ -148,7 +148,6 @@ def spec_of(
     limits = limits_of(model, config)
     impose(limits, model)
     settings, origins = _as_exported(loaded, config)
-    resize_known = {origins["min_size"], origins["max_size"]} != {Origin.ASSUMED}
     return ModelSpec(
         class_names=_class_names(model, checkpoint, config.classes, note),
         input_size_hw=config.size_hw(loaded.settings.training_size_hw),
@@ -163,7 +162,6 @@ def spec_of(
         checkpoint=checkpoint.path.name,
         checkpoint_sha256=checkpoint.sha256,
         versions={"edgeseg": __version__, **{name: version(name) for name in RECORDED_VERSIONS}},
-        torchvision_resize=(settings.min_size, settings.max_size) if resize_known else None,
         settings=settings,
         origins=origins,
         remarks=checkpoint.remarks,

@@ -167,7 +167,7 @@ def test_a_bundle_says_the_settings_and_pytorch_is_rebuilt_with_them(
     spec = spec_of(model_of(checkpoint, config), checkpoint, config)
 
     assert (spec.input_size_hw, spec.mask_size, spec.preprocess.mean_rgb) == (SIZE_HW, 20, (0.4, 0.4, 0.4))
-    assert spec.torchvision_resize is None
+    assert spec.origins["min_size"] is Origin.ASSUMED
     said = {name for name, origin in spec.origins.items() if origin is Origin.OPTION}
     assert said == {"anchor_sizes", "mask_pool_size", "image_mean", "input_size_hw", "box_score_thresh"}
     assert {origin for name, origin in spec.origins.items() if name not in said} == {Origin.ASSUMED}
@@ -183,7 +183,8 @@ def test_the_size_of_training_is_the_input_size(custom: MaskRCNN, tmp_path: Path
     config = ExportConfig(checkpoint=checkpoint.path)
     spec = spec_of(model_of(checkpoint, config), checkpoint, config)
 
-    assert (spec.input_size_hw, spec.torchvision_resize) == ((320, 480), (320, 480))
+    assert spec.settings is not None
+    assert (spec.input_size_hw, spec.settings.min_size, spec.settings.max_size) == ((320, 480), 320, 480)
     assert spec.class_names == ("__background__", "bolt", "nut", "gear")
     assert (spec.score_threshold, spec.nms_threshold, spec.max_detections, spec.max_proposals) == (
         0.1,
@@ -469,7 +470,7 @@ def test_a_bundle_of_an_older_version_opens() -> None:
 
     spec = exported_spec(build("resnet18", 3), SIZE_HW)
     data = json_from_record(spec)
-    for name in ("torchvision_resize", "settings", "origins", "remarks"):
+    for name in ("settings", "origins", "remarks"):
         del data[name]
     del data["preprocess"]["gray"]
     assert record_from_json(ModelSpec, data, source="model.json") == spec
