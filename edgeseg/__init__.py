@@ -47,10 +47,16 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         from importlib import import_module
 
-        from .optional import require
+        from .optional import broken_need, require
 
         if name == "save_checkpoint":
             require("torchvision", purpose="save a checkpoint")
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        try:
+            return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        except Exception as exc:
+            # What does not fit another version raises whatever it does.
+            if broken := broken_need(exc):
+                raise broken from exc
+            raise
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING
 
 from .errors import DependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXTRA_BY_MODULE = MappingProxyType(
     {
@@ -23,32 +31,64 @@ EXTRA_BY_MODULE = MappingProxyType(
         "uvicorn": "web",
         "jinja2": "report",
         "pynvml": "nvml",
+        "pycuda": "pycuda",
         "onnxruntime_ep_nv_tensorrt_rtx": "rtx",
         "tensorrt_rtx_bindings": "rtx",
     }
 )
+# Packages that `edgeseg` itself needs, by the names under which pip knows them.
+DISTRIBUTION_BY_MODULE = MappingProxyType(
+    {
+        "click": "click",
+        "cv2": "opencv-python-headless",
+        "numpy": "numpy",
+        "PIL": "pillow",
+        "psutil": "psutil",
+        "pycocotools": "pycocotools",
+        "rich": "rich",
+        "tenacity": "tenacity",
+    }
+)
+# What of them is imported, as some fail only there.
+NEEDED_MODULES = ("numpy", "cv2", "PIL.Image", "psutil", "pycocotools.mask", "rich", "tenacity")
+MOST_REASON = 300
+# The extras that have it bring a whole TensorRT as well.
+CUDA_BINDINGS = "pip install cuda-bindings"
 HINT_BY_MODULE = MappingProxyType(
     {
         "tensorrt": "on a Jetson it comes with JetPack and needs a virtual environment made with "
         "`python3 -m venv --system-site-packages`; on x86: pip install 'edgeseg[tensorrt]'",
         # Its own requirement opencv-python wants libGL and would replace the OpenCV that is there.
         "trackers": "pip install 'edgeseg[track]' && pip install --no-deps 'trackers>=2.6,<3'",
-        # The extras that have it bring a whole TensorRT as well.
-        "cuda.bindings.driver": "pip install cuda-bindings",
+        "cuda": CUDA_BINDINGS,
     }
 )
+# Set before its library is loaded, which reads it once.
+ONNXRUNTIME_SWITCH = "ORT_DISABLE_TELEMETRY"
+OPENVINO_REPORTS = "openvino_telemetry"
+# The file in which OpenVINO's own `opt_in_out` notes what the user wants, below the home folder.
+OPENVINO_CONSENT = ("intel/openvino_telemetry", "AppData/Local/Intel Corporation/openvino_telemetry")
 
 
 def install_command(module: str) -> str:
-    """Say what to type to get a package that `edgeseg` can use."""
-    if hint := HINT_BY_MODULE.get(module):
+    """Say what to type to get a package that `edgeseg` can use.
+
+    Raises:
+        LookupError: Nobody has said where it comes from; pip must not be pointed to a name that anyone may
+            have taken.
+    """
+    package = module.partition(".")[0]
+    if hint := HINT_BY_MODULE.get(package):
         return hint
-    extra = EXTRA_BY_MODULE.get(module.partition(".")[0])
-    return f"pip install 'edgeseg[{extra}]'" if extra else f"pip install {module}"
+    if extra := EXTRA_BY_MODULE.get(package):
+        return f"pip install 'edgeseg[{extra}]'"
+    return f"pip install {DISTRIBUTION_BY_MODULE[package]}"
 
 
 def require(module: str, *, purpose: str) -> ModuleType:
     """Import an optional package, or say which extra brings it.
+
+    Packages that would report to their makers are kept from it, unless the user has said otherwise.
 
     Args:
         module: Dotted import name, such as `onnxruntime`.
@@ -58,12 +98,81 @@ def require(module: str, *, purpose: str) -> ModuleType:
         DependencyError: The package is missing or fails to import.
     """
     try:
-        return importlib.import_module(module)
-    except (ImportError, OSError) as exc:
-        absent = isinstance(exc, ModuleNotFoundError) and exc.name == module.partition(".")[0]
-        state = "is not installed" if absent else f"is installed but does not import ({exc})"
-        msg = f"{module} is needed to {purpose} and {state}; mend it with: {install_command(module)}"
-        raise DependencyError(msg) from exc
+        with without_telemetry():
+            return importlib.import_module(module)
+    except Exception as exc:
+        raise DependencyError(_cannot_import(module, exc, purpose)) from exc
+
+
+def _cannot_import(module: str, exc: Exception, purpose: str) -> str:
+    command = install_command(module)
+    if isinstance(exc, ModuleNotFoundError) and exc.name == module.partition(".")[0]:
+        if getattr(sys, "frozen", False):
+            return (
+                f"{module} is needed to {purpose} and was not packed into this program; pack it with "
+                f"PyInstaller's `--hidden-import {module} --collect-all {module.partition('.')[0]}`"
+            )
+        return f"{module} is needed to {purpose} and is not installed; mend it with: {command}"
+    # A sentence or two: NumPy explains at length what was compiled against which of its versions.
+    reason = " ".join(f"{exc or type(exc).__name__}".split())[:MOST_REASON]
+    upgrade = command.replace("pip install", "pip install --upgrade")
+    return (
+        f"{module} is needed to {purpose} and is installed but does not import ({reason}); "
+        f"mend it with: {upgrade}"
+    )
+
+
+def broken_need(exc: BaseException) -> DependencyError | None:
+    """Find the package that `edgeseg` cannot do without and that does not import, after something failed.
+
+    Args:
+        exc: What failed.
+
+    Returns:
+        What to raise instead; None where every such package imports.
+    """
+    absent = (exc.name or "") if isinstance(exc, ModuleNotFoundError) else ""
+    if absent.partition(".")[0] == __package__ and getattr(sys, "frozen", False):
+        return DependencyError(
+            f"{absent} was not packed into this program; pack it with PyInstaller's "
+            f"`--collect-submodules {__package__} --collect-data {__package__}`"
+        )
+    for module in NEEDED_MODULES:
+        try:
+            importlib.import_module(module)
+        except Exception as failure:  # noqa: BLE001 - as in `require`
+            # The first failure says more: OpenCV's second only says that it is the second.
+            cause = exc if isinstance(exc, ImportError) else failure
+            return DependencyError(_cannot_import(module, cause, "do anything"))
+    return None
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Keep what is imported in the block from reporting to its maker.
+
+    ONNX Runtime from 1.32 on writes a number for this device below the home folder and asks for a server of
+    Microsoft, and `import openvino` reports to Google Analytics. A user's own setting wins: the environment
+    variable `ORT_DISABLE_TELEMETRY`, whatever is in it, and the file that OpenVINO's `opt_in_out` writes.
+    """
+    os.environ.setdefault(ONNXRUNTIME_SWITCH, "1")
+    if OPENVINO_REPORTS in sys.modules or _has_said_to_openvino():
+        yield
+        return
+    # An import of it fails then, and OpenVINO does without.
+    sys.modules[OPENVINO_REPORTS] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.modules.pop(OPENVINO_REPORTS, None)
+
+
+def _has_said_to_openvino() -> bool:
+    try:
+        return any((Path.home() / name).exists() for name in OPENVINO_CONSENT)
+    except (OSError, RuntimeError):
+        # No home folder, or none that may be looked into.
+        return False
 
 
 def require_extra(extra: str, *, purpose: str) -> None:

@@ -27,6 +27,7 @@ from .machine import (
 from .openvino import has_bfloat16
 from .ort import CUDA, TENSORRT
 from .tensorrt_library import OLDEST_TENSORRT, RTX_BINDINGS, Flavour, is_installed, load_library
+from .tested import tested_versions
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -73,7 +74,7 @@ def look_around(host: Host | None = None) -> list[Component]:
     host = host or Host()
     hardware = machine_components(host)
     gpu = any(item.name == "GPU" and item.state is State.OK for item in hardware)
-    return [*hardware, *package_components(host, gpu=gpu)]
+    return [*hardware, *package_components(host, gpu=gpu), *checked("Tested versions", _tested)]
 
 
 def package_components(host: Host, *, gpu: bool) -> list[Component]:
@@ -103,7 +104,7 @@ def opencv() -> list[Component]:
         cv2 = require("cv2", purpose="read images")
     except DependencyError as exc:
         # The wheel with windows needs a library that servers and containers lack.
-        mend = "sudo apt install libgl1" if "libGL" in str(exc) else "pip install opencv-python-headless"
+        mend = "sudo apt install libgl1" if "libGL" in str(exc) else install_command("cv2")
         return [_broken("OpenCV", str(exc), "read images", mend)]
     return [
         _sole_distribution("OpenCV", cv2, OPENCV_WHEELS, "opencv-python-headless"),
@@ -244,6 +245,10 @@ def tensorrt_rtx() -> Component:
     except DependencyError as exc:
         return _broken(name, _first_part(exc), purpose, _again(mend))
     return Component(name=name, state=State.OK, detail=number)
+
+
+def _tested() -> list[Component]:
+    return [tested_versions()]
 
 
 def _onnxruntime_gpu(host: Host, providers: list[str], *, gpu: bool) -> Component:
