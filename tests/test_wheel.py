@@ -1,4 +1,4 @@
-"""The wheel as a device gets it, without torch and onnx: with the newest and the oldest packages it allows."""
+"""The wheel as a device gets it, without torch and onnx: with the newest and the oldest packages it takes."""
 
 from __future__ import annotations
 

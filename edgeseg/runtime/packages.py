@@ -104,8 +104,9 @@ def opencv() -> list[Component]:
         cv2 = require("cv2", purpose="read images")
     except DependencyError as exc:
         # The wheel with windows needs a library that servers and containers lack.
-        mend = "sudo apt install libgl1" if "libGL" in str(exc) else install_command("cv2")
-        return [_broken("OpenCV", str(exc), "read images", mend)]
+        command = install_command("cv2")
+        mend = "sudo apt install libgl1" if "libGL" in str(exc) else _again(command)
+        return [_broken("OpenCV", _first_part(exc), "read images", mend)]
     return [
         _sole_distribution("OpenCV", cv2, OPENCV_WHEELS, "opencv-python-headless"),
         *opencv_abilities(cv2.getBuildInformation()),

@@ -437,7 +437,7 @@ def test_a_package_that_breaks_in_its_own_way(
 
     assert len(found) >= 7
     assert found[component].state is State.LIMITED
-    assert found[component].detail == "RuntimeError: libsomething.so.10: file too short"
+    assert "does not import (libsomething.so.10: file too short)" in found[component].detail
     # Without it pip would say that all is there.
     assert (found[component].mend or "").startswith("pip install --force-reinstall ")
 
