@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .frames import Frame, Skipped, SourceKind
-from .images import IMAGE_SUFFIXES, ImageReader, image_paths, is_image
+from .images import ImageReader, image_paths
+from .pillow import IMAGE_SUFFIXES, is_image
 from .streams.address import redacted
 from .video import VIDEO_SUFFIXES, VideoSource
 
