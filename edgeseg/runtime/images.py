@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
@@ -31,11 +32,17 @@ def image_paths(folder: Path) -> list[Path]:
     """List the images below a folder: files with an image's suffix, or with none and image content, sorted.
 
     Raises:
-        InputError: No such folder.
+        InputError: No such folder, or it may not be read.
     """
     if not folder.is_dir():
         msg = f"no folder at {folder}"
         raise InputError(msg)
+    try:
+        # What is below is looked for in silence.
+        os.scandir(folder).close()
+    except OSError as exc:
+        msg = f"cannot read the folder {folder}: {exc.strerror or exc}"
+        raise InputError(msg) from exc
     return sorted(path for path in folder.rglob("*") if _may_be_image(path, folder))
 
 

@@ -221,7 +221,8 @@ def test_av1_is_not_tried_again_and_again(monkeypatch, tmp_path):
     # At each try FFmpeg writes three lines that nobody can keep off the screen.
     reads: list[int] = []
     capture = FakeCapture([])
-    capture.get = lambda prop: float(int.from_bytes(b"av01", "little"))  # type: ignore[method-assign]
+    fourcc = float(int.from_bytes(b"av01", "little"))
+    capture.get = lambda prop: fourcc if prop == cv2.CAP_PROP_FOURCC else 0.0  # type: ignore[method-assign]
     monkeypatch.setattr(capture, "read", lambda: (reads.append(1), (False, None))[1])
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
     (tmp_path / "clip.webm").write_bytes(b"\x1a\x45\xdf\xa3")
@@ -287,7 +288,7 @@ def test_a_truncated_video_is_refused(tmp_path):
 def test_a_video_without_frames_is_refused(tmp_path, monkeypatch):
     capture = FakeCapture([])
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
-    (tmp_path / "none.mp4").write_bytes(b"an index and nothing else")
+    (tmp_path / "none.mp4").write_bytes(mp4_head(0))
 
     with pytest.raises(InputError, match=r"none\.mp4 has no frame that can be decoded"):
         open_source(str(tmp_path / "none.mp4"))
