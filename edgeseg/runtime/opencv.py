@@ -112,6 +112,12 @@ def read_picture(capture: Any) -> NDArray[np.uint8] | None:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image, np.uint8)
 
 
+def stated_size_hw(capture: Any) -> tuple[int, int]:
+    """Height and width as OpenCV states them before it decodes; 0 where it does not."""
+    height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+    return int(positive(height) or 0), int(positive(width) or 0)
+
+
 def positive(value: float) -> float | None:
     """What OpenCV says of a capture, or None where it says nothing useful."""
     return value if math.isfinite(value) and value > 0 else None

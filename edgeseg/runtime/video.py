@@ -21,7 +21,7 @@ from .formats.orientation import orientation_of
 from .formats.packets import SizeWatch, watched
 from .formats.timestamps import FrameTimes, plausible_rate
 from .frames import Frame, Skipped, SourceKind
-from .opencv import frames_text, opened_file, positive, read_picture
+from .opencv import frames_text, opened_file, read_picture, stated_size_hw
 from .pixels import MOST_MOVING_PIXELS, check_pixels, too_large
 from .regular import open_regular
 
@@ -73,7 +73,7 @@ class VideoSource:
 
     def _prepare(self, path: Path) -> None:
         """Look at what was opened, and decode its first frame."""
-        check_pixels(_size_hw(self._capture), path, MOST_MOVING_PIXELS)
+        check_pixels(stated_size_hw(self._capture), path, MOST_MOVING_PIXELS)
         # OpenCV turns pictures, but does not mirror them: see `orientation_of`.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         self._orientation = orientation_of(path, self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
@@ -82,7 +82,7 @@ class VideoSource:
         # Other containers have no count, and OpenCV makes one of a length and a rate that may both be wrong.
         self.total = frame_count(read_index(path)) if is_mp4(path) else None
         self._cut_off = is_cut_off(path)
-        self._watch = watched(path, codec_of(self._fourcc), _size_hw(self._capture))
+        self._watch = watched(path, codec_of(self._fourcc), stated_size_hw(self._capture))
         self._pictures = self._decode()
         self._first = next(self._pictures, None)
         if self._first is None:
@@ -190,11 +190,6 @@ def _next(capture: Any, tries: int) -> tuple[int, NDArray[np.uint8] | None]:
 def _stated_s(capture: Any) -> float:
     time_s = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
     return time_s if time_s > NO_TIME_S else math.nan
-
-
-def _size_hw(capture: Any) -> tuple[int, int]:
-    height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
-    return int(positive(height) or 0), int(positive(width) or 0)
 
 
 def _check_content(path: Path) -> None:

@@ -157,6 +157,6 @@ def test_pictures_that_never_have_to_be_waited_for_are_not_passed_over_for_ever(
 )
 def test_a_rate_that_is_the_tick_of_a_clock_is_none(monkeypatch, stated, fps):
     capture = FakeCapture([])
-    monkeypatch.setattr(capture, "get", lambda prop: stated)
+    monkeypatch.setattr(capture, "get", lambda prop: stated if prop == cv2.CAP_PROP_FPS else 0.0)
 
     assert CaptureSource("rtsp://camera/path", capture).fps == fps
