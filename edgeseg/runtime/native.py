@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -31,18 +31,22 @@ def native_path(path: Path) -> Iterator[str]:
     if is_native(str(absolute)) and PATTERN not in absolute.name:
         yield str(absolute)
         return
+    with ExitStack() as stack:
+        yield str(_linked(absolute, stack))
+
+
+def _linked(path: Path, stack: ExitStack) -> Path:
     try:
-        folder = TemporaryDirectory(prefix="edgeseg-")
-        link = Path(folder.name) / f"file{_plain(absolute.suffix)}"
-        link.symlink_to(absolute)
+        folder = stack.enter_context(TemporaryDirectory(prefix="edgeseg-"))
+        link = Path(folder) / f"file{_plain(path.suffix)}"
+        link.symlink_to(path)
     except (OSError, NotImplementedError) as exc:
         msg = (
             f"the name of a file must be UTF-8 and without {PATTERN!r} to be handed to OpenCV or an engine, "
             f"got {shown(str(path))!r}; rename it"
         )
         raise InputError(msg) from exc
-    with folder:
-        yield str(link)
+    return link
 
 
 def is_native(name: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from PIL import Image, UnidentifiedImageError
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm png pnm ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
 # Pillow's names of the same, whatever a file is called: others start programs (EPS starts Ghostscript) or
-# hand files to libraries that nobody expects there.
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+# hand files to libraries that nobody expects there. An MPO is opened as a JPEG.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")
 # Formats whose further images are pages or frames, and not layers or sizes of the same.
 PAGED_FORMATS = frozenset(("AVIF", "GIF", "MPO", "PNG", "TIFF", "WEBP"))
 # Counting goes no further, which takes a second at most.
@@ -59,7 +61,9 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 @cache
 def formats() -> tuple[str, ...]:
     """List the documented formats that this Pillow has."""
-    Image.init()
+    for name in PLUGINS:
+        with suppress(ImportError):
+            import_module(f"PIL.{name}ImagePlugin")
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
