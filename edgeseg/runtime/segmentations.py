@@ -15,7 +15,7 @@ from ..errors import InputError
 FEWEST_COORDINATES = 6
 # pycocotools walks along every outline in steps of a fifth of a pixel; one far outside would fill the memory.
 FARTHEST_PX = 1e5
-# The steps of an outline of this length take 80 MB; a coast that fills a picture of 100 megapixels is shorter.
+# The steps of an outline of this length take 80 MB; a coast across a picture of 100 megapixels is shorter.
 LONGEST_OUTLINE_PX = 1 << 20
 # No run of a picture has more bits.
 MOST_RUN_BITS = 60
