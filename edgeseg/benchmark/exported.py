@@ -14,6 +14,7 @@ from edgeseg.engines import Target
 from edgeseg.errors import ArtifactError
 from edgeseg.exporter.dense import detections_from_dense
 from edgeseg.optional import require
+from edgeseg.runtime.native import native_path
 from edgeseg.runtime.signal_stack import kept_signal_stack
 
 from .contender import Called
@@ -103,7 +104,8 @@ class _OnnxRuntime:
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
         try:
-            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            with native_path(path) as name:
+                self._session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
         except Exception as exc:
             msg = f"ONNX Runtime {ort.__version__} does not load it: {_first_line(exc)}"
             raise ArtifactError(msg) from exc
@@ -125,8 +127,8 @@ class _OpenVino:
         }
         version = str(openvino.__version__).partition("-")[0]
         try:
-            with kept_signal_stack():
-                self._compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+            with kept_signal_stack(), native_path(path) as name:
+                self._compiled = openvino.Core().compile_model(name, "CPU", settings)
         except Exception as exc:
             msg = f"OpenVINO {version} does not load it: {_first_line(exc)}"
             raise ArtifactError(msg) from exc

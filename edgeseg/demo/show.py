@@ -16,6 +16,7 @@ from ..files import claimed_folder
 from ..runtime.evaluation import average_precision
 from ..runtime.job import Observer, RunConfig, RunSummary
 from ..runtime.model import load
+from ..runtime.native import native_path
 from ..runtime.runner import run
 from . import checkpoint_path
 from .conveyor import PART_NAMES, ConveyorFrame, ConveyorScene
@@ -135,7 +136,9 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         InputError: The format is not known or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
+    with native_path(path) as name:
+        written = cv2.imwrite(name, image)
+    if not written:
         msg = f"cannot write {path}: check the free space and the permissions of {path.parent}"
         raise InputError(msg)
 
@@ -156,7 +159,8 @@ def _folder(config: DemoConfig) -> Path:
 
 def _write_clip(path: Path, scene: ConveyorScene, frames: int) -> None:
     size = scene.size_hw[::-1]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
+    with native_path(path) as name:
+        writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
     try:
         for index in range(frames):
             writer.write(scene.frame(index).image)

@@ -14,6 +14,7 @@ from edgeseg.optional import require
 from edgeseg.runtime.cpus import inference_threads
 from edgeseg.runtime.images import image_paths, read_image
 from edgeseg.runtime.letterbox import letterbox_batch
+from edgeseg.runtime.native import native_path
 from edgeseg.spec import BUILT_IN, Lowering, ParityReport
 
 from .annotated import Recall, annotated_boxes
@@ -140,7 +141,8 @@ class Graph:
         ort = require("onnxruntime", purpose="compare a graph with PyTorch")
         options = ort.SessionOptions()
         options.intra_op_num_threads = inference_threads(None) or 0
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        with native_path(path) as name:
+            self._session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
         self._threshold = np.array(spec.score_threshold, np.float32)
 
     def __call__(self, images: NDArray[np.uint8]) -> tuple[list[Found], NDArray[np.bool_]]:

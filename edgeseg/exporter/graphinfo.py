@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.bundle import FileRecord
 from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.optional import install_command, require
+from edgeseg.runtime.native import native_path
 from edgeseg.spec import Lowering, ModelSpec
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def _read_with_onnxruntime(path: Path) -> GraphInfo:
     # Only the signature is wanted, and optimising the graph is most of what opening it costs.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with native_path(path) as name:
+            session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
     # ONNX Runtime's errors have no base but Exception.
     except Exception as exc:
         raise _unreadable(path, exc) from exc

@@ -13,6 +13,7 @@ import numpy as np
 from edgeseg.engines import Kernel
 from edgeseg.optional import require
 from edgeseg.runtime.cpus import inference_threads
+from edgeseg.runtime.native import native_path
 from edgeseg.runtime.ort import CPU, DISABLED_OPTIMIZERS
 
 from .amx import STRIP
@@ -47,9 +48,10 @@ def onnxruntime_kernels(graph: Path, spec: ModelSpec) -> tuple[Kernel, ...]:
     options.intra_op_num_threads = inference_threads(None) or 0
     with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = ort.InferenceSession(
-            graph, options, providers=[CPU], disabled_optimizers=list(DISABLED_OPTIMIZERS)
-        )
+        with native_path(graph) as name:
+            session = ort.InferenceSession(
+                name, options, providers=[CPU], disabled_optimizers=list(DISABLED_OPTIMIZERS)
+            )
         images = np.zeros((spec.batch, *spec.input_size_hw, 3), np.uint8)
         session.run(None, {"images": images, "score_threshold": np.array(0.5, np.float32)})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.engines import EngineOptions, Kernel
 from edgeseg.errors import ArtifactError, BuildError, ConfigError
+from edgeseg.runtime.native import native_path
 from edgeseg.runtime.tensorrt_library import Flavour
 
 from .build_progress import Interruption, progress_monitor
@@ -110,7 +111,9 @@ def _parsed(library: Library, graph: Path, heard: Heard) -> tuple[trt.Builder, t
     builder = api.Builder(library.log)
     network = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = api.OnnxParser(network, library.log)
-    if parser.parse_from_file(str(graph)):
+    with native_path(graph) as name:
+        parsed = parser.parse_from_file(name)
+    if parsed:
         return builder, network
     refusals = [_sentence(parser.get_error(index)) for index in range(parser.num_errors)]
     heard.errors[:0] = refusals

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .categories import Categories, read_categories, whole_number
+from .pixels import check_pixels
+from .regular import open_regular
 from .segmentations import rle_from_segmentation
 
 if TYPE_CHECKING:
@@ -90,11 +92,12 @@ def read_annotations(path: Path) -> Annotations:
 
 
 def _content(path: Path) -> dict[str, list[Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as exc:
+    if not path.exists():
         msg = f"no annotations at {path}"
-        raise InputError(msg) from exc
+        raise InputError(msg)
+    try:
+        with open_regular(path) as file:
+            text = file.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         msg = f"cannot read annotations from {path}: {getattr(exc, 'strerror', None) or exc}"
         raise InputError(msg) from exc
@@ -135,6 +138,7 @@ def _image(item: dict[str, Any], path: Path) -> AnnotatedImage:
     if not all(0 < side <= LARGEST_SIDE for side in size_hw):
         msg = f"{where}: height and width must be 1 to {LARGEST_SIDE}, got {size_hw[0]} and {size_hw[1]}"
         raise InputError(msg)
+    check_pixels(size_hw, where)
     return AnnotatedImage(image_id=image_id, file_name=_text(item, "file_name", where), size_hw=size_hw)
 
 

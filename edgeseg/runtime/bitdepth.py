@@ -22,6 +22,7 @@ from .headers import (
     tiff_tag,
 )
 from .opencv import quiet_opencv
+from .upright import array_of, bands, row_bands
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,9 +69,11 @@ def deep_samples(image: Image.Image, path: Path) -> NDArray[Any] | None:
 
 def largest_sample(samples: NDArray[Any]) -> float:
     """Find the largest finite sample; 0 if none is above."""
-    if samples.dtype.kind == "f":
-        samples = samples[np.isfinite(samples)]
-    return float(samples.max(initial=0))
+    largest = 0.0
+    for some in row_bands(samples):
+        finite = some[np.isfinite(some)] if some.dtype.kind == "f" else some
+        largest = max(largest, float(finite.max(initial=0)))
+    return largest
 
 
 def used_bits(samples: NDArray[Any]) -> int:
@@ -82,26 +85,29 @@ def used_bits(samples: NDArray[Any]) -> int:
     bits = next((depth for depth in DEPTHS if largest < 1 << depth), int(largest).bit_length())
     if samples.dtype == np.int16:
         return min(bits, WHOLE_BITS - 1)
-    if samples.dtype == np.uint16 and 8 < bits < WHOLE_BITS and not (samples % STRETCHED).any():
+    if samples.dtype == np.uint16 and 8 < bits < WHOLE_BITS and _is_stretched(samples):
         return WHOLE_BITS
     return bits
 
 
-def eight_bits(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+def eight_bits(samples: NDArray[Any], bits: int, *, normalized: bool) -> NDArray[np.uint8]:
     """Take the upper 8 of so many bits, 8 or more, which hold all samples; negative ones are black.
 
-    Of floats from 0 to 1 the largest is white, whatever the bits.
+    Args:
+        samples: Of some rows or all.
+        bits: Of the whole picture.
+        normalized: The picture is of floats from 0 to 1, of which the largest is white, whatever the bits.
     """
     if samples.dtype.kind != "f":
         positive = samples.clip(0) if samples.dtype.kind == "i" else samples
         return (positive >> (bits - 8)).astype(np.uint8)
-    scale = 255 if is_normalized(samples) else 1 / (1 << (bits - 8))
+    scale = 255 if normalized else 1 / (1 << (bits - 8))
     return np.nan_to_num(samples * scale).clip(0, 255).astype(np.uint8)
 
 
-def is_normalized(samples: NDArray[Any]) -> bool:
+def is_normalized(samples: NDArray[Any], largest: float) -> bool:
     """Tell whether samples are floats from 0 to 1, or as little beyond as resizing leaves them."""
-    return samples.dtype.kind == "f" and largest_sample(samples) < 2
+    return samples.dtype.kind == "f" and largest < 2
 
 
 def is_negative(image: Image.Image) -> bool:
@@ -110,17 +116,20 @@ def is_negative(image: Image.Image) -> bool:
 
 
 def _gray(image: Image.Image) -> NDArray[Any]:
-    gray: NDArray[Any] = np.asarray(image)
     if image.mode != "I":
         # Of either order of bytes.
-        return gray if image.mode == "F" else gray.astype(np.uint16, copy=False)
+        return array_of(image, np.float32 if image.mode == "F" else np.uint16)
     if image.format != "TIFF":
-        return gray.clip(0, 65535).astype(np.uint16)
+        return array_of(image, np.uint16, (0, 65535))
     kind = tiff_tag(image, SAMPLE_FORMAT)
     if kind == SIGNED:
-        return gray.astype(np.int16) if tiff_tag(image, BITS_PER_SAMPLE) == 16 else gray
+        return array_of(image, np.int16 if tiff_tag(image, BITS_PER_SAMPLE) == 16 else np.int32)
     # Pillow keeps all 32 bits and takes the first for a sign.
-    return gray.view(np.uint32)
+    return array_of(image, np.int32).view(np.uint32)
+
+
+def _is_stretched(samples: NDArray[Any]) -> bool:
+    return not any((some % STRETCHED).any() for some in row_bands(samples))
 
 
 def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
@@ -143,11 +152,14 @@ def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
     rgb: NDArray[np.uint16] = samples[..., 2::-1] if samples.shape[2] > 2 else samples[..., [0, 0, 0]]
     # OpenCV may take another frame of an animation, and of a TIFF leave alpha multiplied in or not turn it.
     # Pillow has black where it rounds a JPEG 2000 up beyond white.
-    known = image.format == "JPEG2000" or _upper_is(rgb, np.asarray(image.convert("RGB")))
-    return rgb if known else None
+    return rgb if image.format == "JPEG2000" or _upper_is(rgb, image) else None
 
 
-def _upper_is(rgb: NDArray[np.uint16], upper: NDArray[np.uint8]) -> bool:
-    some = slice(None, None, max(1, len(rgb) // CHECKED_ROWS))
-    # Where OpenCV cuts, Pillow may round.
-    return bool(cv2.absdiff((rgb[some] >> 8).astype(np.uint8), upper[some]).max() <= 1)
+def _upper_is(rgb: NDArray[np.uint16], image: Image.Image) -> bool:
+    rows_of = bands(image, "RGB")
+    for row in range(0, len(rgb), max(1, len(rgb) // CHECKED_ROWS)):
+        some = slice(row, row + 1)
+        # Where OpenCV cuts, Pillow may round.
+        if cv2.absdiff((rgb[some] >> 8).astype(np.uint8), np.ascontiguousarray(rows_of(some))).max() > 1:
+            return False
+    return True

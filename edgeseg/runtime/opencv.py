@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
+from .native import is_native, native_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -56,13 +59,16 @@ def opened(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int,
     """Open a `cv2.VideoCapture`.
 
     Args:
-        target: Path, address, pipeline or number.
+        target: Address, pipeline or number, or a path from `native_path`.
         backend: Of OpenCV; the caller knows that it is there.
         parameters: Property and value in turn; one the backend does not know makes it fail.
 
     Returns:
         The capture, or None where it does not open.
     """
+    # OpenCV crashes on what is not UTF-8.
+    if isinstance(target, str) and not target.isascii() and not is_native(target):
+        return None
     with quiet_opencv():
         try:
             capture: Any = cv2.VideoCapture(target, backend, parameters)
@@ -72,6 +78,26 @@ def opened(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int,
         return capture
     capture.release()
     return None
+
+
+def opened_file(path: Path) -> Any:
+    """Open a `cv2.VideoCapture` of a video file, whatever its name.
+
+    Returns:
+        The capture, or None where it does not open.
+
+    Raises:
+        InputError: Its name cannot be handed over.
+    """
+    # Other backends take a name with a number in it for one of a series, and read its neighbours.
+    backend = cv2.CAP_FFMPEG if has_ffmpeg() else cv2.CAP_ANY
+    with native_path(path) as name:
+        return opened(name, backend)
+
+
+def has_ffmpeg() -> bool:
+    """Whether this OpenCV reads through FFmpeg."""
+    return bool(cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG))
 
 
 def read_picture(capture: Any) -> NDArray[np.uint8] | None:
@@ -84,6 +110,12 @@ def read_picture(capture: Any) -> NDArray[np.uint8] | None:
         return None
     # Infrared and thermal cameras give one channel.
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image, np.uint8)
+
+
+def stated_size_hw(capture: Any) -> tuple[int, int]:
+    """Height and width as OpenCV states them before it decodes; 0 where it does not."""
+    height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+    return int(positive(height) or 0), int(positive(width) or 0)
 
 
 def positive(value: float) -> float | None:

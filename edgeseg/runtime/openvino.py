@@ -11,6 +11,7 @@ from ..errors import ArtifactError, ConfigError, InputError
 from ..optional import require
 from .backend import RawDetections
 from .cpus import inference_threads
+from .native import native_path
 from .signal_stack import kept_signal_stack
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class OpenVinoBackend:
         try:
             readers = require("openvino.frontend", purpose="compute with OpenVINO").FrontEndManager()
             reader = readers.load_by_framework("onnx")
-            return reader.convert(reader.load(str(graph)))
+            with native_path(graph) as name:
+                return reader.convert(reader.load(name))
         except Exception as exc:
             msg = f"cannot load {graph}; {self._reason(exc)}"
             raise ArtifactError(msg) from exc

@@ -11,6 +11,7 @@ from ..errors import ArtifactError, DependencyError, InputError
 from ..optional import require
 from .backend import RawDetections
 from .cpus import inference_threads
+from .native import native_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,12 +150,13 @@ class OnnxRuntimeBackend:
         # 0 leaves it to ONNX Runtime.
         options.intra_op_num_threads = inference_threads(threads) or 0
         try:
-            return self._ort.InferenceSession(
-                graph,
-                options,
-                providers=providers,
-                disabled_optimizers=list(DISABLED_OPTIMIZERS),
-            )
+            with native_path(graph) as name:
+                return self._ort.InferenceSession(
+                    name,
+                    options,
+                    providers=providers,
+                    disabled_optimizers=list(DISABLED_OPTIMIZERS),
+                )
         except Exception as exc:
             msg = f"cannot load {graph}; {self._reason(exc)}"
             raise ArtifactError(msg) from exc

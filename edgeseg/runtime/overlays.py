@@ -16,6 +16,7 @@ from ..errors import EdgeSegError, InputError
 from ..files import write_whole
 from .formats.mp4 import write_durations
 from .letterbox import Letterbox
+from .native import native_path
 from .opencv import quiet_opencv
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class _Video:
             timed = write_durations(self._path, self._durations_s)
         except OSError as exc:
             return EdgeSegError(f"cannot write {self._path}: {exc.strerror or exc}")
-        with quiet_opencv():
-            whole = cv2.VideoCapture(str(self._path)).isOpened()
+        with quiet_opencv(), native_path(self._path) as name:
+            whole = cv2.VideoCapture(name).isOpened()
         if not whole:
             return EdgeSegError(
                 f"{self._path} cannot be played; the disk or the quota was used up while it was written"
@@ -148,9 +149,9 @@ class _Video:
 
     def _open(self, size_hw: tuple[int, int]) -> None:
         self._canvas = np.zeros((*size_hw, 3), np.uint8)
-        with quiet_opencv():
+        with quiet_opencv(), native_path(self._path) as name:
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._path), fourcc, FALLBACK_FPS, size_hw[::-1])
+            self._writer = cv2.VideoWriter(name, fourcc, FALLBACK_FPS, size_hw[::-1])
         if not self._writer.isOpened():
             self._writer = None
             msg = f"{self._path} cannot be written as MPEG-4 video: check the folder, or use --no-overlay"

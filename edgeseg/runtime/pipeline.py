@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .exits import close_at_exit, is_closed
 from .frames import Frame, Skipped, SourceKind
 from .handoff import Ended, Handoff
 from .model import Outputs, Prepared
@@ -102,6 +103,7 @@ class Pipeline:
                 self._model.infer(self._model.prepare([blank]), self._controls.score_threshold)
                 # Rather too long than nothing: a network that is free sooner is not kept waiting.
                 self._infer_s = time.perf_counter() - start
+        close_at_exit(self)
         for thread in self._threads:
             thread.start()
 
@@ -144,6 +146,7 @@ class Pipeline:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
+        is_closed(self)
 
     def _thread(
         self,

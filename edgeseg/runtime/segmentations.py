@@ -15,6 +15,10 @@ from ..errors import InputError
 FEWEST_COORDINATES = 6
 # pycocotools walks along every outline in steps of a fifth of a pixel; one far outside would fill the memory.
 FARTHEST_PX = 1e5
+# The steps of an outline of this length take 80 MB; a coast across a picture of 100 megapixels is shorter.
+LONGEST_OUTLINE_PX = 1 << 20
+# No run of a picture has more bits.
+MOST_RUN_BITS = 60
 
 
 def rle_from_segmentation(segmentation: Any, size_hw: tuple[int, int]) -> dict[str, Any]:
@@ -60,6 +64,11 @@ def _check_polygon(polygon: Any) -> None:
         raise InputError(msg)
     if not (np.abs(points) <= FARTHEST_PX).all():
         msg = f"a polygon must be of pixels of the image, got {points[~(np.abs(points) <= FARTHEST_PX)][0]}"
+        raise InputError(msg)
+    corners = points.reshape(-1, 2)
+    length = np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum()
+    if length > LONGEST_OUTLINE_PX:
+        msg = f"the outline of a polygon must be {LONGEST_OUTLINE_PX} pixels long at most, got {length:.0f}"
         raise InputError(msg)
 
 
@@ -108,6 +117,9 @@ def runs_from_text(counts: str) -> list[int]:
             raise InputError(msg)
         value |= (code & 0x1F) << shift
         shift += 5
+        if shift > MOST_RUN_BITS:
+            msg = "the counts of its RLE hold a run that no picture has"
+            raise InputError(msg)
         if code & 0x20:
             continue
         if code & 0x10:

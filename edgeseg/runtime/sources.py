@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .frames import Frame, Skipped, SourceKind
-from .images import IMAGE_SUFFIXES, ImageReader, image_paths, is_image
+from .images import ImageReader, image_paths
+from .pillow import IMAGE_SUFFIXES, is_image
+from .regular import kind_of
 from .streams.address import redacted
 from .video import VIDEO_SUFFIXES, VideoSource
 
@@ -47,6 +49,9 @@ def open_source(
         return _open_file(path, reader)
     if "://" in text:
         msg = f"{redacted(text)} is a stream and no file"
+        raise InputError(msg)
+    if kind := kind_of(path):
+        msg = f"cannot read {text}: {kind}; copy its content into a file and name that"
         raise InputError(msg)
     found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())  # noqa: PTH207 - patterns may be absolute
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import time
 from pathlib import Path
@@ -14,12 +15,15 @@ import cv2
 from ..errors import InputError
 from .formats.codecs import Codec, codec_name, codec_of, fourcc_text
 from .formats.completeness import is_cut_off
+from .formats.containers import PROBED_BYTES, is_video, stated_size
 from .formats.mp4 import COMPLETE, find, frame_count, is_mp4, read_index, video_track
 from .formats.orientation import orientation_of
-from .formats.packets import watched
+from .formats.packets import SizeWatch, watched
 from .formats.timestamps import FrameTimes, plausible_rate
 from .frames import Frame, Skipped, SourceKind
-from .opencv import frames_text, opened, positive, read_picture
+from .opencv import frames_text, opened_file, read_picture, stated_size_hw
+from .pixels import MOST_MOVING_PIXELS, check_pixels, too_large
+from .regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,19 +51,29 @@ class VideoSource:
         note: Told, once, that pictures change their size.
 
     Raises:
-        InputError: The file is empty, no video, or has no frame that can be decoded.
+        InputError: The file cannot be read, is empty, no video, of more pixels than `MOST_MOVING_PIXELS`, or
+            has no frame that can be decoded.
     """
 
     kind = SourceKind.VIDEO
 
     def __init__(self, path: Path, note: Callable[[str], None] = lambda sentence: None) -> None:
         self.name, self._note = path.name, note
-        if not path.stat().st_size:
-            msg = f"{path} is empty"
-            raise InputError(msg)
-        self._capture = opened(str(path))
+        self._watch: SizeWatch | None = None
+        self._folder: TemporaryDirectory[str] | None = None
+        _check_content(path)
+        self._capture = opened_file(path)
         if self._capture is None:
             raise InputError(_not_opened(path))
+        try:
+            self._prepare(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
+        """Look at what was opened, and decode its first frame."""
+        check_pixels(stated_size_hw(self._capture), path, MOST_MOVING_PIXELS)
         # OpenCV turns pictures, but does not mirror them: see `orientation_of`.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         self._orientation = orientation_of(path, self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
@@ -68,12 +82,10 @@ class VideoSource:
         # Other containers have no count, and OpenCV makes one of a length and a rate that may both be wrong.
         self.total = frame_count(read_index(path)) if is_mp4(path) else None
         self._cut_off = is_cut_off(path)
-        self._watch = watched(path, codec_of(self._fourcc), _size_hw(self._capture))
-        self._folder: TemporaryDirectory[str] | None = None
+        self._watch = watched(path, codec_of(self._fourcc), stated_size_hw(self._capture))
         self._pictures = self._decode()
         self._first = next(self._pictures, None)
         if self._first is None:
-            self.close()
             raise InputError(_not_decoded(path, self._fourcc))
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
@@ -125,7 +137,8 @@ class VideoSource:
             return
         self._folder = TemporaryDirectory(prefix="edgeseg-")
         for stretch in self._watch.stretches(Path(self._folder.name)):
-            capture, index = opened(str(stretch.path)), 0
+            large = too_large(stretch.size_hw, MOST_MOVING_PIXELS)
+            capture, index = None if large else opened_file(stretch.path), 0
             while capture is not None and index < len(stretch.times_s):
                 failed, image = _next(capture, len(stretch.times_s) - index)
                 if image is None:
@@ -179,9 +192,22 @@ def _stated_s(capture: Any) -> float:
     return time_s if time_s > NO_TIME_S else math.nan
 
 
-def _size_hw(capture: Any) -> tuple[int, int]:
-    height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
-    return int(positive(height) or 0), int(positive(width) or 0)
+def _check_content(path: Path) -> None:
+    """Look at a file before FFmpeg does, which takes its memory, and opens others, as it opens one.
+
+    Raises:
+        InputError: It cannot be read, is empty, no video, or states too large a size.
+    """
+    with open_regular(path) as file:
+        if not os.fstat(file.fileno()).st_size:
+            msg = f"{path} is empty"
+            raise InputError(msg)
+        if not is_video(file):
+            raise InputError(_not_opened(path))
+        file.seek(0)
+        size_hw = stated_size(path, file.read(PROBED_BYTES))
+    if size_hw:
+        check_pixels(size_hw, path, MOST_MOVING_PIXELS)
 
 
 def _not_opened(path: Path) -> str:

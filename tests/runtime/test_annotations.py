@@ -82,7 +82,7 @@ def test_real_annotations_of_coco():
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match=r"no annotations at .*absent\.json"):
         read_annotations(tmp_path / "absent.json")
-    with pytest.raises(InputError, match=r"cannot read annotations from .*: Is a directory"):
+    with pytest.raises(InputError, match=r"cannot read .*: it is a folder and no file"):
         read_annotations(tmp_path)
 
 
@@ -143,3 +143,10 @@ def test_a_file_of_another_kind(tmp_path, content, words):
 def test_an_entry_that_is_wrong_is_named(tmp_path, changes, words):
     with pytest.raises(InputError, match=words):
         read_annotations(write(tmp_path / "a.json", coco(**changes)))
+
+
+def test_an_image_of_more_pixels_than_are_decoded_is_refused(tmp_path):
+    path = write(tmp_path / "a.json", coco(images=[image(1, "a.png", height=60000, width=60000)]))
+
+    with pytest.raises(InputError, match="image 1 is refused: its header states 60000x60000 pixels"):
+        read_annotations(path)

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from edgeseg.errors import InputError
-from edgeseg.runtime import images
-from edgeseg.runtime.images import ImageReader, image_paths, is_image, read_image
+from edgeseg.runtime import pillow
+from edgeseg.runtime.images import ImageReader, image_paths, read_image
+from edgeseg.runtime.pillow import is_image
 from tests.data import SHARED, shared
 
 if TYPE_CHECKING:
@@ -186,13 +187,11 @@ def test_a_page_behind_the_first_may_be_broken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "limit", "most"),
-    [("stack.tif", "MOST_PAGES", 5), ("a.gif", "MOST_PAGES", 5), ("a.gif", "MOST_PIXELS", 30)],
+    "name",
+    ["stack.tif", "a.gif"],
 )
-def test_counting_pages_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: str, most: int
-) -> None:
-    monkeypatch.setattr(images, limit, most)
+def test_counting_pages_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(pillow, "MOST_PAGES", 5)
     path = tmp_path / name
     pages = [Image.new("L", (3, 2), 20 * number) for number in range(7)]
     pages[0].save(path, save_all=True, append_images=pages[1:])
@@ -218,7 +217,7 @@ def test_bad_metadata_does_not_spoil_good_pixels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["derived/bomb_30000x30000_bilevel.png", "pillow/decompression_bomb.gif"])
 def test_a_bomb_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"refused as a decompression bomb.*\d{9} pixels"):
+    with pytest.raises(InputError, match=r"is refused: its header states .*\d{9} pixels.*; scale it down"):
         read_image(odd(name))
 
 

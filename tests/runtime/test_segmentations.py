@@ -75,3 +75,15 @@ def test_every_truncation_of_a_text_is_noticed():
     for end in range(len(rle["counts"])):
         with pytest.raises(InputError, match=r"truncated|add up"):
             rle_from_segmentation({**rle, "counts": rle["counts"][:end]}, (40, 50))
+
+
+def test_an_outline_that_would_fill_the_memory_is_refused() -> None:
+    there_and_back = [0.0, 0.0, 9e4, 0.0] * 50
+
+    with pytest.raises(InputError, match="must be 1048576 pixels long at most, got 9000000"):
+        rle_from_segmentation([there_and_back], (100, 100))
+
+
+def test_a_run_of_endless_digits_is_refused() -> None:
+    with pytest.raises(InputError, match="a run that no picture has"):
+        rle_from_segmentation({"size": [4, 4], "counts": "o" * 1_000_000}, (4, 4))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import struct
 import tempfile
 from itertools import pairwise
 
 import cv2
+import numpy as np
 import pytest
 
 from edgeseg.errors import InputError
 from edgeseg.runtime import video
 from edgeseg.runtime.formats import packets
+from edgeseg.runtime.formats.containers import stated_size
 from edgeseg.runtime.frames import Frame, Skipped, SourceKind
 from edgeseg.runtime.images import ImageReader
 from edgeseg.runtime.sources import open_source
 from edgeseg.runtime.video import VideoSource
 from tests.data import shared
+from tests.runtime.broken_images import jpeg, noise
 from tests.runtime.clips import FPS, mp4_head, write_clip, write_two_sizes, write_uneven
 from tests.runtime.streams.fake_capture import FakeCapture, picture
 
@@ -221,7 +227,8 @@ def test_av1_is_not_tried_again_and_again(monkeypatch, tmp_path):
     # At each try FFmpeg writes three lines that nobody can keep off the screen.
     reads: list[int] = []
     capture = FakeCapture([])
-    capture.get = lambda prop: float(int.from_bytes(b"av01", "little"))  # type: ignore[method-assign]
+    fourcc = float(int.from_bytes(b"av01", "little"))
+    capture.get = lambda prop: fourcc if prop == cv2.CAP_PROP_FOURCC else 0.0  # type: ignore[method-assign]
     monkeypatch.setattr(capture, "read", lambda: (reads.append(1), (False, None))[1])
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
     (tmp_path / "clip.webm").write_bytes(b"\x1a\x45\xdf\xa3")
@@ -287,8 +294,145 @@ def test_a_truncated_video_is_refused(tmp_path):
 def test_a_video_without_frames_is_refused(tmp_path, monkeypatch):
     capture = FakeCapture([])
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
-    (tmp_path / "none.mp4").write_bytes(b"an index and nothing else")
+    (tmp_path / "none.mp4").write_bytes(mp4_head(0))
 
     with pytest.raises(InputError, match=r"none\.mp4 has no frame that can be decoded"):
         open_source(str(tmp_path / "none.mp4"))
     assert capture.released
+
+
+def mjpeg(*sizes_hw: tuple[int, int]) -> bytes:
+    """Pictures of a camera one behind the other."""
+    return b"".join(jpeg(noise(*size_hw)) for size_hw in sizes_hw)
+
+
+def test_a_size_that_grows_too_large_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "MOST_MOVING_PIXELS", 64 * 64)
+    (tmp_path / "clip.mjpeg").write_bytes(mjpeg(*[(48, 64)] * 3, (96, 128), *[(48, 64)] * 2))
+
+    items = list(open_source(str(tmp_path / "clip.mjpeg")))
+
+    frames = [item for item in items if isinstance(item, Frame)]
+    assert [frame.image.shape[:2] for frame in frames] == [(48, 64)] * 5
+    assert [frame.image_id for frame in frames] == [0, 1, 2, 4, 5]
+    assert [item.reason for item in items if isinstance(item, Skipped)] == [
+        "1 frame after frame 3 cannot be decoded"
+    ]
+
+
+def bomb_mp4(data: bytes) -> bytes:
+    at = data.index(b"mp4v", data.index(b"stsd")) + 28
+    return data[:at] + struct.pack(">HH", 30000, 30000) + data[at + 4 :]
+
+
+def bomb_avi(data: bytes) -> bytes:
+    at = data.index(b"strf") + 12
+    return data[:at] + struct.pack("<ii", 30000, 30000) + data[at + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "change"),
+    [("a.mp4", "mp4v", bomb_mp4), ("a.avi", "MJPG", bomb_avi)],
+)
+def test_a_stated_size_that_is_too_large_is_refused_before_ffmpeg_looks(
+    tmp_path, monkeypatch, name, codec, change
+):
+    path = write_clip(tmp_path / name, 3, codec=codec)
+    path.write_bytes(change(path.read_bytes()))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *target: pytest.fail("FFmpeg was asked"))
+
+    with pytest.raises(InputError, match=r"its header states 30000x30000 pixels .* at most 67108864"):
+        open_source(str(path))
+
+
+def test_pictures_larger_than_their_container_says_are_refused(tmp_path):
+    path = write_clip(tmp_path / "a.avi", 3, codec="MJPG")
+    data = path.read_bytes()
+    while b"\xff\xc0\x00\x11\x08\x00" in data:
+        data = data.replace(b"\xff\xc0\x00\x11\x08\x00\x30\x00\x40", b"\xff\xc0\x00\x11\x08\x75\x30\x75\x30")
+    path.write_bytes(data)
+
+    with pytest.raises(InputError, match="its header states 30000x30000 pixels"):
+        open_source(str(path))
+
+
+@pytest.mark.parametrize("size_hw", [(48, 64), (3000, 4000)])
+def test_a_matroska_says_its_size(tmp_path, size_hw):
+    path = write_clip(tmp_path / "a.mkv", 1, codec="MJPG", size_hw=size_hw)
+
+    assert stated_size(path, path.read_bytes()) == size_hw
+
+
+PLAYLISTS = {
+    "concat": b"ffconcat version 1.0\nfile clip.avi\n",
+    "HLS": b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nclip.avi\n#EXT-X-ENDLIST\n",
+    "SDP": b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    "DASH": b"<?xml version='1.0'?><MPD profiles='urn:mpeg:dash:profile:isoff-on-demand:2011'></MPD>",
+    "subtitles": b"# VobSub index file, v7\n",
+    "behind a picture's mark": b"\xff\xd8\xff\xfe\n\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    "in a box": b"    ftyp\n#EXTM3U\n#EXTINF:9,\nclip.avi\n",
+}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mjpeg"])
+@pytest.mark.parametrize("kind", PLAYLISTS)
+def test_a_playlist_reads_no_neighbour(tmp_path, monkeypatch, kind, suffix):
+    write_clip(tmp_path / "clip.avi", 3, codec="MJPG")
+    (tmp_path / f"list.{suffix}").write_bytes(PLAYLISTS[kind])
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *target: pytest.fail("FFmpeg was asked"))
+
+    with pytest.raises(InputError, match=rf"list\.{suffix} is not a video that can be read"):
+        open_source(str(tmp_path / f"list.{suffix}"))
+
+
+CONTAINERS = [
+    ("mp4", "mp4v"),
+    ("mov", "mp4v"),
+    ("avi", "MJPG"),
+    ("mkv", "MJPG"),
+    ("webm", "VP80"),
+    ("ivf", "VP90"),
+    ("wmv", "WMV2"),
+    ("flv", "FLV1"),
+    ("mpg", "MPG2"),
+    ("ts", "MPG2"),
+    ("ogv", "THEO"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), CONTAINERS)
+def test_the_documented_containers_are_read(tmp_path, suffix, codec):
+    path = tmp_path / f"clip.{suffix}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), FPS, (64, 48))
+    if not writer.isOpened():
+        pytest.skip(f"this OpenCV writes no {codec} into {suffix}")
+    for index in range(4):
+        writer.write(np.full((48, 64, 3), 20 * index, np.uint8))
+    writer.release()
+
+    assert [item for item in open_source(str(path)) if isinstance(item, Frame)]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes by name")
+def test_what_is_no_file_is_no_video_and_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+
+    with pytest.raises(InputError, match=r"cannot read .*pipe\.mp4: it is a pipe and no file"):
+        open_source(str(tmp_path / "pipe.mp4"))
+    with pytest.raises(InputError, match=r"cannot read .*pipe\.mp4: it is a pipe and no file"):
+        VideoSource(tmp_path / "pipe.mp4")
+    with pytest.raises(InputError, match=r"cannot read .*: it is a folder and no file"):
+        VideoSource(tmp_path)
+
+
+def test_a_video_that_may_not_be_read_is_said_to_be_that(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "clip.mp4", 3)
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def forbid(*args, **options):
+        raise refused
+
+    # Root may read everything.
+    monkeypatch.setattr(os, "open", forbid)
+    with pytest.raises(InputError, match=r"cannot read .*clip\.mp4: Permission denied"):
+        open_source(str(path))

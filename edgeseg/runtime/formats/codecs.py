@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from .jpeg import header_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -250,7 +252,13 @@ def _vp9_size(packet: bytes) -> tuple[int, int] | None:
     return height, width
 
 
+def _mjpeg_size(packet: bytes) -> tuple[int, int] | None:
+    header = header_of(packet)
+    return header.size_hw if header else None
+
+
 SIZE_READERS = {
+    Codec.MJPEG: _mjpeg_size,
     Codec.H264: _h264_size,
     Codec.HEVC: _hevc_size,
     Codec.MPEG2: _mpeg2_size,

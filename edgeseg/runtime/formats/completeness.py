@@ -6,6 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from .containers import ASF_HEADER
 from .matroska import MARK, stated_end
 from .mp4 import FIRST_BOXES, top_boxes
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 # Where the file's size stands, after the id of the box.
 ASF_SIZE_AT = 40

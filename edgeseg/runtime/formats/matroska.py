@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 EBML, SEGMENT, TRACKS, TRACK = 0x1A45DFA3, 0x18538067, 0x1654AE6B, 0xAE
 VIDEO, PROJECTION, YAW, ROLL = 0xE0, 0x7670, 0x7673, 0x7675
+WIDTH, HEIGHT = 0xB0, 0xBA
 MARK = EBML.to_bytes(4, "big")
 
 
@@ -38,6 +39,15 @@ def elements(data: bytes) -> Iterator[tuple[int, int, int | None]]:
 def stated_end(head: bytes) -> int | None:
     """Say where a file with this head states to end; None where it does not."""
     return next((end for kind, _, end in elements(head) if kind == SEGMENT), None)
+
+
+def pixel_size(head: bytes) -> tuple[int, int] | None:
+    """Say how high and wide the pictures of the first track are; None where it does not say."""
+    tracks = _content(_content(head, SEGMENT), TRACKS)
+    videos = (_content(tracks[start:end], VIDEO) for kind, start, end in elements(tracks) if kind == TRACK)
+    video = next((video for video in videos if video), b"")
+    height, width = (int.from_bytes(_content(video, side)[:8], "big") for side in (HEIGHT, WIDTH))
+    return (height, width) if height and width else None
 
 
 def turned(head: bytes) -> tuple[bool, float]:

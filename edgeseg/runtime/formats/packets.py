@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from ..opencv import opened
+from ..opencv import opened_file
+from ..pixels import MOST_MOVING_PIXELS, check_pixels
 from .codecs import SIZE_READERS, Codec, is_shown, picture_size
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ STRETCH_BYTES = 64 << 20
 SUFFIXES = {
     Codec.H264: ".h264",
     Codec.HEVC: ".hevc",
+    Codec.MJPEG: ".mjpeg",
     Codec.MPEG2: ".m2v",
     Codec.VP8: ".ivf",
     Codec.VP9: ".ivf",
@@ -65,7 +67,7 @@ class Packets:
 
     def __init__(self, path: Path, codec: Codec) -> None:
         self.codec = codec
-        self._capture: Any = opened(str(path))
+        self._capture: Any = opened_file(path)
         # Off, or the bytes of a packet are turned around like a picture's.
         raw = self._capture and self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         self._good = bool(raw and self._capture.set(cv2.CAP_PROP_FORMAT, -1))
@@ -201,10 +203,18 @@ def watched(path: Path, codec: Codec | None, size_hw: tuple[int, int]) -> SizeWa
         path: The file.
         codec: Of its pictures.
         size_hw: What OpenCV says; must be that of one of the first pictures, or they are not understood.
+
+    Raises:
+        InputError: They are not understood, and state too large a size.
     """
     if codec not in SIZE_READERS:
         return None
     packets = Packets(path, codec)
-    found = any(packet.size_hw == size_hw for packet in islice(packets, PROBED))
+    sizes_hw = {packet.size_hw for packet in islice(packets, PROBED)}
     packets.close()
-    return SizeWatch(Packets(path, codec), size_hw) if found else None
+    if size_hw in sizes_hw:
+        return SizeWatch(Packets(path, codec), size_hw)
+    for stated_hw in sizes_hw:
+        # Nothing keeps these from being decoded.
+        check_pixels(stated_hw, path, MOST_MOVING_PIXELS)
+    return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from ...errors import EdgeSegError, InputError
+from ..exits import close_at_exit, is_closed
 from ..frames import Frame, Skipped, SourceKind
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class FramesAhead:
         self._complete = self._stopped = False
         self._error: Exception | None = None
         self._thread = Thread(target=self._read, name="edgeseg-read-ahead", daemon=True)
+        close_at_exit(self)
         self._thread.start()
 
     @property
@@ -103,6 +105,7 @@ class FramesAhead:
             with self._changed:
                 self._complete = True
                 self._changed.notify_all()
+            is_closed(self)
 
     def _in_turn(self) -> Iterator[Frame | Skipped]:
         number = 0

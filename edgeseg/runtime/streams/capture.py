@@ -10,7 +10,8 @@ import cv2
 from ...errors import InputError
 from ..formats.timestamps import plausible_rate
 from ..frames import Frame, Skipped, SourceKind
-from ..opencv import frames_text, positive, read_picture
+from ..opencv import frames_text, positive, read_picture, stated_size_hw
+from ..pixels import MOST_MOVING_PIXELS, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,9 @@ class CaptureSource:
         capture: An open `cv2.VideoCapture`; closed with this.
         late: Pictures may have gathered while it was opened, and are old.
 
+    Raises:
+        InputError: It states more pixels than `MOST_MOVING_PIXELS`; the capture is closed.
+
     Attributes:
         frames: Of a recorded video; 0 for a stream.
     """
@@ -50,6 +54,10 @@ class CaptureSource:
         self.name = name
         self._late = late
         self._capture = capture
+        if reason := too_large(stated_size_hw(capture), MOST_MOVING_PIXELS):
+            capture.release()
+            msg = f"{name} is refused: {reason}"
+            raise InputError(msg)
         self.fps = plausible_rate(capture.get(cv2.CAP_PROP_FPS))
         self.frames = int(positive(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or 0)
 

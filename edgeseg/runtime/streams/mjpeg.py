@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ..formats.jpeg import ends_early, header_of
 from ..frames import Frame, Skipped, SourceKind
+from ..opencv import quiet_opencv
+from ..pixels import MOST_MOVING_PIXELS, too_large
 from .capture import live_frames
 
 if TYPE_CHECKING:
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST_LINE = 65_536
-LARGEST_PICTURE = 64 * 1024 * 1024
+# A picture of 8K in JPEG's best quality takes half of it.
+LARGEST_PICTURE = 32 * 1024 * 1024
+# What libjpeg leaves where there are no data.
+UNFILLED_LEVEL = 128
+LAST_PIXELS = (slice(None, 1), slice(-1, None))
 # What reading raises when the other end is gone, silent, or no HTTP server; AttributeError is how http.client
 # says that its socket was closed meanwhile.
 BROKEN = (OSError, http.client.HTTPException, ValueError, AttributeError)
@@ -68,11 +75,9 @@ class MjpegSource:
 
     def _picture(self) -> NDArray[np.uint8] | None:
         try:
-            data = self._part()
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        except (*BROKEN, cv2.error):
+            return picture_from_jpeg(self._part())
+        except BROKEN:
             return None
-        return None if image is None else np.asarray(image, np.uint8)
 
     def _part(self) -> bytes:
         """Read the next part's content; empty at the end."""
@@ -95,12 +100,34 @@ class MjpegSource:
         return length
 
     def _until_boundary(self) -> bytes:
-        lines: list[bytes] = []
-        size = 0
-        while (line := self._answer.readline(LONGEST_LINE)) and size <= LARGEST_PICTURE:
+        # Not a list: lines of one byte would take fifty times as much.
+        data = bytearray()
+        while (line := self._answer.readline(LONGEST_LINE)) and len(data) <= LARGEST_PICTURE:
             if line.startswith(self._boundary):
                 self._at_part = True
-                return b"".join(lines).removesuffix(b"\r\n")
-            lines.append(line)
-            size += len(line)
+                return bytes(data).removesuffix(b"\r\n")
+            data += line
         return b""
+
+
+def picture_from_jpeg(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode a JPEG from a stranger, after a look at its header.
+
+    Returns:
+        `uint8[H, W, 3]`, BGR; None where it is none, is too large, or ends before its last row.
+    """
+    header = header_of(data)
+    if header is None or too_large(header.size_hw, MOST_MOVING_PIXELS) or len(data) < header.fewest_bytes:
+        return None
+    try:
+        with quiet_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    if image is None:
+        return None
+    # The last block, wherever an orientation in EXIF has put it.
+    corners = [image[rows, columns] for rows in LAST_PIXELS for columns in LAST_PIXELS]
+    if any(((corner == UNFILLED_LEVEL).all()) for corner in corners) and ends_early(data):
+        return None
+    return np.asarray(image, np.uint8)

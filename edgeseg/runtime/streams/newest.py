@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ..exits import close_at_exit, is_closed
 from ..frames import Frame, Skipped, SourceKind
 from .keeper import Keeper, Patience
 
@@ -46,6 +47,7 @@ class NewestFrames:
             Keeper(name, index, opener, board, patience, note)
             for index, (name, opener) in enumerate(zip(names, openers, strict=True))
         ]
+        close_at_exit(self)
         try:
             for keeper in self._keepers:
                 keeper.wait_ready()
@@ -84,3 +86,4 @@ class NewestFrames:
         end_s = time.monotonic() + self._patience.close_s
         for keeper in self._keepers:
             keeper.join(max(0.0, end_s - time.monotonic()))
+        is_closed(self)

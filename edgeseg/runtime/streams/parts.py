@@ -10,6 +10,7 @@ from functools import cache
 import cv2
 
 from ...errors import DependencyError
+from ..opencv import has_ffmpeg
 from ..packages import SYSTEM_OPENCV
 
 INSPECT = "gst-inspect-1.0"
@@ -32,11 +33,6 @@ ANY_PACKAGE = "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-l
 def has_gstreamer() -> bool:
     """Whether this OpenCV reads GStreamer pipelines."""
     return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))
-
-
-def has_ffmpeg() -> bool:
-    """Whether this OpenCV reads through FFmpeg."""
-    return bool(cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG))
 
 
 def check_gstreamer(name: str) -> None:

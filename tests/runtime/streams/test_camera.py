@@ -157,6 +157,15 @@ def test_pictures_that_never_have_to_be_waited_for_are_not_passed_over_for_ever(
 )
 def test_a_rate_that_is_the_tick_of_a_clock_is_none(monkeypatch, stated, fps):
     capture = FakeCapture([])
-    monkeypatch.setattr(capture, "get", lambda prop: stated)
+    monkeypatch.setattr(capture, "get", lambda prop: stated if prop == cv2.CAP_PROP_FPS else 0.0)
 
     assert CaptureSource("rtsp://camera/path", capture).fps == fps
+
+
+def test_a_source_that_states_too_many_pixels_is_refused_and_closed(monkeypatch):
+    capture = FakeCapture([picture()])
+    monkeypatch.setattr(capture, "get", lambda prop: 9000.0)
+
+    with pytest.raises(InputError, match=r"camera 0 is refused: its header states 9000x9000 pixels"):
+        CaptureSource("camera 0", capture)
+    assert capture.released

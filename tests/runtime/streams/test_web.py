@@ -16,14 +16,18 @@ import cv2
 import pytest
 
 from edgeseg.errors import InputError
+from edgeseg.runtime.formats.jpeg import header_of
+from edgeseg.runtime.frames import Frame
 from edgeseg.runtime.streams import web
 from edgeseg.runtime.streams.mjpeg import MjpegSource
 from edgeseg.runtime.streams.web import open_http
+from tests.runtime.broken_images import BOMBS, noise, restated
+from tests.runtime.broken_images import jpeg as jpeg_of
 
 from .mjpeg_server import SIZE_HW, MjpegServer, mute_server, number_of, picture_of
 
 if TYPE_CHECKING:
-    from edgeseg.runtime.frames import Frame, Skipped
+    from edgeseg.runtime.frames import Skipped
 
 
 @contextmanager
@@ -230,3 +234,41 @@ def test_an_answer_that_breaks_off_is_no_picture():
     left, right = socket.socketpair()
     with left, right, pytest.raises(InputError, match="camera opens but gives no picture"):
         next(iter(MjpegSource("camera", Broken(), left)))
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        pytest.param(restated(jpeg_of(noise()), (32000, 32000)), id="bomb"),
+        pytest.param(restated(jpeg_of(noise()), (640, 640)), id="header lies"),
+        pytest.param(restated(jpeg_of(noise(), progressive=True), (96, 64)), id="progressive, header lies"),
+        pytest.param(BOMBS["twelve thousand.png"], id="PNG"),
+        pytest.param(BOMBS["size.tif"], id="TIFF"),
+    ],
+)
+def test_a_picture_that_is_not_to_be_decoded_is_skipped(monkeypatch, spoilt):
+    decoded = []
+    decode = cv2.imdecode
+    monkeypatch.setattr(
+        cv2, "imdecode", lambda data, flags: (decoded.append(data.size), decode(data, flags))[1]
+    )
+    parts = [jpeg(1), spoilt, jpeg(2)]
+    head = "--frame\r\nContent-Length: {}\r\n\r\n"
+    body = b"".join(head.format(len(part)).encode() + part + b"\r\n" for part in parts)
+    with answering("multipart/x-mixed-replace; boundary=frame", body) as url:
+        first, skipped, last = items_of(url)
+
+    assert [number_of(item.image) for item in (first, last)] == [1, 2]
+    assert skipped.reason == "1 frame after frame 1 did not come"
+    if header_of(spoilt) is None or header_of(spoilt).size_hw[0] > 640:
+        assert len(spoilt) not in decoded
+
+
+def test_a_part_of_a_million_lines_is_read_whole():
+    lines = b"\r\n" * 100_000
+    part = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n"
+    body = b"\r\n".join([part + lines, part + jpeg(6), b"--frame--\r\n"])
+    with answering("multipart/x-mixed-replace; boundary=frame", body) as url:
+        items = items_of(url)
+
+    assert [number_of(item.image) for item in items if isinstance(item, Frame)] == [6]

@@ -1,0 +1,45 @@
+"""Closing what is still open when a program ends.
+
+A thread that comes back from OpenCV, or from an engine, while Python is shutting down is ended in the midst
+of C++, which aborts the whole process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import Protocol
+
+
+class Closable(Protocol):
+    """What has threads until it is closed."""
+
+    def close(self) -> None:
+        """End them; harmless if done before."""
+
+
+# In the order of opening.
+_open: dict[int, Closable] = {}
+
+
+def close_at_exit(thing: Closable) -> None:
+    """Close something when the program ends, unless `is_closed` is told before."""
+    _open[id(thing)] = thing
+
+
+def is_closed(thing: Closable) -> None:
+    """Forget something that has no threads any more."""
+    _open.pop(id(thing), None)
+
+
+def _close_all() -> None:
+    # What was opened last takes from what was opened before.
+    while _open:
+        _, thing = _open.popitem()
+        thing.close()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    # A child has none of its parent's threads, and locks that nobody there will release.
+    os.register_at_fork(after_in_child=_open.clear)

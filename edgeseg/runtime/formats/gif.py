@@ -1,0 +1,38 @@
+"""GIF pictures: how many frames there are, without decoding any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+HEAD_BYTES = 13
+IMAGE, EXTENSION = b",", b"!"
+
+
+def frame_count(file: BinaryIO, most: int) -> int:
+    """Count frames, up to one more than `most`."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    if len(head) < HEAD_BYTES:
+        return 0
+    _skip_colors(file, head[10])
+    count = 0
+    while count <= most and (kind := file.read(1)) in (IMAGE, EXTENSION):
+        if kind == IMAGE:
+            place = file.read(9)
+            if len(place) < 9:
+                break
+            _skip_colors(file, place[8])
+            count += 1
+        # The label of an extension, or the first size of codes.
+        file.seek(1, 1)
+        while size := int.from_bytes(file.read(1), "big"):
+            file.seek(size, 1)
+    return count
+
+
+def _skip_colors(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        file.seek(3 << (1 + (flags & 7)), 1)

@@ -1,0 +1,150 @@
+"""TIFF pictures, and EXIF, which is one: what their directories state, read without taking it at its word."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BIG = (b"II+\0", b"MM\0+")
+# Of the types of values, from 1 on; 0 where there is none of that number.
+TYPE_BYTES = dict(enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)))
+WIDTH, HEIGHT, ROWS_PER_STRIP = 256, 257, 278
+COMPRESSION, STRIPS, TILE_WIDTH, TILE_HEIGHT, TILES = 259, 273, 322, 323, 324
+SHORT, LONG, LONG_8 = 3, 4, 16
+RAW = 1
+# Pillow keeps some hundred bytes for each strip or tile. A picture of the most pixels has a quarter of these
+# in tiles of 64x64.
+MOST_PARTS = 1 << 17
+# Tags that all name the same long stretch of the file would each be kept.
+MOST_VALUE_BYTES = 32 << 20
+MOST_TAGS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """An entry of a directory; `number` is its value where that is one whole number, else None."""
+
+    kind: int
+    count: int
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """The tags of one page, their stated count, and where the next directory lies; 0 where there is none."""
+
+    tags: dict[int, Tag]
+    count: int
+    following: int
+
+
+def directories(file: BinaryIO) -> Iterator[Directory]:
+    """Go through the directories of a file; ends at the first that is broken, or comes twice."""
+    file.seek(0)
+    head = file.read(16)
+    if head[:4] not in BEGINS or len(head) < 8:
+        return
+    order, big = "<" if head[:2] == b"II" else ">", head[:4] in BIG
+    if big and len(head) < 16:
+        return
+    (place,) = struct.unpack_from(order + "Q" if big else order + "I", head, 8 if big else 4)
+    seen: set[int] = set()
+    while place and place not in seen:
+        seen.add(place)
+        directory = _directory(file, place, order, big)
+        if directory is None:
+            return
+        yield directory
+        place = directory.following
+
+
+def page_count(file: BinaryIO, most: int) -> int:
+    """Count pages, up to one more than `most`.
+
+    Raises:
+        ValueError: A directory behind the first is broken.
+    """
+    pages = list(islice(directories(file), most + 1))
+    if len(pages) <= most and pages and pages[-1].following:
+        msg = f"the directory of page {len(pages) + 1} is broken"
+        raise ValueError(msg)
+    return len(pages)
+
+
+def fault_of(file: BinaryIO, size: int) -> str:
+    """Say why the first page of a TIFF of so many bytes is not to be decoded; empty where it may be."""
+    if fault := tags_fault(file, size):
+        return fault
+    directory = next(directories(file), None)
+    tags = directory.tags if directory else {}
+    parts = tags.get(TILES) or tags.get(STRIPS)
+    if parts is None:
+        return ""
+    if parts.count > MOST_PARTS:
+        return f"it states {parts.count} strips or tiles, and at most {MOST_PARTS} are read"
+    wanted = _wanted_parts(tags)
+    if parts.count < wanted:
+        return f"it is incomplete: {wanted} strips or tiles make its size, and it has {parts.count}"
+    return ""
+
+
+def tags_fault(file: BinaryIO, size: int) -> str:
+    """Say why the tags of a TIFF, or of EXIF, are not to be read; empty where they may be."""
+    directory = next(directories(file), None)
+    if directory is None:
+        return ""
+    if directory.count > MOST_TAGS:
+        return f"it states {directory.count} tags, and at most {MOST_TAGS} are read"
+    tags = directory.tags.values()
+    stated = sum(TYPE_BYTES.get(tag.kind, 0) * tag.count for tag in tags if _lies_inside(tag, size))
+    if stated > max(size, MOST_VALUE_BYTES):
+        return f"its tags state {stated} bytes of values, and it has {size}"
+    return ""
+
+
+def _lies_inside(tag: Tag, size: int) -> bool:
+    """Whether Pillow would read a value, for which there must be so many bytes."""
+    return TYPE_BYTES.get(tag.kind, 0) * tag.count <= size
+
+
+def _wanted_parts(tags: dict[int, Tag]) -> int:
+    height, width = _number(tags, HEIGHT), _number(tags, WIDTH)
+    # A strip without a number of rows has them all.
+    rows = _number(tags, TILE_HEIGHT if TILES in tags else ROWS_PER_STRIP) or height
+    columns = (TILES in tags and _number(tags, TILE_WIDTH)) or width
+    if not height or not width or _number(tags, COMPRESSION, RAW) != RAW:
+        # libtiff tells it.
+        return 0
+    return -(-height // rows) * -(-width // columns)
+
+
+def _number(tags: dict[int, Tag], key: int, default: int = 0) -> int:
+    tag = tags.get(key)
+    return default if tag is None or tag.number is None else tag.number
+
+
+def _directory(file: BinaryIO, place: int, order: str, big: bool) -> Directory | None:
+    entry, value_at, value_bytes = (20, 12, 8) if big else (12, 8, 4)
+    try:
+        file.seek(place)
+        (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
+        data = file.read(entry * min(count, MOST_TAGS))
+        (following,) = struct.unpack(order + ("Q" if big else "I"), file.read(value_bytes))
+    except (struct.error, OSError, OverflowError, ValueError):
+        return None
+    tags: dict[int, Tag] = {}
+    for at in range(0, len(data) - entry + 1, entry):
+        tag, kind, values = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, at)
+        letter = {SHORT: "H", LONG: "I", LONG_8: "Q"}.get(kind)
+        number = None
+        if letter and values == 1 and TYPE_BYTES[kind] <= value_bytes:
+            (number,) = struct.unpack_from(order + letter, data, at + value_at)
+        tags.setdefault(tag, Tag(kind=kind, count=values, number=number))
+    return Directory(tags=tags, count=count, following=following)
