@@ -24,7 +24,7 @@ def test_before_the_first_frame(page):
     assert told["state"] == "waiting"
     assert told["score_threshold"] == 0.5
     assert told["sources"] == [{"name": "camera", "state": "waiting"}]
-    assert ask(page, "GET", "/snapshots/0.jpg")[0] == 503
+    assert ask(page, "GET", "/snapshots/0.jpg")[0] == 404
 
 
 def test_figures_of_a_run(page):
