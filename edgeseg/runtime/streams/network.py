@@ -10,8 +10,8 @@ import cv2
 
 from ...errors import InputError
 from ..opencv import opened
-from .address import redacted
 from .capture import CaptureSource
+from .credentials import redacted
 from .parts import check_ffmpeg
 
 OPEN_TIMEOUT_MS = 10_000

@@ -19,7 +19,7 @@ from urllib.request import (
 )
 
 from ...errors import InputError
-from .address import redacted
+from .credentials import redacted
 from .mjpeg import BROKEN, MjpegSource
 from .network import open_network
 
