@@ -113,7 +113,9 @@ def test_a_password_is_used_and_not_shown():
         source = open_http(address)
         first = next(iter(source))
         source.close()
-        with pytest.raises(InputError, match=r"http://\*\*\*@127.* error 401; it wants a user name") as told:
+        with pytest.raises(
+            InputError, match=r"http://\*\*\*@127.* error 401; it refuses this user name"
+        ) as told:
             open_http(address.replace("s3", "s4"))
 
     assert number_of(first.image) == 0
