@@ -125,9 +125,12 @@ def _asked(
         for each in sockets:
             each.close()
         parts = urlsplit(address)
-        odd = "@" in parts.path + parts.query + parts.fragment
+        if "@" in parts.path + parts.query + parts.fragment:
+            # What looks like its host and port may be a part of the password.
+            msg = f"nothing answers at {name}, or its host cannot be told; {WRITE_ESCAPED}"
+            raise InputError(msg) from None
         # Not `from exc`, which may repeat the address.
-        raise InputError(_reason(exc, url, name) + (f"; {WRITE_ESCAPED}" if odd else "")) from None
+        raise InputError(_reason(exc, url, name)) from None
 
 
 def _opener(sockets: list[socket.socket]) -> OpenerDirector:

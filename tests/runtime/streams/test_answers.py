@@ -71,7 +71,7 @@ def failure(address: str) -> str:
         ask(address, 5.0)
     assert told.value.__cause__ is None
     assert "switched on" not in str(told.value)
-    assert not re.search("Zq7|ad:min|ad%3A", str(told.value))
+    assert not re.search("zq7|ad:min|ad%3a", str(told.value).lower())
     return str(told.value)
 
 
@@ -245,6 +245,7 @@ def test_refusals_in_words(status, headers, login, words):
         (f"http://{LOGIN}/", "must name a host"),
         (f"http://{LOGIN}[x/", "must be written as %XX"),
         ("http://a:p/Zq7@127.0.0.1/", "special characters in a user name or password must be written as %XX"),
+        ("http://a:p@Zq7/x@127.0.0.1/", "must be written as %XX"),
         ("http://a:p?Zq7@127.0.0.1/", "must be written as %XX"),
         ("http://a:p#Zq7@127.0.0.1/", "must be written as %XX"),
         ("http://a:1/Zq7@127.0.0.1/", "must be written as %XX"),

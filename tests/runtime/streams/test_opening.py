@@ -190,6 +190,15 @@ def test_a_port_that_is_none():
         open_intake(["rtsp://127.0.0.1:123456/x"])
 
 
+@pytest.mark.skipif(not parts.has_ffmpeg(), reason="this OpenCV has no FFmpeg")
+@pytest.mark.parametrize("password", ["[Zq7", "a/Zq7", "a?Zq7", "1#Zq7", "\u2100Zq7", "p@Zq7/x"])
+def test_special_characters_in_a_password(password):
+    with pytest.raises(InputError, match="special characters in a user name or password must be") as told:
+        open_intake([f"rtsp://u:{password}@127.0.0.1:1/x"])
+
+    assert "zq7" not in str(told.value).lower()
+
+
 def test_what_opencv_lacks_is_named(monkeypatch):
     monkeypatch.setattr(parts, "has_gstreamer", lambda: False)
     monkeypatch.setattr(parts, "has_ffmpeg", lambda: False)
