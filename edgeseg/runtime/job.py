@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ class RunConfig:
         threads: As `edgeseg.load`.
     """
 
-    sources: tuple[str | int, ...]
+    # What may hold passwords is not shown.
+    sources: tuple[str | int, ...] = field(repr=False)
     model: Path = DEFAULT_PATH
     output: Path | None = None
     score_threshold: float = 0.5
@@ -72,7 +73,7 @@ class RunConfig:
     redaction: Redaction = Redaction.BLUR
     window: bool = False
     web: WebAddress | None = None
-    web_token: str | None = None
+    web_token: str | None = field(default=None, repr=False)
     backend: str = "auto"
     precision: str = "auto"
     provider: str = "auto"

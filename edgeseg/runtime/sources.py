@@ -12,7 +12,7 @@ from .frames import Frame, Skipped, SourceKind
 from .images import ImageReader, image_paths
 from .pillow import IMAGE_SUFFIXES, is_image
 from .regular import kind_of
-from .streams.address import redacted
+from .streams.credentials import redacted
 from .video import VIDEO_SUFFIXES, VideoSource
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def open_source(
     found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())  # noqa: PTH207 - patterns may be absolute
     if not found:
         what = "matches the pattern" if glob.has_magic(text) else "is at"
-        msg = f"no file or folder {what} {text}"
+        msg = f"no file or folder {what} {redacted(text)}"
         raise InputError(msg)
     if len(found) == 1:
         return _open_file(found[0], reader)

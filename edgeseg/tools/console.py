@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +16,63 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_WIDTH = 160
+# What a terminal obeys instead of showing it, and what turns the order of letters: names come from files and
+# from other machines. Half a surrogate is no letter at all.
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# What a remark or an error must not repeat, though a library may have put it into its own words.
+_secrets: set[str] = set()
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Print `***` instead of these words from now on, in remarks, errors and logs."""
+    _secrets.update(secrets)
+
+
+def presentable(text: str, *, lines: bool = False) -> str:
+    """Hide secrets, and write out what a terminal would obey.
+
+    Args:
+        text: Of whatever origin.
+        lines: It may have several lines; else their ends are written out too.
+    """
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return _written_out(text, lines=lines)
+
+
+def _written_out(text: str, *, lines: bool = False) -> str:
+    text = text if lines else text.replace("\n", "\\n")
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def print_json(data: Any) -> None:
     """Print JSON's types on stdout, for machines."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    text = json.dumps(data, indent=2, ensure_ascii=not _prints_all_letters())
+    # What JSON leaves as it is means the same when it is written out.
+    click.echo(CONTROL.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text))
 
 
 def print_lines(*lines: str) -> None:
-    """Print text on stdout as it is, one line each."""
+    """Print text on stdout, one line each."""
     for line in lines:
-        click.echo(line)
+        _echo(_written_out(line))
 
 
 def print_note(text: str) -> None:
     """Print a remark on stderr, where it does not disturb a result that is piped on."""
-    click.echo(text, err=True)
+    _echo(presentable(text), err=True)
+
+
+def print_error(text: str) -> None:
+    """Print why a command failed on stderr."""
+    _echo(f"{click.style('error', fg='red')}: {presentable(text)}", err=True)
+
+
+def print_trace(text: str) -> None:
+    """Print where an error came from on stderr."""
+    _echo(presentable(text, lines=True), err=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -41,35 +84,36 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         rows: Cells as plain text, one a column; square brackets in them are shown as they are.
     """
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(Text(_written_out(cell)) for cell in row))
     _show(title, table)
 
 
 def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
     """Print names and values, one pair a line, on stdout."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE, show_edge=False)
     table.show_header = False
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(escape(name), escape(value))
+        table.add_row(Text(_written_out(name)), Text(_written_out(value)))
     _show(title, table)
 
 
 def _show(title: str, table: Table) -> None:
     from rich.console import Console
 
+    title = _written_out(title)
     # Emoji and highlighting would change names such as `:0:`; colours stay off when stdout is not a terminal.
     console = Console(emoji=False, highlight=False)
     if console.is_terminal:
@@ -81,10 +125,11 @@ def _show(title: str, table: Table) -> None:
     # A pipe has no width, and rich would cut everything to 80 columns and pad it with blanks.
     console.width = PIPE_WIDTH
     if title:
-        print_lines(title)
+        _echo(title)
     with console.capture() as captured:
         console.print(table)
-    print_lines(*(line.rstrip() for line in captured.get().splitlines()), "")
+    for line in (*captured.get().splitlines(), ""):
+        _echo(line.rstrip())
 
 
 @contextmanager
@@ -95,11 +140,21 @@ def progress_line() -> Iterator[Callable[[str], None]]:
         A function to call with each stage as it begins.
     """
     from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda stage: None
         return
     with console.status("") as status:
-        yield lambda stage: status.update(escape(stage))
+        yield lambda stage: status.update(Text(presentable(stage)))
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    """Print a line; letters that the terminal does not have are written out."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def _prints_all_letters() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"

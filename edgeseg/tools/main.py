@@ -16,6 +16,10 @@ import click
 
 from edgeseg import __version__
 from edgeseg.errors import EdgeSegError
+from edgeseg.runtime.streams.credentials import HIDDEN
+
+from .arguments import redacted_arguments, secrets_in_arguments
+from .console import hide, presentable, print_error, print_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,14 +77,16 @@ class VerbGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, _, summary) in VERBS.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the command line, for the advice to run it again with `--debug`."""
+        """Keep the command line, for the advice to run it again with `--debug`, and what of it is secret."""
         ctx.meta[__name__] = tuple(arg for arg in args if arg != "--debug")
-        return super().parse_args(ctx, args)
+        hide(secrets_in_arguments(args))
+        with _presentable_usage_errors(ctx.meta[__name__]):
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; whatever it raises is told on stderr."""
         try:
-            with _termination_as_interrupt():
+            with _termination_as_interrupt(), _presentable_usage_errors(ctx.meta[__name__]):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -89,9 +95,9 @@ class VerbGroup(click.Group):
             raise
         except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001
             if ctx.params["debug"]:
-                traceback.print_exc()
+                print_trace(traceback.format_exc().rstrip())
             failure = failure_from_error(exc, ctx.meta[__name__])
-            click.echo(f"{click.style('error', fg='red')}: {failure.sentence}", err=True)
+            print_error(failure.sentence)
             ctx.exit(failure.exit_code)
 
 
@@ -112,8 +118,9 @@ def failure_from_error(exc: BaseException, args: tuple[str, ...]) -> Failure:
         return Failure("out of memory; close other programs or choose a smaller --size or --batch")
     words = str(exc).strip()
     reason = f"{type(exc).__name__}: {words.splitlines()[0]}" if words else type(exc).__name__
-    again = shlex.join(["edgeseg", "--debug", *args])
-    return Failure(f"unexpected {reason}; to see where, run: {again}")
+    again = shlex.join(["edgeseg", "--debug", *redacted_arguments(args)])
+    hint = " (with what *** stands for)" if HIDDEN in again else ""
+    return Failure(f"unexpected {reason}; to see where, run{hint}: {again}")
 
 
 def _sentence_from_os_error(exc: OSError) -> str:
@@ -128,6 +135,24 @@ def _sentence_from_os_error(exc: OSError) -> str:
         errno.EMFILE: "too many open files; raise the limit with `ulimit -n 4096`",
     }
     return where + advice.get(exc.errno or 0, f"{exc.strerror or exc}; check the path and the device")
+
+
+@contextmanager
+def _presentable_usage_errors(args: tuple[str, ...]) -> Iterator[None]:
+    """Let click repeat wrong arguments without the secrets in them."""
+    try:
+        yield
+    except click.ClickException as exc:
+        text = exc.message
+        for arg, shown in zip(args, redacted_arguments(args), strict=True):
+            text = text if arg == shown else text.replace(arg, shown)
+        exc.message = presentable(text)  # type: ignore[misc]
+        raise
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return presentable(super().format(record), lines=True)
 
 
 @contextmanager
@@ -160,7 +185,9 @@ def cli(debug: bool) -> None:
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check ran and said no, 130 interrupted.
     """
     if debug:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Formatter("%(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def main() -> None:

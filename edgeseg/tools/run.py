@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import print_json, print_note, print_pairs, progress_line
+from .arguments import secrets_in_arguments, token_from_file, with_environment
+from .console import hide, print_json, print_note, print_pairs, progress_line
 from .memory import keep_memory_flat
 from .options import backend_option, bit_depth_option, force_option, json_option, model_option
 from .threads import keep_to_quota
@@ -31,7 +32,8 @@ QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
     multiple=True,
     metavar="SOURCE",
     help="Image, folder with all below it, 'glob*.jpg', video, rtsp:// or http:// stream, csi://0, or a "
-    "GStreamer pipeline; give it several times to read several at once.",
+    "GStreamer pipeline; give it several times to read several at once. In addresses and pipelines '${NAME}' "
+    "is taken from the environment, which keeps passwords off the command line.",
 )
 @click.option(
     "--camera",
@@ -83,7 +85,17 @@ QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
     help="Show the pictures on a page, by default at 127.0.0.1:8080; another address needs --web-token.",
 )
 @click.option(
-    "--web-token", envvar="EDGESEG_WEB_TOKEN", metavar="TOKEN", help="What a viewer of the page must know."
+    "--web-token",
+    envvar="EDGESEG_WEB_TOKEN",
+    metavar="TOKEN",
+    help="What a viewer of the page must know. Other users of this machine can read a command line: "
+    "--web-token-file and the variable EDGESEG_WEB_TOKEN keep it out of there.",
+)
+@click.option(
+    "--web-token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File that holds the token, on one line.",
 )
 @click.option("--track", is_flag=True, help="Give every object a number that it keeps, and count objects.")
 @click.option(
@@ -165,6 +177,10 @@ def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
     from ..runtime.job import Observer, RunStoppedError
     from ..runtime.runner import run as run_sources
 
+    sources = tuple(source if isinstance(source, int) else with_environment(source) for source in sources)
+    if token_file := settings.pop("web_token_file"):
+        settings["web_token"] = token_from_file(token_file)
+    hide({*secrets_in_arguments([str(source) for source in sources]), settings["web_token"] or ""} - {""})
     config = _config(sources, settings)
     if rebuild:
         _rebuild(config.model)

@@ -1,8 +1,26 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
-from edgeseg.tools.console import print_json, print_lines, print_note, print_pairs, print_table, progress_line
+import pytest
+
+from edgeseg.tools.console import (
+    CONTROL,
+    hide,
+    print_error,
+    print_json,
+    print_lines,
+    print_note,
+    print_pairs,
+    print_table,
+    print_trace,
+    progress_line,
+)
+
+HOSTILE = "a\x1b[31mred\x9b2J\u202egnp\r\nerror: forged\x07\u2028[red]x[/] :smile: \\"
 
 
 def test_json_keeps_the_letters_of_every_language(capsys) -> None:
@@ -42,3 +60,57 @@ def test_progress_is_silent_where_nobody_watches(capsys) -> None:
         progress("exporting [portable.onnx]")
 
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_is_not_steered_by_names(capsys) -> None:
+    print_note(HOSTILE)
+    print_error(HOSTILE)
+    print_lines(HOSTILE)
+    print_pairs(HOSTILE, [(HOSTILE, HOSTILE)])
+    print_table(HOSTILE, ("name",), [(HOSTILE,)])
+
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert not CONTROL.search(text.replace("\n", ""))
+        assert "[red]x[/] :smile: \\" in text
+        assert "\nerror: forged" not in text
+    assert err.count("\n") == 2
+
+
+def test_json_means_the_same_and_steers_nothing(capsys) -> None:
+    data = {"name\x9b": HOSTILE + "\x7f\udcff"}
+    print_json(data)
+
+    out = capsys.readouterr().out
+    assert json.loads(out) == data
+    assert not CONTROL.search(out.replace("\n", ""))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_letters_that_a_terminal_does_not_have(encoding) -> None:
+    script = (
+        "from edgeseg.tools.console import *\n"
+        "word = 'größer 漢 \\udcff'\n"
+        "print_note(word); print_lines(word); print_pairs(word, [(word, word)])\n"
+        "print_table(word, (word,), [(word,)]); print_error(word); print_trace(word); print_json([word])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.decode(encoding)
+    assert "gr" in said
+    assert json.loads(said[said.rindex("[\n") :]) == ["größer 漢 \udcff"]
+
+
+def test_secrets_are_not_repeated(capsys) -> None:
+    hide({"s3cret-9", "s3cret-9-longer"})
+    print_note("lost s3cret-9")
+    print_error("lost s3cret-9-longer")
+    print_trace("line\nlost s3cret-9")
+
+    assert capsys.readouterr().err == "lost ***\nerror: lost ***\nline\nlost ***\n"

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from ...errors import ConfigError, InputError
-
-# A password may hold a colon or an at sign, but no slash and no blank.
-USER_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s]*@")
-SECRET_OPTION = re.compile(
-    r"\b((?:user-pw|password|passwd|passphrase|pass|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE
-)
-PIPE = " ! "
+from .credentials import PIPE, redacted
 
 
 class Route(str, Enum):
@@ -39,13 +32,13 @@ class Address:
     """Where a live source is.
 
     Attributes:
-        name: For people: without a password.
-        target: As given: may hold a password.
+        name: For people: without user name and password.
+        target: As given: may hold a password, so it is not shown.
         route: Which part reads it.
     """
 
     name: str
-    target: str | int
+    target: str | int = field(repr=False)
     route: Route
 
 
@@ -79,11 +72,6 @@ def address_from_source(source: str | int) -> Address | None:
         msg = f"{redacted(source)} is not an address that can be read; give a path or one of {known}"
         raise InputError(msg)
     return Address(name=redacted(source), target=source, route=route)
-
-
-def redacted(text: str) -> str:
-    """Hide the passwords in an address or pipeline, for messages and results."""
-    return SECRET_OPTION.sub(r"\1***", USER_PASSWORD.sub(r"\1:***@", text))
 
 
 def _is_there(path: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from urllib.parse import parse_qsl, urlsplit
 
 from ...errors import ConfigError
+from .credentials import redacted
 
 FLIPS = range(8)
 
@@ -58,11 +59,11 @@ def csi_from_address(address: str) -> CsiCamera:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = [field.name for field in fields(CsiCamera) if field.name != "sensor"]
     if unknown := sorted(set(options) - set(known)):
-        msg = f"{address} has the unknown option {unknown[0]!r}; the options are {', '.join(known)}"
+        msg = f"{redacted(address)} has the unknown option {unknown[0]!r}; the options are {', '.join(known)}"
         raise ConfigError(msg)
     numbers = {"sensor": parts.netloc or "0", **options}
     wrong = [f"{name}={value!r}" for name, value in numbers.items() if not value.isdecimal()]
     if wrong:
-        msg = f"{address} must have whole numbers, as csi://0?width=1280&height=720, got {wrong[0]}"
+        msg = f"{redacted(address)} must have whole numbers, as csi://0?width=1280&height=720, got {wrong[0]}"
         raise ConfigError(msg)
     return CsiCamera(**{name: int(value) for name, value in numbers.items()})

@@ -6,8 +6,8 @@ import cv2
 
 from ...errors import InputError
 from ..opencv import opened
-from .address import redacted
 from .capture import CaptureSource
+from .credentials import redacted
 from .csi import csi_from_address
 from .network import timeouts
 from .parts import check_elements, check_gstreamer
@@ -45,15 +45,15 @@ def open_csi(address: str) -> CaptureSource:
         DependencyError: OpenCV has no GStreamer, or this is no Jetson.
         InputError: No camera is there, or another program has it.
     """
-    pipeline = csi_from_address(address).pipeline
-    check_gstreamer(address)
+    pipeline, name = csi_from_address(address).pipeline, redacted(address)
+    check_gstreamer(name)
     try:
         source = open_pipeline(pipeline)
     except InputError as exc:
         msg = (
-            f"{address} does not open; check the ribbon cable, that the size and rate are a mode of this "
+            f"{name} does not open; check the ribbon cable, that the size and rate are a mode of this "
             "sensor, and that no other program has the camera; sudo systemctl restart nvargus-daemon frees it"
         )
         raise InputError(msg) from exc
-    source.name = address
+    source.name = name
     return source

@@ -10,8 +10,9 @@ import cv2
 
 from ...errors import InputError
 from ..opencv import opened
-from .address import redacted
 from .capture import CaptureSource
+from .credentials import redacted
+from .login import WRITE_ESCAPED
 from .parts import check_ffmpeg
 
 OPEN_TIMEOUT_MS = 10_000
@@ -61,11 +62,15 @@ def _pixels(capture: Any) -> float:
 
 
 def _advice(address: str) -> str:
-    parts = urlsplit(address)
+    hint = f"; {WRITE_ESCAPED}" if "@" in address else ""
     try:
+        parts = urlsplit(address)
         port = parts.port or PORT_BY_SCHEME.get(parts.scheme)
     except ValueError:
-        return "its port is no number from 0 to 65535"
+        return f"its port is no number from 0 to 65535{hint}"
+    if "@" in parts.path + parts.query + parts.fragment:
+        # What looks like its host and port may be a part of the password.
+        return f"its host cannot be told{hint}"
     if not parts.hostname or not port or parts.scheme in ("udp", "rtp"):
         return f"nothing came within {OPEN_TIMEOUT_MS / 1000:g} s"
     where = f"{parts.hostname}:{port}"
@@ -74,4 +79,4 @@ def _advice(address: str) -> str:
     except OSError as exc:
         reason = exc.strerror or exc
         return f"nothing answers at {where} ({reason}); check the address and that it is switched on"
-    return f"{where} answers, but sends no video; check the path, the user name and the password"
+    return f"{where} answers, but sends no video; check the path, the user name and the password{hint}"

@@ -14,6 +14,7 @@ from .address import Address, Route, address_from_source
 from .ahead import FramesAhead
 from .board import Board
 from .camera import open_camera
+from .credentials import redacted, secrets_in, without_secrets
 from .gstreamer import open_csi, open_pipeline
 from .keeper import Patience
 from .network import open_network
@@ -124,7 +125,7 @@ def _open_file(text: str, exclude: Sequence[Path], reader: ImageReader) -> Image
     try:
         return open_source(text, exclude=exclude, reader=reader)
     except OSError as exc:
-        msg = f"cannot read {text}: {exc.strerror or exc}"
+        msg = f"cannot read {redacted(text)}: {exc.strerror or type(exc).__name__}"
         raise InputError(msg) from exc
 
 
@@ -143,12 +144,30 @@ def _open_live(
     names = unique([item.name for item in found])
     board = Board(names)
     openers = [
-        partial(OPENERS[item.route], item.target)
-        if isinstance(item, Address)
-        else partial(PacedSource, item, board.begun)
+        partial(_open_address, item) if isinstance(item, Address) else partial(PacedSource, item, board.begun)
         for item in found
     ]
     return NewestFrames(names, openers, board, patience, note)
+
+
+def _open_address(address: Address) -> LiveSource:
+    """Open a live source; whatever goes wrong is told without the secrets in its address.
+
+    Raises:
+        EdgeSegError: It does not open.
+    """
+    try:
+        return OPENERS[address.route](address.target)
+    except EdgeSegError as exc:
+        told = without_secrets(str(exc), secrets_in(str(address.target)))
+        if told == str(exc):
+            raise
+        raise type(exc)(told) from None
+    except Exception as exc:  # noqa: BLE001 - whatever a library raises may repeat the address
+        told = without_secrets(f"{type(exc).__name__}: {exc}", secrets_in(str(address.target)))
+        # Not `from exc`: a traceback would show what that says.
+        msg = f"{address.name} cannot be read: {told}"
+        raise InputError(msg) from None
 
 
 def _close(sources: Sequence[ImageSource | VideoSource]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from ...errors import ConfigError
+from ..streams.credentials import redacted
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -63,7 +64,8 @@ def parse_address(text: str) -> WebAddress:
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     if not bare or (":" in bare) != bracketed or not (port.isascii() and port.isdigit()) or "/" in text:
-        msg = f"an address must be HOST:PORT or PORT, such as 0.0.0.0:8080 or [::1]:8080; got {text!r}"
+        got = redacted(text)
+        msg = f"an address must be HOST:PORT or PORT, such as 0.0.0.0:8080 or [::1]:8080; got {got!r}"
         raise ConfigError(msg)
     return WebAddress(host=bare, port=int(port))
 

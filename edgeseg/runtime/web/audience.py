@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from starlette.types import Receive, Scope, Send
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 TICK_S = 0.2
 # The figures of all viewers together; a hundred of them get theirs every half second.
 MOST_FIGURES_S = 200.0
-# A viewer that takes nothing for so long is gone, though its connection does not say so.
-PATIENCE_S = 30.0
 # Kind, source and length of what follows.
 HEAD = struct.Struct(">BBI")
 FIGURES, PICTURE = 0, 1
@@ -32,13 +29,11 @@ class Audience:
     Args:
         gallery: Whose pictures they see.
         figures: What they are told beside.
-        dismiss: Cuts the connection of a client that hangs.
     """
 
-    def __init__(self, gallery: Gallery, figures: Figures, dismiss: Callable[[object], None]) -> None:
+    def __init__(self, gallery: Gallery, figures: Figures) -> None:
         self.gallery = gallery
         self._figures = figures
-        self._dismiss = dismiss
         self.viewers: set[Viewer] = set()
         self.told = b""
         self.news = asyncio.Event()
@@ -55,16 +50,12 @@ class Audience:
         self.wake()
 
     async def tick(self) -> None:
-        """Tell figures, and let go of who takes nothing, until cancelled."""
+        """Tell figures until cancelled."""
         while True:
             await asyncio.sleep(max(TICK_S, len(self.viewers) / MOST_FIGURES_S))
             self.gallery.catch_up()
             if self.viewers:
                 self.tell()
-            now_s = time.monotonic()
-            for viewer in self.viewers:
-                if viewer.waits_since_s is not None and now_s - viewer.waits_since_s > PATIENCE_S:
-                    self._dismiss(viewer.client)
 
     def end(self) -> None:
         """Tell the last figures; every viewer ends after them."""
@@ -101,12 +92,9 @@ class Viewer:
         self._mjpeg = mjpeg
         self._seen = dict.fromkeys(self.sources, 0)
         self._heard: bytes | None = None
-        self.client: object = None
-        self.waits_since_s: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what is new until the run or the viewer ends."""
-        self.client = scope.get("client")
         kind = "multipart/x-mixed-replace; boundary=edgeseg" if self._mjpeg else "application/octet-stream"
         # nginx would collect pictures before it passes them on.
         headers = [(b"content-type", kind.encode()), (b"x-accel-buffering", b"no")]
@@ -116,7 +104,7 @@ class Viewer:
             return
         self._audience.come(self)
         sending = asyncio.ensure_future(self._send_all(send))
-        leaving = asyncio.ensure_future(_left(receive))
+        leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -142,11 +130,9 @@ class Viewer:
         await send({"type": "http.response.body"})
 
     async def _send(self, send: Send, body: bytes) -> None:
-        self.waits_since_s = time.monotonic()
         await send({"type": "http.response.body", "body": body, "more_body": True})
         # Waits until most of it is on its way: what is chosen next is the newest then, not now.
         await send({"type": "http.response.body", "body": b"", "more_body": True})
-        self.waits_since_s = None
 
     def _new(self) -> Iterable[bytes]:
         told = self._audience.told
@@ -168,7 +154,8 @@ class Viewer:
         return HEAD.pack(PICTURE, source, size) + picture.jpeg
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Wait until the client of a request has left."""
     while (await receive())["type"] != "http.disconnect":
         # A body, which nobody asked for.
         pass

@@ -47,11 +47,8 @@ class Figures:
 
     def _now(self) -> dict[str, Any]:
         now_s, status = time.monotonic(), self._gallery.status
-        patience_s = STALL_S
-        if status is not None and status.fps > 0:
-            patience_s += STALL_FRAMES * len(self.source_names) / status.fps
         sources = [
-            self._source(name, self._gallery.view(index), now_s, patience_s)
+            self._source(name, self._gallery.view(index), now_s)
             for index, name in enumerate(self.source_names)
         ]
         run = {} if status is None else {**_fields(status), "health": _fields(status.health)}
@@ -70,10 +67,11 @@ class Figures:
         states = {source["state"] for source in sources}
         return next((state for state in ("running", "stalled") if state in states), "waiting")
 
-    def _source(self, name: str, view: View, now_s: float, patience_s: float) -> dict[str, Any]:
+    def _source(self, name: str, view: View, now_s: float) -> dict[str, Any]:
         if view.shown is None:
             return {"name": name, "state": "waiting"}
         since_s = now_s - view.shown_s
+        patience_s = STALL_S + STALL_FRAMES * self._pause_s(view)
         state = "stalled" if since_s > patience_s else "running"
         return {
             "name": name,
@@ -81,6 +79,13 @@ class Figures:
             "since_s": since_s,
             **_found(view.shown),
         }
+
+    def _pause_s(self, view: View) -> float:
+        """From one frame of a source to the next; the rate of the run until a second one has come."""
+        if view.pause_s is not None:
+            return view.pause_s
+        status = self._gallery.status
+        return len(self.source_names) / status.fps if status is not None and status.fps > 0 else 0.0
 
 
 def _found(shown: Shown) -> dict[str, Any]:

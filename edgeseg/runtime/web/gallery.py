@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +32,8 @@ MOST_DELIVERIES_S = 1000.0
 LIVE_SIDE_PX = 1280
 LIVE_QUALITY = 80
 SNAPSHOT_QUALITY = 95
+# Enough to tell an outage from a slow pace, few enough to follow a pace that changes.
+RECENT_PAUSES = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ class _Easel:
     def __init__(self) -> None:
         self.shown: Shown | None = None
         self.shown_s = 0.0
+        self.pauses_s: deque[float] = deque(maxlen=RECENT_PAUSES)
         self.compressed: Shown | None = None
         self.picture: Picture | None = None
         self.viewers = 0
@@ -65,10 +70,12 @@ class View:
     Attributes:
         shown: The frame; None before the first.
         shown_s: When it came, by `time.monotonic()`.
+        pause_s: From one frame to the next, as it has mostly been of late; None before the second.
     """
 
     shown: Shown | None
     shown_s: float
+    pause_s: float | None
 
 
 class Gallery:
@@ -103,6 +110,8 @@ class Gallery:
         easel, now_s = self._easels[shown.result.frame.source], time.monotonic()
         self.status = shown.status
         with self._lock:
+            if easel.shown is not None:
+                easel.pauses_s.append(now_s - easel.shown_s)
             easel.shown, easel.shown_s = shown, now_s
         if self._wanted(easel, now_s):
             # Here and not in the workshop: other sinks may want the same picture, and it is drawn once.
@@ -131,7 +140,9 @@ class Gallery:
         """Newest frame of a source."""
         with self._lock:
             easel = self._easels[source]
-            return View(shown=easel.shown, shown_s=easel.shown_s)
+            # The median: an outage is one long pause among others, and must not make the next one look short.
+            pause_s = statistics.median_low(easel.pauses_s) if easel.pauses_s else None
+            return View(shown=easel.shown, shown_s=easel.shown_s, pause_s=pause_s)
 
     def close(self) -> None:
         """Draw the last frames for those who look, and end the workshop."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from typing import TYPE_CHECKING
@@ -18,6 +17,8 @@ from .files import login_page
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from .attempts import Attempts
+
 LOGIN_PATH = "/login"
 # What the page that asks for the token is made of.
 OPEN_PATHS = frozenset((LOGIN_PATH, "/page.css", "/icon.svg"))
@@ -31,8 +32,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-# Wrong tokens are answered one after the other, each after this long: two guesses a second, whoever asks.
-WRONG_TOKEN_S = 0.5
+# Set in the state of a request that may see the page.
+ADMITTED = "edgeseg admitted"
 
 
 class Keeper:
@@ -41,12 +42,13 @@ class Keeper:
     Args:
         token: None where everybody who can reach the page may see it.
         port: Browsers send cookies to all ports of a host, so the name of the cookie has it.
+        attempts: Hold up whoever gives a wrong one.
     """
 
-    def __init__(self, token: str | None, port: int) -> None:
+    def __init__(self, token: str | None, port: int, attempts: Attempts) -> None:
         self._token = token
         self.cookie_name = f"edgeseg-{port}"
-        self._wrong = asyncio.Lock()
+        self._attempts = attempts
 
     @property
     def guards(self) -> bool:
@@ -58,21 +60,27 @@ class Keeper:
         """Value of the cookie: made from the token, and no way back."""
         return hmac.new((self._token or "").encode(), b"edgeseg cookie", hashlib.sha256).hexdigest()
 
-    async def accepts(self, token: str) -> bool:
-        """Compare a token that somebody gave, in a time that does not tell how much of it is right."""
-        if _same(token, self._token or ""):
-            return True
-        async with self._wrong:
-            await asyncio.sleep(WRONG_TOKEN_S)
-        return False
-
-    async def admits(self, request: Request) -> bool:
-        """Tell whether a request carries the token: as cookie, bearer or `?token=`."""
+    async def refusal(self, request: Request) -> Response | None:
+        """Answer a request without the token; None where it has it, as cookie, bearer or `?token=`."""
         if not self.guards or _same(request.cookies.get(self.cookie_name, ""), self.cookie):
-            return True
+            return None
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         given = bearer.strip() if scheme.lower() == "bearer" else request.query_params.get("token")
-        return given is not None and await self.accepts(given)
+        if given is None:
+            return _refusal(request)
+        return await self.refusal_of(given, request, _refusal(request))
+
+    async def refusal_of(self, given: str, request: Request, refusal: Response) -> Response | None:
+        """Answer a wrong token, which takes a while; the right one never has to wait.
+
+        Args:
+            given: A token that somebody gave; it is compared in a time that does not tell how much is right.
+            request: In which it was given.
+            refusal: Is the answer, unless too many wait for theirs already.
+        """
+        if _same(given, self._token or ""):
+            return None
+        return refusal if await self._attempts.hold_up(request) else _too_many()
 
     def welcome(self) -> Response:
         """Send a browser to the page with the cookie that lets it in."""
@@ -103,7 +111,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        answer = await self._answer(Request(scope)) or self._app
+        answer = await self._answer(Request(scope, receive)) or self._app
         await answer(scope, receive, send_with_headers)
 
     async def _answer(self, request: Request) -> Response | None:
@@ -113,11 +121,14 @@ class Guard:
             return PlainTextResponse(text, status_code=403)
         if request.method not in ("GET", "HEAD") and _is_foreign(request):
             return PlainTextResponse("Another site may not change this run.\n", status_code=403)
-        if request.url.path in OPEN_PATHS:
+        # Not of `request.url`, which cannot be made where the header Host is none.
+        path: str = request.scope["path"]
+        if path in OPEN_PATHS:
             return None
-        if not await self._keeper.admits(request):
-            return _refusal(request)
-        if self._keeper.guards and request.url.path == "/" and "token" in request.query_params:
+        if refusal := await self._keeper.refusal(request):
+            return refusal
+        request.scope["state"][ADMITTED] = True
+        if self._keeper.guards and path == "/" and "token" in request.query_params:
             # Out of the address bar, where it would be read and shared.
             return self._keeper.welcome()
         return None
@@ -129,6 +140,11 @@ def _refusal(request: Request) -> Response:
         return HTMLResponse(login_page(), status_code=401, headers=challenge)
     text = "A token is needed: Authorization: Bearer TOKEN\n"
     return PlainTextResponse(text, status_code=401, headers=challenge)
+
+
+def _too_many() -> Response:
+    text = "Too many wrong tokens come at once; wait a second.\n"
+    return PlainTextResponse(text, status_code=429, headers={"Retry-After": "1", "Connection": "close"})
 
 
 def _host_of(request: Request) -> str:

@@ -9,6 +9,7 @@ from ...optional import require_extra
 from .address import WebAddress, listen
 from .figures import Figures
 from .gallery import Gallery
+from .limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ class WebPage:
         token: What a viewer must know; None only for an address that no other machine reaches.
         source_names: In the order of `Frame.source`.
         title: What the page is headed with.
+        limits: What it puts up with.
 
     Raises:
         ConfigError: The address cannot be used, or the token is missing or too short.
@@ -44,9 +46,11 @@ class WebPage:
         token: str | None = None,
         source_names: Sequence[str] = ("camera",),
         title: str = "edgeseg",
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         _check_token(address, token)
         require_extra("web", purpose="show the run on a page")
+        from .attempts import Attempts
         from .audience import Audience
         from .guard import Keeper
         from .routes import application
@@ -54,11 +58,11 @@ class WebPage:
 
         listener = listen(address)
         self.address = WebAddress(host=address.host, port=listener.getsockname()[1])
-        self._serving = Serving(listener)
+        self._serving = Serving(listener, limits)
         self._gallery = Gallery(len(source_names), self._serving.wake)
         self._figures = Figures(self._gallery, controls, source_names=source_names, title=title)
-        audience = Audience(self._gallery, self._figures, self._serving.dismiss)
-        keeper = Keeper(token, self.address.port)
+        audience = Audience(self._gallery, self._figures)
+        keeper = Keeper(token, self.address.port, Attempts(limits))
         self._serving.start(application(keeper, audience, self._figures, controls), audience)
 
     @property

@@ -40,13 +40,15 @@ def application(keeper: Keeper, audience: Audience, figures: Figures, controls: 
         Route("/", handlers.page),
         *(Route(f"/{name}", _file(name)) for name in TYPE_BY_NAME),
         Route("/live", handlers.live),
-        Route("/pictures/{source:int}.mjpg", handlers.mjpeg),
-        Route("/snapshots/{source:int}.{suffix}", handlers.snapshot),
+        Route("/pictures/{source}.mjpg", handlers.mjpeg),
+        Route("/snapshots/{source}.{suffix}", handlers.snapshot),
         Route("/status.json", handlers.status),
         Route("/threshold", handlers.threshold, methods=["POST"]),
         Route(LOGIN_PATH, handlers.login, methods=["GET", "POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refusal})
+    # They would name the host that the request does, whatever it is.
+    app.router.redirect_slashes = False
     return Guard(app, keeper)
 
 
@@ -75,7 +77,7 @@ class _Handlers:
             raise HTTPException(404, "A snapshot is .jpg or .png.")
         shown = self._audience.gallery.view(source).shown
         if shown is None:
-            raise HTTPException(503, "No picture has come yet.")
+            raise HTTPException(404, "No picture has come yet.")
         loop = asyncio.get_running_loop()
         try:
             data = await loop.run_in_executor(self._audience.gallery.workshop, _drawn, shown, f".{suffix}")
@@ -105,16 +107,16 @@ class _Handlers:
         if request.method != "POST" or not self._keeper.guards:
             return RedirectResponse("/", status_code=303)
         form = parse_qs((await _body(request)).decode(errors="replace"))
-        if await self._keeper.accepts(form.get("token", [""])[0]):
-            return self._keeper.welcome()
-        return HTMLResponse(login_page(wrong=True), status_code=401)
+        again = HTMLResponse(login_page(wrong=True), status_code=401)
+        given = form.get("token", [""])[0]
+        return await self._keeper.refusal_of(given, request, again) or self._keeper.welcome()
 
     def _source(self, request: Request) -> int:
-        source = int(request.path_params["source"])
-        known = len(self._figures.source_names)
-        if source >= known:
-            raise HTTPException(404, f"There is no source {source}; the last is {known - 1}.")
-        return source
+        digits, known = request.path_params["source"], len(self._figures.source_names)
+        # Python refuses to read thousands of digits, and a name of others is no number here.
+        if not re.fullmatch(r"[0-9]{1,9}", digits) or int(digits) >= known:
+            raise HTTPException(404, f"There is no such source; the last is {known - 1}.")
+        return int(digits)
 
 
 def _file(name: str) -> Response:

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .connections import Connection, Crowd
 
 if TYPE_CHECKING:
     import socket
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from .audience import Audience
+    from .limits import Limits
 
-# Files are what the run itself needs as well: a process may usually have 1024 open.
-MOST_CONNECTIONS = 256
-# For whoever connects and asks for nothing.
-REQUEST_S = 15.0
+# Between two looks at the connections there are: each is a file more than the limit says.
+ACCEPTED_AT_ONCE = 16
+# In the kernel. Whoever finds no place there tries again only after a second.
+WAITING_CONNECTIONS = 1024
 # For viewers to take the last picture when the run ends.
 FAREWELL_S = 1.0
 JOIN_S = 10.0
@@ -31,25 +34,14 @@ JOIN_S = 10.0
 logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 
 
-class _Connection(H11Protocol):
-    """A connection that is cut when there are too many, or when it says nothing."""
+class _Server(uvicorn.Server):
+    """Accepts few connections at a time, and lets many wait."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.access_log = False
-        if len(self.connections) > MOST_CONNECTIONS:
-            transport.abort()
-            return
-        self._impatience = self.loop.call_later(REQUEST_S, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if hasattr(self, "_impatience"):
-            self._impatience.cancel()
-
-    def _give_up(self) -> None:
-        if self.cycle is None:
-            self.transport.abort()
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        for listener in sockets or []:
+            # asyncio takes one number for both.
+            listener.listen(WAITING_CONNECTIONS)
 
 
 class Serving:
@@ -57,10 +49,12 @@ class Serving:
 
     Args:
         listener: Where connections come in; closed at the end.
+        limits: What it puts up with.
     """
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, limits: Limits) -> None:
         self._listener = listener
+        self._crowd = Crowd(limits)
         self._ready = threading.Event()
         self._thread: threading.Thread | None = None
         self._server: uvicorn.Server | None = None
@@ -70,15 +64,16 @@ class Serving:
         """Serve from now on."""
         config = uvicorn.Config(
             app,
-            http=_Connection,
+            http=partial(Connection, self._crowd),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
             proxy_headers=False,
             server_header=False,
+            backlog=ACCEPTED_AT_ONCE,
             timeout_graceful_shutdown=3,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._audience = audience
         self._thread = threading.Thread(target=self._run, name="edgeseg-web", daemon=True)
         self._thread.start()
@@ -90,12 +85,6 @@ class Serving:
         with suppress(RuntimeError):
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._audience.wake)
-
-    def dismiss(self, client: object) -> None:
-        """Cut the connection of a client."""
-        for connection in self._connections():
-            if connection.client == client:
-                connection.transport.abort()
 
     def stop(self) -> None:
         """Say farewell to the viewers and end the thread."""
@@ -116,12 +105,13 @@ class Serving:
     async def _serve(self) -> None:
         assert self._server is not None
         self._loop = asyncio.get_running_loop()
-        ticking = asyncio.ensure_future(self._audience.tick())
+        watching = [asyncio.ensure_future(each) for each in (self._audience.tick(), self._crowd.watch())]
         self._ready.set()
         try:
             await self._server.serve(sockets=[self._listener])
         finally:
-            ticking.cancel()
+            for each in watching:
+                each.cancel()
 
     def _part(self) -> None:
         # The loop itself keeps no hold of a task.
@@ -133,8 +123,4 @@ class Serving:
         # Takes no more connections, and waits for those there are.
         self._server.should_exit = True
         await asyncio.sleep(FAREWELL_S)
-        for connection in self._connections():
-            connection.transport.abort()
-
-    def _connections(self) -> list[_Connection]:
-        return [] if self._server is None else list(self._server.server_state.connections)  # type: ignore[arg-type]
+        self._crowd.clear()

@@ -178,7 +178,7 @@ def test_a_network_camera_that_is_killed_and_restarted():
 @pytest.mark.skipif(not parts.has_ffmpeg(), reason="this OpenCV has no FFmpeg")
 def test_a_stream_that_never_answers_and_one_that_refuses(monkeypatch):
     monkeypatch.setattr(network, "OPEN_TIMEOUT_MS", 300)
-    words = r"rtsp://u:\*\*\*@127.0.0.1:\d+/x does not open as a stream; .* answers, but sends no video"
+    words = r"rtsp://\*\*\*@127.0.0.1:\d+/x does not open as a stream; .* answers, but sends no video"
     with mute_server() as port, pytest.raises(InputError, match=words):
         open_intake([f"rtsp://u:secret@127.0.0.1:{port}/x"])
     with pytest.raises(InputError, match=rf"nothing answers at 127.0.0.1:{port} \(Connection refused\)"):
@@ -188,6 +188,15 @@ def test_a_stream_that_never_answers_and_one_that_refuses(monkeypatch):
 def test_a_port_that_is_none():
     with pytest.raises(InputError, match=r"does not open as a stream; its port is no number"):
         open_intake(["rtsp://127.0.0.1:123456/x"])
+
+
+@pytest.mark.skipif(not parts.has_ffmpeg(), reason="this OpenCV has no FFmpeg")
+@pytest.mark.parametrize("password", ["[Zq7", "a/Zq7", "a?Zq7", "1#Zq7", "\u2100Zq7", "p@Zq7/x"])
+def test_special_characters_in_a_password(password):
+    with pytest.raises(InputError, match="special characters in a user name or password must be") as told:
+        open_intake([f"rtsp://u:{password}@127.0.0.1:1/x"])
+
+    assert "zq7" not in str(told.value).lower()
 
 
 def test_what_opencv_lacks_is_named(monkeypatch):

@@ -118,12 +118,12 @@ def test_a_password_is_used_and_not_shown():
         first = next(iter(source))
         source.close()
         with pytest.raises(
-            InputError, match=r"http://admin:\*\*\*@127.* error 401; it wants a user name"
+            InputError, match=r"http://\*\*\*@127.* error 401; it refuses this user name"
         ) as told:
             open_http(address.replace("s3", "s4"))
 
     assert number_of(first.image) == 0
-    assert source.name == address.replace("s3%20cret", "***")
+    assert source.name == address.replace("admin:s3%20cret", "***")
     assert "s4" not in str(told.value)
     # Connections that were left open are complained of when they are collected.
     gc.collect()

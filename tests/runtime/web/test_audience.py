@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg.runtime.web import audience
+from edgeseg.runtime.web.limits import Limits
 
 from .viewing import FIGURES, PATIENCE_S, PICTURE, Viewer, ask, idle_viewer, make_shown, status_of, until
 
@@ -146,8 +146,8 @@ def test_a_viewer_that_does_not_read_holds_nobody_up(page):
     assert grown_mib < 100
 
 
-def test_a_viewer_that_takes_nothing_for_long_is_let_go(page, monkeypatch):
-    monkeypatch.setattr(audience, "PATIENCE_S", 0.3)
+def test_a_viewer_that_takes_nothing_for_long_is_let_go(open_page):
+    page = open_page(limits=Limits(unread_s=0.3, check_s=0.05))
     with closing(idle_viewer(page)):
         until(lambda: page._gallery._easels[0].viewers == 1)
 

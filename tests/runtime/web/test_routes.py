@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from edgeseg.runtime.controls import Controls
 from edgeseg.runtime.health import Health
 from edgeseg.runtime.results import LineCount, Scene, ZoneCount
+from edgeseg.runtime.web import figures, gallery
+from edgeseg.runtime.web.figures import Figures
 from edgeseg.runtime.web.files import content
+from edgeseg.runtime.web.gallery import Gallery
 from tests.runtime.found import make_detections
 
 from .viewing import ask, make_shown, make_status, status_of, until
@@ -24,7 +28,7 @@ def test_before_the_first_frame(page):
     assert told["state"] == "waiting"
     assert told["score_threshold"] == 0.5
     assert told["sources"] == [{"name": "camera", "state": "waiting"}]
-    assert ask(page, "GET", "/snapshots/0.jpg")[0] == 503
+    assert ask(page, "GET", "/snapshots/0.jpg")[0] == 404
 
 
 def test_figures_of_a_run(page):
@@ -97,6 +101,62 @@ def test_a_slow_model_is_no_stall(page):
     page._gallery._easels[0].shown_s -= 60
 
     assert status_of(page)["state"] == "running"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time of the page, which the test sets."""
+    now = [1000.0]
+    for module in (figures, gallery):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_a_second_outage_is_told_as_soon_as_the_first(clock):
+    """The rate after an outage counts the frames on both sides of it, and is none of the stream's."""
+    pictures = Gallery(1, lambda: None)
+    told = Figures(pictures, Controls(0.5), source_names=("camera",), title="t")
+
+    def frames(count: int, fps: float = 10.0):
+        for _ in range(count):
+            clock[0] += 0.1
+            pictures.show(make_shown(status=make_status(fps=fps)))
+
+    def seconds_until_stalled() -> float:
+        start_s = clock[0]
+        while json.loads(told.json())["state"] == "running" and clock[0] < start_s + 100:
+            clock[0] += 0.1
+        return clock[0] - start_s
+
+    frames(30)
+    first_s = seconds_until_stalled()
+    assert 2.3 < first_s < 2.7
+    clock[0] += 60
+    # As the tally counts it just after an outage: 4 frames in 63 seconds.
+    for _ in range(3):
+        frames(2, fps=0.06)
+        assert seconds_until_stalled() == pytest.approx(first_s, abs=0.11)
+        clock[0] += 60
+    pictures.close()
+
+
+def test_a_slow_stream_is_no_stall_and_one_that_gets_faster_is_followed(clock):
+    pictures = Gallery(1, lambda: None)
+    told = Figures(pictures, Controls(0.5), source_names=("camera",), title="t")
+    for _ in range(5):
+        clock[0] += 20
+        pictures.show(make_shown(status=make_status(fps=5.0)))
+
+    clock[0] += 75
+    assert json.loads(told.json())["state"] == "running"
+    clock[0] += 10
+    assert json.loads(told.json())["state"] == "stalled"
+    for _ in range(9):
+        clock[0] += 0.1
+        pictures.show(make_shown(status=make_status(fps=0.05)))
+    clock[0] += 3
+    assert json.loads(told.json())["state"] == "stalled"
+    pictures.close()
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.25, 1e-3])

@@ -15,24 +15,10 @@ import pytest
 from edgeseg import optional
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.runtime.controls import Controls
-from edgeseg.runtime.web import WebAddress, WebPage, routes, serving
+from edgeseg.runtime.web import WebAddress, WebPage, routes
+from edgeseg.runtime.web.limits import Limits
 
-from .viewing import PATIENCE_S, Viewer, ask, make_page, make_shown, status_of, until
-
-
-def connect(page) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", page.address.port), timeout=PATIENCE_S)
-
-
-def said(client: socket.socket) -> bytes:
-    """All that comes until the other side hangs up, however it does."""
-    data = b""
-    try:
-        while chunk := client.recv(1 << 16):
-            data += chunk
-    except ConnectionResetError:
-        pass
-    return data
+from .viewing import Viewer, ask, connect, make_page, make_shown, said, status_of
 
 
 def test_a_port_in_use_is_told_before_anything_runs(page):
@@ -85,8 +71,9 @@ def test_what_is_no_request_is_refused(page, request_bytes):
     assert status_of(page)["state"] == "waiting"
 
 
-def test_a_body_nobody_reads(page):
+def test_a_body_nobody_reads(open_page):
     """Neither kept nor waited for."""
+    page = open_page(limits=Limits(request_s=0.2, check_s=0.05))
     with closing(connect(page)) as client:
         client.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\nabc")
 
@@ -102,30 +89,12 @@ def test_a_body_that_does_not_come(page, monkeypatch):
         assert said(client).startswith(b"HTTP/1.1 408")
 
 
-def test_a_client_that_asks_for_nothing(page, monkeypatch):
-    monkeypatch.setattr(serving, "REQUEST_S", 0.2)
+def test_a_client_that_asks_for_nothing(open_page):
+    page = open_page(limits=Limits(request_s=0.2, check_s=0.05))
     with closing(connect(page)) as client, closing(connect(page)) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHo")
 
         assert said(client) == said(slow) == b""
-
-
-def test_more_connections_than_the_run_can_spare(page, monkeypatch):
-    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 5)
-    monkeypatch.setattr(serving, "REQUEST_S", 1000)
-    clients = [connect(page) for _ in range(5)]
-    with closing(connect(page)) as one_more:
-        assert said(one_more) == b""
-    for client in clients:
-        client.close()
-
-    def answered():
-        try:
-            return ask(page, "GET", "/")[0] == 200
-        except OSError:
-            return False
-
-    until(answered)
 
 
 def test_nothing_is_said_on_stderr_and_signals_stay():

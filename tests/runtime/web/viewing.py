@@ -132,3 +132,25 @@ def idle_viewer(page: WebPage, path: str = "/live") -> socket.socket:
     client.connect(("127.0.0.1", page.address.port))
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
+
+
+def connect(page: WebPage, host: str = "127.0.0.1") -> socket.socket:
+    where = ("127.0.0.1", page.address.port)
+    return socket.create_connection(where, timeout=PATIENCE_S, source_address=(host, 0))
+
+
+def send(page: WebPage, data: bytes, host: str = "127.0.0.1") -> socket.socket:
+    client = connect(page, host)
+    client.sendall(data)
+    return client
+
+
+def said(client: socket.socket, size: int | None = None) -> bytes:
+    """So many bytes, or all that come until the other side hangs up."""
+    data = b""
+    try:
+        while (size is None or len(data) < size) and (chunk := client.recv(1 << 16)):
+            data += chunk
+    except ConnectionResetError:
+        pass
+    return data
