@@ -38,6 +38,8 @@ def shown(value: object) -> str:
     """Write a value of a file in a message, in a few characters whatever it is."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST_INT:
         return f"a number of {value.bit_length()} bits"
+    if isinstance(value, bytes | bytearray):
+        value = bytes(value[:MOST_SHOWN])
     text = _REPR.repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
