@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 # twenty times its size.
 MOST_JSON = 4 << 20
 KINDS = (
-    (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
@@ -72,6 +71,7 @@ def allocated_size(stream: IO[bytes]) -> int:
 def _check_kind(facts: os.stat_result, path: Path) -> None:
     if stat.S_ISREG(facts.st_mode):
         return
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     kind = next((name for test, name in KINDS if test(facts.st_mode)), "something else")
-    number = errno.EISDIR if kind == "a folder" else errno.EINVAL
-    raise OSError(number, f"it must be a regular file and is {kind}", str(path))
+    raise OSError(errno.EINVAL, f"it must be a regular file and is {kind}", str(path))

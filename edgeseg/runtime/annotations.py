@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..regular import read_regular
 from .categories import Categories, read_categories, whole_number
 from .segmentations import rle_from_segmentation
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 SECTIONS = ("images", "annotations", "categories")
 # Whatever has a larger side is a mistake in the file.
 LARGEST_SIDE = 100_000
+
+# COCO's own of 2017 have 0.5 GB.
+MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,7 @@ def read_annotations(path: Path) -> Annotations:
 
 def _content(path: Path) -> dict[str, list[Any]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, most=MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError as exc:
         msg = f"no annotations at {path}"
         raise InputError(msg) from exc
