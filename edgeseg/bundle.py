@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ArtifactError, ConfigError
-from .files import read_record, write_json
-from .record import json_from_record
+from .files import read_record, write_record
+from .graph_files import GRAPH_SUFFIX, check_self_contained
+from .record import shown
+from .regular import open_regular
 from .spec import Lowering, ModelSpec
 
 if TYPE_CHECKING:
@@ -23,8 +26,14 @@ DEFAULT_PATH = Path("edgeseg-model")
 MANIFEST = "model.json"
 TABLE_FILE = "calibration.json"
 # A further input size is a bundle of its own below the first one.
-SIZE_MANIFEST = re.compile(r"sizes/[1-9]\d{0,4}x[1-9]\d{0,4}/model\.json")
+SIZE_MANIFEST = re.compile(r"sizes/[1-9][0-9]{0,4}x[1-9][0-9]{0,4}/model\.json")
 FORMAT = 1
+# What protocol buffers, and so ONNX, can hold; no engine of such a model comes near it.
+MOST_BYTES = 1 << 31
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# No separator or drive of any system, and nothing hidden; on Windows a dot or a space at the end is cut off.
+PLAIN_NAME = re.compile(r"(?!\.)[^\x00-\x1f\x7f-\x9f/\\:]+(?<![. ])")
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,14 @@ class FileRecord:
     size: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.size <= MOST_BYTES:
+            msg = f"size must be 0 to {MOST_BYTES} bytes, got {self.size}"
+            raise ConfigError(msg)
+        if not SHA256.fullmatch(self.sha256):
+            msg = f"sha256 must be 64 hexadecimal digits, got {shown(self.sha256)}"
+            raise ConfigError(msg)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
@@ -42,6 +59,12 @@ class Manifest:
     format: int = FORMAT
     spec: ModelSpec
     files: dict[str, FileRecord]
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if not is_plain_name(name) and not SIZE_MANIFEST.fullmatch(name):
+                msg = f"files must lie in the bundle itself and have plain names, got {shown(name)}"
+                raise ConfigError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +112,21 @@ def open_bundle(path: Path) -> Bundle:
     return replace(bundle, other_sizes=others)
 
 
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name that a file holds can only name a file in the folder where it is looked up.
+
+    Example:
+        >>> [is_plain_name(name) for name in ("portable.onnx", "../portable.onnx", "/etc/passwd", "..")]
+        [True, False, False, False]
+    """
+    if not PLAIN_NAME.fullmatch(name):
+        return False
+    try:
+        return len(name.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
+
+
 def size_folder(size_hw: tuple[int, int]) -> str:
     """Name the folder, below a bundle, of a further input size."""
     return f"sizes/{size_hw[0]}x{size_hw[1]}"
@@ -121,7 +159,7 @@ def write_manifest(folder: Path, spec: ModelSpec, names: list[str]) -> None:
         names: Files of the bundle, relative to `folder`.
     """
     manifest = Manifest(spec=spec, files={name: file_record(folder / name) for name in names})
-    write_json(folder / MANIFEST, json_from_record(manifest))
+    write_record(folder / MANIFEST, manifest)
 
 
 def file_record(path: Path) -> FileRecord:
@@ -132,7 +170,7 @@ def file_record(path: Path) -> FileRecord:
 def sha256_of(path: Path) -> str:
     """Hash a file, as lower-case hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
@@ -150,19 +188,35 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _verify(path: Path, recorded: FileRecord) -> None:
     try:
-        found = file_record(path)
+        fault = difference(path, recorded)
     except FileNotFoundError as exc:
         msg = f"{path} is missing from the bundle; export it again or copy the whole folder"
         raise ArtifactError(msg) from exc
     except OSError as exc:
         msg = f"cannot read {path}: {exc.strerror}"
         raise ArtifactError(msg) from exc
-    if found.size != recorded.size:
-        msg = f"{path} has {found.size} bytes and must have {recorded.size}: truncated or altered"
+    if fault:
+        msg = f"{path} {fault}"
         raise ArtifactError(msg)
-    if found.sha256 != recorded.sha256:
-        msg = f"{path} was altered after export (SHA-256 differs from {MANIFEST}); copy or export it again"
-        raise ArtifactError(msg)
+    if path.suffix == GRAPH_SUFFIX:
+        check_self_contained(path)
+
+
+def difference(path: Path, recorded: FileRecord) -> str:
+    """Say how a file differs from what was recorded of it; empty where it does not.
+
+    Its size is compared first: nothing is read of a file of another size.
+
+    Raises:
+        OSError: It is missing, cannot be read, or is no regular file.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+    if size != recorded.size:
+        return f"has {size} bytes and must have {recorded.size}: truncated or altered"
+    if sha256_of(path) != recorded.sha256:
+        return f"was altered after export (SHA-256 differs from {MANIFEST}); copy or export it again"
+    return ""
 
 
 def check_target(target: Path, *, force: bool) -> None:

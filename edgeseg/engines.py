@@ -7,10 +7,11 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bundle import TABLE_FILE, FileRecord, file_record, sha256_of
+from .bundle import SHA256, TABLE_FILE, FileRecord, difference, sha256_of
 from .errors import ArtifactError, ConfigError
-from .files import read_record, write_json
-from .record import json_from_record
+from .files import read_record, write_record
+from .graph_files import GRAPH_SUFFIX, check_self_contained
+from .record import shown
 from .spec import Lowering
 
 if TYPE_CHECKING:
@@ -174,6 +175,20 @@ class EngineRecord:
     not_on_dla: tuple[str, ...] = ()
     build_s: float
 
+    def __post_init__(self) -> None:
+        graphs = [lowering.file_name for lowering in Lowering]
+        if self.graph not in graphs:
+            msg = f"graph must be a graph of the bundle ({', '.join(graphs)}), got {shown(self.graph)}"
+            raise ConfigError(msg)
+        if self.file is None and self.backend.needs_gpu:
+            msg = f"an engine of {self.backend.value} is a file, and file is missing"
+            raise ConfigError(msg)
+        for name in ("graph_sha256", "calibration_sha256"):
+            value = getattr(self, name)
+            if value is not None and not SHA256.fullmatch(value):
+                msg = f"{name} must be 64 hexadecimal digits, got {shown(value)}"
+                raise ConfigError(msg)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
@@ -252,13 +267,19 @@ def read_engine_record(bundle: Path, backend: Target, precision: Precision) -> E
     """
     path = engine_path(bundle, backend, precision)
     command = f"edgeseg build-engine --{precision.value} --target {backend.value} --model {bundle}"
-    return read_record(
+    again = f"build it again with `{command} --force`"
+    record = read_record(
         EngineRecord,
         path.with_suffix(".json"),
         version=FORMAT,
         absent=f"no engine {path}; build it with `{command}`",
-        again=f"build it again with `{command} --force`",
+        again=again,
     )
+    if (record.backend, record.precision) != (backend, precision):
+        found = f"{record.backend.value} {record.precision.value}"
+        msg = f"{path.with_suffix('.json')} is the record of another engine ({found}); {again}"
+        raise ArtifactError(msg)
+    return record
 
 
 def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Here) -> Engine:
@@ -284,12 +305,14 @@ def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Her
     if differs := [*_stale(bundle, record), *_elsewhere(record, here)]:
         msg = f"{path} was built for another {'; another '.join(differs)}; {again}"
         raise UnfitEngineError(msg, record)
+    if record.file is not None and path.suffix == GRAPH_SUFFIX:
+        check_self_contained(path)
     return Engine(path=path, record=record)
 
 
 def write_engine_record(path: Path, record: EngineRecord) -> None:
     """Write the record of the engine at `path`, atomically."""
-    write_json(path.with_suffix(".json"), json_from_record(record))
+    write_record(path.with_suffix(".json"), record)
 
 
 def rebuild_command(bundle: Path, record: EngineRecord) -> str:
@@ -305,21 +328,21 @@ def rebuild_command(bundle: Path, record: EngineRecord) -> str:
 
 def _fault(path: Path, recorded: FileRecord) -> str:
     try:
-        found = file_record(path)
+        fault = difference(path, recorded)
     except FileNotFoundError:
         return f"{path} is missing"
     except OSError as exc:
         return f"cannot read {path}: {exc.strerror}"
-    return "" if found == recorded else f"{path} was truncated or altered after it was built"
+    return f"{path} was truncated or altered after it was built" if fault else ""
 
 
 def _stale(bundle: Bundle, record: EngineRecord) -> list[str]:
     """Compare what an engine was made from with what the bundle holds now."""
     graph, table = bundle.files.get(record.graph), bundle.path / TABLE_FILE
-    found = [("graph", record.graph_sha256[:12], graph.sha256[:12] if graph else "none")]
+    found = [("graph", record.graph_sha256, graph.sha256 if graph else "none")]
     if record.calibration_sha256 is not None and table.is_file():
-        found.append(("calibration", record.calibration_sha256[:12], sha256_of(table)[:12]))
-    return _differences(found)
+        found.append(("calibration", record.calibration_sha256, sha256_of(table)))
+    return [f"{name} ({built[:12]}, here {here[:12]})" for name, built, here in found if built != here]
 
 
 def _elsewhere(record: EngineRecord, here: Here) -> list[str]:

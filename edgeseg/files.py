@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ArtifactError, EdgeSegError
-from .record import record_from_json
+from .record import check_text, escaped, json_from_record, parsed_json, record_from_json, shown
+from .regular import MOST_JSON, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 RecordT = TypeVar("RecordT")
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# Key of a record's own checksum; records of older versions have none.
+CHECKSUM = "sha256"
 
 
 @contextmanager
@@ -87,7 +91,21 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     write_whole(path, text.encode(errors="backslashreplace"))
 
 
-def read_record(kind: type[RecordT], path: Path, *, version: int, absent: str, again: str) -> RecordT:
+def write_record(path: Path, record: Any) -> None:
+    """Write a record as JSON with a checksum of its own, which `read_record` checks; see `write_whole`."""
+    data = escaped(json_from_record(record))
+    write_json(path, {**data, CHECKSUM: checksum_of(data)})
+
+
+def checksum_of(data: dict[str, Any]) -> str:
+    """Hash a JSON object without its checksum, whatever its layout and the order of its keys."""
+    rest = {name: value for name, value in data.items() if name != CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def read_record(
+    kind: type[RecordT], path: Path, *, version: int, absent: str, again: str, most: int = MOST_JSON
+) -> RecordT:
     """Read a record from a JSON file of a known format.
 
     Args:
@@ -96,12 +114,32 @@ def read_record(kind: type[RecordT], path: Path, *, version: int, absent: str, a
         version: What its key `format` must be.
         absent: What to say where there is none.
         again: How to make the file again, as the end of a sentence.
+        most: Bytes that it may have.
 
     Raises:
-        ArtifactError: Missing, truncated, of another format, or not such a record.
+        ArtifactError: Missing, truncated, too large, of another format, not such a record, or altered after
+            it was written.
     """
+    data = _json_of(path, absent, again, most)
+    if isinstance(data, dict) and data.get("format") != version:
+        msg = f"{path} is of format {shown(data.get('format'))}, not {version}; {again}"
+        raise ArtifactError(msg)
+    checksum = data.pop(CHECKSUM, None) if isinstance(data, dict) else None
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        record = record_from_json(kind, data, source=str(path))
+        check_text(data, source=str(path))
+    except ArtifactError as exc:
+        msg = f"{exc}; {again}"
+        raise ArtifactError(msg) from exc
+    if checksum is not None and checksum != checksum_of(data):
+        msg = f"{path} was altered after it was written (its SHA-256 differs); {again}, or copy it again"
+        raise ArtifactError(msg)
+    return record
+
+
+def _json_of(path: Path, absent: str, again: str, most: int) -> Any:
+    try:
+        return parsed_json(read_regular(path, most=most).decode())
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise ArtifactError(absent) from exc
     except OSError as exc:
@@ -109,12 +147,4 @@ def read_record(kind: type[RecordT], path: Path, *, version: int, absent: str, a
         raise ArtifactError(msg) from exc
     except ValueError as exc:
         msg = f"{path} is not valid JSON ({exc}); {again}"
-        raise ArtifactError(msg) from exc
-    if isinstance(data, dict) and data.get("format") != version:
-        msg = f"{path} is of format {data.get('format')!r}, not {version}; {again}"
-        raise ArtifactError(msg)
-    try:
-        return record_from_json(kind, data, source=str(path))
-    except ArtifactError as exc:
-        msg = f"{exc}; {again}"
         raise ArtifactError(msg) from exc

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
+import reprlib
 import types
 import typing
 from enum import Enum
@@ -11,6 +14,34 @@ from typing import Any, TypeVar
 from .errors import ArtifactError, ConfigError
 
 RecordT = TypeVar("RecordT")
+# What a machine's counters and file sizes hold; beyond it lies nothing that a record could mean.
+MOST_INT = 2**63 - 1
+MOST_SHOWN = 160
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
+
+
+def parsed_json(text: str) -> Any:
+    """Parse JSON more strictly than Python does.
+
+    Raises:
+        ValueError: No JSON, a key that stands twice in an object, NaN or Infinity, or nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except RecursionError as exc:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from exc
+
+
+def shown(value: object) -> str:
+    """Write a value of a file in a message, in a few characters whatever it is."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST_INT:
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, bytes | bytearray):
+        value = bytes(value[:MOST_SHOWN])
+    text = _REPR.repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
 def json_from_record(record: Any) -> dict[str, Any]:
@@ -39,17 +70,68 @@ def record_from_json(kind: type[RecordT], data: object, *, source: str) -> Recor
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(data) - set(fields)):
-        msg = f"{source}: unknown key {unknown[0]!r} in {kind.__name__}; was it written by a newer edgeseg?"
+        name = shown(unknown[0])
+        msg = f"{source}: unknown key {name} in {kind.__name__}; was it written by a newer edgeseg?"
         raise ArtifactError(msg)
     values = {name: _typed(hints[name], value, f"{source}: {name}") for name, value in data.items()}
     try:
-        return kind(**values)
+        record = kind(**values)
     except TypeError as exc:
         msg = f"{source}: {kind.__name__} is incomplete: {exc}"
         raise ArtifactError(msg) from exc
     except ConfigError as exc:
         msg = f"{source}: {exc}"
         raise ArtifactError(msg) from exc
+    # After the record's own checks, which say better what must be.
+    for name, value in values.items():
+        _check_finite(value, f"{source}: {name}")
+    return record
+
+
+def escaped(data: Any) -> Any:
+    """Write out halves of characters, which a file's name that is not UTF-8 has, in JSON's types."""
+    if isinstance(data, str):
+        return data.encode(errors="backslashreplace").decode()
+    if isinstance(data, dict):
+        return {escaped(key): escaped(item) for key, item in data.items()}
+    return [escaped(item) for item in data] if isinstance(data, list) else data
+
+
+def check_text(data: Any, *, source: str) -> None:
+    """Refuse text that cannot be printed or written: with half a character, a lone surrogate.
+
+    Args:
+        data: Parsed JSON that is not nested deeply.
+        source: Where it came from, for messages.
+
+    Raises:
+        ArtifactError: There is such a text; names its place.
+    """
+    if isinstance(data, str) and escaped(data) != data:
+        msg = f"{source}: text expected, got {shown(data)}, which has half a character (a lone surrogate)"
+        raise ArtifactError(msg)
+    if isinstance(data, dict):
+        for key, item in data.items():
+            check_text(key, source=source)
+            check_text(item, source=f"{source}: {key}")
+    if isinstance(data, list):
+        for item in data:
+            check_text(item, source=source)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = f"the key {shown(twice)} stands twice in an object"
+        raise ValueError(msg)
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    msg = f"{name} is no number in JSON"
+    raise ValueError(msg)
 
 
 def _plain(value: Any) -> Any:
@@ -77,7 +159,10 @@ def _typed(hint: Any, value: Any, source: str) -> Any:
             raise ArtifactError(msg)
         return tuple(_typed(kind, item, source) for kind, item in zip(inner, value, strict=True))
     if origin is dict and isinstance(value, dict):
-        return {key: _typed(args[1], item, f"{source}.{key}") for key, item in value.items()}
+        return {
+            _scalar(str, key, source): _typed(args[1], item, f"{source}.{shown(key)[1:-1]}")
+            for key, item in value.items()
+        }
     if dataclasses.is_dataclass(hint):
         return record_from_json(typing.cast("type[Any]", hint), value, source=source)
     return _scalar(origin or hint, value, source)
@@ -87,14 +172,30 @@ def _scalar(kind: Any, value: Any, source: str) -> Any:
     if kind is typing.Any:
         return value
     if issubclass(kind, Enum):
-        try:
-            return kind(value)
-        except ValueError as exc:
-            msg = f"{source}: one of {', '.join(str(item.value) for item in kind)} expected, got {value!r}"
-            raise ArtifactError(msg) from exc
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        msg = f"{source}: {kind.__name__} expected, got {type(value).__name__} {value!r}"
+        return _member(kind, value, source)
+    number = value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_INT:
+        number = float(value)
+    if not isinstance(number, kind) or (isinstance(value, bool) and kind is not bool):
+        msg = f"{source}: {kind.__name__} expected, got {type(value).__name__} {shown(value)}"
         raise ArtifactError(msg)
-    return value
+    if isinstance(number, int) and abs(number) > MOST_INT:
+        msg = f"{source}: a number within 64 bits expected, got {shown(number)}"
+        raise ArtifactError(msg)
+    return number
+
+
+def _check_finite(value: Any, source: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        msg = f"{source}: a finite number expected, got {value}"
+        raise ArtifactError(msg)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ():
+        _check_finite(item, source)
+
+
+def _member(kind: type[Enum], value: Any, source: str) -> Enum:
+    try:
+        return kind(value)
+    except (ValueError, TypeError) as exc:
+        msg = f"{source}: one of {', '.join(str(item.value) for item in kind)} expected, got {shown(value)}"
+        raise ArtifactError(msg) from exc

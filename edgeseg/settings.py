@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArtifactError, ConfigError
-from .record import record_from_json
+from .record import record_from_json, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,25 @@ SIZE_MULTIPLE = 32
 # A `max_size` far above `min_size` means "no limit"; an input as wide as that would be padding.
 WIDEST = 3
 NORM_EPS = 1e-5
-COUNTS = ("rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_test", "box_detections_per_img")
+# Beyond these lies no model but a mistake, and arrays of such sizes would take all memory.
+LONGEST_SIDE = 16_384
+MOST_PROPOSALS = 100_000
+MOST_DETECTIONS = 10_000
+MOST = {
+    "min_size": LONGEST_SIDE,
+    # A number far beyond any image is a usual way to say "no limit".
+    "max_size": 2**31 - 1,
+    "mask_pool_size": 512,
+    "rpn_pre_nms_top_n_test": 1_000_000,
+    "rpn_post_nms_top_n_test": MOST_PROPOSALS,
+    "box_detections_per_img": MOST_DETECTIONS,
+}
+MOST_SAMPLES = 64
+MOST_LEVELS, MOST_ANCHORS = 16, 64
+MOST_NUMBERS = 2 * MOST_LEVELS * MOST_ANCHORS
+MOST_PARTS = 10_000
+# Of anchors and weights; beyond them float32 loses what is computed.
+WIDEST_RANGE = (1e-6, 1e6)
 THRESHOLDS = ("rpn_nms_thresh", "rpn_score_thresh", "box_score_thresh", "box_nms_thresh")
 
 
@@ -73,29 +91,39 @@ class ModelSettings:
     box_detections_per_img: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("min_size", "max_size", "mask_pool_size", *COUNTS):
+        for name, most in MOST.items():
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+            _require(getattr(self, name) <= most, name, f"at most {most}", getattr(self, name))
         for name in THRESHOLDS:
             _require(0 <= getattr(self, name) <= 1, name, "within 0 and 1", getattr(self, name))
+        for name in ("box_sampling_ratio", "mask_sampling_ratio"):
+            _require(
+                getattr(self, name) <= MOST_SAMPLES, name, f"at most {MOST_SAMPLES}", getattr(self, name)
+            )
         size = self.input_size_hw
         _require(size is None or min(size) >= 1, "input_size_hw", "two positive numbers", size)
+        _require(size is None or max(size) <= LONGEST_SIDE, "input_size_hw", f"at most {LONGEST_SIDE}", size)
         for name in ("image_mean", "image_std"):
             values = getattr(self, name)
             right = len(values) in (1, 3) and all(map(math.isfinite, values))
             _require(right, name, "three numbers (RGB) or one (gray)", values)
         _require(min(self.image_std) > 0, "image_std", "positive", self.image_std)
+        self._check_boxes()
+        eps = self.batch_norm_eps
+        _require(len(eps) <= MOST_PARTS, "batch_norm_eps", f"of at most {MOST_PARTS} parts", len(eps))
+        _require(all(0 <= x <= 1 for x in eps.values()), "batch_norm_eps", "0 or a little more", eps)
+
+    def _check_boxes(self) -> None:
+        least, most = WIDEST_RANGE
         for name in ("anchor_sizes", "anchor_aspect_ratios", "bbox_reg_weights"):
             values = getattr(self, name)
-            flat = [number for row in values for number in (row if isinstance(row, tuple) else (row,))]
+            rows = [row if isinstance(row, tuple) else (row,) for row in values]
+            few = len(rows) <= MOST_LEVELS and all(len(row) <= MOST_ANCHORS for row in rows)
+            _require(few, name, f"at most {MOST_LEVELS} rows of {MOST_ANCHORS} numbers", values)
+            flat = [number for row in rows for number in row]
             right = bool(flat) and all(math.isfinite(number) and number > 0 for number in flat)
             _require(right, name, "positive numbers", values)
-        eps = self.batch_norm_eps
-        _require(
-            all(math.isfinite(x) and x >= 0 for x in eps.values()),
-            "batch_norm_eps",
-            "0 or a little more",
-            eps,
-        )
+            _require(all(least <= x <= most for x in flat), name, f"within {least:g} and {most:g}", values)
 
     @property
     def training_size_hw(self) -> tuple[int, int]:
@@ -153,8 +181,10 @@ def settings_from_json(data: object, *, source: str) -> dict[str, Any]:
         msg = f"{source}: settings must be a JSON object, got {type(data).__name__}"
         raise ArtifactError(msg)
     if unknown := sorted(set(map(str, data)) - set(NAMES)):
-        msg = f"{source}: there is no setting {unknown[0]!r}; settings are {', '.join(NAMES)}"
+        msg = f"{source}: there is no setting {shown(unknown[0])}; settings are {', '.join(NAMES)}"
         raise ArtifactError(msg)
+    for name, value in data.items():
+        _check_length(value, f"{source}: {name}")
     plain = {name: _full_form(name, value, data) for name, value in data.items()}
     record = record_from_json(ModelSettings, plain, source=source)
     return {name: getattr(record, name) for name in data}
@@ -172,13 +202,25 @@ def _full_form(name: str, value: Any, data: Mapping[str, Any]) -> Any:
     if name == "anchor_sizes" and flat:
         return [[size] for size in value]
     if name == "anchor_aspect_ratios" and flat:
-        return [value] * len(data.get("anchor_sizes") or ModelSettings().anchor_sizes)
+        sizes = data.get("anchor_sizes")
+        return [value] * len(
+            sizes if isinstance(sizes, list | tuple) and sizes else ModelSettings().anchor_sizes
+        )
     return value
+
+
+def _check_length(value: Any, source: str) -> None:
+    """Refuse long lists before they are copied: in a pickle, a list can hold another one a million times."""
+    if isinstance(value, list | tuple):
+        rows = [item for item in value[: MOST_NUMBERS + 1] if isinstance(item, list | tuple)]
+        if len(value) + sum(map(len, rows)) > MOST_NUMBERS:
+            msg = f"{source}: at most {MOST_NUMBERS} numbers expected, got more"
+            raise ArtifactError(msg)
 
 
 def _require(right: bool, name: str, what: str, got: object) -> None:
     if not right:
-        msg = f"{name} must be {what}, got {got}"
+        msg = f"{name} must be {what}, got {shown(got)}"
         raise ConfigError(msg)
 
 

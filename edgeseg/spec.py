@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
 from .errors import ConfigError
-from .settings import SIZE_MULTIPLE, ModelSettings, Origin
+from .record import shown
+from .settings import LONGEST_SIDE, MOST_DETECTIONS, MOST_PROPOSALS, SIZE_MULTIPLE, ModelSettings, Origin
 
 BACKGROUND = "__background__"
 # Source of the images of the parity check where none are given.
 BUILT_IN = "built-in"
+# Beyond these lies no model but a damaged file, and arrays of such sizes would take all memory.
+MOST_CLASSES = 10_001
+LONGEST_NAME = 1000
+MOST = {
+    "batch": 1024,
+    "max_detections": MOST_DETECTIONS,
+    "max_proposals": MOST_PROPOSALS,
+    "max_candidates": 1_000_000,
+    "mask_size": 1024,
+}
 
 
 class Lowering(str, Enum):
@@ -49,7 +61,10 @@ class Preprocess:
     gray: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.std_rgb) <= 0:
+        if not all(map(math.isfinite, self.mean_rgb)):
+            msg = f"mean_rgb must be three numbers, got {self.mean_rgb}"
+            raise ConfigError(msg)
+        if not all(0 < value < math.inf for value in self.std_rgb):
             msg = f"std_rgb must be positive, got {self.std_rgb}"
             raise ConfigError(msg)
 
@@ -154,9 +169,12 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         check_size(self.input_size_hw)
-        for name in ("batch", "max_detections", "max_proposals", "max_candidates", "mask_size"):
+        for name, most in MOST.items():
             if (count := getattr(self, name)) < 1:
                 msg = f"{name} must be at least 1, got {count}"
+                raise ConfigError(msg)
+            if count > most:
+                msg = f"{name} must be at most {most}, got {count}"
                 raise ConfigError(msg)
         for name in ("score_threshold", "nms_threshold"):
             if not 0 <= (value := getattr(self, name)) <= 1:
@@ -165,14 +183,23 @@ class ModelSpec:
         if len(self.class_names) < 2:
             msg = f"class_names must be the background and at least one class, got {list(self.class_names)}"
             raise ConfigError(msg)
+        if len(self.class_names) > MOST_CLASSES:
+            msg = f"class_names must be at most {MOST_CLASSES} names, got {len(self.class_names)}"
+            raise ConfigError(msg)
+        if long := [name for name in self.class_names if len(name) > LONGEST_NAME]:
+            msg = f"class_names must have at most {LONGEST_NAME} characters each, got {shown(long[0])}"
+            raise ConfigError(msg)
 
 
 def check_size(size_hw: tuple[int, int]) -> None:
     """Refuse an input size that no network can have.
 
     Raises:
-        ConfigError: A side is not a positive multiple of 32; names the nearest size that fits.
+        ConfigError: A side is not a positive multiple of 32, or too long; names the nearest size that fits.
     """
+    if max(size_hw) > LONGEST_SIDE:
+        msg = f"input size must be at most {LONGEST_SIDE} pixels a side, got {size_hw[0]} {size_hw[1]}"
+        raise ConfigError(msg)
     if any(side < SIZE_MULTIPLE or side % SIZE_MULTIPLE for side in size_hw):
         nearest = " ".join(str(max(1, round(side / SIZE_MULTIPLE)) * SIZE_MULTIPLE) for side in size_hw)
         msg = (

@@ -159,6 +159,10 @@ def write_report(path: Path, report: BenchmarkReport) -> None:
     write_whole(path, text.encode(errors="backslashreplace"))
 
 
+# Thousands of samples of each row.
+MOST_BYTES = 64 << 20
+
+
 def read_report(path: Path) -> BenchmarkReport:
     """Read what `write_report` wrote.
 
@@ -171,4 +175,5 @@ def read_report(path: Path) -> BenchmarkReport:
         version=FORMAT,
         absent=f"no report at {path}; make one with `edgeseg benchmark -o {path}`",
         again="run `edgeseg benchmark` again",
+        most=MOST_BYTES,
     )

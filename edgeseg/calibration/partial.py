@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import ArtifactError, CalibrationError
 from ..files import write_whole
-from ..record import json_from_record, record_from_json
+from ..record import json_from_record, parsed_json, record_from_json
+from ..regular import read_regular
 from .histogram import BINS, Histogram, empty_histogram
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from .images import ChosenImage
     from .taps import Tap
 
+# Some hundred histograms of 16 KB, each with its name.
+MOST_BYTES = 256 << 20
+BROKEN = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError)
 PARTIAL_FILE = "calibration.partial.npz"
 _AGAIN = "start again without --resume"
 
@@ -117,20 +121,35 @@ def read_partial(path: Path, identity: Identity) -> Counted:
         CalibrationError: The file is broken, or of another calibration.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            meta = json.loads(arrays["meta"].tobytes())
+        data = io.BytesIO(read_regular(path, most=MOST_BYTES))
+        _check_stored(data)
+        with np.load(data, allow_pickle=False) as arrays:
+            meta = parsed_json(arrays["meta"].tobytes().decode())
             earlier = record_from_json(Identity, meta["identity"], source=path.name)
-            rows = zip(meta["exponents"], arrays["extremes"], arrays["counts"], strict=True)
+            extremes, counts = arrays["extremes"], arrays["counts"]
+            if counts.dtype != np.int64 or counts.shape != (len(meta["keys"]), BINS):
+                msg = f"counts of another form, {counts.dtype}{list(counts.shape)}"
+                raise ValueError(msg)
+            rows = zip(meta["exponents"], extremes, counts, strict=True)
             found = [
                 Histogram(low=float(low), high=float(high), exponent=exponent, counts=counts)
                 for exponent, (low, high), counts in rows
             ]
         counted = Counted(batches=meta["batches"], histograms=dict(zip(meta["keys"], found, strict=True)))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, ArtifactError) as exc:
+    except (*BROKEN, zipfile.BadZipFile, ArtifactError) as exc:
         msg = f"{path} is truncated or damaged and cannot be resumed from ({exc}); {_AGAIN}"
         raise CalibrationError(msg) from exc
     _check_same(path, earlier, identity)
     return counted
+
+
+def _check_stored(data: io.BytesIO) -> None:
+    """Refuse an archive whose members unfold to more than the file: `write_partial` packs nothing."""
+    with zipfile.ZipFile(data) as archive:
+        if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
+            msg = "it was compressed after it was written"
+            raise ValueError(msg)
+    data.seek(0)
 
 
 def _check_same(path: Path, earlier: Identity, identity: Identity) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..bundle import TABLE_FILE
 from ..errors import ArtifactError, ConfigError
-from ..files import read_record, write_json
-from ..record import json_from_record
+from ..files import read_record, write_record
 from ..spec import Lowering
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def write_table(table: CalibrationTable, path: Path) -> None:
     Raises:
         EdgeSegError: The file cannot be written.
     """
-    write_json(path, json_from_record(table))
+    write_record(path, table)
 
 
 def read_table(path: Path) -> CalibrationTable:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import InputError
+from edgeseg.record import parsed_json, shown
+from edgeseg.regular import read_regular
 from edgeseg.runtime.categories import UNUSED, ids_by_label, is_background, order_remark, read_categories
 from edgeseg.spec import BACKGROUND
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 COCO_CLASSES = 91
 # A larger one is a mistake in the file, and would cost memory.
 MAX_LABEL = 10_000
+# COCO's own annotations, which may stand in for names, have 0.5 GB.
+MOST_BYTES = 2 << 30
+LONGEST_LABEL = 10
 OTHERWISE = (
     "If training took them otherwise, pass a text file with one name a line, in the order of the labels"
 )
@@ -39,7 +43,7 @@ def names_from_file(
         InputError: The file is missing, empty or holds something else, or the number of names does not fit.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, most=MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         msg = f"cannot read class names from {path}: {getattr(exc, 'strerror', None) or exc}"
         raise InputError(msg) from exc
@@ -83,7 +87,8 @@ def names_for(
         plural = "es" * (classes > 2)
         msg = (
             f"the checkpoint has {classes - 1} class{plural} and the background, {source} has {len(given)} "
-            f"names ({given[0]}, ...); it must have {classes - 1}, or {classes} with the background first"
+            f"names ({shown(given[0])[1:-1]}, ...); it must have {classes - 1}, or {classes} with the "
+            "background first"
         )
         raise InputError(msg)
     if classes == COCO_CLASSES:
@@ -93,8 +98,8 @@ def names_for(
 
 def _json(text: str, path: Path) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
+        return parsed_json(text)
+    except ValueError as exc:
         msg = f"{path} is not valid JSON: {exc}"
         raise InputError(msg) from exc
 
@@ -129,7 +134,7 @@ def _names_from_coco(
 
 
 def _names_from_json(content: Any, path: Path) -> list[str]:
-    if isinstance(content, dict) and all(key.isdecimal() for key in content):
+    if isinstance(content, dict) and all(key.isdecimal() and len(key) <= LONGEST_LABEL for key in content):
         content = _names_by_label({int(key): name for key, name in content.items()}, path)
     if isinstance(content, list) and all(isinstance(name, str) and name.strip() for name in content):
         return [name.strip() for name in content]

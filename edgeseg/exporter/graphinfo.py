@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.bundle import FileRecord
 from edgeseg.errors import ArtifactError, DependencyError
+from edgeseg.graph_files import check_self_contained
 from edgeseg.optional import install_command, require
 from edgeseg.runtime.native import native_path
 from edgeseg.spec import Lowering, ModelSpec
@@ -94,9 +95,10 @@ def read_graph(path: Path) -> GraphInfo:
     """Read a graph with `onnx`, or its inputs and outputs with ONNX Runtime where that is all there is.
 
     Raises:
-        ArtifactError: The file is not valid ONNX.
+        ArtifactError: The file is not valid ONNX, or takes numbers from other files.
         DependencyError: Neither package is installed.
     """
+    check_self_contained(path)
     try:
         onnx = require("onnx", purpose="read a graph")
     except DependencyError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import ArtifactError, ConfigError, InputError
+from edgeseg.record import parsed_json
+from edgeseg.regular import read_regular
 from edgeseg.settings import ModelSettings, Origin, resolved, settings_from_json
 
 from .architecture import USE_FACTORY, default_settings, freeze_zero_eps, load_weights, model_from_weights
@@ -87,8 +88,8 @@ def settings_from_file(path: Path) -> dict[str, Any]:
         InputError: No JSON, an unknown name, or a value that cannot work.
     """
     try:
-        return settings_from_json(json.loads(path.read_text(encoding="utf-8-sig")), source=str(path))
-    except (OSError, ValueError, RecursionError) as exc:
+        return settings_from_json(parsed_json(read_regular(path).decode("utf-8-sig")), source=str(path))
+    except (OSError, ValueError) as exc:
         msg = f"cannot read settings from {path}: {getattr(exc, 'strerror', None) or exc}"
         raise InputError(msg) from exc
     except ArtifactError as exc:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from .checkpoint.names import DEEPEST_MODULE, WRAPPERS, is_module
+from edgeseg.errors import InputError
+
+from .checkpoint.bounds import Budget, PickleError
+from .checkpoint.names import DEEPEST_MODULE, MOST_NAMES, WRAPPERS, is_module
 from .checkpoint.said import usable
 from .checkpoint.unpickle import Global, Instance
 
@@ -34,6 +37,8 @@ INDIFFERENT = re.compile(
 )
 FEATURE_MAPS = "featmap_names"
 MOST_VALUES = 64
+# At attributes of modules: a ResNet-152 has ten thousand.
+MOST_LOOKS = 200_000
 OWN_OF_MODULES = frozenset(vars(nn.Module())) | {"training"}
 
 
@@ -65,8 +70,15 @@ def facts_of(model: nn.Module | Instance) -> Facts:
 
     Args:
         model: Live, or as it was pickled: nothing of it is created then.
+
+    Raises:
+        InputError: It is its own part.
     """
-    return dict(_facts(model, ""))
+    try:
+        return dict(_facts(model, "", Budget(octets=MOST_NAMES, steps=MOST_LOOKS)))
+    except (PickleError, RecursionError) as exc:
+        msg = "the model that it holds is made of itself, and cannot be looked through"
+        raise InputError(msg) from exc
 
 
 def foreign_kinds(facts: Facts) -> tuple[str, ...]:
@@ -140,23 +152,25 @@ def differences(described: Facts, rebuilt: Facts, *, moved: bool = False) -> lis
     return found
 
 
-def _facts(module: Any, place: str) -> Iterator[tuple[str, ModuleFacts]]:
+def _facts(module: Any, place: str, budget: Budget) -> Iterator[tuple[str, ModuleFacts]]:
     attributes = module.attributes if isinstance(module, Instance) else vars(module)
+    budget.step(len(attributes))
+    budget.hold(len(place))
     modules = attributes.get("_modules")
     modules = modules if isinstance(modules, dict) else {}
     children = {name: child for name, child in modules.items() if _is_module(child)}
     own = {str(name): value for name, value in attributes.items() if name not in OWN_OF_MODULES}
     within = {name: value for name, value in own.items() if _is_helper(value)}
-    values = {name: plain for name, value in own.items() if (plain := _plain(value)) is not None}
+    values = {name: plain for name, value in own.items() if (plain := _plain(value, budget)) is not None}
     yield place, ModuleFacts(kind=_kind(module), values=values, leaf=not children and _is_module(module))
     if place.count(".") < DEEPEST_MODULE:
         for name, child in (children | within).items():
             inner = WRAPPERS.sub("", f"{place}.{name}." if place else f"{name}.").rstrip(".")
             if inner == place:
                 # A wrapper of `torch.compile` and the like: what it wraps stands in its place.
-                yield from _facts(child, place)
+                yield from _facts(child, place, budget)
             else:
-                yield from _facts(child, inner)
+                yield from _facts(child, inner, budget)
 
 
 def _is_module(value: Any) -> bool:
@@ -183,21 +197,22 @@ def _kind(module: Any) -> str:
     return type(module).__qualname__
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, budget: Budget) -> Any:
     """Copy a plain value with tuples for lists; None for anything else."""
+    budget.step()
     if isinstance(value, Tensor):
-        return None if value.is_meta or value.numel() > MOST_VALUES else _plain(value.tolist())
+        return None if value.is_meta or value.numel() > MOST_VALUES else _plain(value.tolist(), budget)
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist()) if value.size <= MOST_VALUES else None
+        return _plain(value.tolist(), budget) if value.size <= MOST_VALUES else None
     if isinstance(value, Instance) and (numbers := _array(value)) is not None:
-        return _plain(numbers)
+        return _plain(numbers, budget)
     if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and len(value) <= MOST_VALUES:
-        items = tuple(_plain(item) for item in value)
+        items = tuple(_plain(item, budget) for item in value)
         return None if None in items else items
     if isinstance(value, dict) and len(value) <= MOST_VALUES:
-        plain = {key: _plain(item) for key, item in value.items() if isinstance(key, str)}
+        plain = {key: _plain(item, budget) for key, item in value.items() if isinstance(key, str)}
         return {key: item for key, item in plain.items() if item is not None}
     return None
 
@@ -210,7 +225,7 @@ def _array(value: Instance) -> NDArray[Any] | None:
     _, shape, kind, _, data = state
     try:
         return np.frombuffer(data, np.dtype(kind.args[0])).reshape(shape)
-    except (TypeError, ValueError, AttributeError, IndexError):
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError):
         return None
 
 
@@ -224,8 +239,10 @@ def _testing(value: Any) -> Any:
 
 def _eps_by_part(facts: Facts) -> dict[str, float]:
     # FrozenBatchNorm2d had no eps at all before torchvision 0.6, which is an eps of 0.
-    eps = {name: one.values.get("eps", 0.0) for name, one in facts.items() if one.name in NORMS}
-    return _merged(eps, "") if eps else {}
+    found = {name: one.values.get("eps", 0.0) for name, one in facts.items() if one.name in NORMS}
+    eps = {name: value for name, value in found.items() if isinstance(value, int | float)}
+    nested = any(f"{name}.".startswith(f"{other}.") for name in eps for other in eps if name != other)
+    return {} if nested or not eps else _merged(eps, "")
 
 
 def _merged(eps: dict[str, float], part: str) -> dict[str, float]:

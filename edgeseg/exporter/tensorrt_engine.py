@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.engines import EngineOptions, Kernel
 from edgeseg.errors import ArtifactError, BuildError, ConfigError
+from edgeseg.graph_files import check_self_contained
 from edgeseg.runtime.native import native_path
 from edgeseg.runtime.tensorrt_library import Flavour
 
@@ -104,6 +105,7 @@ def _parsed(library: Library, graph: Path, heard: Heard) -> tuple[trt.Builder, t
     if not graph.is_file():
         msg = f"no graph at {graph}; make it with `edgeseg export`"
         raise ArtifactError(msg)
+    check_self_contained(graph)
     if TYPE_CHECKING:
         import tensorrt as api
     else:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..regular import read_regular
 from .categories import Categories, read_categories, whole_number
 from .pixels import check_pixels
-from .regular import open_regular
 from .segmentations import rle_from_segmentation
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SECTIONS = ("images", "annotations", "categories")
 # Whatever has a larger side is a mistake in the file.
 LARGEST_SIDE = 100_000
+
+# COCO's own of 2017 have 0.5 GB.
+MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +95,11 @@ def read_annotations(path: Path) -> Annotations:
 
 
 def _content(path: Path) -> dict[str, list[Any]]:
-    if not path.exists():
-        msg = f"no annotations at {path}"
-        raise InputError(msg)
     try:
-        with open_regular(path) as file:
-            text = file.read().decode("utf-8-sig")
+        text = read_regular(path, most=MOST_BYTES).decode("utf-8-sig")
+    except FileNotFoundError as exc:
+        msg = f"no annotations at {path}"
+        raise InputError(msg) from exc
     except (OSError, UnicodeDecodeError) as exc:
         msg = f"cannot read annotations from {path}: {getattr(exc, 'strerror', None) or exc}"
         raise InputError(msg) from exc

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..bundle import DEFAULT_PATH, open_bundle
 from ..errors import ArtifactError, ConfigError, InputError
+from .backend import fault_in
 from .detections import Detections
 from .input_sizes import best_input
 from .letterbox import Letterbox, letterbox_batch
@@ -144,7 +145,8 @@ class Model:
         Raises:
             InputError: A frame of another shape or type.
             ConfigError: The threshold is not within 0 and 1.
-            ArtifactError: The model is closed, or its graph failed or gave numbers that are not finite.
+            ArtifactError: The model is closed, or its graph failed or gave numbers that are not finite or
+                that no result can be: a box outside of the input, a score above 1, a label without a class.
         """
         if not 0 <= score_threshold <= 1 or math.isnan(score_threshold):
             msg = f"score_threshold must be within 0 and 1, got {score_threshold}"
@@ -184,8 +186,12 @@ class Model:
         """Bring boxes and masks back into each frame: the third stage.
 
         Raises:
-            ArtifactError: A number that is not finite.
+            ArtifactError: A number that is not finite, or that no result of this model can be.
         """
+        for raw, batch in zip(outputs, prepared, strict=True):
+            if fault := fault_in(raw, self._networks[batch.network].spec):
+                msg = f"the graph gave {fault} on {self.description}; export the model again"
+                raise ArtifactError(msg)
         found = {
             row: self._detections(raw, index, box)
             for raw, batch in zip(outputs, prepared, strict=True)
@@ -208,9 +214,6 @@ class Model:
 
     def _detections(self, raw: RawDetections, index: int, box: Letterbox) -> Detections:
         rows = slice(int(raw.counts[index]))
-        if not np.isfinite(raw.boxes_xyxy[index, rows]).all():
-            msg = f"the graph gave a box that is not finite on {self.description}; export the model again"
-            raise ArtifactError(msg)
         boxes = box.to_frame(raw.boxes_xyxy[index, rows])
         return Detections(
             boxes_xyxy=boxes,

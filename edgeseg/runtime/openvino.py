@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArtifactError, ConfigError, InputError
+from ..graph_files import check_self_contained
 from ..optional import require
 from .backend import RawDetections
 from .cpus import inference_threads
@@ -116,6 +117,7 @@ class OpenVinoBackend:
         return self._request
 
     def _read(self, graph: Path) -> Any:
+        check_self_contained(graph)
         # Not Core.read_model: where that is no ONNX it asks readers of other formats, which print to stderr.
         try:
             readers = require("openvino.frontend", purpose="compute with OpenVINO").FrontEndManager()

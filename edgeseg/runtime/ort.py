@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArtifactError, DependencyError, InputError
+from ..graph_files import check_self_contained
 from ..optional import require
-from .backend import RawDetections
+from .backend import RawDetections, fault_in
 from .cpus import inference_threads
 from .native import native_path
 
@@ -114,7 +115,12 @@ class OnnxRuntimeBackend:
             msg = f"the graph failed to compute; {self._reason(exc)}"
             raise ArtifactError(msg) from exc
         raw = RawDetections(**dict(zip(FIELDS, found, strict=True)))
-        return raw if THRESHOLD in self._inputs else raw.above(score_threshold)
+        if THRESHOLD in self._inputs:
+            return raw
+        if fault := fault_in(raw, self._spec):
+            msg = f"the graph gave {fault} on {self.description}; export the model again"
+            raise ArtifactError(msg)
+        return raw.above(score_threshold)
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -144,6 +150,7 @@ class OnnxRuntimeBackend:
         return [wanted, *(name for name in BEHIND[provider] if name in has)]
 
     def _open(self, graph: Path, threads: int | None, providers: list[str]) -> Any:
+        check_self_contained(graph)
         options = self._ort.SessionOptions()
         # Its own log would say on stderr what the exception says again.
         options.log_severity_level = 4

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..files import claimed_folder, writing
+from ..record import parsed_json
+from ..regular import open_regular
 from . import job
 from .overlays import overlay_name
 from .sinks import partial_path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from .job import RunConfig
 
+# Of one frame's detections, with their masks.
+LONGEST_LINE = 64 << 20
 FILES = (job.COCO_FILE, job.LINES_FILE, job.SUMMARY_FILE)
 
 
@@ -124,12 +127,28 @@ def _is_product(source: Path, output: Path) -> bool:
 
 def _pictured(lines: Path) -> Iterator[str]:
     """Read from an earlier run's lines which frames it had; nothing from a file that is no such thing."""
-    if not lines.is_file():
+    try:
+        stream = open_regular(lines)
+    except OSError:
         return
-    for line in lines.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            name = json.loads(line)["file_name"]
-        except (ValueError, TypeError, KeyError):
-            continue
-        if isinstance(name, str) and ".." not in PurePosixPath(name).parts and not name.startswith("/"):
-            yield name
+    with stream:
+        while line := stream.readline(LONGEST_LINE):
+            try:
+                name = parsed_json(line.decode(errors="replace"))["file_name"]
+            except (ValueError, TypeError, KeyError):
+                continue
+            if isinstance(name, str) and all(map(is_plain_part, PurePosixPath(name).parts)):
+                yield name
+
+
+def is_plain_part(part: str) -> bool:
+    """Tell whether a part of a path in an earlier run's lines leads no way but down."""
+    return part not in ("..", "/", "//") and not any(sign in part for sign in "\0\\") and _is_text(part)
+
+
+def _is_text(part: str) -> bool:
+    try:
+        os.fsencode(part)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, cast
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
+from ..regular import open_input
 from .formats import canvas, gif, jpeg, png, tiff
 from .pixels import MOST_PIXELS, check_pixels
-from .regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             corrupt.
     """
     # Large but legal images, odd metadata: Pillow warns and reads them.
-    with open_regular(path) as file, _sentences(path, file), warnings.catch_warnings():
+    with open_input(path) as file, _sentences(path, file), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _check_header(path, file)
         file.seek(0)
@@ -78,10 +78,10 @@ def check_filled(image: Image.Image, path: Path) -> None:
         InputError: It is incomplete.
     """
     if image.format in ("JPEG", "MPO") and jpeg.may_be_unfilled(_last_block(image)):
-        with open_regular(path) as file:
+        with open_input(path) as file:
             short = jpeg.ends_early(file.read())
     elif image.format == "PNG" and _ends_in_black(image):
-        with open_regular(path) as file:
+        with open_input(path) as file:
             short = png.ends_early(file)
     else:
         return
@@ -99,7 +99,7 @@ def pages_of(image: Image.Image, path: Path) -> str:
     try:
         if image.format in ("GIF", "TIFF"):
             # Pillow finds the next one by decoding, or reading all tags of, those before.
-            with open_regular(path) as file:
+            with open_input(path) as file:
                 count = (gif.frame_count if image.format == "GIF" else tiff.page_count)(file, MOST_PAGES)
         else:
             count = int(getattr(image, "n_frames", 1))
@@ -113,7 +113,7 @@ def pages_of(image: Image.Image, path: Path) -> str:
 def is_image(path: Path) -> bool:
     """Tell by its content whether a file is an image; its pixels may still be broken, or too many."""
     try:
-        with open_regular(path) as file, warnings.catch_warnings():
+        with open_input(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if _fault(file):
                 return True

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..regular import kind_of
 from .frames import Frame, Skipped, SourceKind
 from .images import ImageReader, image_paths
 from .pillow import IMAGE_SUFFIXES, is_image
-from .regular import kind_of
 from .streams.credentials import redacted
 from .video import VIDEO_SUFFIXES, VideoSource
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from ..bundle import MOST_BYTES
 from ..errors import EdgeSegError
 from ..files import write_whole
+from ..regular import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +52,7 @@ class RuntimeCache:
 
     def _read(self, library: Library) -> None:
         try:
-            data = self._path.read_bytes()
+            data = read_regular(self._path, most=MOST_BYTES)
         except FileNotFoundError:
             return
         except OSError as exc:

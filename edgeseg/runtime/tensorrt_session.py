@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..bundle import MOST_BYTES
 from ..errors import ArtifactError
+from ..regular import read_regular
 from .tensorrt_cache import RuntimeCache
 from .tensorrt_library import Flavour
 from .tensorrt_tensors import layout
@@ -103,7 +105,7 @@ class Session:
 
     def _deserialised(self, runtime: trt.Runtime) -> trt.ICudaEngine:
         try:
-            data = self._path.read_bytes()
+            data = read_regular(self._path, most=MOST_BYTES)
         except OSError as exc:
             msg = f"cannot read {self._path}: {exc.strerror}; build it again with `{self._again}`"
             raise ArtifactError(msg) from exc

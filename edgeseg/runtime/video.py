@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from ..errors import InputError
+from ..regular import open_input
 from .formats.codecs import Codec, codec_name, codec_of, fourcc_text
 from .formats.completeness import is_cut_off
 from .formats.containers import PROBED_BYTES, is_video, stated_size
@@ -23,7 +24,6 @@ from .formats.timestamps import FrameTimes, plausible_rate
 from .frames import Frame, Skipped, SourceKind
 from .opencv import frames_text, opened_file, read_picture, stated_size_hw
 from .pixels import MOST_MOVING_PIXELS, check_pixels, too_large
-from .regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,7 +198,7 @@ def _check_content(path: Path) -> None:
     Raises:
         InputError: It cannot be read, is empty, no video, or states too large a size.
     """
-    with open_regular(path) as file:
+    with open_input(path) as file:
         if not os.fstat(file.fileno()).st_size:
             msg = f"{path} is empty"
             raise InputError(msg)

@@ -37,6 +37,7 @@ from edgeseg.exporter.draft import Drafts
 from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.plan import taps_of
 from edgeseg.spec import Lowering
+from tests.altered import sealed
 from tests.exporter.ranges import minmax_table
 from tests.runtime.fake_bundle import SHIFT_PX, make_bundle
 from tests.runtime.test_engineinfo import add_engine
@@ -288,7 +289,7 @@ def test_a_table_that_lacks_a_range_is_not_passed_over(model, checkpoint, tmp_pa
     table = json.loads((tmp_path / "own" / TABLE_FILE).read_text())
     absent = sorted(table["ranges"])[0]
     del table["ranges"][absent]
-    (tmp_path / "own" / TABLE_FILE).write_text(json.dumps(table))
+    (tmp_path / "own" / TABLE_FILE).write_text(json.dumps(sealed(table)))
     lane, common = lane_of(tmp_path / "own", tmp_path / "run", checkpoint)
 
     with pytest.raises(RowError, match=rf"could not be built for a batch of 1: .* no range for {absent}"):
@@ -298,7 +299,8 @@ def test_a_table_that_lacks_a_range_is_not_passed_over(model, checkpoint, tmp_pa
 def test_a_table_of_another_graph_is_not_made_this_ones(model, checkpoint, tmp_path):
     shutil.copytree(model.path, tmp_path / "own")
     table = json.loads((tmp_path / "own" / TABLE_FILE).read_text())
-    (tmp_path / "own" / TABLE_FILE).write_text(json.dumps({**table, "graph_sha256": "0" * 64}))
+    altered = sealed({**table, "graph_sha256": "0" * 64})
+    (tmp_path / "own" / TABLE_FILE).write_text(json.dumps(altered))
     lane, common = lane_of(tmp_path / "own", tmp_path / "run", checkpoint)
 
     with pytest.raises(RowError, match="was measured on another graph"):

@@ -82,7 +82,7 @@ def test_real_annotations_of_coco():
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match=r"no annotations at .*absent\.json"):
         read_annotations(tmp_path / "absent.json")
-    with pytest.raises(InputError, match=r"cannot read .*: it is a folder and no file"):
+    with pytest.raises(InputError, match=r"cannot read .*: Is a directory"):
         read_annotations(tmp_path)
 
 

@@ -22,6 +22,7 @@ from edgeseg.runtime.input_sizes import (
     size_advice,
 )
 from edgeseg.runtime.model import load
+from tests.altered import sealed
 
 from .fake_bundle import BOXES, SHIFT_PX, SIZE_HW, make_bundle
 
@@ -170,7 +171,7 @@ def test_a_further_size_of_another_model_is_refused(tmp_path: Path) -> None:
         "size": altered.stat().st_size,
         "sha256": hashlib.sha256(altered.read_bytes()).hexdigest(),
     }
-    manifest.write_text(json.dumps(content))
+    manifest.write_text(json.dumps(sealed(content)))
     with pytest.raises(ArtifactError, match=r"must be the model of .* at another input size"):
         open_bundle(folder)
 

@@ -15,6 +15,7 @@ from edgeseg.errors import ArtifactError, ConfigError, InputError
 from edgeseg.runtime.backend import RawDetections
 from edgeseg.runtime.detections import Detections
 from edgeseg.runtime.model import Model, check_frame, load
+from tests.altered import sealed
 
 from .fake_bundle import BOXES, LABELS, NAMES, SCORES, SHIFT_PX, SIZE_HW, make_bundle, make_spec
 
@@ -235,7 +236,7 @@ def test_one_altered_bit(folder: Path) -> None:
 def edit_manifest(folder: Path, **changes: Any) -> None:
     manifest = folder / "model.json"
     data = json.loads(manifest.read_text(encoding="utf-8"))
-    manifest.write_text(json.dumps({**data, **changes}), encoding="utf-8")
+    manifest.write_text(json.dumps(sealed({**data, **changes})), encoding="utf-8")
 
 
 def test_an_unknown_key(folder: Path) -> None:

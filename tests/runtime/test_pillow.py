@@ -203,9 +203,13 @@ def test_what_is_no_file_is_said_and_not_waited_for(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket.jpg"))
 
-    for name, kind in (("pipe.jpg", "a pipe"), ("socket.jpg", "a socket"), (".", "a folder")):
+    for name, kind in (
+        ("pipe.jpg", "is a named pipe"),
+        ("socket.jpg", "is a socket"),
+        (".", "Is a directory"),
+    ):
         assert not is_image(tmp_path / name)
-        with pytest.raises(InputError, match=f"it is {kind} and no file"):
+        with pytest.raises(InputError, match=kind):
             read_image(tmp_path / name)
-    with pytest.raises(InputError, match="it is a device and no file"):
+    with pytest.raises(InputError, match="it must be a regular file and is a device"):
         read_image(Path("/dev/zero"))

@@ -32,8 +32,12 @@ def readable(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
         fault = _kind_fault(name, value)
         if not fault:
             plain = value.detach()
-            converted[name] = plain if name.endswith(COUNT) else plain.to("cpu", torch.float32)
-            fault = _value_fault(name, converted[name])
+            try:
+                converted[name] = plain if name.endswith(COUNT) else plain.to("cpu", torch.float32)
+            except (RuntimeError, NotImplementedError):
+                fault = f"holds {value.dtype}, which PyTorch does not convert; save the weights as float32"
+            else:
+                fault = _value_fault(name, converted[name])
         if fault:
             msg = f"{source}: {name} {fault}"
             raise InputError(msg)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from edgeseg.errors import InputError
+from edgeseg.record import shown
+from edgeseg.regular import open_regular
+
+from .bounds import PickleError
+from .container import ZIP, members
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +22,6 @@ SAVE_IT = (
     "weights alone with `torch.save(model.state_dict(), 'model.pth')`"
 )
 WEIGHTS_ONLY = "`torch.save(torch.jit.load('model.pt').state_dict(), 'weights.pth')`"
-ZIP = b"PK\x03\x04"
 # What begins so, and what to do about it.
 SIGNATURES = (
     (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch that with `git lfs pull`"),
@@ -56,14 +59,14 @@ def kind_of(path: Path) -> Kind:
     Raises:
         InputError: Neither; says what it is instead, as far as its first bytes tell.
     """
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         start = stream.read(BEGINNING)
+        if start.startswith(ZIP):
+            _check_zip(path, stream)
+            return Kind.TORCH
     header = int.from_bytes(start[:8], "little")
     if start[8:9] == b"{" and header:
         return Kind.SAFETENSORS
-    if start.startswith(ZIP):
-        _check_zip(path)
-        return Kind.TORCH
     what = _named(start, path)
     if what:
         msg = f"{path} is not a PyTorch checkpoint but {what}"
@@ -103,11 +106,14 @@ def _text(start: bytes) -> str:
     return ""
 
 
-def _check_zip(path: Path) -> None:
+def _short(name: str) -> str:
+    return shown(name)[1:-1]
+
+
+def _check_zip(path: Path, stream: IO[bytes]) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as exc:
+        names = [item.filename for item in members(stream)]
+    except PickleError as exc:
         msg = f"{path} is truncated or not a checkpoint: it begins as a zip archive and has no end ({exc})"
         raise InputError(msg) from exc
     files = {name.rpartition("/")[2] for name in names}
@@ -123,8 +129,7 @@ def _check_zip(path: Path) -> None:
     elif names and all(name.endswith(".npy") for name in names):
         what = f"NumPy arrays (.npz); {SAVE_IT}"
     else:
-        what = (
-            f"a zip archive of {', '.join(names[:3]) or 'nothing'}; unpack it, and give the checkpoint in it"
-        )
+        some = ", ".join(map(_short, names[:3])) or "nothing"
+        what = f"a zip archive of {some}; unpack it, and give the checkpoint in it"
     msg = f"{path} is not a PyTorch checkpoint but {what}"
     raise InputError(msg)

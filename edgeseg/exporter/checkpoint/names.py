@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from .bounds import MOST_STEPS, Budget
 from .unpickle import Instance, TensorRecord
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ COPIES = re.compile(r"ema|teacher|shadow|average|swa|momentum", re.IGNORECASE)
 # Deeper than any trainer nests; a file may refer to itself.
 DEEPEST = 8
 DEEPEST_MODULE = 16
+# Bytes of all names of tensors; of those of a ResNet-152 there are 0.1 million.
+MOST_NAMES = 32 << 20
 # torchvision before 0.14 named the layers of three modules differently.
 LEGACY_NAMES = (
     (re.compile(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
@@ -52,14 +55,13 @@ class WeightSet:
 
 def weight_sets(content: Any) -> list[WeightSet]:
     """List every set of tensors that is a torchvision R-CNN's, the model's own before copies of it."""
-    found = [one for group in _groups(content, (), set()) for one in _models(group)]
+    found = [one for group in _all_groups(content) for one in _models(group)]
     return sorted(found, key=lambda one: (bool(COPIES.search(one.place)), one.module is None))
 
 
 def other_weights(content: Any) -> WeightSet | None:
     """Give the largest group of tensors in a checkpoint that has no such model."""
-    groups = _groups(content, (), set())
-    return max(groups, key=lambda group: len(group.tensors), default=None)
+    return max(_all_groups(content), key=lambda group: len(group.tensors), default=None)
 
 
 def current_name(name: str) -> str:
@@ -74,25 +76,33 @@ def is_module(value: Any) -> bool:
     return isinstance(value, Instance) and isinstance(value.attributes.get("_modules"), dict)
 
 
-def _groups(value: Any, place: tuple[str, ...], seen: set[int]) -> Iterator[WeightSet]:
+def _all_groups(content: Any) -> Iterator[WeightSet]:
+    # A file can hold one thing in a million places, and a module that is its own child.
+    return _groups(content, (), set(), Budget(octets=MOST_NAMES, steps=MOST_STEPS))
+
+
+def _groups(value: Any, place: tuple[str, ...], seen: set[int], budget: Budget) -> Iterator[WeightSet]:
     """Walk through dicts, lists and objects, each of them once."""
     if id(value) in seen or len(place) > DEEPEST:
         return
     seen.add(id(value))
+    budget.hold(sum(map(len, place)))
     if is_module(value):
-        yield WeightSet(place=".".join(place), tensors=dict(_state(value, "")), module=value)
+        yield WeightSet(place=".".join(place), tensors=dict(_state(value, "", budget)), module=value)
         return
     if isinstance(value, Instance):
+        budget.step(len(value.items) + len(value.attributes) + len(value.elements))
         value = {**value.items, **value.attributes, **dict(enumerate(value.elements))}
     elif isinstance(value, list | tuple):
         value = dict(enumerate(value[:100]))
     if isinstance(value, dict):
+        budget.step(len(value))
         tensors = {key: item for key, item in value.items() if isinstance(item, TensorRecord | Tensor)}
         if tensors and all(isinstance(key, str) for key in tensors):
             yield WeightSet(place=".".join(place), tensors=tensors)
         for key, item in value.items():
             if isinstance(item, dict | list | tuple | Instance):
-                yield from _groups(item, (*place, str(key)), seen)
+                yield from _groups(item, (*place, str(key)), seen, budget)
 
 
 def _models(group: WeightSet) -> Iterator[WeightSet]:
@@ -118,7 +128,9 @@ def _within(module: Instance | None, prefix: str) -> Instance | None:
 
 
 def _unwrapped(module: Any) -> Any:
-    while is_module(module) and (inner := _wrapped(module)) is not None:
+    for _ in range(DEEPEST_MODULE):
+        if not is_module(module) or (inner := _wrapped(module)) is None:
+            break
         module = inner
     return module if is_module(module) else None
 
@@ -128,8 +140,9 @@ def _wrapped(module: Instance) -> Instance | None:
     return next((item for name, item in children.items() if WRAPPERS.match(f"{name}.")), None)
 
 
-def _state(module: Instance, prefix: str) -> Iterator[tuple[str, Any]]:
+def _state(module: Instance, prefix: str, budget: Budget) -> Iterator[tuple[str, Any]]:
     """List the tensors of a pickled module as its `state_dict` would."""
+    budget.hold(len(prefix))
     if prefix.count(".") > DEEPEST_MODULE:
         return
     attributes = module.attributes
@@ -138,8 +151,11 @@ def _state(module: Instance, prefix: str) -> Iterator[tuple[str, Any]]:
     for kind in ("_parameters", "_buffers"):
         tensors = attributes.get(kind)
         for name, value in tensors.items() if isinstance(tensors, dict) else ():
+            budget.step()
+            budget.hold(len(prefix) + len(str(name)))
             if isinstance(value, TensorRecord) and name not in passing:
                 yield f"{prefix}{name}", value
     for name, child in attributes["_modules"].items():
+        budget.step()
         if is_module(child):
-            yield from _state(child, f"{prefix}{name}.")
+            yield from _state(child, f"{prefix}{name}.", budget)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from torch import Tensor
 
 from edgeseg.bundle import MANIFEST, sha256_of
 from edgeseg.errors import InputError
 from edgeseg.optional import require
+from edgeseg.record import shown
+from edgeseg.regular import allocated_size, open_regular
 
+from .bounds import PickleError
 from .broken import readable
 from .container import check_unfolding, open_file, tensor_from_record
 from .kinds import SAVE_IT, Kind, kind_of
 from .names import WeightSet, other_weights, weight_sets
 from .said import class_names_in, settings_in
-from .unpickle import Instance, PickleError, RefusedError, TensorRecord
+from .unpickle import Instance, RefusedError, TensorRecord
 
 NESTED_UNDER = ("model_state_dict", "state_dict", "model")
 MOST_NAMED = 5
+# A model with its optimiser and a copy has a tenth of it.
+MOST_FILE = 16 << 30
+LARGEST_HOLE = 1 << 30
+# Of safetensors, as JSON: a ResNet-152 has 0.1 MB.
+MOST_HEADER = 2 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +65,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: No such file, empty, truncated, no checkpoint, no weights in it, or a tensor is broken.
     """
-    _check_file(path)
-    sha256 = sha256_of(path)
-    with path.open("rb") as stream:
+    try:
+        _check_file(path)
+    except OSError as exc:
+        msg = f"cannot read {path}: {exc.strerror or exc}"
+        raise InputError(msg) from exc
+    with open_regular(path) as stream:
         try:
+            _check_stored(path, stream)
             if kind_of(path) is Kind.SAFETENSORS:
-                content, metadata = _read_safetensors(path)
+                content, metadata = _read_safetensors(path, stream)
             else:
                 content = metadata = open_file(stream)
             chosen, remarks = _chosen(content, path)
-            weights = _weights(chosen.tensors, path)
+            weights = _weights(chosen.tensors, path, allocated_size(stream))
+            sha256 = sha256_of(path)
         except (PickleError, MemoryError) as exc:
             msg = f"{path} is truncated or not a PyTorch checkpoint: {_first_sentence(exc)}"
             raise InputError(msg) from exc
@@ -74,6 +88,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise InputError(msg) from exc
         except OSError as exc:
             msg = f"cannot read {path}: {exc.strerror or exc}"
+            raise InputError(msg) from exc
+        except RecursionError as exc:
+            msg = f"{path} is nested more deeply than any checkpoint of a model"
             raise InputError(msg) from exc
     return Checkpoint(
         path=path,
@@ -104,12 +121,32 @@ def _check_file(path: Path) -> None:
         raise InputError(msg)
 
 
-def _read_safetensors(path: Path) -> tuple[Any, Any]:
+def _check_stored(path: Path, stream: IO[bytes]) -> None:
+    """Refuse a file that is too large for a checkpoint, or that is a hole for the most part."""
+    size, stored = os.fstat(stream.fileno()).st_size, allocated_size(stream)
+    if size > MOST_FILE:
+        msg = f"{path} has {size / 2**30:,.0f} GiB, and a checkpoint may have {MOST_FILE >> 30}"
+        raise InputError(msg)
+    if size - stored > LARGEST_HOLE and stored < size // 4:
+        msg = f"{path} is a hole for the most part: the copy is broken; copy it again"
+        raise InputError(msg)
+
+
+def _read_safetensors(path: Path, stream: IO[bytes]) -> tuple[Any, Any]:
+    stream.seek(0)
+    header = int.from_bytes(stream.read(8), "little")
+    if header > MOST_HEADER:
+        msg = f"{path} is truncated or not a safetensors file: its header says that it has {header:,} bytes"
+        raise InputError(msg)
+    stored = allocated_size(stream)
     safetensors = require("safetensors", purpose="read a .safetensors checkpoint")
     try:
-        with safetensors.safe_open(path, framework="pt") as stream:
-            weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
-            metadata = stream.metadata() or {}
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            sizes = [tuple(file.get_slice(name).get_shape()) for name in names]
+            check_unfolding([TensorRecord(size=size) for size in sizes], stored)
+            weights = {name: file.get_tensor(name) for name in names}
+            metadata = file.metadata() or {}
     except (safetensors.SafetensorError, OSError, AttributeError, ValueError) as exc:
         msg = f"{path} is truncated or not a safetensors file: {_first_sentence(exc)}"
         raise InputError(msg) from exc
@@ -154,7 +191,7 @@ def _without_model(content: Any, path: Path) -> WeightSet:
     if isinstance(content, Instance):
         found = f"a {content.name}"
     elif isinstance(content, dict):
-        kinds = [f"{key!r}{_kind(value)}" for key, value in list(content.items())[:MOST_NAMED]]
+        kinds = [f"{shown(key)}{_kind(value)}" for key, value in list(content.items())[:MOST_NAMED]]
         found = f"keys {', '.join(kinds)}" if kinds else "nothing"
     msg = (
         f"{path} must hold a state_dict, bare or under {', '.join(NESTED_UNDER)}, or a whole model; found "
@@ -167,14 +204,14 @@ def _kind(value: Any) -> str:
     return f" (a {value.name})" if isinstance(value, Instance) else ""
 
 
-def _weights(tensors: dict[str, Any], path: Path) -> dict[str, Tensor]:
+def _weights(tensors: dict[str, Any], path: Path, stored: int) -> dict[str, Tensor]:
     """Read the tensors that were chosen, and no others."""
     records = {name: value for name, value in tensors.items() if isinstance(value, TensorRecord)}
     for name, record in records.items():
         if record.fault:
             msg = f"{path}: {name} is {record.fault}; save the weights of the float model"
             raise InputError(msg)
-    check_unfolding(list(records.values()), path.stat().st_size)
+    check_unfolding(list(records.values()), stored)
     return {
         name: tensor_from_record(value) if isinstance(value, TensorRecord) else value
         for name, value in tensors.items()

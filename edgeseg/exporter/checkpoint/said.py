@@ -97,9 +97,16 @@ def _mappings(content: Any) -> Iterator[Mapping[str, Any]]:
 
 def _from_coco(args: Mapping[str, Any]) -> bool:
     """Tell whether torchvision's references/detection/train.py was called with its COCO weights."""
-    weights = str(args.get("weights") or "")
-    coco = weights.endswith(("COCO_V1", "DEFAULT")) or args.get("pretrained") is True
+    weights = args.get("weights")
+    named = isinstance(weights, str) and weights.endswith(("COCO_V1", "DEFAULT"))
+    coco = named or args.get("pretrained") is True
     return args.get("model") == "maskrcnn_resnet50_fpn" and coco
+
+
+def _is_label(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isdecimal() and len(value) <= len(str(MOST_LABELS))
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_LABELS
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -109,7 +116,7 @@ def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, dict):
         return ()
     pairs = [(label, name) if isinstance(name, str) else (name, label) for label, name in value.items()]
-    by_label = {int(label): name for label, name in pairs if str(label).isdigit() and isinstance(name, str)}
+    by_label = {int(label): name for label, name in pairs if _is_label(label) and isinstance(name, str)}
     if not by_label or len(by_label) != len(pairs) or max(by_label) > MOST_LABELS:
         return ()
     return tuple(

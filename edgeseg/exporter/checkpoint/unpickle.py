@@ -10,12 +10,28 @@ from __future__ import annotations
 
 import builtins
 import pickletools
-from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+import sys
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from edgeseg.record import shown
+
+from .bounds import LONGEST_NAME, MOST_BYTES, Budget, PickleError, check_key
+from .described import Global, Instance, StorageRecord, TensorRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .bounds import BoundedStream
+
+__all__ = [
+    "Global",
+    "Instance",
+    "PickleError",
+    "RefusedError",
+    "StorageRecord",
+    "TensorRecord",
+    "read_pickle",
+]
 # Not what keeps this safe: a checkpoint that would call one of these is an attack, and its owner should know.
 HOSTILE_MODULES = (
     "os",
@@ -38,98 +54,32 @@ HOSTILE_MODULES = (
 # Beside the types among `builtins`: what names a class inside a class.
 HARMLESS = ("builtins.getattr",)
 RENAMED_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-
-
-class PickleError(Exception):
-    """The pickle is cut off or was not written by Python."""
+MOST_DIMENSIONS = 64
+LARGEST_SIDE = 2**62
+LOAD = "torch.storage._load_from_bytes"
+REBUILD_AS = "torch._tensor._rebuild_from_type_v2"
+# Bytes of an entry of a dict and of a list.
+OF_DICT, OF_LIST = 100, 8
 
 
 class RefusedError(Exception):
     """The pickle is whole and what it holds is refused; the message begins with "it"."""
 
 
-@dataclass(slots=True, eq=False)
-class Global:
-    """A class or function that a pickle names."""
-
-    name: str
-
-
-@dataclass(slots=True, eq=False)
-class Instance:
-    """What an object would have been made of.
-
-    Attributes:
-        name: Of its class or of the function that would have made it, with its module.
-        args: What that would have been given.
-        state: What the object would have been filled with: usually a dict of its attributes.
-        items: Keys and values that would have been set in it.
-        elements: What would have been appended to it.
-    """
-
-    name: str
-    args: tuple[Any, ...] = ()
-    state: Any = None
-    items: dict[Any, Any] = field(default_factory=dict)
-    elements: list[Any] = field(default_factory=list)
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Attributes by name; empty if the state is something else."""
-        state = self.state
-        if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict | None):
-            state = {**(state[0] or {}), **(state[1] if isinstance(state[1], dict) else {})}
-        return state if isinstance(state, dict) else {}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StorageRecord:
-    """Where the numbers of tensors lie.
-
-    Attributes:
-        source: The container that has them.
-        key: Their name in it.
-        kind: Such as `FloatStorage` or `UntypedStorage`.
-        first: Elements of the storage before them.
-    """
-
-    source: Any
-    key: str
-    kind: str
-    first: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TensorRecord:
-    """A tensor that has not been read.
-
-    Attributes:
-        storage: None where there are no numbers as such.
-        dtype: Name such as `torch.float32`; empty for that of the storage.
-        fault: Why it cannot be read, such as `a sparse tensor`; empty if it can.
-    """
-
-    storage: StorageRecord | None = None
-    offset: int = 0
-    size: tuple[int, ...] = ()
-    stride: tuple[int, ...] = ()
-    dtype: str = ""
-    fault: str = ""
-
-
-def read_pickle(stream: IO[bytes], source: Any) -> Any:
+def read_pickle(stream: IO[bytes] | BoundedStream, source: Any, budget: Budget | None = None) -> Any:
     """Read one pickle as data; the stream stands behind it afterwards.
 
     Args:
         stream: Any protocol.
         source: What storages are looked up in later; see `StorageRecord`.
+        budget: What may still be done and held; None for what a small file may.
 
     Raises:
         PickleError: Cut off, or no pickle.
         RefusedError: It would call something that no checkpoint has a use for.
     """
     try:
-        return _Machine(source).run(stream)
+        return _Machine(source, budget or Budget(octets=MOST_BYTES)).run(stream)
     except (
         LookupError,
         TypeError,
@@ -147,19 +97,21 @@ def read_pickle(stream: IO[bytes], source: Any) -> Any:
 class _Machine:
     """The stack machine that pickles are programs for."""
 
-    def __init__(self, source: Any) -> None:
-        self.source = source
+    def __init__(self, source: Any, budget: Budget) -> None:
+        self.source, self.budget = source, budget
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, stream: IO[bytes]) -> Any:
-        for opcode, arg, _ in pickletools.genops(stream):
+    def run(self, stream: IO[bytes] | BoundedStream) -> Any:
+        for opcode, arg, _ in pickletools.genops(cast("IO[bytes]", stream)):
+            self.budget.step()
             if opcode.name == "STOP":
                 return self.stack.pop()
             if opcode.name in _CONSTANTS:
                 self.stack.append(_CONSTANTS[opcode.name]())
             elif opcode.name in _VALUES:
+                self.budget.hold(sys.getsizeof(arg))
                 self.stack.append(arg)
             else:
                 _STEPS[opcode.name](self, arg)
@@ -200,6 +152,8 @@ class _Machine:
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         entries = target.items if isinstance(target, Instance) else target
+        for key in items[::2]:
+            check_key(key)
         # Only a dict: a list would take its items in any order and of any number.
         dict.update(entries, zip(items[::2], items[1::2], strict=True))
 
@@ -209,11 +163,15 @@ class _Machine:
 
     def stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
+        check_key((name, module))
+        if not isinstance(name, str) or not isinstance(module, str):
+            msg = "the name of a class in it is no text"
+            raise PickleError(msg)
         self.stack.append(_named(f"{module} {name}"))
 
     def reduce(self, _: Any) -> None:
         args, function = self.stack.pop(), self.stack.pop()
-        self.stack.append(_made(function, args))
+        self.stack.append(_made(function, args, self.budget))
 
     def new_with_names(self, _: Any) -> None:
         self.stack.pop()
@@ -221,16 +179,26 @@ class _Machine:
 
     def build(self, _: Any) -> None:
         state = self.stack.pop()
+        if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict | None):
+            # Of a class with slots.
+            state = self.merged(*state)
         if isinstance(self.stack[-1], Instance):
             self.stack[-1].state = state
 
+    def merged(self, first: dict[Any, Any] | None, second: Any) -> dict[Any, Any]:
+        parts = [part for part in (first, second) if isinstance(part, dict) and part]
+        if len(parts) < 2:
+            return parts[0] if parts else {}
+        self.budget.hold(OF_DICT * sum(map(len, parts)))
+        return {**parts[0], **parts[1]}
+
     def instance(self, name: str) -> None:
         args = tuple(self.pop_mark())
-        self.stack.append(_made(_named(name), args))
+        self.stack.append(_made(_named(name), args, self.budget))
 
     def object(self, _: Any) -> None:
         function, *args = self.pop_mark()
-        self.stack.append(_made(function, tuple(args)))
+        self.stack.append(_made(function, tuple(args), self.budget))
 
     def persistent(self, pid: Any) -> None:
         self.stack.append(_storage(self.source, pid))
@@ -238,6 +206,7 @@ class _Machine:
 
 def _named(pair: str) -> Global:
     """Make `module name`, as pickles have it, a dotted name; Python 2 called two modules otherwise."""
+    check_key(pair)
     module, _, name = pair.partition(" ")
     return Global(f"{RENAMED_MODULES.get(module, module)}.{name}")
 
@@ -250,32 +219,57 @@ def _refuse(name: str) -> None:
         raise RefusedError(msg)
 
 
-def _made(function: Any, args: Any) -> Any:
-    name = function.name if isinstance(function, Global | Instance) else str(function)
+def _made(function: Any, args: Any, budget: Budget) -> Any:
+    name = function.name if isinstance(function, Global | Instance) else shown(function)
     _refuse(name)
-    rebuild = _REBUILT.get(name)
     args = args if isinstance(args, tuple) else ()
-    return rebuild(*args) if rebuild else Instance(name, args)
+    if name == LOAD:
+        return _from_bytes(budget, *args)
+    if name == REBUILD_AS:
+        return _made(args[0], args[2], budget) if len(args) == 4 else None
+    rebuild = _REBUILT.get(name)
+    if rebuild is None:
+        return Instance(name, args)
+    # What a rebuilding may copy.
+    if args and isinstance(args[0], str | bytes):
+        budget.hold(len(args[0]))
+    elif args and isinstance(args[0], dict | list | tuple):
+        budget.hold(len(args[0]) * (OF_DICT if rebuild is _mapping else OF_LIST))
+    return rebuild(*args)
 
 
 def _storage(source: Any, pid: Any) -> StorageRecord | Global:
+    if not isinstance(pid, tuple) or len(pid) > MOST_DIMENSIONS:
+        msg = "it refers to something outside the file"
+        raise PickleError(msg)
     tag, kind, *_ = pid
     if tag == "module" and isinstance(kind, Global):
         # A class, with its source text: so PyTorch before 1.6 kept those of a whole model.
         return kind
     key, _, _, *view = pid[2:]
     if tag not in ("storage", b"storage"):
-        msg = f"it refers to {tag!r} outside the file"
+        msg = f"it refers to {shown(tag)} outside the file"
         raise PickleError(msg)
     # Before PyTorch 0.4 a storage could be part of another one.
     key, first = (view[0][0], int(view[0][1])) if view and view[0] else (key, 0)
+    if not isinstance(key, str | int | bytes) or len(str(key)) > LONGEST_NAME:
+        msg = "it refers to numbers by what is no name"
+        raise PickleError(msg)
     name = kind.name.rpartition(".")[2]
     source.kinds[str(key)] = name
     return StorageRecord(source, str(key), name, first)
 
 
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> TensorRecord:
-    return TensorRecord(storage, int(offset), tuple(map(int, size)), tuple(map(int, stride)))
+    if len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
+        msg = f"a tensor of {len(size)} sizes and {len(stride)} strides is none of a model"
+        raise PickleError(msg)
+    found = TensorRecord(storage, int(offset), tuple(map(int, size)), tuple(map(int, stride)))
+    # Otherwise the negative size of one tensor would make room for another that is too large.
+    if not all(0 <= number < LARGEST_SIDE for number in (found.offset, *found.size, *found.stride)):
+        msg = f"a tensor of shape {shown(found.size)} and strides {shown(found.stride)} cannot be"
+        raise PickleError(msg)
+    return found
 
 
 def _typed_tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> TensorRecord:
@@ -283,10 +277,10 @@ def _typed_tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any)
     return TensorRecord(plain.storage, plain.offset, plain.size, plain.stride, rest[2].name)
 
 
-def _from_bytes(data: Any) -> Any:
+def _from_bytes(budget: Budget, data: Any = None) -> Any:
     from .container import open_stream
 
-    return open_stream(data)
+    return open_stream(data, budget)
 
 
 def _unreadable(fault: str) -> Callable[..., TensorRecord]:
@@ -294,6 +288,9 @@ def _unreadable(fault: str) -> Callable[..., TensorRecord]:
 
 
 def _mapping(*args: Any) -> dict[Any, Any]:
+    if args and isinstance(args[0], list):
+        for key, _ in args[0]:
+            check_key(key)
     return dict(args[0]) if args and isinstance(args[0], dict | list) else {}
 
 
@@ -313,9 +310,7 @@ _REBUILT: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter": lambda data, *rest: data,
     "torch._utils._rebuild_parameter_with_state": lambda data, *rest: data,
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda data, *rest: data,
-    "torch._tensor._rebuild_from_type_v2": lambda function, kind, args, state: _made(function, args),
     "_codecs.encode": lambda text, *rest: text.encode("latin-1"),
-    "torch.storage._load_from_bytes": _from_bytes,
     "torch._utils._rebuild_qtensor": _unreadable("a quantised tensor"),
     "torch._utils._rebuild_sparse_tensor": _unreadable("a sparse tensor"),
     "torch._utils._rebuild_nested_tensor": _unreadable("a nested tensor"),
@@ -352,7 +347,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     "TUPLE": lambda machine, arg: machine.collect(tuple),
     "FROZENSET": lambda machine, arg: machine.collect(list),
     "DICT": lambda machine, arg: machine.collect(
-        lambda items: dict(zip(items[::2], items[1::2], strict=True))
+        lambda items: _mapping([*zip(items[::2], items[1::2], strict=True)])
     ),
     "TUPLE1": lambda machine, arg: machine.tuple_of(1),
     "TUPLE2": lambda machine, arg: machine.tuple_of(2),
