@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from .errors import InputError
 
@@ -87,7 +87,7 @@ def read_regular(path: Path, *, most: int = MOST_JSON) -> bytes:
     return data
 
 
-def allocated_size(stream: BinaryIO) -> int:
+def allocated_size(stream: IO[bytes]) -> int:
     """Count the bytes of a file that are stored: fewer than its size where it has holes."""
     facts = os.fstat(stream.fileno())
     # Some network file systems count no blocks at all.
