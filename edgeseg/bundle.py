@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .disk.placement import Placement, content, restore, stays
 from .errors import ArtifactError, ConfigError
-from .files import read_record, write_json
+from .files import check_folder, read_record, write_json, writing
 from .record import json_from_record
 from .spec import Lowering, ModelSpec
 
@@ -175,47 +174,38 @@ def check_target(target: Path, *, force: bool) -> None:
     Raises:
         ConfigError: Something is there and `force` is off, or it is not a bundle.
     """
-    if not target.exists():
-        return
-    if not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file()):
-        msg = f"{target} exists and is not a bundle (no {MANIFEST} in it); choose another -o"
-        raise ConfigError(msg)
-    if any(target.iterdir()) and not force:
-        msg = f"{target} already holds a bundle; pass --force to replace it, or choose another -o"
-        raise ConfigError(msg)
+    with writing(target):
+        restore(target, MANIFEST)
+        there = content(target) if target.is_dir() else []
+        if target.exists() and (not target.is_dir() or (there and not (target / MANIFEST).is_file())):
+            msg = f"{target} exists and is not a bundle (no {MANIFEST} in it); choose another -o"
+            raise ConfigError(msg)
+        if there and not force:
+            msg = f"{target} already holds a bundle; pass --force to replace it, or choose another -o"
+            raise ConfigError(msg)
+        place = target if stays(target) else target.absolute().parent
+    check_folder(target)
+    check_folder(place)
 
 
 @contextmanager
 def staged(target: Path, *, force: bool) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
 
+    A bundle that is replaced is there under its name, whole, until the new one is; see `disk.placement`.
+
     Args:
         target: Folder that the bundle will be; its parent is made if need be.
         force: Replace a bundle that is there.
 
     Raises:
-        ConfigError: As `check_target`.
+        ConfigError: As `check_target`, or another program wrote there meanwhile.
+        EdgeSegError: It cannot be written.
     """
     check_target(target, force=force)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    try:
-        yield folder
-        folder.chmod(0o755)
-        _replace(target, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace(target: Path, folder: Path) -> None:
-    if not target.exists():
-        folder.rename(target)
-        return
-    old = folder.with_suffix(".old")
-    target.rename(old)
-    try:
-        folder.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    with writing(target):
+        placement = Placement(target, MANIFEST, replace=force)
+    with closing(placement):
+        yield placement.folder
+        with writing(target):
+            placement.keep()
