@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ TABLE_FILE = "calibration.json"
 # A further input size is a bundle of its own below the first one.
 SIZE_MANIFEST = re.compile(r"sizes/[1-9]\d{0,4}x[1-9]\d{0,4}/model\.json")
 FORMAT = 1
+# Of a bundle that is replaced again and again while it is read.
+READINGS, PAUSE_S = 20, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +52,14 @@ class Bundle:
 
     Attributes:
         other_sizes: The same model for further input sizes.
+        stamp: Of the manifest when it was read, for `is_current`.
     """
 
     path: Path
     spec: ModelSpec
     files: dict[str, FileRecord]
     other_sizes: tuple[Bundle, ...] = ()
+    stamp: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def sizes(self) -> tuple[Bundle, ...]:
@@ -76,9 +81,28 @@ class Bundle:
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle and verify every file it lists.
 
+    One that is replaced meanwhile is read again, so that it is the old or the new one and never some of each.
+
     Raises:
         ArtifactError: No bundle there, or a file is missing, truncated or altered.
     """
+    for _ in range(READINGS):
+        stamp = _stamp(path)
+        try:
+            return replace(_open_sizes(path), stamp=stamp)
+        except ArtifactError:
+            if not restore(path, MANIFEST) and _stamp(path) == stamp:
+                raise
+            time.sleep(PAUSE_S)
+    return replace(_open_sizes(path), stamp=_stamp(path))
+
+
+def is_current(bundle: Bundle) -> bool:
+    """Whether a bundle has not been replaced since it was opened."""
+    return bundle.stamp == _stamp(bundle.path)
+
+
+def _open_sizes(path: Path) -> Bundle:
     bundle = _open(path)
     manifests = filter(SIZE_MANIFEST.fullmatch, bundle.files)
     # One level and no more, so that no bundle can hold itself.
@@ -86,6 +110,15 @@ def open_bundle(path: Path) -> Bundle:
     for other in others:
         _check_same_model(bundle, other)
     return replace(bundle, other_sizes=others)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Tell one manifest from another that has taken its place."""
+    try:
+        status = (path / MANIFEST).stat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def size_folder(size_hw: tuple[int, int]) -> str:

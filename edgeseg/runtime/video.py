@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import cv2
 
+from ..disk.temporary import scratch_folder
 from ..errors import InputError
 from .formats.codecs import Codec, codec_name, codec_of, fourcc_text
 from .formats.completeness import is_cut_off
@@ -23,6 +23,7 @@ from .opencv import frames_text, opened, positive, read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class VideoSource:
         self.total = frame_count(read_index(path)) if is_mp4(path) else None
         self._cut_off = is_cut_off(path)
         self._watch = watched(path, codec_of(self._fourcc), _size_hw(self._capture))
-        self._folder: TemporaryDirectory[str] | None = None
+        self._folder = ExitStack()
         self._pictures = self._decode()
         self._first = next(self._pictures, None)
         if self._first is None:
@@ -103,8 +104,7 @@ class VideoSource:
         self._capture.release()
         if self._watch:
             self._watch.close()
-        if self._folder:
-            self._folder.cleanup()
+        self._folder.close()
 
     def _decode(self) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
         """Give each picture as it is stored, after how many that were lost, and its time in the file."""
@@ -123,8 +123,8 @@ class VideoSource:
         """Give the pictures from the first change of size on."""
         if self._watch is None:
             return
-        self._folder = TemporaryDirectory(prefix="edgeseg-")
-        for stretch in self._watch.stretches(Path(self._folder.name)):
+        folder = self._folder.enter_context(scratch_folder())
+        for stretch in self._watch.stretches(folder):
             capture, index = opened(str(stretch.path)), 0
             while capture is not None and index < len(stretch.times_s):
                 failed, image = _next(capture, len(stretch.times_s) - index)
@@ -136,7 +136,7 @@ class VideoSource:
             lost += len(stretch.times_s) - index
             if capture is not None:
                 capture.release()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _change_at(self, index: int) -> int | None:
         return None if self._watch is None else self._watch.changes_at(index)
