@@ -107,7 +107,7 @@ def test_the_real_worker_answers_and_refuses(start, tmp_path):
     assert refused.value.refused
 
 
-OWNER = """
+OWNER = r"""
 import os, subprocess, sys
 from edgeseg.benchmark.process import WorkerProcess
 child = (

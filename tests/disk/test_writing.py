@@ -1,4 +1,4 @@
-"""What is written is there whole or not at all: links, mount points, masks, long names, two writers at once."""
+"""What is written is there whole or not at all: links, mount points, masks, names, two writers at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +23,7 @@ from tests.test_bundle import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LONG = "x" * 240
 WRITERS, WRITES = 4, 25
@@ -132,7 +132,7 @@ def test_a_link_to_a_bundle_stays(tmp_path: Path) -> None:
 def test_a_pipe_is_written_into(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(EdgeSegError, match="cannot write .*pipe: No such device"):
+    with pytest.raises(EdgeSegError, match=r"cannot write .*pipe: No such device"):
         write_whole(pipe, b"nobody reads")
 
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -293,7 +293,7 @@ def test_a_folder_is_one_program_s(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path, "calibrates")
 
     with (
-        pytest.raises(ConfigError, match="another program calibrates .*; wait for it"),
+        pytest.raises(ConfigError, match=r"another program calibrates .*; wait for it"),
         locked(tmp_path, "calibrates"),
     ):
         pass
