@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 # What was made of the file that was there before.
 CACHE = ".cache"
 RECORD = ".json"
+WAITING = re.compile(rf"(?P<sha256>[0-9a-f]{{64}})-(?P<name>.+){re.escape(RECORD)}", re.DOTALL)
 WAIT_S = 10.0
 
 
@@ -41,6 +44,9 @@ def place_pair(draft: Path, path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    # It says which file it waits for: half of a folder may be gone where its removal was cut off.
+    waiting = draft.parent / f"{_sha256(draft)}-{path.name}{RECORD}"
+    draft.with_suffix(RECORD).rename(waiting)
     sync_tree(draft.parent)
     with placing(path.parent):
         draft.replace(path)
@@ -50,8 +56,19 @@ def place_pair(draft: Path, path: Path) -> None:
 def _finish(left: Path, folder: Path) -> None:
     """Let records follow whose files are in their places; others are dropped with their file."""
     for record in left.glob(f"*{RECORD}"):
-        if any(path != record for path in left.glob(f"{record.stem}.*")):
+        if not (found := WAITING.fullmatch(record.name)):
             continue
-        (folder / record.name).with_suffix(CACHE).unlink(missing_ok=True)
-        record.replace(folder / record.name)
+        path = folder / found["name"]
+        if not path.is_file() or _sha256(path) != found["sha256"]:
+            continue
+        path.with_suffix(CACHE).unlink(missing_ok=True)
+        record.replace(path.with_suffix(RECORD))
         sync_folder(folder)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -19,7 +19,7 @@ from tests.test_bundle import fill
 if TYPE_CHECKING:
     from pathlib import Path
 
-KILLS = 20
+KILLS = 12
 LONGEST_S = 0.05
 
 WRITERS = {

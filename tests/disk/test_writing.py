@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -307,11 +308,10 @@ def test_a_record_follows_its_file_where_a_program_was_killed_between(tmp_path: 
     (tmp_path / "a.onnx").write_bytes(b"new")
     dead = tmp_path / ".edgeseg-0123456789abcdef.partial"
     dead.mkdir()
-    (dead / "a.json").write_bytes(b"new record")
+    (dead / f"{hashlib.sha256(b'new').hexdigest()}-a.onnx.json").write_bytes(b"new record")
     waiting = tmp_path / ".edgeseg-0123456789abcde0.partial"
     waiting.mkdir()
-    (waiting / "a.json").write_bytes(b"newer record")
-    (waiting / "a.onnx").write_bytes(b"newer")
+    (waiting / f"{hashlib.sha256(b'newer').hexdigest()}-a.onnx.json").write_bytes(b"newer record")
 
     with placing(tmp_path):
         assert (tmp_path / "a.json").read_bytes() == b"new record"
