@@ -66,6 +66,7 @@ class WorkerProcess:
             )
         except BaseException:
             os.close(self._alive)
+            self._errors.close()
             raise
         finally:
             os.close(held)

@@ -149,13 +149,13 @@ def _folder(config: DemoConfig) -> Path:
     if config.output is None and not config.force:
         return claimed_folder(DEFAULT_OUTPUT, CLIP_FILE, lambda folder: (folder / CLIP_FILE).exists())
     out = config.output or DEFAULT_OUTPUT
-    check_folder(out)
     if out.exists() and not out.is_dir():
         msg = f"{out} is a file; choose another -o"
         raise ConfigError(msg)
     if (out / CLIP_FILE).exists() and not config.force:
         msg = f"{out} already holds a demo; pass --force to replace it, or choose another -o"
         raise ConfigError(msg)
+    check_folder(out)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     sweep(out)
