@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from .draft import real_path
-from .locks import FolderLock, locked
+from .locks import locked
 from .renames import exchange, sync_folder, sync_tree
 from .temporary import NAME, claimed, new_folder, remove, sweep, temporary_folder
 
@@ -156,7 +156,12 @@ def _fill(target: Path, folder: Path, last: str, *, replace: bool) -> None:
 
 
 def _rename(target: Path, folder: Path, *, replace: bool) -> None:
-    while not (replace and target.exists()):
+    while True:
+        if replace and target.exists():
+            # What was there has the temporary name afterwards, and goes with it.
+            if exchange(folder, target) or _renamed_twice(target, folder):
+                return
+            continue
         try:
             folder.rename(target)
         except OSError as exc:
@@ -166,25 +171,30 @@ def _rename(target: Path, folder: Path, *, replace: bool) -> None:
                 raise ConfigError(_taken(target)) from exc
         else:
             return
-    # What was there has the temporary name afterwards, and goes with it.
-    if not exchange(folder, target):
-        _rename_twice(target, folder)
 
 
-def _rename_twice(target: Path, folder: Path) -> None:
-    """Replace a folder where names cannot change places; `restore` mends what a kill between leaves."""
-    lock = FolderLock(target, WRITES, WAIT_S)
+def _renamed_twice(target: Path, folder: Path) -> bool:
+    """Replace a folder where names cannot change places; `restore` mends what a kill between leaves.
+
+    Returns:
+        False where another program came between.
+    """
     old = target.with_name(_old_name(secrets.token_hex(8), target))
-    try:
-        target.rename(old)
+    with locked(target, WRITES, WAIT_S):
+        try:
+            target.rename(old)
+        except FileNotFoundError:
+            return False
         try:
             folder.rename(target)
-        except BaseException:
-            old.rename(target)
-            raise
+        except OSError as exc:
+            if exc.errno not in TAKEN:
+                old.rename(target)
+                raise
+            remove(old)
+            return False
         remove(old)
-    finally:
-        lock.close()
+    return True
 
 
 def _taken(target: Path) -> str:
