@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import tempfile
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .disk.placement import Placement, content, restore, stays
 from .errors import ArtifactError, ConfigError
-from .files import read_record, write_record
+from .files import check_folder, read_record, write_record, writing
 from .graph_files import GRAPH_SUFFIX, check_self_contained
 from .record import shown
 from .regular import open_regular
@@ -34,6 +34,8 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 # No separator or drive of any system, and nothing hidden; on Windows a dot or a space at the end is cut off.
 PLAIN_NAME = re.compile(r"(?!\.)[^\x00-\x1f\x7f-\x9f/\\:]+(?<![. ])")
 LONGEST_NAME = 255
+# Of a bundle that is replaced again and again while it is read.
+READINGS, PAUSE_S = 20, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +75,14 @@ class Bundle:
 
     Attributes:
         other_sizes: The same model for further input sizes.
+        stamp: Of the manifest when it was read, for `is_current`.
     """
 
     path: Path
     spec: ModelSpec
     files: dict[str, FileRecord]
     other_sizes: tuple[Bundle, ...] = ()
+    stamp: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def sizes(self) -> tuple[Bundle, ...]:
@@ -100,9 +104,28 @@ class Bundle:
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle and verify every file it lists.
 
+    One that is replaced meanwhile is read again, so that it is the old or the new one and never some of each.
+
     Raises:
         ArtifactError: No bundle there, or a file is missing, truncated or altered.
     """
+    for _ in range(READINGS):
+        stamp = _stamp(path)
+        try:
+            return replace(_open_sizes(path), stamp=stamp)
+        except ArtifactError:
+            if not restore(path, MANIFEST) and _stamp(path) == stamp:
+                raise
+            time.sleep(PAUSE_S)
+    return replace(_open_sizes(path), stamp=_stamp(path))
+
+
+def is_current(bundle: Bundle) -> bool:
+    """Whether a bundle has not been replaced since it was opened."""
+    return bundle.stamp == _stamp(bundle.path)
+
+
+def _open_sizes(path: Path) -> Bundle:
     bundle = _open(path)
     manifests = filter(SIZE_MANIFEST.fullmatch, bundle.files)
     # One level and no more, so that no bundle can hold itself.
@@ -125,6 +148,15 @@ def is_plain_name(name: str) -> bool:
         return len(name.encode()) <= LONGEST_NAME
     except UnicodeEncodeError:
         return False
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Tell one manifest from another that has taken its place."""
+    try:
+        status = (path / MANIFEST).stat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def size_folder(size_hw: tuple[int, int]) -> str:
@@ -229,47 +261,38 @@ def check_target(target: Path, *, force: bool) -> None:
     Raises:
         ConfigError: Something is there and `force` is off, or it is not a bundle.
     """
-    if not target.exists():
-        return
-    if not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file()):
-        msg = f"{target} exists and is not a bundle (no {MANIFEST} in it); choose another -o"
-        raise ConfigError(msg)
-    if any(target.iterdir()) and not force:
-        msg = f"{target} already holds a bundle; pass --force to replace it, or choose another -o"
-        raise ConfigError(msg)
+    with writing(target):
+        restore(target, MANIFEST)
+        there = content(target) if target.is_dir() else []
+        if target.exists() and (not target.is_dir() or (there and not (target / MANIFEST).is_file())):
+            msg = f"{target} exists and is not a bundle (no {MANIFEST} in it); choose another -o"
+            raise ConfigError(msg)
+        if there and not force:
+            msg = f"{target} already holds a bundle; pass --force to replace it, or choose another -o"
+            raise ConfigError(msg)
+        place = target if stays(target) else target.absolute().parent
+    check_folder(target)
+    check_folder(place)
 
 
 @contextmanager
 def staged(target: Path, *, force: bool) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
 
+    A bundle that is replaced is there under its name, whole, until the new one is; see `disk.placement`.
+
     Args:
         target: Folder that the bundle will be; its parent is made if need be.
         force: Replace a bundle that is there.
 
     Raises:
-        ConfigError: As `check_target`.
+        ConfigError: As `check_target`, or another program wrote there meanwhile.
+        EdgeSegError: It cannot be written.
     """
     check_target(target, force=force)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    try:
-        yield folder
-        folder.chmod(0o755)
-        _replace(target, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace(target: Path, folder: Path) -> None:
-    if not target.exists():
-        folder.rename(target)
-        return
-    old = folder.with_suffix(".old")
-    target.rename(old)
-    try:
-        folder.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    with writing(target):
+        placement = Placement(target, MANIFEST, replace=force)
+    with closing(placement):
+        yield placement.folder
+        with writing(target):
+            placement.keep()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bundle import SHA256, TABLE_FILE, FileRecord, difference, sha256_of
+from .disk.pairs import CACHE, place_pair, placing
 from .errors import ArtifactError, ConfigError
 from .files import read_record, write_record
 from .graph_files import GRAPH_SUFFIX, check_self_contained
@@ -296,6 +297,15 @@ def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Her
         UnfitEngineError: It is altered or truncated, or made from another graph or calibration or for another
             machine; the message says what differs and names the command that builds it again.
     """
+    try:
+        return _open_engine(bundle, backend, precision, here)
+    except UnfitEngineError:
+        # A program may be putting engine and record into their places now, or was killed between the two.
+        with placing(bundle.path / FOLDER):
+            return _open_engine(bundle, backend, precision, here)
+
+
+def _open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Here) -> Engine:
     record = read_engine_record(bundle.path, backend, precision)
     path = loaded_path(bundle.path, record)
     again = f"`--rebuild` or `{rebuild_command(bundle.path, record)}` builds it again"
@@ -313,6 +323,26 @@ def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Her
 def write_engine_record(path: Path, record: EngineRecord) -> None:
     """Write the record of the engine at `path`, atomically."""
     write_record(path.with_suffix(".json"), record)
+
+
+def place_engine(draft: Path, path: Path, record: EngineRecord) -> None:
+    """Move an engine that was built into its place, with its record, without which it is nothing.
+
+    Args:
+        draft: The engine in a temporary folder beside `path`; not there where `record` has no file.
+        path: Its place.
+        record: Of the engine.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if record.file is None:
+        write_engine_record(path, record)
+        for stale in (path, path.with_suffix(CACHE)):
+            stale.unlink(missing_ok=True)
+        return
+    write_engine_record(draft, record)
+    place_pair(draft, path)
 
 
 def rebuild_command(bundle: Path, record: EngineRecord) -> str:

@@ -6,10 +6,12 @@ import errno
 import hashlib
 import json
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import ArtifactError, EdgeSegError
+from .disk.draft import Draft, draft_or_none, is_special, real_path, write_in_place
+from .disk.temporary import sweep
+from .errors import ArtifactError, ConfigError, EdgeSegError
 from .record import check_text, escaped, json_from_record, parsed_json, record_from_json, shown
 from .regular import MOST_JSON, read_regular
 
@@ -37,6 +39,37 @@ def writing(path: Path) -> Iterator[None]:
         make_room = "make room or " if exc.errno in FULL else ""
         msg = f"cannot write {path}: {reason}; {make_room}name another folder"
         raise EdgeSegError(msg) from exc
+
+
+def check_folder(folder: Path) -> None:
+    """Say before the work whether a folder can be made, or written into where it is there.
+
+    Raises:
+        ConfigError: Its name is not UTF-8, which not every library takes that writes there.
+        EdgeSegError: It cannot be written.
+    """
+    try:
+        os.fspath(folder.absolute()).encode()
+    except UnicodeEncodeError as exc:
+        msg = f"the name of a folder to write must be UTF-8, got {os.fspath(folder)!r}; name another folder"
+        raise ConfigError(msg) from exc
+    with writing(folder):
+        if "\0" in os.fspath(folder):
+            raise OSError(errno.EINVAL, "a NUL byte in the name")
+        there = real_path(folder)
+        missing = []
+        while not os.path.lexists(there):
+            missing.append(there.name)
+            there = there.parent
+        for name in missing:
+            with suppress(FileNotFoundError):
+                # Finds a name that is too long.
+                (there / name).lstat()
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
+        # As root only a file system that is read-only or full can refuse.
+        draft = Draft(there / "draft")
+        draft.close()
 
 
 def claimed_folder(folder: Path, first: str, holds_results: Callable[[Path], bool]) -> Path:
@@ -69,20 +102,56 @@ def _claims(folder: Path, first: str) -> bool:
     return True
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, one_of_many: bool = False) -> None:
     """Write a file under a temporary name and rename it, so that it is never seen in part.
+
+    A link stays, and what it points to is written. What is no regular file, such as `/dev/stdout`, and what
+    cannot be renamed, such as a file that is mounted into a container, is written in place.
+
+    Args:
+        path: Replaced if it exists; its folder is made.
+        data: All of it.
+        one_of_many: It need not outlast a loss of power, and its folder was looked through by `sweep`.
 
     Raises:
         EdgeSegError: It could not be written; nothing is left of it.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(data)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        if is_special(path):
+            write_in_place(path, data)
+            return
+        target = real_path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not one_of_many:
+            sweep(target.parent)
+        draft = draft_or_none(target)
+        if draft is None:
+            write_in_place(target, data)
+            return
+        with closing(draft):
+            draft.write(data)
+            draft.keep(lasting=not one_of_many)
+
+
+def check_file(path: Path) -> None:
+    """Say before the work whether a file can be written, and make its folder.
+
+    Raises:
+        EdgeSegError: It cannot be; the message says why.
+    """
+    with writing(path):
+        if is_special(path):
+            return
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        target = real_path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            # Finds a name that is too long.
+            target.lstat()
+        draft = draft_or_none(target)
+        if draft is not None:
+            draft.close()
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import shlex
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from edgeseg import __version__
 from edgeseg.bundle import Bundle, open_bundle
+from edgeseg.disk.temporary import scratch_folder
 from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.record import json_from_record
 from edgeseg.runtime.cpus import usable_cpus
@@ -72,7 +71,7 @@ def benchmark(
     pictures = take_pictures(config, replace(bundle.spec, batch=batch), progress)
     threads = config.threads or usable_cpus().count
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeseg-benchmark-")))
+        folder = stack.enter_context(scratch_folder())
         common = Common(
             bundle=bundle,
             model=config.model,

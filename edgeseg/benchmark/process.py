@@ -47,18 +47,29 @@ class WorkerProcess:
     """A process that runs one row, so that one that crashes or hangs takes no other with it.
 
     Args:
-        command: Of the process; tests put another in its place.
+        command: Of the process, which is given the number of a descriptor for `hang_on`; tests put another
+            in its place.
     """
 
     def __init__(self, command: tuple[str, ...] = COMMAND) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-        )
+        # Closed by the kernel when this process dies: see `hang_on`.
+        held, self._alive = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                (*command, str(held)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                bufsize=0,
+                pass_fds=(held,),
+            )
+        except BaseException:
+            os.close(self._alive)
+            self._errors.close()
+            raise
+        finally:
+            os.close(held)
         self._rest = b""
 
     def ask(self, do: str, *, timeout_s: float = TIMEOUT_S, **facts: Any) -> dict[str, Any]:
@@ -96,6 +107,8 @@ class WorkerProcess:
             self._kill()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        if not self._errors.closed:
+            os.close(self._alive)
         self._errors.close()
 
     def _send(self, line: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from ..disk.draft import Draft
+from ..disk.temporary import sweep
 from ..errors import ConfigError, InputError
 from ..exporter.config import ExportConfig
 from ..exporter.export import export
-from ..files import claimed_folder
+from ..files import check_folder, claimed_folder, write_whole, writing
 from ..runtime.evaluation import average_precision
 from ..runtime.job import Observer, RunConfig, RunSummary
 from ..runtime.model import load
@@ -133,14 +136,14 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Write `uint8[H, W, 3]` BGR in the format of the suffix, making the folder.
 
     Raises:
-        InputError: The format is not known or the disk is full.
+        InputError: The format is not known.
+        EdgeSegError: The disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with native_path(path) as name:
-        written = cv2.imwrite(name, image)
-    if not written:
-        msg = f"cannot write {path}: check the free space and the permissions of {path.parent}"
+    good, data = cv2.imencode(path.suffix, image)
+    if not good:
+        msg = f"cannot write {path}: {path.suffix} is no format for pictures"
         raise InputError(msg)
+    write_whole(path, data.tobytes())
 
 
 def _folder(config: DemoConfig) -> Path:
@@ -153,22 +156,27 @@ def _folder(config: DemoConfig) -> Path:
     if (out / CLIP_FILE).exists() and not config.force:
         msg = f"{out} already holds a demo; pass --force to replace it, or choose another -o"
         raise ConfigError(msg)
-    out.mkdir(parents=True, exist_ok=True)
+    check_folder(out)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    sweep(out)
     return out
 
 
 def _write_clip(path: Path, scene: ConveyorScene, frames: int) -> None:
     size = scene.size_hw[::-1]
-    with native_path(path) as name:
-        writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
-    try:
-        for index in range(frames):
-            writer.write(scene.frame(index).image)
-    finally:
-        writer.release()
-    if not path.is_file() or not path.stat().st_size:
-        msg = f"cannot write {path}: check the free space and the permissions of {path.parent}"
-        raise InputError(msg)
+    with writing(path), closing(Draft(path, path.suffix)) as draft:
+        with native_path(draft.path) as name:
+            writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
+        try:
+            for index in range(frames):
+                writer.write(scene.frame(index).image)
+        finally:
+            writer.release()
+        if not draft.path.stat().st_size:
+            msg = f"cannot write {path}: check the free space and the permissions of {path.parent}"
+            raise InputError(msg)
+        draft.keep()
 
 
 def _score(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeseg.bundle import DEFAULT_PATH, TABLE_FILE, file_record, open_bundle, sha256_of
 from edgeseg.calibration.table import table_for
+from edgeseg.disk.pairs import placing
+from edgeseg.disk.temporary import sweep, temporary_folder
 from edgeseg.engines import (
     Engine,
     EngineOptions,
@@ -21,7 +22,7 @@ from edgeseg.engines import (
     engines_of,
     loaded_path,
     open_engine,
-    write_engine_record,
+    place_engine,
 )
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from edgeseg.files import writing
@@ -108,18 +109,13 @@ def _built(bundle: Bundle, choice: Choice, options: EngineOptions, progress: Cal
     start = time.perf_counter()
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=path.parent) as folder:
-            partial = Path(folder) / path.name
+        with placing(path.parent):
+            sweep(path.parent)
+        with temporary_folder(path.parent) as folder:
+            partial = folder / path.name
             record = _record(bundle, choice, options, partial, progress)
             record = replace(record, build_s=round(time.perf_counter() - start, 3))
-            # The old record goes first: an engine without one is refused, a wrong pair would not be.
-            for suffix in (".json", ".cache"):
-                path.with_suffix(suffix).unlink(missing_ok=True)
-            if record.file is None:
-                path.unlink(missing_ok=True)
-            else:
-                partial.replace(path)
-    write_engine_record(path, record)
+            place_engine(partial, path, record)
     return Engine(path=loaded_path(bundle.path, record), record=record)
 
 

@@ -10,8 +10,11 @@ from edgeseg.bundle import DEFAULT_PATH, TABLE_FILE, open_bundle
 from edgeseg.calibration.collector import collect
 from edgeseg.calibration.images import CalibrationConfig
 from edgeseg.calibration.table import Method, write_table
+from edgeseg.disk.locks import locked
+from edgeseg.disk.temporary import sweep
 from edgeseg.engines import FULL_WEIGHTS, EngineOptions
 from edgeseg.errors import ConfigError, ParityError
+from edgeseg.files import check_folder
 from edgeseg.runtime.annotations import read_annotations
 from edgeseg.runtime.labelled import labelled_images
 from edgeseg.runtime.machine import Host, weight_bits
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 # Points of AP below FP32 at which something must be wrong; docs/int8.md has what was measured.
 MAX_PLAUSIBLE_DROP = 30.0
+# A program that has just exported the bundle lets go of it.
+WAIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +166,24 @@ def calibrate(
         CalibrationError: The images do not do, or a value is not finite.
         AccuracyError: INT8 loses more than the budget, or so much that something is wrong.
         ArtifactError: The bundle cannot be opened.
-        ConfigError: A table is there and `force` is off, or settings cannot work.
+        ConfigError: A table is there and `force` is off, settings cannot work, or another program
+            calibrates the same bundle.
         InputError: The annotations do not do.
     """
     bundle = open_bundle(config.model)
+    check_folder(bundle.path)
+    with locked(bundle.path, "calibrates", WAIT_S):
+        sweep(bundle.path)
+        return _calibrated(config, bundle, progress, note)
+
+
+def _calibrated(
+    config: CalibrateConfig,
+    bundle: Bundle,
+    progress: Callable[[str], None],
+    note: Callable[[str], None],
+) -> CalibrationReport:
+    """Calibrate a bundle that no other program calibrates."""
     target = bundle.path / TABLE_FILE
     if target.exists() and not config.force:
         msg = f"{target} exists; build from it without --calib, or pass --force to replace it"

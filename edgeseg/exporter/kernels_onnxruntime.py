@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeseg.disk.temporary import scratch_folder
 from edgeseg.engines import Kernel
 from edgeseg.optional import require
 from edgeseg.runtime.cpus import inference_threads
@@ -46,8 +46,8 @@ def onnxruntime_kernels(graph: Path, spec: ModelSpec) -> tuple[Kernel, ...]:
     options.log_severity_level = 4
     options.enable_profiling = True
     options.intra_op_num_threads = inference_threads(None) or 0
-    with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
+    with scratch_folder() as folder:
+        options.profile_file_prefix = str(folder / "profile")
         with native_path(graph) as name:
             session = ort.InferenceSession(
                 name, options, providers=[CPU], disabled_optimizers=list(DISABLED_OPTIMIZERS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.engines import EngineOptions, Kernel
 from edgeseg.errors import ArtifactError, BuildError, ConfigError
+from edgeseg.files import write_whole
 from edgeseg.graph_files import check_self_contained
 from edgeseg.runtime.native import native_path
 from edgeseg.runtime.tensorrt_library import Flavour
@@ -215,9 +216,7 @@ def _open_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> trt.ITi
 def _keep_timing_cache(cache: trt.ITimingCache | None, path: Path | None) -> None:
     if cache is None or path is None:
         return
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(bytes(cache.serialize()))
-    partial.replace(path)
+    write_whole(path, bytes(cache.serialize()))
 
 
 def _refusal(library: Library, graph: Path, heard: Heard, options: EngineOptions) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeseg.disk.temporary import scratch_folder
 from edgeseg.engines import EngineOptions, Precision, Target
 from edgeseg.optional import require
 from edgeseg.runtime.model import Model, Network
@@ -54,10 +53,10 @@ class Trials:
         """Give a model, on this machine, that leaves `float_layers` in higher precision."""
         onnx = require("onnx", purpose="write an 8-bit graph")
         tried = replace(table, float_layers=tuple(float_layers))
-        with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder, ExitStack() as opened:
+        with scratch_folder() as folder, ExitStack() as opened:
             networks = []
             for number, (spec, model) in enumerate(zip(self._specs, self.models, strict=True)):
-                path = Path(folder) / f"trial-{number}.onnx"
+                path = folder / f"trial-{number}.onnx"
                 onnx.save(self._rounded(model, tried), path)
                 networks.append(Network(spec, OnnxRuntimeBackend(path, spec)))
                 opened.callback(networks[-1].backend.close)

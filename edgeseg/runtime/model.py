@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import DEFAULT_PATH, open_bundle
-from ..errors import ArtifactError, ConfigError, InputError
+from ..bundle import DEFAULT_PATH, is_current, open_bundle
+from ..errors import ArtifactError, ConfigError, EdgeSegError, InputError
 from .backend import fault_in
 from .detections import Detections
 from .input_sizes import best_input
@@ -23,8 +23,12 @@ from .selection import Wanted, open_backend
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ..bundle import Bundle
     from ..spec import ModelSpec
     from .backend import Backend, RawDetections
+    from .selection import Opened
+
+LOADINGS = 5
 
 
 def load(
@@ -52,10 +56,27 @@ def load(
         DependencyError: The backend is not installed, or its GPU is missing.
     """
     wanted = Wanted(backend=backend, precision=precision, provider=provider, threads=threads)
-    bundle = open_bundle(Path(path))
-    opened = open_backend(bundle, wanted)
+    bundle, opened = _opened(Path(path), wanted)
     first, *others = map(Network, (each.spec for each in bundle.sizes), opened.backends)
     return Model(*first, remark=opened.remark, other_sizes=others)
+
+
+def _opened(path: Path, wanted: Wanted) -> tuple[Bundle, Opened]:
+    """Open a bundle and what computes it; again where it was replaced between the two."""
+    for _ in range(LOADINGS):
+        bundle = open_bundle(path)
+        try:
+            opened = open_backend(bundle, wanted)
+        except EdgeSegError:
+            if is_current(bundle):
+                raise
+            continue
+        if is_current(bundle):
+            return bundle, opened
+        for backend in opened.backends:
+            backend.close()
+    msg = f"{path} is replaced again and again while it is loaded; wait for the program that does it"
+    raise ArtifactError(msg)
 
 
 class Network(NamedTuple):

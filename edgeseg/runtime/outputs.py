@@ -6,8 +6,9 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ..disk.temporary import sweep
 from ..errors import ConfigError
-from ..files import claimed_folder, writing
+from ..files import check_folder, claimed_folder, writing
 from ..record import parsed_json
 from ..regular import open_regular
 from . import job
@@ -54,11 +55,14 @@ def earlier_results(config: RunConfig) -> list[Path]:
 
 
 def open_output(config: RunConfig, note: Callable[[str], None]) -> Path:
-    """Make the folder of the results, without any of an earlier run.
+    """Make the folder of the results.
 
     Args:
         config: Where, or nowhere in particular.
         note: Called with a sentence where the folder is another than the usual one.
+
+    Returns:
+        The folder, for `clear_output` once it is locked.
 
     Raises:
         EdgeSegError: It cannot be written.
@@ -70,7 +74,6 @@ def open_output(config: RunConfig, note: Callable[[str], None]) -> Path:
         return output
     with writing(config.output):
         config.output.mkdir(parents=True, exist_ok=True)
-    clear_output(config.output)
     return config.output
 
 
@@ -87,6 +90,7 @@ def check_output(output: Path, config: RunConfig) -> None:
     if output.exists() and not output.is_dir():
         msg = f"{output} is a file and must be a folder; name another with -o"
         raise ConfigError(msg)
+    check_folder(output)
     there = [path.name for path in product_paths(output) if path.exists()]
     if there and not config.force:
         msg = f"{output} already holds {there[0]}; pass --force to replace it, or name another folder with -o"
@@ -105,6 +109,7 @@ def clear_output(output: Path) -> None:
     Raises:
         EdgeSegError: A file cannot be removed.
     """
+    sweep(output)
     overlays = output / job.OVERLAY_FOLDER
     pictures = [overlays / overlay_name(name) for name in _pictured(output / job.LINES_FILE)]
     files = [output / name for name in FILES]

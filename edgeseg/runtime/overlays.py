@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from ..disk.draft import Draft
+from ..disk.temporary import sweep
 from ..errors import EdgeSegError, InputError
-from ..files import write_whole
+from ..files import write_whole, writing
 from .formats.mp4 import write_durations
 from .letterbox import Letterbox
 from .native import native_path
@@ -45,6 +47,7 @@ class ImageOverlays:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        sweep(folder)
 
     def write(self, shown: Shown) -> None:
         """See `Sink.write`."""
@@ -57,7 +60,7 @@ class ImageOverlays:
             height, width = shown.picture.shape[:2]
             msg = f"{path} cannot be encoded: {width}x{height} pixels"
             raise InputError(msg)
-        write_whole(path, data.tobytes())
+        write_whole(path, data.tobytes(), one_of_many=True)
 
     def close(self) -> None:
         """See `Sink.close`."""
@@ -100,11 +103,16 @@ class VideoOverlays:
 
 
 class _Video:
-    """Written by OpenCV at a constant rate; each frame gets its duration when the video is closed."""
+    """Written by OpenCV at a constant rate; each frame gets its duration when the video is closed.
+
+    Its index comes last, so that it has a temporary name until then: a video that was cut off cannot be
+    played and must not be taken for one.
+    """
 
     def __init__(self, path: Path, usual_s: float, longest_s: float) -> None:
         self._path, self._usual_s, self._longest_s = path, usual_s, longest_s
         self._writer: Any = None
+        self._draft: Draft | None = None
         self._canvas = np.zeros((0, 0, 3), np.uint8)
         # Of each frame but the newest, which lasts until the next; the first is shown from the beginning on.
         self._durations_s = array("f")
@@ -125,17 +133,21 @@ class _Video:
             self._last_s = now_s
 
     def close(self) -> EdgeSegError | None:
-        if self._writer is None:
+        if self._writer is None or self._draft is None:
             return None
         self._writer.release()
         self._writer = None
         self._durations_s.append(median(self._durations_s) if self._durations_s else self._usual_s)
         try:
-            timed = write_durations(self._path, self._durations_s)
+            timed = write_durations(self._draft.path, self._durations_s)
+            with quiet_opencv(), native_path(self._draft.path) as name:
+                whole = cv2.VideoCapture(name).isOpened()
+            if whole:
+                self._draft.keep()
         except OSError as exc:
             return EdgeSegError(f"cannot write {self._path}: {exc.strerror or exc}")
-        with quiet_opencv(), native_path(self._path) as name:
-            whole = cv2.VideoCapture(name).isOpened()
+        finally:
+            self._draft.close()
         if not whole:
             return EdgeSegError(
                 f"{self._path} cannot be played; the disk or the quota was used up while it was written"
@@ -149,11 +161,15 @@ class _Video:
 
     def _open(self, size_hw: tuple[int, int]) -> None:
         self._canvas = np.zeros((*size_hw, 3), np.uint8)
-        with quiet_opencv(), native_path(self._path) as name:
+        with writing(self._path):
+            sweep(self._path.parent)
+            self._draft = Draft(self._path, self._path.suffix)
+        with quiet_opencv(), native_path(self._draft.path) as name:
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(name, fourcc, FALLBACK_FPS, size_hw[::-1])
-        if not self._writer.isOpened():
+        if self._path.is_dir() or not self._writer.isOpened():
             self._writer = None
+            self._draft.close()
             msg = f"{self._path} cannot be written as MPEG-4 video: check the folder, or use --no-overlay"
             raise InputError(msg)
 

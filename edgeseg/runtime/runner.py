@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..disk.locks import FolderLock
 from ..errors import EdgeSegError, InputError
 from ..files import write_json
 from ..record import json_from_record
@@ -18,7 +19,7 @@ from .input_sizes import ScaleRemark
 from .interpretation import Interpretation
 from .job import Observer, RunConfig, RunStoppedError, RunSummary
 from .model import load
-from .outputs import check_output, earlier_results, open_output, video_paths
+from .outputs import check_output, clear_output, earlier_results, open_output, video_paths
 from .overlays import ImageOverlays, VideoOverlays
 from .picture import Painter
 from .pipeline import Pipeline
@@ -92,6 +93,7 @@ class _Runner:
         self._painter = Painter(config.style, config.redaction)
         self._health = HealthMonitor()
         self._tally = Tally(self._controls, intake)
+        self._lock: FolderLock | None = None
         # Known when it is made.
         self._output: Path | None = None
         self._outputs: dict[str, Path] = {}
@@ -105,6 +107,7 @@ class _Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+        self._unlock()
 
     def interpretation(self, class_names: Sequence[str]) -> Interpretation:
         """Make sense of what is asked for, with the classes of the model."""
@@ -149,6 +152,7 @@ class _Runner:
                 write_json(self._output / job.SUMMARY_FILE, json_from_record(summary))
             except EdgeSegError as exc:
                 tally.error = tally.error or exc
+        self._unlock()
         if tally.error:
             where = f", in {summary.output}" if summary.output else ""
             kept = f"; frames done before it: {tally.frames}{where}" if tally.frames else ""
@@ -195,7 +199,11 @@ class _Runner:
 
     def _open_files(self) -> None:
         config, intake, outputs, sinks = self._config, self._intake, self._outputs, self._sinks
-        output = self._output = open_output(config, self._observer.note)
+        output = open_output(config, self._observer.note)
+        self._lock = FolderLock(output, "writes results into")
+        self._output = output
+        if config.output is not None:
+            clear_output(output)
         if config.overlay and intake.kind is SourceKind.IMAGES:
             outputs["overlays"] = output / job.OVERLAY_FOLDER
             sinks.append(ImageOverlays(outputs["overlays"]))
@@ -215,6 +223,10 @@ class _Runner:
                 self._sinks.pop(0).close()
             except EdgeSegError as exc:
                 self._tally.error = self._tally.error or exc
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     def _progress_line(self, frame: Frame) -> str:
         """One line a frame: of a file how far it is, of a live source how it goes."""

@@ -6,12 +6,12 @@ import math
 import os
 import shlex
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import cv2
 
+from ..disk.temporary import scratch_folder
 from ..errors import InputError
 from ..regular import open_input
 from .formats.codecs import Codec, codec_name, codec_of, fourcc_text
@@ -27,6 +27,7 @@ from .pixels import MOST_MOVING_PIXELS, check_pixels, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class VideoSource:
     def __init__(self, path: Path, note: Callable[[str], None] = lambda sentence: None) -> None:
         self.name, self._note = path.name, note
         self._watch: SizeWatch | None = None
-        self._folder: TemporaryDirectory[str] | None = None
+        self._folder = ExitStack()
         _check_content(path)
         self._capture = opened_file(path)
         if self._capture is None:
@@ -115,8 +116,7 @@ class VideoSource:
         self._capture.release()
         if self._watch:
             self._watch.close()
-        if self._folder:
-            self._folder.cleanup()
+        self._folder.close()
 
     def _decode(self) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
         """Give each picture as it is stored, after how many that were lost, and its time in the file."""
@@ -135,8 +135,8 @@ class VideoSource:
         """Give the pictures from the first change of size on."""
         if self._watch is None:
             return
-        self._folder = TemporaryDirectory(prefix="edgeseg-")
-        for stretch in self._watch.stretches(Path(self._folder.name)):
+        folder = self._folder.enter_context(scratch_folder())
+        for stretch in self._watch.stretches(folder):
             large = too_large(stretch.size_hw, MOST_MOVING_PIXELS)
             capture, index = None if large else opened_file(stretch.path), 0
             while capture is not None and index < len(stretch.times_s):
@@ -149,7 +149,7 @@ class VideoSource:
             lost += len(stretch.times_s) - index
             if capture is not None:
                 capture.release()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _change_at(self, index: int) -> int | None:
         return None if self._watch is None else self._watch.changes_at(index)

@@ -157,9 +157,13 @@ def benchmark(as_json: bool, output: Path | None, html: Path | None, **settings:
     from ..benchmark.benchmark import benchmark as run
     from ..benchmark.config import BenchmarkConfig
     from ..benchmark.report import write_report
+    from ..files import check_file
     from ..record import json_from_record
 
     config = BenchmarkConfig(**settings)
+    for path in (output, html):
+        if path is not None:
+            check_file(path)
     with progress_line() as progress:
         report = run(config, command=("edgeseg", *sys.argv[1:]), progress=progress)
     if output is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,3 +105,47 @@ def test_the_real_worker_answers_and_refuses(start, tmp_path):
     with pytest.raises(RowError, match="no bundle at absent") as refused:
         process.ask("open", recipe=recipe, frames=str(tmp_path / "frames.npy"))
     assert refused.value.refused
+
+
+OWNER = r"""
+import os, subprocess, sys
+from edgeseg.benchmark.process import WorkerProcess
+child = (
+    "import os, subprocess, sys; os.setpgrp()\n"
+    "from edgeseg.benchmark.lifeline import hang_on\n"
+    "hang_on(int(sys.argv[1]))\n"
+    "compiler = subprocess.Popen(['sleep', '60'])\n"
+    "print(os.getpid(), compiler.pid, file=open('/dev/fd/1', 'w'), flush=True)\n"
+    "while True: pass"
+)
+worker = WorkerProcess((sys.executable, "-c", child))
+print(worker._line(1e9).decode(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_nothing_computes_once_its_owner_was_killed():
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    pids = owner.stdout.readline().split()
+    assert len(pids) == 2
+
+    owner.kill()
+    owner.communicate()
+
+    until = time.monotonic() + 5
+    while any(runs(pid) for pid in pids):
+        assert time.monotonic() < until, pids
+        time.sleep(0.02)
+
+
+def runs(pid: str) -> bool:
+    """Whether a process lives, and is not one that only waits to be reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"

@@ -62,7 +62,7 @@ def test_a_picture_on_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    monkeypatch.setattr("edgeseg.disk.draft.write_all", full)
 
     with pytest.raises(EdgeSegError, match=r"cannot write .*a\.png: No space left on device; make room"):
         ImageOverlays(tmp_path).write(make_shown(make_frame(), make_detections()))
@@ -182,12 +182,23 @@ def test_a_video_that_came_out_broken_is_said_to_be(tmp_path):
     sink = VideoOverlays([path], [10], live=False)
     sink.write(make_shown(make_frame(), make_detections()))
     sink._videos[0]._writer.release()
-    path.write_bytes(b"no index")
+    sink._videos[0]._draft.path.write_bytes(b"no index")
 
     with pytest.raises(
         EdgeSegError, match=r"overlay\.mp4 cannot be played; the disk or the quota was used up"
     ):
         sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_has_its_name_once_it_can_be_played(tmp_path):
+    path = tmp_path / "overlay.mp4"
+    sink = VideoOverlays([path], [10], live=False)
+    sink.write(make_shown(make_frame(), make_detections()))
+
+    assert not path.exists()
+    sink.close()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_no_frame_makes_no_video(tmp_path):

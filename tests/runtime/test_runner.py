@@ -302,9 +302,7 @@ def test_a_disk_that_fills_up(config, monkeypatch, tmp_path):
 def test_a_folder_that_cannot_be_made(config, tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(
-        RunStoppedError, match=r"cannot write .*file/found: Not a directory; name another folder"
-    ):
+    with pytest.raises(EdgeSegError, match=r"cannot write .*file/found: Not a directory; name another"):
         run(config(output=tmp_path / "file" / "found"))
 
 

@@ -287,7 +287,7 @@ def test_an_error_in_the_middle_prints_what_was_done(run, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(runner.ImageOverlays, "write", lambda sink, shown: None)
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("edgeseg.disk.draft.write_all", full)
     result = run("--source", "photos", "--json")
 
     assert result.exit_code == 1

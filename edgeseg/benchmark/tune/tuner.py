@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeseg.bundle import check_target
 from edgeseg.calibration.images import CalibrationConfig, choose_images
+from edgeseg.disk.temporary import scratch_folder
 from edgeseg.engines import Precision
 from edgeseg.errors import ConfigError, EdgeSegError
 from edgeseg.exporter.build import BuildConfig, build_engine
@@ -35,6 +34,7 @@ from .search import OutOfTimeError, Plan, Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from edgeseg.exporter.yardstick import Score
 
@@ -108,8 +108,8 @@ def _bench(
         frames=config.frames,
     )
     pictures = take_pictures(asked, drafts.spec(largest.size_hw, largest.max_proposals), progress)
-    with tempfile.TemporaryDirectory(prefix="edgeseg-tune-") as name:
-        frames = Path(name) / FRAMES_FILE
+    with scratch_folder() as folder:
+        frames = folder / FRAMES_FILE
         with writing(frames):
             np.save(frames, pictures.batches)
         yield MachineBench(

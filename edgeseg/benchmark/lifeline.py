@@ -1,0 +1,49 @@
+"""A process that must not outlive the one that started it, whatever ends that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def hang_on(descriptor: int) -> None:
+    """End this process, and all that it starts, at once when the other end of a pipe is closed.
+
+    The kernel closes it when its owner dies, even by SIGKILL. On Linux it then sends a signal to the whole
+    group of processes, compilers too, without the help of a thread, which a library may keep from running.
+    `PR_SET_PDEATHSIG` would not do: it is bound to the thread that started this process, and not inherited.
+
+    Args:
+        descriptor: The end to read from; nothing is ever written to the other one.
+    """
+    if sys.platform == "linux":
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
+        try:
+            os.read(descriptor, 1)
+        except BlockingIOError:
+            return
+        # It was closed before.
+        _end()
+    threading.Thread(target=_wait, args=(descriptor,), daemon=True).start()
+
+
+def _wait(descriptor: int) -> None:
+    os.read(descriptor, 1)
+    _end()
+
+
+def _end() -> NoReturn:
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)

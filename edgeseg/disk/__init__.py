@@ -1,0 +1,1 @@
+"""Names, locks and renames that make what is written appear whole or not at all."""

@@ -1,0 +1,73 @@
+"""Renames that last, and two names that change places in one step."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+# A kernel, C library or file system that cannot, and sandboxes that know the call from no list.
+CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two names change places, so that neither is missing at any moment.
+
+    Returns:
+        False where that cannot be done here; nothing was changed.
+
+    Raises:
+        OSError: One is missing, or may not be renamed.
+    """
+    call = _renameat2()
+    if call is None:
+        return False
+    if call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in CANNOT:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder outlast a loss of power, where the file system lets one."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make everything in a folder outlast a loss of power.
+
+    Raises:
+        OSError: The disk is full or broken, which some file systems say only now.
+    """
+    if sys.platform == "win32":
+        return
+    for place, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(os.path.join(place, name), os.O_RDONLY)  # noqa: PTH118
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(type(folder)(place))
+
+
+def _renameat2() -> Any:
+    if sys.platform != "linux":
+        return None
+    # From glibc 2.28 on.
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
