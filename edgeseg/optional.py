@@ -106,7 +106,7 @@ def require(module: str, *, purpose: str) -> ModuleType:
 
 def _cannot_import(module: str, exc: Exception, purpose: str) -> str:
     command = install_command(module)
-    if isinstance(exc, ModuleNotFoundError) and exc.name == module.partition(".")[0]:
+    if isinstance(exc, ModuleNotFoundError) and f"{module}.".startswith(f"{exc.name}."):
         if getattr(sys, "frozen", False):
             return (
                 f"{module} is needed to {purpose} and was not packed into this program; pack it with "

@@ -14,6 +14,7 @@ TESTED = MappingProxyType(
     {
         "click": "8.5",
         "cuda-bindings": "13.5",
+        "h11": "0.16",
         "jinja2": "3.1",
         "numpy": "2.4",
         "nvidia-ml-py": "13.615",
