@@ -83,8 +83,12 @@ def stays(target: Path) -> bool:
 
 
 def content(folder: Path) -> list[Path]:
-    """List a folder without what has a temporary name or belongs to the file system."""
-    return sorted(path for path in folder.iterdir() if not (_is_temporary(path.name) or path.name in FOREIGN))
+    """List a folder without what has a temporary name or belongs to the file system; nothing if it is gone."""
+    try:
+        there = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    return sorted(path for path in there if not (_is_temporary(path.name) or path.name in FOREIGN))
 
 
 def restore(target: Path, last: str) -> bool:
@@ -221,8 +225,12 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 
 def _is_mount(target: Path) -> bool:
-    if target.is_mount():
-        return True
+    try:
+        if target.is_mount():
+            return True
+    except OSError:
+        # Another program is replacing it at this moment, which nobody can do to a mount point.
+        return False
     if sys.platform != "linux":
         return False
     # A folder that is mounted elsewhere on its own file system differs in nothing else.
