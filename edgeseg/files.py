@@ -65,11 +65,12 @@ def check_folder(folder: Path) -> None:
             with suppress(FileNotFoundError):
                 # Finds a name that is too long.
                 (there / name).lstat()
-        if not there.is_dir():
+        if there.exists() and not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
-        # As root only a file system that is read-only or full can refuse.
-        draft = Draft(there / "draft")
-        draft.close()
+        # As root only a file system that is read-only or full can refuse. A folder that is gone meanwhile is
+        # being replaced by another program, and can be made.
+        with suppress(FileNotFoundError):
+            Draft(there / "draft").close()
 
 
 def claimed_folder(folder: Path, first: str, holds_results: Callable[[Path], bool]) -> Path:
