@@ -35,7 +35,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 PLAIN_NAME = re.compile(r"(?!\.)[^\x00-\x1f\x7f-\x9f/\\:]+(?<![. ])")
 LONGEST_NAME = 255
 # Of a bundle that is replaced again and again while it is read.
-READINGS, PAUSE_S = 20, 0.05
+READINGS, LISTINGS, PAUSE_S = 20, 3, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,8 +263,8 @@ def check_target(target: Path, *, force: bool) -> None:
     """
     with writing(target):
         restore(target, MANIFEST)
-        there = content(target) if target.is_dir() else []
-        if target.exists() and (not target.is_dir() or (there and not (target / MANIFEST).is_file())):
+        there = _listed(target)
+        if (target.exists() and not target.is_dir()) or (there and MANIFEST not in there):
             msg = f"{target} exists and is not a bundle (no {MANIFEST} in it); choose another -o"
             raise ConfigError(msg)
         if there and not force:
@@ -273,6 +273,17 @@ def check_target(target: Path, *, force: bool) -> None:
         place = target if stays(target) else target.absolute().parent
     check_folder(target)
     check_folder(place)
+
+
+def _listed(target: Path) -> list[str]:
+    """List the names in a folder; again where it is no bundle, as another program may just replace one."""
+    names: list[str] = []
+    for _ in range(LISTINGS):
+        names = [path.name for path in content(target)] if target.is_dir() else []
+        if not names or MANIFEST in names:
+            break
+        time.sleep(PAUSE_S)
+    return names
 
 
 @contextmanager
