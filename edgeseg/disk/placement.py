@@ -83,7 +83,7 @@ def stays(target: Path) -> bool:
 
 
 def content(folder: Path) -> list[Path]:
-    """List a folder without what has a temporary name or belongs to the file system; nothing if it is gone."""
+    """List a folder but for what has a temporary name or is the file system's; nothing if it is gone."""
     try:
         there = list(folder.iterdir())
     except FileNotFoundError:
