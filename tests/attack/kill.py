@@ -35,8 +35,6 @@ EDGESEG = (sys.executable, "-c", "from edgeseg.tools.main import main; main()")
 # Of the duration of a whole call: before it, programs only import.
 EARLIEST, LATEST = 0.3, 1.02
 GONE_S = 5.0
-# ONNX Runtime keeps a file of its own among temporary ones otherwise.
-QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 RERUN_EVERY = 5
 WHOLE_S = 600.0
 SIZE = ("--size", "128", "160", "--no-parity")
@@ -90,7 +88,7 @@ class Ground:
         return subprocess.Popen(
             (*EDGESEG, *words),
             cwd=self.work,
-            env={**os.environ, "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1", **QUIET},
+            env={**os.environ, "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -225,7 +223,7 @@ def prepare(ground: Ground) -> None:
 def main() -> None:
     """Attack all commands, or those that are named, and print a table."""
     known = {case.name: case for case in cases()}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description="Kill every command that writes, at random moments.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--command", action="append", choices=sorted(known))
