@@ -16,6 +16,7 @@ import click
 
 from edgeseg import __version__
 from edgeseg.errors import EdgeSegError
+from edgeseg.optional import broken_need
 from edgeseg.runtime.streams.credentials import HIDDEN
 
 from .arguments import redacted_arguments, secrets_in_arguments
@@ -116,6 +117,8 @@ def failure_from_error(exc: BaseException, args: tuple[str, ...]) -> Failure:
         return Failure(_sentence_from_os_error(exc))
     if isinstance(exc, MemoryError):
         return Failure("out of memory; close other programs or choose a smaller --size or --batch")
+    if broken := broken_need(exc):
+        return Failure(str(broken), broken.exit_code)
     words = str(exc).strip()
     reason = f"{type(exc).__name__}: {words.splitlines()[0]}" if words else type(exc).__name__
     again = shlex.join(["edgeseg", "--debug", *redacted_arguments(args)])

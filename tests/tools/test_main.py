@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -195,3 +196,26 @@ def test_the_readme_names_every_verb() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
 
     assert [name for name in VERBS if f"edgeseg {name}" not in readme] == []
+
+
+@pytest.mark.parametrize("module", ["cv2", "numpy", "rich", "PIL", "tenacity"])
+def test_a_package_that_fits_no_other_is_named_with_its_upgrade(tmp_path: Path, module: str) -> None:
+    done = run_beside(tmp_path, f"{module}.py", "raise AttributeError('_ARRAY_API not found')")
+
+    assert done.returncode == 1
+    assert re.search(rf"^error: {module}\S* is needed .*pip install --upgrade", done.stderr, re.MULTILINE)
+    assert "Traceback" not in done.stderr
+
+
+def run_beside(folder: Path, name: str, content: str) -> subprocess.CompletedProcess[str]:
+    """Call `edgeseg run` where a module hides the real one."""
+    (folder / name).write_text(content, "utf-8")
+    program = "from edgeseg.tools.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "run", "--source", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"},
+        cwd=folder,
+    )
