@@ -63,9 +63,11 @@ def write_graph(
     picks = np.arange(rows) % len(SCORES)
     move = np.zeros((1, rows, 4), np.float32)
     move[0, 0, ::2] = SHIFT_PX / 255
+    # Boxes lie within every input.
+    within = np.minimum(BOXES, np.array(2 * spec.input_size_hw[::-1], np.float32))
     limit = 2.0 if fails_above is None else fails_above
     constants = {
-        "all_boxes": BOXES[picks][None],
+        "all_boxes": within[picks][None],
         "all_scores": np.sort(SCORES[picks])[None, ::-1].repeat(batch, 0),
         "all_labels": LABELS[picks][None].astype(label_type),
         "all_masks": np.broadcast_to(disc(side), (1, rows, side, side)),
