@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -61,7 +61,9 @@ def cases() -> tuple[Case, ...]:
         Case(name="build-int8", words=("build-engine", "--int8", *engine)),
         Case(name="calibrate", words=("calibrate", "--calib", "photos", "--no-check", "--force")),
         Case(name="benchmark", words=("benchmark", *bench, "-o", "report.json", "--html", "page.html")),
-        Case(name="export", words=("export", checkpoint, "-o", "model", *SIZE, "--force"), bundle=""),
+        Case(
+            name="export", words=("export", checkpoint, "-o", "exported", *SIZE, "--force"), bundle="exported"
+        ),
         Case(name="tune", words=("tune", checkpoint, *tune, "-o", "tuned", "--force")),
         Case(name="demo", words=("demo", "--frames", "4", "--scored", "1", "-o", "demo", "--force")),
     )
@@ -173,10 +175,7 @@ def kill(ground: Ground, case: Case, after_s: float) -> tuple[bool, list[str]]:
     process.kill()
     process.communicate()
     until, faults = time.monotonic() + GONE_S, ground.faults()
-    if case.bundle:
-        faults += bundle_faults(ground.work / case.bundle, engines=True)
-    else:
-        faults += bundle_faults(ground.work / "model", engines=False)
+    faults += bundle_faults(ground.work / case.bundle, engines=case.bundle == "model")
     while left := alive(process.pid):
         if time.monotonic() > until:
             faults.append(f"{len(left)} processes live on")
@@ -235,9 +234,7 @@ def main() -> None:
         prepare(ground)
         for name in asked.command or known:
             rng = random.Random(f"{asked.seed} {name}")
-            case = known[name]
-            if case.bundle:
-                case = Case(name=name, words=_with_model(case.words))
+            case = replace(known[name], words=_with_model(known[name].words))
             hit, found, usual_s = attack(ground, case, asked.times, rng)
             failed |= bool(found)
             print(f"{name:14} {usual_s:6.1f} s  {hit:3} of {asked.times} killed running  ", end="")  # noqa: T201
