@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -16,7 +15,7 @@ from .errors import ArtifactError, ConfigError
 from .files import check_folder, read_record, write_record, writing
 from .graph_files import GRAPH_SUFFIX, check_self_contained
 from .record import shown
-from .regular import open_regular
+from .regular import open_regular, sha256_of
 from .spec import Lowering, ModelSpec
 
 if TYPE_CHECKING:
@@ -197,15 +196,6 @@ def write_manifest(folder: Path, spec: ModelSpec, names: list[str]) -> None:
 def file_record(path: Path) -> FileRecord:
     """Measure a file: its size and SHA-256."""
     return FileRecord(size=path.stat().st_size, sha256=sha256_of(path))
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file, as lower-case hexadecimal."""
-    digest = hashlib.sha256()
-    with open_regular(path) as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from typing import IO, TYPE_CHECKING, BinaryIO
@@ -85,6 +86,19 @@ def read_regular(path: Path, *, most: int = MOST_JSON) -> bytes:
         shown = f"{max(size, len(data)) / 1e6:,.1f} MB"
         raise OSError(errno.EFBIG, f"it has {shown} and may have {most / 1e6:,.1f}", str(path))
     return data
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a regular file, as lower-case hexadecimal.
+
+    Raises:
+        OSError: As `open_regular`.
+    """
+    digest = hashlib.sha256()
+    with open_regular(path) as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def allocated_size(stream: IO[bytes]) -> int:

@@ -11,18 +11,16 @@ from edgeseg.engines import (
     EngineOptions,
     EngineRecord,
     Gpu,
-    Here,
     Precision,
     Target,
-    UnfitEngineError,
     engine_path,
     engines_of,
     machine_family,
-    open_engine,
     rebuild_command,
     write_engine_record,
 )
 from edgeseg.errors import ArtifactError, ConfigError
+from edgeseg.fitting import Here, UnfitEngineError, open_engine
 from tests.runtime.fake_bundle import make_spec, write_graph
 
 if TYPE_CHECKING:

@@ -18,15 +18,14 @@ from edgeseg.calibration.table import CalibrationTable, Method, Range, read_tabl
 from edgeseg.engines import (
     EngineOptions,
     EngineRecord,
-    Here,
     Precision,
     Target,
     engine_path,
-    open_engine,
     read_engine_record,
     write_engine_record,
 )
 from edgeseg.errors import ArtifactError, EdgeSegError
+from edgeseg.fitting import Here, open_engine
 from edgeseg.record import json_from_record, parsed_json
 from edgeseg.regular import MOST_JSON
 from edgeseg.runtime.model import load

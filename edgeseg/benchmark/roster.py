@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.bundle import Bundle, sha256_of
+from edgeseg.bundle import Bundle
 from edgeseg.engines import PRECISIONS_OF, Precision, Target, engines_of
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError, InputError
+from edgeseg.regular import sha256_of
 from edgeseg.runtime.here import FLAVOURS, this_gpu
 from edgeseg.runtime.tensorrt_library import load_library
 

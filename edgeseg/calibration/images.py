@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from ..bundle import sha256_of
 from ..errors import CalibrationError, ConfigError, InputError
+from ..regular import sha256_of
 from ..runtime.bitdepth import check_bit_depth
 from ..runtime.images import ImageReader, image_paths, read_image
 from .table import Method

@@ -41,7 +41,7 @@ class Draft:
 
     def write(self, data: bytes) -> None:
         """Write all of some bytes at the end."""
-        write_all(self._descriptor or 0, data)
+        write_all(self._descriptor, data)
 
     def keep(self, *, lasting: bool = True) -> None:
         """Put it into its place at once and whole.
@@ -50,7 +50,7 @@ class Draft:
             lasting: It is to outlast a loss of power, which takes some milliseconds.
         """
         if lasting:
-            os.fsync(self._descriptor or 0)
+            os.fsync(self._descriptor)
         try:
             self.path.replace(self._target)
         except OSError as exc:
@@ -69,8 +69,7 @@ class Draft:
             self._open = False
             with suppress(FileNotFoundError):
                 self.path.unlink()
-            if self._descriptor is not None:
-                os.close(self._descriptor)
+            os.close(self._descriptor)
 
 
 def draft_or_none(target: Path) -> Draft | None:

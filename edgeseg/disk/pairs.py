@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from ..regular import sha256_of
 from .locks import locked
 from .renames import sync_folder, sync_tree
 from .temporary import claimed
@@ -45,7 +45,7 @@ def place_pair(draft: Path, path: Path) -> None:
         OSError: It cannot be written.
     """
     # It says which file it waits for: half of a folder may be gone where its removal was cut off.
-    waiting = draft.parent / f"{_sha256(draft)}-{path.name}{RECORD}"
+    waiting = draft.parent / f"{sha256_of(draft)}-{path.name}{RECORD}"
     draft.with_suffix(RECORD).rename(waiting)
     sync_tree(draft.parent)
     with placing(path.parent):
@@ -59,16 +59,8 @@ def _finish(left: Path, folder: Path) -> None:
         if not (found := WAITING.fullmatch(record.name)):
             continue
         path = folder / found["name"]
-        if not path.is_file() or _sha256(path) != found["sha256"]:
+        if not path.is_file() or sha256_of(path) != found["sha256"]:
             continue
         path.with_suffix(CACHE).unlink(missing_ok=True)
         record.replace(path.with_suffix(RECORD))
         sync_folder(folder)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -24,7 +24,7 @@ FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Temporary(NamedTuple):
-    """A file or folder, and the descriptor that holds its lock."""
+    """A folder, and the descriptor that holds its lock; None where folders cannot be opened."""
 
     path: Path
     descriptor: int | None
@@ -35,8 +35,8 @@ def temporary_name(suffix: str = "") -> str:
     return f".edgeseg-{secrets.token_hex(8)}.partial{suffix}"
 
 
-def new_file(folder: Path, suffix: str = "") -> Temporary:
-    """Make an empty file, readable by whom the umask lets.
+def new_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
+    """Make an empty file, readable by whom the umask lets; its descriptor holds its lock.
 
     Args:
         folder: Where.
@@ -47,7 +47,7 @@ def new_file(folder: Path, suffix: str = "") -> Temporary:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags, 0o666)
         if _is_mine(path, descriptor):
-            return Temporary(path, descriptor)
+            return path, descriptor
         os.close(descriptor)
 
 

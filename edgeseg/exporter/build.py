@@ -7,25 +7,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeseg.bundle import DEFAULT_PATH, TABLE_FILE, file_record, open_bundle, sha256_of
+from edgeseg.bundle import DEFAULT_PATH, TABLE_FILE, file_record, open_bundle
 from edgeseg.calibration.table import table_for
 from edgeseg.disk.pairs import placing
 from edgeseg.disk.temporary import sweep, temporary_folder
 from edgeseg.engines import (
-    Engine,
     EngineOptions,
     EngineRecord,
     Precision,
     Target,
-    UnfitEngineError,
     engine_path,
     engines_of,
     loaded_path,
-    open_engine,
     place_engine,
 )
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from edgeseg.files import writing
+from edgeseg.fitting import Engine, UnfitEngineError, open_engine
+from edgeseg.regular import sha256_of
 from edgeseg.runtime.here import here_for
 
 from .build_graph import build_graph_engine

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 
-from ..engines import Gpu, Here, Target, machine_family
+from ..engines import Gpu, Target, machine_family
 from ..errors import ArtifactError, DependencyError
+from ..fitting import Here
 from .cuda import open_cuda
 from .machine import Host, weight_bits
 from .tensorrt_library import Flavour, load_library

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from ..disk.temporary import scratch_folder
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -37,13 +37,12 @@ def native_path(path: Path) -> Iterator[str]:
 
 def _linked(path: Path, stack: ExitStack) -> Path:
     try:
-        folder = stack.enter_context(TemporaryDirectory(prefix="edgeseg-"))
-        link = Path(folder) / f"file{_plain(path.suffix)}"
+        link = stack.enter_context(scratch_folder()) / f"file{_plain(path.suffix)}"
         link.symlink_to(path)
     except (OSError, NotImplementedError) as exc:
         msg = (
             f"the name of a file must be UTF-8 and without {PATTERN!r} to be handed to OpenCV or an engine, "
-            f"got {shown(str(path))!r}; rename it"
+            f"got {str(path)!r}; rename it"
         )
         raise InputError(msg) from exc
     return link
@@ -55,11 +54,6 @@ def is_native(name: str) -> bool:
         return os.fsencode(name) == name.encode()
     except UnicodeEncodeError:
         return False
-
-
-def shown(text: str) -> str:
-    """Replace what is no text, such as the bytes of a file name that is not UTF-8, by question marks."""
-    return text.encode(errors="replace").decode()
 
 
 def _plain(suffix: str) -> str:

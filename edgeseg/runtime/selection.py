@@ -9,14 +9,13 @@ from ..engines import (
     FULL_WEIGHTS,
     NARROW_WEIGHTS,
     PRECISIONS_OF,
-    Engine,
     Precision,
     Target,
     engines_of,
-    open_engine,
     rebuild_command,
 )
 from ..errors import ArtifactError, ConfigError, DependencyError, EdgeSegError
+from ..fitting import Engine, open_engine
 from ..optional import require
 from ..spec import Lowering
 from .here import FLAVOURS, here_for

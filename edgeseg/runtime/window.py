@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from ..errors import ConfigError, DependencyError, EdgeSegError
-from .native import shown
+from ..record import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ class Window:
         _check_screen()
         self._controls = controls
         # OpenCV knows windows by name; what a person reads is the title.
-        self._names = [f"edgeseg {index}: {shown(name)}" for index, name in enumerate(source_names)]
+        self._names = [f"edgeseg {index}: {escaped(name)}" for index, name in enumerate(source_names)]
         self._open: dict[str, str] = {}
 
     def write(self, shown: Shown) -> None:

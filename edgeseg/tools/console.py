@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.runtime.streams.credentials import without_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -37,9 +39,7 @@ def presentable(text: str, *, lines: bool = False) -> str:
         text: Of whatever origin.
         lines: It may have several lines; else their ends are written out too.
     """
-    for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return _written_out(text, lines=lines)
+    return _written_out(without_secrets(text, _secrets), lines=lines)
 
 
 def _written_out(text: str, *, lines: bool = False) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeseg.bundle import open_bundle, sha256_of, write_manifest
+from edgeseg.bundle import open_bundle, write_manifest
+from edgeseg.regular import sha256_of
 from edgeseg.spec import Lowering
 from tests.exporter.conftest import SIZE_HW, _resnet18, checkpoint, photographs
 from tests.models import spec_of

@@ -25,7 +25,7 @@ from edgeseg.benchmark.process import RowError
 from edgeseg.benchmark.replica import build_replica, write_replica
 from edgeseg.benchmark.roster import Common, make_lanes
 from edgeseg.benchmark.row import RowState
-from edgeseg.bundle import TABLE_FILE, open_bundle, sha256_of
+from edgeseg.bundle import TABLE_FILE, open_bundle
 from edgeseg.calibration.table import write_table
 from edgeseg.engines import EngineOptions, Precision, Target
 from edgeseg.errors import ConfigError, EdgeSegError, ExportError, InputError
@@ -36,6 +36,7 @@ from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.draft import Drafts
 from edgeseg.exporter.layers import LayerGraph
 from edgeseg.exporter.plan import taps_of
+from edgeseg.regular import sha256_of
 from edgeseg.spec import Lowering
 from tests.altered import sealed
 from tests.exporter.ranges import minmax_table

@@ -9,8 +9,9 @@ import pytest
 from edgeseg.benchmark import roster
 from edgeseg.benchmark.config import BenchmarkConfig
 from edgeseg.benchmark.roster import Common, find_checkpoint, make_lanes
-from edgeseg.bundle import open_bundle, sha256_of
+from edgeseg.bundle import open_bundle
 from edgeseg.errors import ConfigError, InputError
+from edgeseg.regular import sha256_of
 from tests.runtime.fake_bundle import make_bundle
 
 ALWAYS = (

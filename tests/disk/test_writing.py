@@ -263,12 +263,12 @@ def test_only_what_is_dead_and_ours_is_swept_up(tmp_path: Path) -> None:
 
     sweep(tmp_path)
 
-    kept = {alive.path.name, folder.path.name, ".edgeseg-0123456789abcde2.partial", *others}
+    kept = {alive.name, folder.path.name, ".edgeseg-0123456789abcde2.partial", *others}
     assert set(names(tmp_path)) == kept
     for each in (alive, folder):
         os.close(each.descriptor or 0)
     sweep(tmp_path)
-    assert alive.path.name not in names(tmp_path)
+    assert alive.name not in names(tmp_path)
     assert folder.path.name not in names(tmp_path)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeseg.bundle import TABLE_FILE, sha256_of
+from edgeseg.bundle import TABLE_FILE
 from edgeseg.calibration.table import write_table
 from edgeseg.engines import (
     EngineOptions,
@@ -30,6 +30,7 @@ from edgeseg.exporter import build_graph, tensorrt_engine, winograd
 from edgeseg.exporter.build import BuildConfig, build_engine, rebuild_unfit
 from edgeseg.exporter.tensorrt_engine import build_plan
 from edgeseg.exporter.winograd import PART
+from edgeseg.regular import sha256_of
 from edgeseg.runtime import machine
 from edgeseg.runtime.machine import Host, weight_bits
 from edgeseg.runtime.model import load

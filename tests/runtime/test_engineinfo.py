@@ -13,7 +13,6 @@ from edgeseg.engines import (
     EngineOptions,
     EngineRecord,
     Gpu,
-    Here,
     Kernel,
     Precision,
     Target,
@@ -22,6 +21,7 @@ from edgeseg.engines import (
     write_engine_record,
 )
 from edgeseg.errors import ArtifactError
+from edgeseg.fitting import Here
 from edgeseg.record import json_from_record
 from edgeseg.runtime import selection
 from edgeseg.runtime.engineinfo import KernelCount, engine_names, read_engine

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgeseg.engines import Gpu, Here, Target
+from edgeseg.engines import Gpu, Target
 from edgeseg.errors import DependencyError
+from edgeseg.fitting import Here
 from edgeseg.runtime import here as module
 from edgeseg.runtime.cuda import Device
 from edgeseg.runtime.here import here_for, this_gpu

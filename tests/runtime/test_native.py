@@ -16,7 +16,7 @@ from edgeseg.demo.show import write_image
 from edgeseg.errors import InputError
 from edgeseg.runtime.frames import Frame
 from edgeseg.runtime.images import read_image
-from edgeseg.runtime.native import native_path, shown
+from edgeseg.runtime.native import native_path
 from edgeseg.runtime.opencv import opened
 from edgeseg.runtime.sources import open_source
 
@@ -107,7 +107,7 @@ def test_where_no_link_can_be_made_the_name_is_refused(
 
     monkeypatch.setattr(Path, "symlink_to", fail)
     with (
-        pytest.raises(InputError, match=r"must be UTF-8 .*gr\?n\.mp4'; rename it"),
+        pytest.raises(InputError, match=r"must be UTF-8 .*gr\\udcfcn\.mp4'; rename it"),
         native_path(tmp_path / f"{LATIN}.mp4"),
     ):
         pass
@@ -115,4 +115,3 @@ def test_where_no_link_can_be_made_the_name_is_refused(
 
 def test_an_address_that_is_no_text_does_not_open() -> None:
     assert opened(f"rtsp://camera/{LATIN}", cv2.CAP_FFMPEG) is None
-    assert shown(LATIN) == "gr?n"

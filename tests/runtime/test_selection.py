@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from edgeseg.bundle import open_bundle
-from edgeseg.engines import Gpu, Precision, Target, UnfitEngineError, engine_path, machine_family
+from edgeseg.engines import Gpu, Precision, Target, engine_path, machine_family
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
+from edgeseg.fitting import UnfitEngineError
 from edgeseg.runtime import here, tensorrt
 from edgeseg.runtime import openvino as openvino_module
 from edgeseg.runtime import selection as module

@@ -10,11 +10,11 @@ from typing import IO, Any
 
 from torch import Tensor
 
-from edgeseg.bundle import MANIFEST, sha256_of
+from edgeseg.bundle import MANIFEST
 from edgeseg.errors import InputError
 from edgeseg.optional import require
 from edgeseg.record import shown
-from edgeseg.regular import allocated_size, open_regular
+from edgeseg.regular import allocated_size, open_regular, sha256_of
 
 from .bounds import PickleError
 from .broken import readable

@@ -7,7 +7,11 @@ several ways, and then all is hidden that could be part of the password.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HIDDEN = "***"
 PIPE = " ! "
@@ -62,7 +66,7 @@ def secrets_in(text: str) -> frozenset[str]:
     return frozenset(each for each in spelled if len(each) >= SHORTEST_SECRET)
 
 
-def without_secrets(text: str, secrets: frozenset[str]) -> str:
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
     """Hide known secrets wherever they are in a text."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
