@@ -247,7 +247,7 @@ def test_a_bundle_of_somebody_else_that_came_meanwhile_is_kept(tmp_path: Path) -
 
 
 def test_only_what_is_dead_and_ours_is_swept_up(tmp_path: Path) -> None:
-    alive, folder = new_file(tmp_path), new_folder(tmp_path)
+    (alive, file_lock), (folder, folder_lock) = new_file(tmp_path), new_folder(tmp_path)
     for name in (".edgeseg-0123456789abcdef.partial", ".edgeseg-0123456789abcde0.partial.mp4"):
         (tmp_path / name).write_bytes(b"dead")
     (tmp_path / ".edgeseg-0123456789abcde1.partial").mkdir()
@@ -263,10 +263,11 @@ def test_only_what_is_dead_and_ours_is_swept_up(tmp_path: Path) -> None:
 
     sweep(tmp_path)
 
-    kept = {alive.name, folder.path.name, ".edgeseg-0123456789abcde2.partial", *others}
+    kept = {alive.name, folder.name, ".edgeseg-0123456789abcde2.partial", *others}
     assert set(names(tmp_path)) == kept
-    for each in (alive, folder):
-        os.close(each.descriptor or 0)
+    for lock in (file_lock, folder_lock):
+        assert lock is not None
+        os.close(lock)
     sweep(tmp_path)
     assert alive.name not in names(tmp_path)
     assert folder.path.name not in names(tmp_path)
