@@ -270,7 +270,7 @@ def test_only_what_is_dead_and_ours_is_swept_up(tmp_path: Path) -> None:
         os.close(lock)
     sweep(tmp_path)
     assert alive.name not in names(tmp_path)
-    assert folder.path.name not in names(tmp_path)
+    assert folder.name not in names(tmp_path)
 
 
 def test_a_scratch_folder_of_a_killed_program_is_removed(
