@@ -15,6 +15,7 @@ import pytest
 
 from edgeseg.bundle import MANIFEST, check_target, open_bundle, staged
 from edgeseg.disk import placement
+from edgeseg.disk.draft import Draft
 from edgeseg.disk.locks import FolderLock, locked
 from edgeseg.disk.pairs import place_pair, placing
 from edgeseg.disk.temporary import new_file, new_folder, scratch_folder, sweep, temporary_folder
@@ -40,10 +41,10 @@ for number in range({writes}):
 """
 
 
-@pytest.fixture
-def umask_077() -> Iterator[None]:
-    before = os.umask(0o077)
-    yield
+@pytest.fixture(params=[0o077, 0o022, 0o002], ids="{:03o}".format)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
     os.umask(before)
 
 
@@ -144,14 +145,26 @@ def test_a_pipe_is_written_into(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-@pytest.mark.usefixtures("umask_077")
-def test_a_mask_is_kept_to(tmp_path: Path) -> None:
+def test_a_mask_is_kept_to(tmp_path: Path, umask: int) -> None:
     write_whole(tmp_path / "deeper" / "one.json", b"x")
     with staged(tmp_path / "model", force=False) as folder:
         fill(folder)
 
-    assert mode(tmp_path / "deeper" / "one.json") == mode(tmp_path / "model" / MANIFEST) == 0o600
-    assert mode(tmp_path / "deeper") == mode(tmp_path / "model") == 0o700
+    assert mode(tmp_path / "deeper" / "one.json") == mode(tmp_path / "model" / MANIFEST) == 0o666 & ~umask
+    assert mode(tmp_path / "deeper") == mode(tmp_path / "model") == 0o777 & ~umask
+
+
+def test_a_draft_is_of_what_a_link_points_to(tmp_path: Path) -> None:
+    """As a video is written, by a library and under a name of its own."""
+    (tmp_path / "link.mp4").symlink_to("real.mp4")
+    draft = Draft(tmp_path / "link.mp4", ".mp4")
+    draft.path.write_bytes(b"video")
+
+    draft.keep()
+
+    assert (tmp_path / "link.mp4").is_symlink()
+    assert (tmp_path / "real.mp4").read_bytes() == b"video"
+    assert names(tmp_path) == ["link.mp4", "real.mp4"]
 
 
 @pytest.mark.parametrize("name", [LONG, "é" * 120, "a\nb", " ", "-x"])
