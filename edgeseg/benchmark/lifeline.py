@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 def hang_on(descriptor: int) -> None:
     """End this process, and all that it starts, at once when the other end of a pipe is closed.
 
+    It leads a group of processes of its own from then on, which a terminal's Ctrl-C does not reach. A session
+    of its own would keep that away too, but Linux gives sessions equal shares of the processor, whatever
+    their priority.
+
     The kernel closes it when its owner dies, even by SIGKILL. On Linux it then sends a signal to the whole
     group of processes, compilers too, without the help of a thread, which a library may keep from running.
     `PR_SET_PDEATHSIG` would not do: it is bound to the thread that started this process, and not inherited.
@@ -25,6 +29,7 @@ def hang_on(descriptor: int) -> None:
     Args:
         descriptor: The end to read from; nothing is ever written to the other one.
     """
+    os.setpgrp()
     if sys.platform == "linux":
         fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)

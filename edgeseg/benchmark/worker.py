@@ -51,9 +51,7 @@ def _answer(station: Station, question: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer on stdin and stdout; the argument is the number of a descriptor for `hang_on`."""
-    # A terminal's Ctrl-C is for the one that asks. A session of its own would keep it away too, but Linux
-    # gives sessions equal shares of the processor, whatever their priority.
-    os.setpgrp()
+    # A terminal's Ctrl-C is for the one that asks.
     hang_on(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Libraries print to stdout, from Python and from C: all that goes to stderr.

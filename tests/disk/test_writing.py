@@ -317,15 +317,23 @@ def test_a_folder_is_one_program_s(tmp_path: Path) -> None:
         pass
 
 
+def test_a_record_whose_file_was_not_placed_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"old record")
+    (tmp_path / "a.onnx").write_bytes(b"old")
+    dead = tmp_path / ".edgeseg-0123456789abcdef.partial"
+    dead.mkdir()
+    (dead / f"{hashlib.sha256(b'new').hexdigest()}-a.onnx.json").write_bytes(b"new record")
+
+    with placing(tmp_path):
+        assert (tmp_path / "a.json").read_bytes() == b"old record"
+
+
 def test_a_record_follows_its_file_where_a_program_was_killed_between(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"old record")
     (tmp_path / "a.onnx").write_bytes(b"new")
     dead = tmp_path / ".edgeseg-0123456789abcdef.partial"
     dead.mkdir()
     (dead / f"{hashlib.sha256(b'new').hexdigest()}-a.onnx.json").write_bytes(b"new record")
-    waiting = tmp_path / ".edgeseg-0123456789abcde0.partial"
-    waiting.mkdir()
-    (waiting / f"{hashlib.sha256(b'newer').hexdigest()}-a.onnx.json").write_bytes(b"newer record")
 
     with placing(tmp_path):
         assert (tmp_path / "a.json").read_bytes() == b"new record"

@@ -240,6 +240,7 @@ def test_an_answer_that_breaks_off_is_no_picture():
     "spoilt",
     [
         pytest.param(restated(jpeg_of(noise()), (32000, 32000)), id="bomb"),
+        pytest.param(restated(jpeg_of(noise()), (8193, 8192)) + bytes(4 << 20), id="bomb with enough data"),
         pytest.param(restated(jpeg_of(noise()), (640, 640)), id="header lies"),
         pytest.param(restated(jpeg_of(noise(), progressive=True), (96, 64)), id="progressive, header lies"),
         pytest.param(BOMBS["twelve thousand.png"], id="PNG"),
