@@ -11,11 +11,12 @@ from click.testing import CliRunner
 
 from edgeseg.bundle import FileRecord
 from edgeseg.calibration.table import Method
-from edgeseg.engines import Engine, EngineOptions, EngineRecord, Precision, Target
+from edgeseg.engines import EngineOptions, EngineRecord, Precision, Target
 from edgeseg.exporter import build, calibrate, targets
 from edgeseg.exporter.calibrate import AccuracyError, CalibrationReport
 from edgeseg.exporter.sensitivity import BlockCost, Budget, BudgetStep
 from edgeseg.exporter.yardstick import Score
+from edgeseg.fitting import Engine
 from edgeseg.tools.main import cli
 from tests.runtime.fake_bundle import make_bundle
 
