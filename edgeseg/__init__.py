@@ -9,10 +9,10 @@ from .errors import EdgeSegError
 
 if TYPE_CHECKING:
     from .exporter.save import save_checkpoint
-    from .runtime.detections import Detections
     from .runtime.model import Model, load
-    from .runtime.stream import Stream, stream
-    from .runtime.tracking import TrackConfig
+    from .streaming.stream import Stream, stream
+    from .streaming.tracking import TrackConfig
+    from .vision.detections import Detections
 
 __version__ = "0.1.0"
 __all__ = [

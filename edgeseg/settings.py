@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArtifactError, ConfigError
-from .record import record_from_json, shown
+from .records import record_from_json, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from .errors import ConfigError
-from .record import shown
+from .records import shown
 from .settings import LONGEST_SIDE, MOST_DETECTIONS, MOST_PROPOSALS, SIZE_MULTIPLE, ModelSettings, Origin
 
 BACKGROUND = "__background__"

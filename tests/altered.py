@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.files import CHECKSUM, checksum_of
+from edgeseg.files.records import CHECKSUM, checksum_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from edgeseg.runtime import machine
+from edgeseg.runtime.host import machine
 
 
 @pytest.fixture

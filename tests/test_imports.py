@@ -93,8 +93,8 @@ def test_no_import_goes_up(path: Path) -> None:
         ("from ..exporter import graph", "edgeseg.runtime.model"),
         ("from .. import tools", "edgeseg.demo.belt"),
         ("def f():\n    import edgeseg.tools.main", "edgeseg.exporter.graph"),
-        ("from .runtime import model", "edgeseg.bundle"),
-        ("from ..demo.belt import x", "edgeseg.exporter.gate"),
+        ("from .runtime import model", "edgeseg.bundle.manifest"),
+        ("from ..demo.belt import x", "edgeseg.exporter.parity.check"),
     ],
 )
 def test_an_upward_import_is_seen(source: str, module: str) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeseg.doctor import tested_versions
+from edgeseg.doctor.tested_versions import TESTED, UNTESTED
 from edgeseg.errors import DependencyError
 from edgeseg.optional import (
     EXTRA_BY_MODULE,
@@ -18,8 +20,6 @@ from edgeseg.optional import (
     require,
     require_extra,
 )
-from edgeseg.runtime import tested
-from edgeseg.runtime.tested import TESTED, UNTESTED
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 # Known packages that are no requirement: builds of OpenCV with windows, and what is taken without its needs.
@@ -139,7 +139,9 @@ def test_a_packed_program_says_how_to_pack_more(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DependencyError, match="--hidden-import openvino"):
         require("openvino", purpose="compute")
 
-    absent = ModuleNotFoundError("No module named 'edgeseg.tools.run'", name="edgeseg.tools.run")
+    absent = ModuleNotFoundError(
+        "No module named 'edgeseg.tools.commands.run'", name="edgeseg.tools.commands.run"
+    )
     assert "--collect-submodules edgeseg" in str(broken_need(absent))
 
 
@@ -236,10 +238,10 @@ def test_tested_versions_are_of_all_that_pyproject_names() -> None:
 
 def test_what_is_newer_than_tested_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"numpy": "2.99.1", "click": TESTED["click"] + ".9", "rich": "1.0"}
-    monkeypatch.setattr("edgeseg.runtime.tested.version", installed.__getitem__)
-    monkeypatch.setattr("edgeseg.runtime.tested.PackageNotFoundError", KeyError)
+    monkeypatch.setattr("edgeseg.doctor.tested_versions.version", installed.__getitem__)
+    monkeypatch.setattr("edgeseg.doctor.tested_versions.PackageNotFoundError", KeyError)
 
-    assert tested.newer_packages() == ["numpy"]
-    line = tested.tested_versions()
+    assert tested_versions.newer_packages() == ["numpy"]
+    line = tested_versions.tested_versions()
     assert "numpy 2.99.1 (tested up to" in line.detail
     assert line.mend == f"pip install 'numpy=={TESTED['numpy']}.*'"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgeseg.errors import ArtifactError, ConfigError
-from edgeseg.record import json_from_record, record_from_json
+from edgeseg.records import json_from_record, record_from_json
 from edgeseg.settings import NAMES, ModelSettings, Origin, resolved, settings_from_json
 
 

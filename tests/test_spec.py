@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from edgeseg.errors import ArtifactError, ConfigError
-from edgeseg.record import json_from_record, record_from_json
+from edgeseg.records import json_from_record, record_from_json
 from edgeseg.spec import BACKGROUND, Lowering, ModelSpec, ParityReport, ParityRow, Preprocess
 
 FACTS: dict[str, Any] = {

@@ -13,29 +13,29 @@ from functools import partial
 import numpy as np
 
 from edgeseg import __version__
-from edgeseg.bundle import Bundle, open_bundle
-from edgeseg.disk.temporary import scratch_folder
+from edgeseg.bundle.manifest import Bundle, open_bundle
 from edgeseg.errors import ArtifactError, DependencyError
-from edgeseg.record import json_from_record
-from edgeseg.runtime.cpus import usable_cpus
+from edgeseg.files.temporary import scratch_folder
+from edgeseg.graphs.macs import Macs, count_macs
+from edgeseg.records import json_from_record
+from edgeseg.runtime.host.processors import usable_cpus
 from edgeseg.spec import Lowering
 
-from .batch import at_batch, build, check_batch
-from .best import Tryout, open_best
+from .accuracy import find_all
 from .config import SCORE_THRESHOLD, BenchmarkConfig
-from .energy import open_meter
-from .finding import find_all
-from .lane import Lane, crowd, open_lane, renew, warm_up
-from .macs import Macs, count_macs
-from .noise import Watch
-from .outcome import LEAST_PROCESSES, Facts, baseline_of, margins, rows_from
-from .pictures import Pictures, take_pictures
-from .place import cores_for, describe_machine
-from .process import RowError, WorkerProcess
+from .images import Pictures, take_pictures
+from .machine import cores_for, describe_machine
+from .rebatch import at_batch, build, check_batch
 from .report import BenchmarkReport, Noise, Settings
-from .roster import BEST, Common, find_checkpoint, make_lanes
+from .report_rows import LEAST_PROCESSES, Facts, baseline_of, margins, rows_from
+from .rounds import Plan, Taken, take_turns
 from .row import Kind
-from .turns import Plan, Taken, take_turns
+from .row_run import Lane, crowd, open_lane, renew, warm_up
+from .rows import BEST, Common, find_checkpoint, make_lanes
+from .statistics.energy import open_meter
+from .statistics.noise import Watch
+from .variant_search import Tryout, open_best
+from .worker.process import RowError, WorkerProcess
 
 FRAMES_FILE = "frames.npy"
 # Converting a whole torchvision model takes a minute on two cores.

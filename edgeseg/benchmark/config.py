@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeseg.bundle import DEFAULT_PATH
+from edgeseg.bundle.manifest import DEFAULT_PATH
 from edgeseg.errors import ConfigError
 
 # Timed calls give detections above it, and so are agreement and examples.

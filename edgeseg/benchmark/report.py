@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeseg.files import read_record, write_whole
-from edgeseg.record import json_from_record
-from edgeseg.runtime.frames import Skipped
+from edgeseg.files.records import read_record, write_whole
+from edgeseg.records import json_from_record
+from edgeseg.vision.frames import Skipped
 
 from .row import Row
 

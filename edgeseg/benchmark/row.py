@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from edgeseg.dataset.average_precision import AveragePrecision
 from edgeseg.errors import ConfigError
-from edgeseg.runtime.evaluation import AveragePrecision
 
 
 class RowState(str, Enum):

@@ -8,18 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bundle import Bundle
-from ..errors import CalibrationError
-from ..runtime.input_sizes import best_input, size_advice
-from ..runtime.letterbox import letterbox_batch
-from ..runtime.ort import OUTPUTS
-from ..spec import Lowering
-from .agreement import check_detections, check_images, runtime_detections, runtime_images
-from .clock import Clock
-from .counting import check_rows, count_values
-from .images import ChosenImage, choose_images, images_sha256, read_chosen
-from .methods import range_from_histogram
-from .partial import (
+from edgeseg.bundle.manifest import Bundle
+from edgeseg.errors import CalibrationError
+from edgeseg.runtime.backends.onnxruntime import OUTPUTS
+from edgeseg.runtime.input_sizes import best_input, size_advice
+from edgeseg.spec import Lowering
+from edgeseg.vision.letterbox import letterbox_batch
+
+from .checkpoint import (
     PARTIAL_FILE,
     Counted,
     Identity,
@@ -28,9 +24,14 @@ from .partial import (
     read_partial,
     write_partial,
 )
+from .consistency import check_detections, check_images, runtime_detections, runtime_images
+from .counting import check_rows, count_values
+from .images import ChosenImage, choose_images, images_sha256, read_chosen
+from .instrumented_graph import TappedGraph, detections_in, passes_of
+from .methods import range_from_histogram
+from .observers import Rows, Tap
 from .table import CalibrationTable
-from .tapped import TappedGraph, detections_in, passes_of
-from .taps import Rows, Tap
+from .time_left import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..runtime.backend import RawDetections
+    from edgeseg.runtime.contract import RawDetections
+
     from .histogram import Histogram
     from .images import CalibrationConfig
-    from .taps import Taps
+    from .observers import Taps
 
 # An interruption loses at most this much.
 SAVE_EVERY_S = 20.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CalibrationError
-from ..runtime.cpus import usable_cpus
+from edgeseg.errors import CalibrationError
+from edgeseg.runtime.host.processors import usable_cpus
+
 from .histogram import Histogram, histogram_of
-from .taps import Rows
+from .observers import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..spec import ModelSpec
-    from .taps import Tap
+    from edgeseg.spec import ModelSpec
+
+    from .observers import Tap
 
 # Beyond this many, counting waits for memory.
 _MAX_THREADS = 8

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CalibrationError
+from edgeseg.errors import CalibrationError
 
 BINS = 8192
 # Bins end at a power of two: they nest exactly when that doubles, so the order of the images does not matter.

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from ..errors import CalibrationError, ConfigError, InputError
-from ..regular import sha256_of
-from ..runtime.bitdepth import check_bit_depth
-from ..runtime.images import ImageReader, image_paths, read_image
+from edgeseg.errors import CalibrationError, ConfigError, InputError
+from edgeseg.files.reading import sha256_of
+from edgeseg.vision.images.bitdepth import check_bit_depth
+from edgeseg.vision.images.reader import ImageReader, image_paths, read_image
+
 from .table import Method
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..bundle import TABLE_FILE
-from ..errors import ArtifactError, ConfigError
-from ..files import read_record, write_record
-from ..spec import Lowering
+from edgeseg.bundle.manifest import TABLE_FILE
+from edgeseg.errors import ArtifactError, ConfigError
+from edgeseg.files.records import read_record, write_record
+from edgeseg.spec import Lowering
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..bundle import Bundle
+    from edgeseg.bundle.manifest import Bundle
 
 FORMAT = 1
 AGAIN = "make it again with `edgeseg calibrate --calib DIR --force`"

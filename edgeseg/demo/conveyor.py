@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from edgeseg.errors import InputError
+
 from .belt import backdrop_light, belt_tile, paint_rails, rail_px
 from .layout import BeltLayout, Placement
 from .parts import PART_NAMES

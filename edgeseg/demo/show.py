@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ..disk.draft import Draft
-from ..disk.temporary import sweep
-from ..errors import ConfigError, InputError
-from ..exporter.config import ExportConfig
-from ..exporter.export import export
-from ..files import check_folder, claimed_folder, write_whole, writing
-from ..runtime.evaluation import average_precision
-from ..runtime.job import Observer, RunConfig, RunSummary
-from ..runtime.model import load
-from ..runtime.native import native_path
-from ..runtime.runner import run
+from edgeseg.dataset.average_precision import average_precision
+from edgeseg.errors import ConfigError, InputError
+from edgeseg.exporter.config import ExportConfig
+from edgeseg.exporter.export import export
+from edgeseg.files.draft import Draft
+from edgeseg.files.native import native_path
+from edgeseg.files.records import check_folder, claimed_folder, write_whole, writing
+from edgeseg.files.temporary import sweep
+from edgeseg.runtime.model import load
+from edgeseg.streaming.config import Observer, RunConfig, RunSummary
+from edgeseg.streaming.runner import run
+
 from . import checkpoint_path
 from .conveyor import PART_NAMES, ConveyorFrame, ConveyorScene
 from .score import FIRST_UNSEEN_SEED, unseen_frames
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..bundle import Bundle
+    from edgeseg.bundle.manifest import Bundle
 
 DEFAULT_OUTPUT = Path("edgeseg-demo")
 CLIP_FILE = "belt.mp4"

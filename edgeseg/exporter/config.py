@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgeseg.bundle import DEFAULT_PATH
+from edgeseg.bundle.manifest import DEFAULT_PATH
 from edgeseg.errors import ConfigError
 from edgeseg.spec import check_size
 

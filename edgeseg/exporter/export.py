@@ -9,29 +9,29 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgeseg import __version__
-from edgeseg.bundle import MANIFEST, check_target, open_bundle, size_folder, staged, write_manifest
+from edgeseg.bundle.manifest import MANIFEST, check_target, open_bundle, size_folder, staged, write_manifest
 from edgeseg.runtime.input_sizes import size_advice
 from edgeseg.settings import ModelSettings, Origin
 from edgeseg.spec import Lowering, ModelSpec, Preprocess
 
-from .architecture import class_count
 from .checkpoint import read_checkpoint
-from .classes import names_for, names_from_file
+from .class_names import names_for, names_from_file
 from .config import impose, limits_of
-from .gate import check_images, run_gate
 from .graph import write_graph
-from .loading import LoadedModel, load_model, settings_from_file
-from .threads import torch_threads
+from .model.architecture import class_count
+from .model.loading import LoadedModel, load_model, settings_from_file
+from .parity.check import check_images, run_gate
+from .torch_threads import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from edgeseg.bundle import Bundle
+    from edgeseg.bundle.manifest import Bundle
 
     from .checkpoint import Checkpoint
     from .config import ExportConfig
-    from .gate import CheckImages
+    from .parity.check import CheckImages
 
 RECORDED_VERSIONS = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 # Settings that have an option of their own.

@@ -14,10 +14,10 @@ from edgeseg.errors import ExportError
 from edgeseg.optional import require
 from edgeseg.spec import Lowering
 
-from . import boxes, portable
-from .network import OUTPUT_NAMES, Network
-from .portable import PortableOperators
-from .tensorrt import TensorRTOperators
+from .network import boxes, portable
+from .network.mask_rcnn import OUTPUT_NAMES, Network
+from .network.portable import PortableOperators
+from .network.tensorrt import TensorRTOperators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

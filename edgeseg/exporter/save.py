@@ -11,17 +11,17 @@ import torch
 from torchvision.models.detection import MaskRCNN
 
 from edgeseg.errors import ConfigError, InputError
-from edgeseg.files import write_whole
+from edgeseg.files.records import write_whole
 from edgeseg.optional import require
-from edgeseg.record import json_from_record
+from edgeseg.records import json_from_record
 from edgeseg.settings import ModelSettings
 
-from .architecture import empty_model
-from .checkpoint.broken import readable
-from .checkpoint.names import ANCHOR, WRAPPERS
-from .checkpoint.said import RECORD
-from .classes import names_for
-from .modules import differences, facts_of, settings_of
+from .checkpoint.defects import readable
+from .checkpoint.metadata import RECORD
+from .checkpoint.state_dict import ANCHOR, WRAPPERS
+from .class_names import names_for
+from .model.architecture import empty_model
+from .model.modules import differences, facts_of, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

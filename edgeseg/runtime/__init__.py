@@ -1,1 +1,1 @@
-"""What ships to the device: a frame in, detections out. Never imports torch or onnx."""
+"""What ships to the device: an image in, detections out. Never imports torch or onnx."""

@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..settings import SIZE_MULTIPLE
-from .letterbox import Letterbox
+from edgeseg.settings import SIZE_MULTIPLE
+from edgeseg.vision.letterbox import Letterbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .frames import Frame
+    from edgeseg.vision.frames import Frame
 
 # Below this share of torchvision's scale a user is told: at 0.6 half of the small objects were missed.
 LOW_SHARE = 0.85

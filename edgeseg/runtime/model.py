@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import DEFAULT_PATH, is_current, open_bundle
-from ..errors import ArtifactError, ConfigError, EdgeSegError, InputError
-from .backend import fault_in
-from .detections import Detections
+from edgeseg.bundle.manifest import DEFAULT_PATH, is_current, open_bundle
+from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError, InputError
+from edgeseg.vision.detections import Detections
+from edgeseg.vision.letterbox import Letterbox, letterbox_batch
+from edgeseg.vision.masks import crop_masks
+
+from .contract import fault_in
 from .input_sizes import best_input
-from .letterbox import Letterbox, letterbox_batch
-from .masks import crop_masks
 from .selection import Wanted, open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ..bundle import Bundle
-    from ..spec import ModelSpec
-    from .backend import Backend, RawDetections
+    from edgeseg.bundle.manifest import Bundle
+    from edgeseg.spec import ModelSpec
+
+    from .contract import Backend, RawDetections
     from .selection import Opened
 
 LOADINGS = 5
@@ -255,7 +257,7 @@ def check_frame(frame: NDArray[np.uint8]) -> None:
     if not isinstance(frame, np.ndarray):
         advice = "; cv2.imread gives None for a file that it cannot read" if frame is None else ""
         if isinstance(frame, (str, Path)):
-            advice = "; read the file with cv2.imread or edgeseg.runtime.images.read_image"
+            advice = "; read the file with cv2.imread or edgeseg.vision.images.reader.read_image"
         msg = f"a frame must be a NumPy array uint8[H, W, 3] in BGR, got {type(frame).__name__}{advice}"
         raise InputError(msg)
     if frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 and frame.size:

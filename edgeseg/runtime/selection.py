@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..engines import (
+from edgeseg.bundle.compatibility import Engine, open_engine
+from edgeseg.bundle.engines import (
     FULL_WEIGHTS,
     NARROW_WEIGHTS,
     PRECISIONS_OF,
@@ -14,22 +15,23 @@ from ..engines import (
     engines_of,
     rebuild_command,
 )
-from ..errors import ArtifactError, ConfigError, DependencyError, EdgeSegError
-from ..fitting import Engine, open_engine
-from ..optional import require
-from ..spec import Lowering
-from .here import FLAVOURS, here_for
-from .machine import Host, weight_bits
-from .openvino import OpenVinoBackend
-from .ort import OnnxRuntimeBackend, Provider, resolved
-from .tensorrt import TensorRTBackend
-from .tensorrt_library import load_library
+from edgeseg.errors import ArtifactError, ConfigError, DependencyError, EdgeSegError
+from edgeseg.optional import require
+from edgeseg.spec import Lowering
+
+from .backends.onnxruntime import OnnxRuntimeBackend, Provider, resolved
+from .backends.openvino import OpenVinoBackend
+from .backends.tensorrt.backend import TensorRTBackend
+from .backends.tensorrt.library import load_library
+from .device import FLAVOURS, here_for
+from .host.machine import Host, weight_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..bundle import Bundle
-    from .backend import Backend
+    from edgeseg.bundle.manifest import Bundle
+
+    from .contract import Backend
 
 AUTO = "auto"
 BACKENDS = (AUTO, *(target.value for target in Target))

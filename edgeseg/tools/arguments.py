@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from edgeseg.errors import ConfigError
-from edgeseg.runtime.streams.credentials import HIDDEN, PIPE, redacted, secrets_in
+from edgeseg.streaming.sources.credentials import HIDDEN, PIPE, redacted, secrets_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,7 +17,7 @@ import click
 from edgeseg import __version__
 from edgeseg.errors import EdgeSegError
 from edgeseg.optional import broken_need
-from edgeseg.runtime.streams.credentials import HIDDEN
+from edgeseg.streaming.sources.credentials import HIDDEN
 
 from .arguments import redacted_arguments, secrets_in_arguments
 from .console import hide, presentable, print_error, print_trace

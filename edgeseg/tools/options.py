@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgeseg.bundle import DEFAULT_PATH
+from edgeseg.bundle.manifest import DEFAULT_PATH
 
 model_option = click.option(
     "--model",

@@ -7,7 +7,7 @@ def keep_to_quota() -> None:
     """Let OpenCV, which does not see every limit of a container, start no more threads than it allows."""
     import cv2
 
-    from ..runtime.cpus import usable_cpus
+    from edgeseg.runtime.host.processors import usable_cpus
 
     if (count := usable_cpus().count) < cv2.getNumThreads():
         cv2.setNumThreads(count)

@@ -22,21 +22,21 @@ import cv2
 import numpy as np
 
 import edgeseg
-from edgeseg.bundle import open_bundle
-from edgeseg.engines import machine_family
-from edgeseg.exporter.parity import Agreement, Bounds, match
-from edgeseg.runtime.images import image_paths, read_image
-from edgeseg.runtime.letterbox import letterbox_batch
-from edgeseg.runtime.ort import OUTPUTS, OnnxRuntimeBackend
+from edgeseg.bundle.engines import machine_family
+from edgeseg.bundle.manifest import open_bundle
+from edgeseg.exporter.parity.comparison import Agreement, Bounds, match
+from edgeseg.runtime.backends.onnxruntime import OUTPUTS, OnnxRuntimeBackend
 from edgeseg.spec import Lowering
 from edgeseg.tools.console import print_lines, print_note, print_table
+from edgeseg.vision.images.reader import image_paths, read_image
+from edgeseg.vision.letterbox import letterbox_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from edgeseg.bundle import Bundle
+    from edgeseg.bundle.manifest import Bundle
 
 SCORE_THRESHOLD = 0.05
 ENGINE = "engines/onnxruntime-int8.onnx"
@@ -190,7 +190,7 @@ class Differences:
 def _differences(
     bundle: Bundle, precision: str, expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]
 ) -> Differences:
-    from edgeseg.exporter.reference import Found
+    from edgeseg.exporter.model.reference import Found
 
     agreement = Agreement(
         lowering=Lowering.PORTABLE,

@@ -1,7 +1,7 @@
 """Checkpoints that were made to take all memory or all time, by the name of what they do.
 
 Each is a small file, or one with holes. Reading it must end in a sentence, within a second or two and in
-little memory; `tests/exporter/test_bombs.py` measures it.
+little memory; `tests/exporter/checkpoint/test_bombs.py` measures it.
 """
 
 from __future__ import annotations

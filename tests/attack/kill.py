@@ -25,11 +25,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeseg.bundle import open_bundle
+from edgeseg.bundle.engines import engines_of, loaded_path, read_engine_record
+from edgeseg.bundle.manifest import open_bundle
 from edgeseg.demo import checkpoint_path
-from edgeseg.engines import engines_of, loaded_path, read_engine_record
 from edgeseg.errors import EdgeSegError
-from edgeseg.files import check_folder
+from edgeseg.files.records import check_folder
 
 EDGESEG = (sys.executable, "-c", "from edgeseg.tools.main import main; main()")
 # Of the duration of a whole call: before it, programs only import.

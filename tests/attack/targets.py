@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 import edgeseg
-from edgeseg.runtime.images import ImageReader
-from edgeseg.runtime.sources import open_source
-from edgeseg.runtime.streams.web import open_http
+from edgeseg.streaming.sources.files import open_source
+from edgeseg.streaming.sources.live.http import open_http
+from edgeseg.vision.images.reader import ImageReader
 from tests.runtime.fake_bundle import make_bundle
 
 from .mutations import mutated, mutated_json
@@ -98,7 +98,7 @@ class Checkpoints:
         import torch
         from safetensors.torch import save_file
 
-        from edgeseg.exporter.checkpoint.reading import read_checkpoint
+        from edgeseg.exporter.checkpoint.reader import read_checkpoint
 
         self._read, self._path = read_checkpoint, folder / "spoilt.pth"
         weights = {f"layer{index}.weight": torch.randn(3, 4 + index) for index in range(6)}
@@ -233,7 +233,7 @@ class Requests:
     )
 
     def __init__(self, folder: Path) -> None:
-        from tests.runtime.web.viewing import make_page, make_shown
+        from tests.streaming.web.viewing import make_page, make_shown
 
         self._page = make_page()
         self._page.write(make_shown(1))

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeseg.bundle import open_bundle, staged
-from edgeseg.disk.pairs import placing
-from edgeseg.files import write_json
-from tests.test_bundle import fill
+from edgeseg.bundle.manifest import open_bundle, staged
+from edgeseg.files.pairs import placing
+from edgeseg.files.records import write_json
+from tests.bundle.test_manifest import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,7 @@ def test_what_is_there_is_whole_after_a_kill(tmp_path: Path, kind: str) -> None:
     )
     # One interpreter loads the modules once; what it forks is killed.
     forks = (
-        "import os, sys, time\nimport edgeseg.bundle, tests.test_bundle\n"
+        "import os, sys, time\nimport edgeseg.bundle.manifest, tests.bundle.test_manifest\n"
         "script = sys.stdin.read()\n"
         "for wait_s in map(float, sys.argv[2:]):\n"
         "    child = os.fork()\n"

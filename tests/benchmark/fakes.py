@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeseg.benchmark.lane import Lane
-from edgeseg.benchmark.process import RowError
-from edgeseg.benchmark.recipe import Recipe
 from edgeseg.benchmark.row import Kind, Row, Startup
+from edgeseg.benchmark.row_run import Lane
+from edgeseg.benchmark.runners.spec import Recipe
+from edgeseg.benchmark.worker.process import RowError
 
 Calls = list[tuple[str, dict[str, Any]]]
 

@@ -17,8 +17,8 @@ from edgeseg.benchmark.row import (
     Stages,
     Startup,
 )
-from edgeseg.runtime.evaluation import AveragePrecision
-from edgeseg.runtime.frames import Skipped
+from edgeseg.dataset.average_precision import AveragePrecision
+from edgeseg.vision.frames import Skipped
 
 
 def make_row(name: str = "openvino-int8", **changes: Any) -> Row:

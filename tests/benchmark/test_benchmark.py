@@ -18,13 +18,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgeseg.benchmark import benchmark as module
-from edgeseg.benchmark import lane, turns
+from edgeseg.benchmark import rounds
+from edgeseg.benchmark import row_run as lane
 from edgeseg.benchmark.benchmark import benchmark
 from edgeseg.benchmark.config import BenchmarkConfig
-from edgeseg.benchmark.process import RowError
 from edgeseg.benchmark.row import RowState
-from edgeseg.exporter.eager import eager_from_checkpoint, torchvision_from_checkpoint
-from edgeseg.runtime.evaluation import truth_from_detections
+from edgeseg.benchmark.worker.process import RowError
+from edgeseg.dataset.average_precision import truth_from_detections
+from edgeseg.exporter.model.eager import eager_from_checkpoint, torchvision_from_checkpoint
 from edgeseg.runtime.model import load
 from tests.runtime.fake_bundle import make_bundle
 
@@ -155,8 +156,8 @@ def test_a_row_that_breaks_half_way(config, monkeypatch):
             raise RowError(msg)
         as_is(lane, turn, batch, **rest)
 
-    as_is = turns.take_turn
-    monkeypatch.setattr(turns, "take_turn", break_second)
+    as_is = rounds.take_turn
+    monkeypatch.setattr(rounds, "take_turn", break_second)
     row = benchmark(config).rows[0]
 
     assert (row.state, row.reason) == (RowState.PARTIAL, "its process was ended by SIGKILL")

@@ -9,7 +9,8 @@ import pytest
 from edgeseg.benchmark.report import read_report, write_report
 from edgeseg.benchmark.row import RowState
 from edgeseg.errors import ArtifactError, ConfigError
-from tests.benchmark.samples import make_report, make_row
+
+from .samples import make_report, make_row
 
 
 def test_all_of_it_comes_back(tmp_path):

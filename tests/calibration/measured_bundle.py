@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgeseg.bundle import Bundle, open_bundle, write_manifest
-from edgeseg.calibration.taps import Rows, Tap, Taps
+from edgeseg.bundle.manifest import Bundle, open_bundle, write_manifest
+from edgeseg.calibration.observers import Rows, Tap, Taps
 from tests.runtime.fake_bundle import make_bundle
 
 if TYPE_CHECKING:

@@ -8,33 +8,26 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg.calibration import agreement, collector, counting, partial, tapped
+from edgeseg.calibration import checkpoint, collector, consistency, counting, instrumented_graph
+from edgeseg.calibration.checkpoint import PARTIAL_FILE
 from edgeseg.calibration.collector import collect
 from edgeseg.calibration.images import CalibrationConfig, choose_images, images_sha256
-from edgeseg.calibration.partial import PARTIAL_FILE
+from edgeseg.calibration.observers import Rows, Tap, Taps
 from edgeseg.calibration.table import CalibrationTable, Method, table_for, write_table
-from edgeseg.calibration.taps import Rows, Tap, Taps
 from edgeseg.errors import CalibrationError
-from edgeseg.runtime.backend import RawDetections
-from edgeseg.runtime.cpus import Cpus
-from edgeseg.runtime.images import read_image
-from edgeseg.runtime.letterbox import letterbox_batch
-from tests.calibration.measured_bundle import (
-    FEATURES,
-    PIXELS,
-    PROPOSAL,
-    ROOT,
-    TAPS,
-    WEIGHTS,
-    measured_bundle,
-)
-from tests.calibration.pictures import write_pictures
+from edgeseg.runtime.contract import RawDetections
+from edgeseg.runtime.host.processors import Cpus
+from edgeseg.vision.images.reader import read_image
+from edgeseg.vision.letterbox import letterbox_batch
 from tests.runtime.fake_bundle import BOXES, SHIFT_PX
+
+from .measured_bundle import FEATURES, PIXELS, PROPOSAL, ROOT, TAPS, WEIGHTS, measured_bundle
+from .pictures import write_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeseg.bundle import Bundle
+    from edgeseg.bundle.manifest import Bundle
 
 pytest.importorskip("onnxruntime")
 
@@ -135,14 +128,14 @@ def test_several_passes_give_the_same_ranges(bundle, config, monkeypatch) -> Non
     lines: list[str] = []
     whole = collect(bundle, [TAPS], config, progress=lines.append)
     assert not any("pass" in line for line in lines)
-    monkeypatch.setattr(tapped, "PASS_BYTES", 1)
+    monkeypatch.setattr(instrumented_graph, "PASS_BYTES", 1)
     assert collect(bundle, [TAPS], config, progress=lines.append).ranges == whole.ranges
     assert any("image 10 of 10, pass 5 of 5, 1 s left" in line for line in lines)
-    assert len(tapped.passes_of(bundle, TAPS)) == 5
+    assert len(instrumented_graph.passes_of(bundle, TAPS)) == 5
 
 
 def test_a_pass_runs_only_what_it_needs(bundle) -> None:
-    model = tapped._cut(tapped._load(bundle), ["features"])
+    model = instrumented_graph._cut(instrumented_graph._load(bundle), ["features"])
     assert [node.op_type for node in model.graph.node] == ["Cast", "Transpose", "Conv"]
     assert [tensor.name for tensor in model.graph.initializer] == ["weights"]
 
@@ -219,8 +212,10 @@ def test_a_mistake_that_shows_on_one_image_only_is_caught(bundle, config, monkey
 
 
 def test_a_graph_that_computes_otherwise_is_caught(bundle, config, monkeypatch) -> None:
-    real = tapped.TappedGraph.__call__
-    monkeypatch.setattr(tapped.TappedGraph, "__call__", lambda graph, images: real(graph, images // 2))
+    real = instrumented_graph.TappedGraph.__call__
+    monkeypatch.setattr(
+        instrumented_graph.TappedGraph, "__call__", lambda graph, images: real(graph, images // 2)
+    )
     with pytest.raises(CalibrationError, match=r"must find what the runtime finds on \d+.png, and 1 of 5"):
         collect(bundle, [TAPS], config)
 
@@ -256,18 +251,18 @@ SEEN = ((10, 0.9, 1), (30, 0.4, 2))
 def test_what_agrees(bundle, found: tuple, agree: bool) -> None:
     for one, other in itertools.permutations((raw(*found), raw(*SEEN))):
         if agree:
-            agreement.check_detections(one, other, bundle.spec, "a.png")
+            consistency.check_detections(one, other, bundle.spec, "a.png")
         else:
             with pytest.raises(CalibrationError, match=r"finds on a.png, and \d of \d detections differ"):
-                agreement.check_detections(one, other, bundle.spec, "a.png")
+                consistency.check_detections(one, other, bundle.spec, "a.png")
 
 
 def test_rounding_decides_at_the_cut(bundle) -> None:
     rows = [(10.0 * n, 0.9 - 0.1 * n, 1) for n in range(4)]
     one, other = raw(*rows, (70, 0.5, 1)), raw(*rows, (90, 0.502, 1))
-    agreement.check_detections(one, other, bundle.spec, "a.png")
+    consistency.check_detections(one, other, bundle.spec, "a.png")
     with pytest.raises(CalibrationError, match="differ"):
-        agreement.check_detections(raw((95, 0.9, 1), *rows[1:], (70, 0.5, 1)), other, bundle.spec, "a.png")
+        consistency.check_detections(raw((95, 0.9, 1), *rows[1:], (70, 0.5, 1)), other, bundle.spec, "a.png")
 
 
 # Numbers that cannot be
@@ -365,7 +360,7 @@ def test_resuming_gives_the_same_table(
 ) -> None:
     bundle = measured_bundle(tmp_path / "m", batch=batch)
     if passes > 1:
-        monkeypatch.setattr(tapped, "PASS_BYTES", 1)
+        monkeypatch.setattr(instrumented_graph, "PASS_BYTES", 1)
     config = replace(config, method=Method.ENTROPY)
     straight = collect(bundle, [TAPS], config)
     steps = passes * -(-10 // batch)
@@ -404,7 +399,7 @@ def test_the_state_is_written_now_and_then(bundle, config, monkeypatch) -> None:
     written: list[int] = []
     real = collector.write_partial
 
-    def write(path: Any, identity: Any, counted: partial.Counted) -> None:
+    def write(path: Any, identity: Any, counted: checkpoint.Counted) -> None:
         written.append(counted.batches)
         real(path, identity, counted)
 

@@ -14,9 +14,10 @@ from edgeseg.calibration.images import (
     read_chosen,
 )
 from edgeseg.errors import CalibrationError, ConfigError
-from edgeseg.runtime.images import read_image
-from tests.calibration.pictures import write_flat, write_pictures
+from edgeseg.vision.images.reader import read_image
 from tests.data import shared
+
+from .pictures import write_flat, write_pictures
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeseg.bundle import open_bundle
+from edgeseg.bundle.manifest import open_bundle
+from edgeseg.calibration.observers import Rows, Tap, Taps
 from edgeseg.calibration.table import (
     TABLE_FILE,
     CalibrationTable,
@@ -17,7 +18,6 @@ from edgeseg.calibration.table import (
     table_for,
     write_table,
 )
-from edgeseg.calibration.taps import Rows, Tap, Taps
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from tests.runtime.fake_bundle import make_bundle
 

@@ -12,7 +12,7 @@ import torch
 
 from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
-from edgeseg.exporter.gate import BUILT_IN_IMAGES
+from edgeseg.exporter.parity.check import BUILT_IN_IMAGES
 from tests.models import build, detecting
 
 if TYPE_CHECKING:

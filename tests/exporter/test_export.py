@@ -12,16 +12,16 @@ import pytest
 import torch
 
 import edgeseg
-from edgeseg.bundle import MANIFEST, open_bundle
+from edgeseg.bundle.manifest import MANIFEST, open_bundle
 from edgeseg.errors import ConfigError, InputError
 from edgeseg.exporter.config import ExportConfig, Limits, impose
 from edgeseg.exporter.export import export
-from edgeseg.exporter.gate import Graph
 from edgeseg.exporter.graph import FORBIDDEN_IN_TENSORRT, write_graph
-from edgeseg.exporter.parity import Agreement, Bounds
-from edgeseg.exporter.reference import Reference
+from edgeseg.exporter.model.reference import Reference
+from edgeseg.exporter.parity.check import Graph
+from edgeseg.exporter.parity.comparison import Agreement, Bounds
 from edgeseg.spec import Lowering
-from tests.exporter.rtx import build_rtx, needs_rtx
+from tests.builder.rtx import build_rtx, needs_rtx
 from tests.models import build, detecting, spec_of
 
 if TYPE_CHECKING:

@@ -10,27 +10,27 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeseg.bundle import TABLE_FILE, open_bundle
+from edgeseg.benchmark.evaluate import EvaluateConfig, evaluate_bundle
+from edgeseg.builder.build import BuildConfig, build_engine
+from edgeseg.bundle.engines import Precision, Target, engine_path
+from edgeseg.bundle.manifest import TABLE_FILE, open_bundle
 from edgeseg.calibration.table import read_table
+from edgeseg.dataset.average_precision import average_precision, truth_from_detections
 from edgeseg.demo import checkpoint_path
 from edgeseg.demo.conveyor import ConveyorScene
-from edgeseg.engines import Precision, Target, engine_path
 from edgeseg.errors import ArtifactError, ConfigError, ExportError
-from edgeseg.exporter.build import BuildConfig, build_engine
-from edgeseg.exporter.calibrate import CalibrateConfig, calibrate
 from edgeseg.exporter.config import ExportConfig
-from edgeseg.exporter.eager import ResizingDetector, torchvision_from_checkpoint
-from edgeseg.exporter.evaluate import EvaluateConfig, evaluate_bundle
 from edgeseg.exporter.export import export
-from edgeseg.runtime.evaluation import average_precision, truth_from_detections
+from edgeseg.exporter.model.eager import ResizingDetector, torchvision_from_checkpoint
+from edgeseg.quantization.calibrate import CalibrateConfig, calibrate
 from edgeseg.runtime.model import load
 from tests.altered import sealed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeseg.bundle import Bundle
-    from edgeseg.runtime.detections import Detections
+    from edgeseg.bundle.manifest import Bundle
+    from edgeseg.vision.detections import Detections
 
 LANDSCAPE, UPRIGHT = (192, 256), (256, 192)
 

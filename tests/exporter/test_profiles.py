@@ -8,8 +8,8 @@ import pytest
 
 from edgeseg.errors import ConfigError
 from edgeseg.exporter.config import ExportConfig, limits_of
-from edgeseg.exporter.draft import Drafts
 from edgeseg.exporter.profiles import PROFILES, Profile, scaled_size
+from edgeseg.exporter.variant import Drafts
 from edgeseg.settings import ModelSettings
 from edgeseg.spec import Lowering
 from tests.models import build

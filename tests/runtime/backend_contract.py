@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edgeseg.bundle import open_bundle
+from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ArtifactError, InputError
 
 from .fake_bundle import BOXES, LABELS, SCORES, SHIFT_PX, disc, make_bundle
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edgeseg.bundle import Bundle
-    from edgeseg.runtime.backend import Backend, RawDetections
+    from edgeseg.bundle.manifest import Bundle
+    from edgeseg.runtime.contract import Backend, RawDetections
 
 FIELDS = ("counts", "boxes_xyxy", "scores", "labels", "masks")
 

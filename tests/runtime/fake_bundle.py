@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgeseg.bundle import MANIFEST, size_folder, write_manifest
+from edgeseg.bundle.manifest import MANIFEST, size_folder, write_manifest
 from edgeseg.spec import Lowering, ModelSpec
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeseg.errors import ArtifactError
-from edgeseg.runtime.cuda import Device
-from edgeseg.runtime.tensorrt_library import Flavour, Library
+from edgeseg.runtime.backends.tensorrt.library import Flavour, Library
+from edgeseg.runtime.cuda.driver import Device
 
 from .fake_bundle import SHIFT_PX, constant_rows
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import edgeseg
-from edgeseg.bundle import open_bundle
+from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ArtifactError
-from edgeseg.runtime.frames import Frame
 from edgeseg.runtime.input_sizes import (
     ScaleRemark,
     advised_sizes,
@@ -22,6 +21,7 @@ from edgeseg.runtime.input_sizes import (
     size_advice,
 )
 from edgeseg.runtime.model import load
+from edgeseg.vision.frames import Frame
 from tests.altered import sealed
 
 from .fake_bundle import BOXES, SHIFT_PX, SIZE_HW, make_bundle

@@ -12,9 +12,9 @@ import pytest
 
 import edgeseg
 from edgeseg.errors import ArtifactError, ConfigError, InputError
-from edgeseg.runtime.backend import RawDetections
-from edgeseg.runtime.detections import Detections
+from edgeseg.runtime.contract import RawDetections
 from edgeseg.runtime.model import Model, check_frame, load
+from edgeseg.vision.detections import Detections
 from tests.altered import sealed
 
 from .fake_bundle import BOXES, LABELS, NAMES, SCORES, SHIFT_PX, SIZE_HW, make_bundle, make_spec

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 
-from edgeseg.bundle import open_bundle
-from edgeseg.engines import Gpu, Precision, Target, engine_path, machine_family
+from edgeseg.bundle.compatibility import UnfitEngineError
+from edgeseg.bundle.engines import Gpu, Precision, Target, engine_path, machine_family
+from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
-from edgeseg.fitting import UnfitEngineError
-from edgeseg.runtime import here, tensorrt
-from edgeseg.runtime import openvino as openvino_module
+from edgeseg.runtime import device
 from edgeseg.runtime import selection as module
+from edgeseg.runtime.backends import openvino as openvino_module
+from edgeseg.runtime.backends.onnxruntime import Provider
+from edgeseg.runtime.backends.tensorrt import backend as tensorrt
+from edgeseg.runtime.backends.tensorrt.library import Flavour
 from edgeseg.runtime.model import load
-from edgeseg.runtime.ort import Provider
 from edgeseg.runtime.selection import BACKENDS, PRECISIONS, Wanted, candidates, computable
-from edgeseg.runtime.tensorrt_library import Flavour
 from edgeseg.spec import Lowering
 
 from .fake_bundle import SCORES, make_bundle, write_graph
 from .simulated_gpu import SimulatedCuda, SimulatedTensorRT, simulated_library, write_simulated_engine
-from .test_engineinfo import A5000, add_engine
+from .test_engine_report import A5000, add_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         msg = "no NVIDIA GPU can be used here"
         raise DependencyError(msg)
 
-    for place in (here, tensorrt):
+    for place in (device, tensorrt):
         monkeypatch.setattr(place, "open_cuda", absent)
 
 
@@ -62,9 +63,9 @@ def simulated(monkeypatch: pytest.MonkeyPatch, no_gpu: None) -> Iterator[Simulat
     """A machine with a simulated GPU and both TensorRTs, of version 10.3.0."""
     cuda = SimulatedCuda()
     trt = SimulatedTensorRT(cuda)
-    for place in (here, tensorrt):
+    for place in (device, tensorrt):
         monkeypatch.setattr(place, "open_cuda", lambda: cuda)
-    for place in (here, tensorrt, module):
+    for place in (device, tensorrt, module):
         monkeypatch.setattr(place, "load_library", lambda flavour, purpose: simulated_library(trt, flavour))
     yield Simulated(cuda, trt)
     gc.collect()
@@ -283,7 +284,7 @@ def test_a_gpu_whose_library_is_missing_is_passed_over(folder, simulated: Simula
         msg = f"tensorrt is needed to {purpose} and is not installed; mend it with: pip"
         raise DependencyError(msg)
 
-    for place in (here, tensorrt, module):
+    for place in (device, tensorrt, module):
         monkeypatch.setattr(place, "load_library", absent)
 
     assert "on CPU, INT8, as tensorrt is needed to run an engine and is not installed" in said(folder)

@@ -34,16 +34,16 @@ ERROR = re.compile(r"^(?P<place>\S+?):\d+: error: (?P<message>.*)$", re.MULTILIN
 CALIBRATOR = {
     # `_version` refuses any but 10.3 to 10.16 before.
     (
-        "edgeseg/exporter/calibration_cache.py",
+        "edgeseg/builder/calibration_cache.py",
         'Module "tensorrt" has no attribute "IInt8EntropyCalibrator2"  [attr-defined]',
     ),
-    ("edgeseg/exporter/calibration_cache.py", 'Class cannot subclass "Base" (has type "Any")  [misc]'),
+    ("edgeseg/builder/calibration_cache.py", 'Class cannot subclass "Base" (has type "Any")  [misc]'),
 }
 GUARDED = {
     OLDEST: {
         # There is a runtime configuration with TensorRT for RTX only.
         (
-            "edgeseg/runtime/tensorrt_session.py",
+            "edgeseg/runtime/backends/tensorrt/session.py",
             'Unexpected keyword argument "runtime_config" for "create_execution_context" of "ICudaEngine"'
             "  [call-arg]",
         )

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeseg.errors import ConfigError
-from edgeseg.runtime import runner
+from edgeseg.streaming import runner
 from edgeseg.tools.arguments import (
     redacted_arguments,
     secrets_in_arguments,

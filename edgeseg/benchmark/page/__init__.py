@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .document import write_page
-from .pictures import read_images
+from .images import read_images
 
 __all__ = ["read_images", "write_page"]

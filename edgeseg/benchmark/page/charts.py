@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from edgeseg.benchmark.row import Row
 
+from .formatting import interval, number, percent, tick, times
 from .scale import linear_scale, log_scale
-from .wording import interval, number, percent, tick, times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.benchmark.row import Row
 
-from .wording import NOTHING, TIMES, interval, number, points, times
+from .formatting import NOTHING, TIMES, interval, number, points, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

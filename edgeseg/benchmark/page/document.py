@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.files import write_whole
+from edgeseg.files.records import write_whole
 from edgeseg.optional import require
 
-from . import charts, columns, facts, strips, wording
-from .pictures import MOST_NAMED, galleries, read_images
+from . import charts, columns, facts, formatting, strips
+from .images import MOST_NAMED, galleries, read_images
 from .scatter import scatters
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def page_from_report(report: BenchmarkReport, images: Mapping[int, NDArray[np.ui
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=wording.number, plain=wording.tick, size=wording.size)
+    environment.filters.update(number=formatting.number, plain=formatting.tick, size=formatting.size)
     return str(environment.get_template(TEMPLATE).render(_content(report, images)))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.benchmark.row import RowState
 
-from .wording import interval, number, percent, points, size, tick, times
+from .formatting import interval, number, percent, points, size, tick, times
 
 if TYPE_CHECKING:
     from edgeseg.benchmark.report import BenchmarkReport

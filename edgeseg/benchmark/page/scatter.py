@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from edgeseg.benchmark.row import Row
 
-from .placement import Place, place_names
+from .formatting import number, points, tick
+from .label_layout import Place, place_names
 from .scale import linear_scale, log_scale
-from .wording import number, points, tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeseg.runtime.evaluation import AveragePrecision
+    from edgeseg.dataset.average_precision import AveragePrecision
 
 HEIGHT_PX = 300
 # What is left for a plot on a telephone 360 px wide, or for one of two on a printed page.

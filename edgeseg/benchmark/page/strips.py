@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .charts import Chart, Mark, Track, chart_of
+from .formatting import NOTHING, number, percent
 from .scale import LEAST, Scale, linear_scale, log_scale
-from .wording import NOTHING, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

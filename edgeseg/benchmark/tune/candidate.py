@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from edgeseg.engines import Precision, Target
+from edgeseg.bundle.engines import Precision, Target
 from edgeseg.exporter.profiles import scaled_size
 
 # Of the full size. A step is a fifth to a third of the work.

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgeseg.bundle import DEFAULT_PATH
+from edgeseg.bundle.manifest import DEFAULT_PATH
 from edgeseg.errors import ConfigError
 from edgeseg.exporter.config import ExportConfig
 from edgeseg.runtime.selection import AUTO

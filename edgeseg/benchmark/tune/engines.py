@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeseg.engines import PRECISIONS_OF, Precision, Target
+from edgeseg.bundle.engines import PRECISIONS_OF, Precision, Target
 from edgeseg.errors import ConfigError, DependencyError
-from edgeseg.exporter.targets import obstacle
-from edgeseg.runtime.openvino import has_bfloat16
+from edgeseg.runtime.backends.openvino import has_bfloat16
 from edgeseg.runtime.selection import AUTO
+from edgeseg.runtime.targets import obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

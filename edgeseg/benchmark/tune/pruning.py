@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeseg.engines import Precision
+from edgeseg.bundle.engines import Precision
 
 from .candidate import State
 

@@ -6,11 +6,11 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeseg.bundle import DEFAULT_PATH
+from edgeseg.benchmark.report import Machine
+from edgeseg.bundle.manifest import DEFAULT_PATH
 from edgeseg.errors import EdgeSegError, ParityError
-from edgeseg.runtime.frames import Skipped
+from edgeseg.vision.frames import Skipped
 
-from ..report import Machine
 from .candidate import Point
 from .config import Limits
 

@@ -15,8 +15,8 @@ from .pruning import why_not_score, why_not_try
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from edgeseg.engines import Precision, Target
-    from edgeseg.exporter.yardstick import Score
+    from edgeseg.bundle.engines import Precision, Target
+    from edgeseg.quantization.evaluator import Score
 
     from .candidate import Grid, Shape
     from .config import Limits

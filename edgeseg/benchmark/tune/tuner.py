@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeseg.bundle import check_target
+from edgeseg.benchmark.config import BenchmarkConfig
+from edgeseg.benchmark.images import Pictures, take_pictures
+from edgeseg.benchmark.machine import describe_machine
+from edgeseg.builder.build import BuildConfig, build_engine
+from edgeseg.bundle.engines import Precision
+from edgeseg.bundle.manifest import check_target
 from edgeseg.calibration.images import CalibrationConfig, choose_images
-from edgeseg.disk.temporary import scratch_folder
-from edgeseg.engines import Precision
 from edgeseg.errors import ConfigError, EdgeSegError
-from edgeseg.exporter.build import BuildConfig, build_engine
-from edgeseg.exporter.calibrate import calibrate
-from edgeseg.exporter.draft import Drafts
 from edgeseg.exporter.export import export
-from edgeseg.files import writing
-from edgeseg.runtime.cpus import usable_cpus
+from edgeseg.exporter.variant import Drafts
+from edgeseg.files.records import writing
+from edgeseg.files.temporary import scratch_folder
+from edgeseg.quantization.calibrate import calibrate
+from edgeseg.runtime.host.processors import usable_cpus
 from edgeseg.runtime.model import load
 
-from ..config import BenchmarkConfig
-from ..pictures import Pictures, take_pictures
-from ..place import describe_machine
-from .bench import MachineBench, calibration_for
 from .candidate import grid_of
 from .engines import engines_here
+from .measurer import MachineBench, calibration_for
 from .report import TuneReport, Written, command_for
 from .search import OutOfTimeError, Plan, Search
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edgeseg.exporter.yardstick import Score
+    from edgeseg.quantization.evaluator import Score
 
     from .candidate import Shape
     from .config import TuneConfig

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .reading import Checkpoint, read_checkpoint
+from .reader import Checkpoint, read_checkpoint
 
 __all__ = ["Checkpoint", "read_checkpoint"]

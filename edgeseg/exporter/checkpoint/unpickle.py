@@ -13,10 +13,10 @@ import pickletools
 import sys
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from edgeseg.record import shown
+from edgeseg.records import shown
 
 from .bounds import LONGEST_NAME, MOST_BYTES, Budget, PickleError, check_key
-from .described import Global, Instance, StorageRecord, TensorRecord
+from .placeholders import Global, Instance, StorageRecord, TensorRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,7 +278,7 @@ def _typed_tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any)
 
 
 def _from_bytes(budget: Budget, data: Any = None) -> Any:
-    from .container import open_stream
+    from .archive import open_stream
 
     return open_stream(data, budget)
 

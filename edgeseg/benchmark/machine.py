@@ -1,0 +1,64 @@
+"""The machine that it runs on: what it is, which packages, and which cores to stay on."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from edgeseg.runtime.host.machine import Host, gpus, memory, processor
+from edgeseg.runtime.host.processors import allowed_cores, siblings_of, usable_cpus
+
+from .report import Machine
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx-cu13-bindings",
+    "onnx",
+    "numpy",
+    "opencv-python-headless",
+)
+
+
+def describe_machine(host: Host | None = None) -> Machine:
+    """Gather what a reader needs to judge the numbers."""
+    here = host or Host()
+    return Machine(
+        processor=processor(here).detail,
+        cores=usable_cpus(here.root).count,
+        memory=memory(here).detail,
+        gpu="; ".join(gpu.detail for gpu in gpus(here)),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        versions={name: found for name in PACKAGES if (found := _version(name))},
+    )
+
+
+def cores_for(threads: int, host: Host | None = None) -> tuple[int, ...]:
+    """Choose a core for each thread: of cores that are two threads of one, the second only when it must be.
+
+    Returns:
+        Numbers of cores; empty where threads outnumber them, so that nothing is pinned.
+    """
+    cores = allowed_cores()
+    if threads > len(cores):
+        return ()
+    here, seen = host or Host(), set[str]()
+    chosen: list[int] = []
+    second: list[int] = []
+    for core in cores:
+        siblings = siblings_of(core, here.root)
+        (second if siblings in seen else chosen).append(core)
+        seen.add(siblings)
+    return tuple(sorted([*chosen, *second][:threads]))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

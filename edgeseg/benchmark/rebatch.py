@@ -1,0 +1,90 @@
+"""The user's bundle at another batch: exported anew for one run, with the engines that it has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.bundle.engines import Precision, Target, engines_of
+from edgeseg.bundle.manifest import open_bundle
+from edgeseg.errors import ExportError, InputError
+from edgeseg.records import json_from_record
+
+from .worker.process import RowError, WorkerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edgeseg.bundle.manifest import Bundle
+
+    from .row_run import Lane
+    from .rows import Common
+
+FOLDER = "model"
+# On a small board TensorRT tries kernels for the better part of an hour.
+TIMEOUT_S = 7200.0
+
+
+def check_batch(batch: int, bundle: Bundle, checkpoint: Path | None) -> None:
+    """Say before the work whether a bundle can be measured with so many images a call.
+
+    Raises:
+        InputError: It would have to be exported anew, and its checkpoint was not found.
+    """
+    if batch == bundle.spec.batch or checkpoint is not None:
+        return
+    name = bundle.spec.checkpoint
+    msg = (
+        f"{bundle.path} has a batch of {bundle.spec.batch}, and for one of {batch} it must be exported anew "
+        f"from {name}, which is neither here nor beside the bundle; name it with --checkpoint, or measure "
+        f"what `edgeseg export {name} --batch {batch}` writes"
+    )
+    raise InputError(msg)
+
+
+def at_batch(common: Common, batch: int) -> Common:
+    """Export the user's bundle for another batch, into the run's folder; its engines `build` adds.
+
+    Raises:
+        ExportError: It could not be exported; the message has the reason.
+    """
+    folder = common.folder / FOLDER
+    facts = {"batch": batch, "checkpoint": str(common.checkpoint), "factory": common.factory}
+    try:
+        _ask("draft", model=str(common.model), folder=str(folder), **facts)
+    except RowError as exc:
+        msg = f"{common.model} cannot be exported for a batch of {batch}: {exc}"
+        raise ExportError(msg) from exc
+    return replace(common, bundle=open_bundle(folder))
+
+
+def build(lane: Lane, common: Common, progress: Callable[[str], None]) -> None:
+    """Build the engine of a row for the bundle that `at_batch` made, if the row needs one.
+
+    Raises:
+        RowError: The user's bundle has none, or it could not be built.
+    """
+    target, precision = Target(lane.row.engine), Precision(lane.row.precision)
+    there = (target, precision) in engines_of(common.model)
+    # In other precisions processors run the exported graph itself where nothing was built.
+    if not (there or target.needs_gpu or precision is Precision.INT8):
+        return
+    batch = common.bundle.spec.batch
+    progress(f"{lane.row.label}: building its engine for a batch of {batch}")
+    try:
+        _ask("build", recipe=json_from_record(lane.recipe), model=str(common.model))
+    except RowError as exc:
+        if not there:
+            raise
+        msg = f"its engine could not be built for a batch of {batch}: {exc}"
+        raise RowError(msg, refused=exc.refused) from exc
+
+
+def _ask(do: str, **facts: Any) -> None:
+    """Work in a process that then gives back its memory, the GPU's too."""
+    worker = WorkerProcess()
+    try:
+        worker.ask(do, timeout_s=TIMEOUT_S, **facts)
+    finally:
+        worker.close()

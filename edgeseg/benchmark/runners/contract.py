@@ -1,0 +1,80 @@
+"""The contract between the stopwatch and what is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.benchmark.row import Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeseg.vision.detections import Detections
+
+    from .spec import Recipe
+
+Frames = Sequence[NDArray[np.uint8]]
+
+
+class Called(NamedTuple):
+    """What a call gave, and when it passed from one stage to the next.
+
+    Attributes:
+        output: Whatever the user of this engine has in hand then.
+        scores: Of the detections of all frames.
+        begun_s: When the network began, by `time.perf_counter()`.
+        ended_s: When it ended.
+    """
+
+    output: Any
+    scores: list[float]
+    begun_s: float
+    ended_s: float
+
+
+class Contender(Protocol):
+    """One loaded row. May be called from several threads at once."""
+
+    @property
+    def description(self) -> str:
+        """Package, its version, where it runs and in which precision."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was loaded."""
+
+    def __call__(self, frames: Frames, score_threshold: float) -> Called:
+        """Go from frames, `uint8[H, W, 3]` BGR, to masks in them, as a user of this engine would."""
+
+    def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
+        """Find instances in frames of any size; not timed."""
+
+    def close(self) -> None:
+        """Release the memory."""
+
+
+def open_contender(recipe: Recipe) -> Contender:
+    """Load a row.
+
+    Raises:
+        EdgeSegError: It cannot run here; the sentence says why.
+    """
+    if recipe.kind is Kind.BUNDLE:
+        from .bundle import BundledContender
+
+        return BundledContender(recipe)
+    if recipe.kind is Kind.PYTORCH:
+        from edgeseg.optional import require
+
+        for package in ("torch", "torchvision"):
+            require(package, purpose="measure PyTorch")
+        from .pytorch import PyTorchContender
+
+        return PyTorchContender(recipe)
+    from .converted import ExportedContender
+
+    return ExportedContender(recipe)

@@ -1,0 +1,1 @@
+"""Numbers of many calls, and what disturbs them."""

@@ -1,0 +1,1 @@
+"""The process in which one row of a benchmark is measured."""

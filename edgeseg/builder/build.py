@@ -1,0 +1,187 @@
+"""From a bundle to an engine of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeseg.bundle.compatibility import Engine, UnfitEngineError, open_engine
+from edgeseg.bundle.engines import (
+    EngineOptions,
+    EngineRecord,
+    Precision,
+    Target,
+    engine_path,
+    engines_of,
+    loaded_path,
+    place_engine,
+)
+from edgeseg.bundle.manifest import DEFAULT_PATH, TABLE_FILE, file_record, open_bundle
+from edgeseg.calibration.table import table_for
+from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
+from edgeseg.files.pairs import placing
+from edgeseg.files.reading import sha256_of
+from edgeseg.files.records import writing
+from edgeseg.files.temporary import sweep, temporary_folder
+from edgeseg.runtime.device import here_for
+from edgeseg.runtime.targets import choose, completed
+
+from .cpu_engine import build_graph_engine
+from .gpu_engine import build_tensorrt_engine, gpu_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeseg.bundle.manifest import Bundle
+    from edgeseg.runtime.targets import Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """What to build.
+
+    Attributes:
+        model: Bundle, for `int8` with a calibration table.
+        target: None for the fastest of this machine.
+        precision: None for the fastest that needs no calibration.
+        options: Settings of the build; what is left open is this machine's.
+        force: Replace an engine that is there.
+    """
+
+    model: Path = DEFAULT_PATH
+    target: Target | None = None
+    precision: Precision | None = None
+    options: EngineOptions = field(default_factory=EngineOptions)
+    force: bool = False
+
+
+class Built(NamedTuple):
+    """An engine, why it is of that kind, and those for the bundle's other input sizes."""
+
+    engine: Engine
+    reason: str
+    other_sizes: tuple[Engine, ...] = ()
+
+
+def check_build(config: BuildConfig) -> Choice:
+    """Say before the work whether an engine may be built, and of which kind.
+
+    Raises:
+        ConfigError: One is there and `force` is off, or the settings do not go together.
+    """
+    choice = choose(config.target, config.precision, config.options)
+    path = engine_path(config.model, choice.target, choice.precision)
+    if path.with_suffix(".json").exists() and not config.force:
+        msg = f"{path.with_suffix('.json')} exists; pass --force to replace that engine"
+        raise ConfigError(msg)
+    return choice
+
+
+def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda line: None) -> Built:
+    """Build an engine for each input size of a bundle; one is there whole, with its record, or not at all.
+
+    Args:
+        config: What to build.
+        progress: Called with a line at each step.
+
+    Raises:
+        ArtifactError: The bundle cannot be opened, or its calibration is missing or stale.
+        BuildError: The builder refuses the graph, or memory ran out.
+        CalibrationError: The table lacks a range.
+        ConfigError: An engine is there and `force` is off, or the settings do not go together.
+        DependencyError: The target is not installed, or its GPU is missing.
+        EdgeSegError: The bundle cannot be written to.
+    """
+    choice = check_build(config)
+    bundle = open_bundle(config.model)
+    first, *others = (_built(each, choice, config.options, progress) for each in bundle.sizes)
+    return Built(first, choice.reason, tuple(others))
+
+
+def _built(bundle: Bundle, choice: Choice, options: EngineOptions, progress: Callable[[str], None]) -> Engine:
+    """Build the engine of one input size."""
+    path = engine_path(bundle.path, choice.target, choice.precision)
+    progress(f"building {path.name} at {bundle.spec.input_size_hw[0]}x{bundle.spec.input_size_hw[1]}")
+    start = time.perf_counter()
+    with writing(path.parent):
+        path.parent.mkdir(exist_ok=True)
+        with placing(path.parent):
+            sweep(path.parent)
+        with temporary_folder(path.parent) as folder:
+            partial = folder / path.name
+            record = _record(bundle, choice, options, partial, progress)
+            record = replace(record, build_s=round(time.perf_counter() - start, 3))
+            place_engine(partial, path, record)
+    return Engine(path=loaded_path(bundle.path, record), record=record)
+
+
+def rebuild_unfit(
+    model: Path,
+    note: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Build again, as it was built, every engine of a bundle that does not fit this machine or the bundle.
+
+    What cannot be built here stays as it is and is told.
+
+    Args:
+        model: Bundle.
+        note: Called with what was found unfit, and with what could not be mended.
+        progress: Called with a line at each step of a build.
+
+    Raises:
+        ArtifactError: The bundle cannot be opened.
+    """
+    for bundle in open_bundle(model).sizes:
+        _rebuild_unfit(bundle, note, progress)
+
+
+def _rebuild_unfit(bundle: Bundle, note: Callable[[str], None], progress: Callable[[str], None]) -> None:
+    for target, precision in engines_of(bundle.path):
+        try:
+            open_engine(bundle, target, precision, here_for(target))
+        except UnfitEngineError as exc:
+            note(str(exc))
+            record = exc.record
+        except ArtifactError as exc:
+            # Its record is broken, and nothing else says how it was built.
+            note(str(exc))
+            continue
+        else:
+            continue
+        # For this machine, whatever the last one was.
+        options = record.options.anywhere()
+        try:
+            _built(bundle, choose(target, precision, options), options, progress)
+        except EdgeSegError as exc:
+            note(f"{target.value} {precision.value} stays as it is: {exc}")
+
+
+def _record(
+    bundle: Bundle,
+    choice: Choice,
+    options: EngineOptions,
+    path: Path,
+    progress: Callable[[str], None],
+) -> EngineRecord:
+    """Build at `path`, and tell what was built."""
+    int8 = choice.precision is Precision.INT8
+    table = table_for(bundle) if int8 else None
+    options = completed(choice.target, choice.precision, options)
+    if choice.target.needs_gpu:
+        options = gpu_options(choice.target, options)
+        facts = build_tensorrt_engine(bundle, choice, options, table, path, progress)
+    else:
+        facts = build_graph_engine(bundle, choice, options, table, path)
+    return EngineRecord(
+        backend=choice.target,
+        precision=choice.precision,
+        options=options,
+        file=file_record(path) if path.exists() else None,
+        calibration_sha256=sha256_of(bundle.path / TABLE_FILE) if int8 else None,
+        float_layers=table.float_layers if table else (),
+        build_s=0.0,
+        **facts,
+    )

@@ -1,0 +1,93 @@
+"""Engines of ONNX Runtime and OpenVINO: graphs, which both compile when they load them."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.bundle.engines import EngineOptions, Precision, Target, machine_family
+from edgeseg.errors import ConfigError
+from edgeseg.graphs.winograd import for_winograd
+from edgeseg.optional import require
+from edgeseg.quantization.candidate import scheme_for
+from edgeseg.quantization.qdq.onnxruntime import onnxruntime_graph
+from edgeseg.quantization.qdq.openvino import openvino_graph
+from edgeseg.runtime.backends.openvino import has_bfloat16
+from edgeseg.runtime.host.machine import Host, int8_ability
+from edgeseg.runtime.targets import bits_for
+from edgeseg.spec import Lowering
+
+from .kernels import layer_types
+from .kernels_onnxruntime import onnxruntime_kernels
+from .kernels_openvino import openvino_kernels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeseg.bundle.manifest import Bundle
+    from edgeseg.calibration.table import CalibrationTable
+    from edgeseg.runtime.targets import Choice
+
+
+def build_graph_engine(
+    bundle: Bundle, choice: Choice, options: EngineOptions, table: CalibrationTable | None, path: Path
+) -> dict[str, Any]:
+    """Write the graph that is to be run at `path`, if it is not the bundle's own.
+
+    Args:
+        bundle: Whose graph.
+        choice: What to build.
+        options: For which machine.
+        table: Ranges of the values that are rounded; None for nothing rounded.
+        path: Where a graph that differs from the bundle's goes.
+
+    Returns:
+        What a record says of it besides its file and settings.
+
+    Raises:
+        CalibrationError: The table lacks a range.
+        ConfigError: This processor does not have that precision.
+        DependencyError: The backend is not installed.
+    """
+    target, precision = choice.target, choice.precision
+    backend = require(target.value, purpose="build an engine")
+    if precision is Precision.BF16 and not has_bfloat16():
+        msg = (
+            "bf16 needs a processor with AVX512_BF16 or AMX, and this has neither; take --fp32 or --int8 "
+            f"(INT8 here: {int8_ability(Host())})"
+        )
+        raise ConfigError(msg)
+    onnx = require("onnx", purpose="write an engine")
+    graph = bundle.graph_path(Lowering.PORTABLE)
+    model = onnx.load(graph)
+    made = _made(model, table, target, options)
+    if made is not None:
+        onnx.save(made, path)
+        graph = path
+    facts = {
+        # OpenVINO appends the commit that it was made from.
+        "backend_version": backend.__version__.partition("-")[0],
+        "graph_sha256": bundle.files[Lowering.PORTABLE.file_name].sha256,
+    }
+    if options.machine == machine_family(platform.machine()):
+        openvino = target is Target.OPENVINO
+        kernels = (
+            openvino_kernels(graph, bundle.spec, precision.value)
+            if openvino
+            else onnxruntime_kernels(graph, bundle.spec)
+        )
+        rest = "bf16" if openvino and precision is not Precision.FP32 and has_bfloat16() else "fp32"
+        facts |= {"kernels": kernels, "layers": layer_types(model, kernels, rest)}
+    return facts
+
+
+def _made(model: Any, table: CalibrationTable | None, target: Target, options: EngineOptions) -> Any:
+    """Give the graph to run; None for the bundle's own."""
+    bits = bits_for(target, options)
+    if target is Target.OPENVINO:
+        return None if table is None else openvino_graph(model, table, weight_bits=bits)
+    if table is not None:
+        scheme = scheme_for(options.machine)
+        return onnxruntime_graph(model, table, scheme, amx=options.amx, weight_bits=bits)
+    # Measured on x86 alone.
+    return for_winograd(model) if options.machine == "x86_64" else None

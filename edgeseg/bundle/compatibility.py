@@ -1,0 +1,178 @@
+"""Whether an engine fits: whole, made from what the bundle holds, and for a machine like this one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeseg.errors import ArtifactError
+from edgeseg.files.pairs import placing
+from edgeseg.files.reading import sha256_of
+
+from .engines import (
+    FOLDER,
+    FULL_WEIGHTS,
+    EngineRecord,
+    Gpu,
+    Precision,
+    Target,
+    loaded_path,
+    read_engine_record,
+    rebuild_command,
+)
+from .external_data import GRAPH_SUFFIX, check_self_contained
+from .manifest import TABLE_FILE, FileRecord, difference
+
+if TYPE_CHECKING:
+    from .manifest import Bundle
+
+# Engines that run on several GPUs run from Ampere on.
+OLDEST_COMPATIBLE_GPU = (8, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine that has been found whole and made for this bundle and machine.
+
+    Attributes:
+        path: What the backend loads.
+    """
+
+    path: Path
+    record: EngineRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """What an engine must fit.
+
+    Attributes:
+        machine: Family of this machine's processor.
+        weight_bits: Most bits of INT8 weights that this processor computes exactly with.
+        backend_version: Of the package that would run it; None where every version can.
+        gpu: This machine's; None where there is none or the backend needs none.
+    """
+
+    machine: str
+    weight_bits: int = FULL_WEIGHTS
+    backend_version: str | None = None
+    gpu: Gpu | None = None
+
+
+class UnfitEngineError(ArtifactError):
+    """An engine is altered, stale or made for another machine; building it again mends that.
+
+    Attributes:
+        record: How it was built.
+    """
+
+    def __init__(self, message: str, record: EngineRecord) -> None:
+        self.record = record
+        super().__init__(message)
+
+
+def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Here) -> Engine:
+    """Find an engine and check that it fits.
+
+    Args:
+        bundle: Opened.
+        backend: What is to run it.
+        precision: What it is to compute in.
+        here: What this machine has.
+
+    Raises:
+        ArtifactError: There is none.
+        UnfitEngineError: It is altered or truncated, or made from another graph or calibration or for another
+            machine; the message says what differs and names the command that builds it again.
+    """
+    try:
+        return _open_engine(bundle, backend, precision, here)
+    except UnfitEngineError:
+        # A program may be putting engine and record into their places now, or was killed between the two.
+        with placing(bundle.path / FOLDER):
+            return _open_engine(bundle, backend, precision, here)
+
+
+def _open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Here) -> Engine:
+    record = read_engine_record(bundle.path, backend, precision)
+    path = loaded_path(bundle.path, record)
+    again = f"`--rebuild` or `{rebuild_command(bundle.path, record)}` builds it again"
+    if record.file is not None and (fault := _fault(path, record.file)):
+        msg = f"{fault}; {again}"
+        raise UnfitEngineError(msg, record)
+    if differs := [*_stale(bundle, record), *_elsewhere(record, here)]:
+        msg = f"{path} was built for another {'; another '.join(differs)}; {again}"
+        raise UnfitEngineError(msg, record)
+    if record.file is not None and path.suffix == GRAPH_SUFFIX:
+        check_self_contained(path)
+    return Engine(path=path, record=record)
+
+
+def _fault(path: Path, recorded: FileRecord) -> str:
+    try:
+        fault = difference(path, recorded)
+    except FileNotFoundError:
+        return f"{path} is missing"
+    except OSError as exc:
+        return f"cannot read {path}: {exc.strerror}"
+    return f"{path} was truncated or altered after it was built" if fault else ""
+
+
+def _stale(bundle: Bundle, record: EngineRecord) -> list[str]:
+    """Compare what an engine was made from with what the bundle holds now."""
+    graph, table = bundle.files.get(record.graph), bundle.path / TABLE_FILE
+    found = [("graph", record.graph_sha256, graph.sha256 if graph else "none")]
+    if record.calibration_sha256 is not None and table.is_file():
+        found.append(("calibration", record.calibration_sha256, sha256_of(table)))
+    return [f"{name} ({built[:12]}, here {here[:12]})" for name, built, here in found if built != here]
+
+
+def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
+    """Compare the machine that an engine was made for with this one."""
+    options, facts = record.options, [("machine", record.options.machine, here.machine)]
+    if record.file is None:
+        # The exported graph, which every machine takes.
+        return []
+    if not record.backend.needs_gpu:
+        if options.machine == here.machine and _overflows(record, here):
+            facts.append(("processor", "with AVX-512 VNNI or AVX-VNNI", "none found"))
+        return _differences(facts)
+    if here.backend_version is not None and not _loads(record, here.backend_version):
+        name = f"version of {record.backend.value}"
+        facts.append((name, record.backend_version, here.backend_version))
+    if options.compute_capabilities:
+        sm = f"SM{here.gpu.compute_capability.replace('.', '')}" if here.gpu else "none"
+        if sm not in options.compute_capabilities:
+            facts.append(("GPU", ", ".join(options.compute_capabilities), sm))
+    elif record.gpu is not None and not _runs_on(record, here.gpu):
+        facts.append(("GPU", record.gpu.name, here.gpu.name if here.gpu else "none"))
+    return _differences(facts)
+
+
+def _overflows(record: EngineRecord, here: Here) -> bool:
+    """Whether this machine's processor would add products of an engine's weights wrongly."""
+    bits = record.options.weight_bits or FULL_WEIGHTS
+    return record.precision is Precision.INT8 and bits > here.weight_bits
+
+
+def _loads(record: EngineRecord, version: str) -> bool:
+    """Whether a version loads an engine: its own, and later ones if it was built for that."""
+    if record.backend_version == version or not record.options.version_compatible:
+        return record.backend_version == version
+    built, here = (
+        [int(part) for part in name.split(".")[:2] if part.isdigit()]
+        for name in (record.backend_version, version)
+    )
+    return here >= built
+
+
+def _runs_on(record: EngineRecord, gpu: Gpu | None) -> bool:
+    """Whether a GPU other than that of the build will do."""
+    if gpu is None or not record.options.hardware_compatible:
+        return False
+    return tuple(map(int, gpu.compute_capability.split("."))) >= OLDEST_COMPATIBLE_GPU
+
+
+def _differences(facts: list[tuple[str, str, str]]) -> list[str]:
+    return [f"{name} ({built}, here {here})" for name, built, here in facts if built != here]

@@ -1,0 +1,275 @@
+"""The engines of a bundle: each built for one backend, precision and kind of machine, with its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from edgeseg.errors import ArtifactError, ConfigError
+from edgeseg.files.pairs import CACHE, place_pair
+from edgeseg.files.records import read_record, write_record
+from edgeseg.records import shown
+from edgeseg.spec import Lowering
+
+from .manifest import SHA256, FileRecord
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = "engines"
+FORMAT = 1
+# Bits of an INT8 engine's weights; `runtime.machine.weight_bits` says which processors need the fewer.
+FULL_WEIGHTS, NARROW_WEIGHTS = 8, 7
+
+
+class Target(str, Enum):
+    """What an engine is for, the fastest first; the value names backend and file."""
+
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether engines hold code for a GPU, and are worth nothing on another one."""
+        return self in (Target.TENSORRT, Target.TENSORRT_RTX)
+
+
+class Precision(str, Enum):
+    """What an engine computes in, the fastest first."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+PRECISIONS_OF = {
+    Target.TENSORRT: (Precision.INT8, Precision.FP16, Precision.FP32),
+    Target.TENSORRT_RTX: (Precision.INT8, Precision.FP16, Precision.FP32),
+    Target.OPENVINO: (Precision.INT8, Precision.BF16, Precision.FP32),
+    Target.ONNXRUNTIME: (Precision.INT8, Precision.FP32),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Settings of a build that its engine depends on.
+
+    Attributes:
+        machine: Processor family, such as `x86_64` or `aarch64`.
+        amx: Laid out for processors with AMX; others compute the same, slower. ONNX Runtime only.
+        weight_bits: Of INT8 on processors: 8 needs VNNI on x86-64, 7 runs on all. None leaves it to the
+            build, and stands for 8 in records of engines that were built before there was a choice.
+        compute_capabilities: GPUs to build for, such as `SM86`; TensorRT for RTX only.
+        workspace_mib: Most memory for one layer's scratch, in MiB; None leaves it to the library.
+        dla: Number of the DLA core to use; None for none.
+        version_compatible: Later versions of TensorRT can load it as well.
+        hardware_compatible: Every GPU from Ampere on can run it.
+    """
+
+    machine: str = ""
+    amx: bool = False
+    weight_bits: int | None = None
+    compute_capabilities: tuple[str, ...] = ()
+    workspace_mib: int | None = None
+    dla: int | None = None
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+    def anywhere(self) -> EngineOptions:
+        """Give the same settings, open as to the machine."""
+        return replace(self, machine="", amx=False, weight_bits=None, compute_capabilities=())
+
+    @property
+    def processor(self) -> str:
+        """Family and what it must have, in words."""
+        if self.amx:
+            return f"{self.machine} with AMX"
+        return f"{self.machine}, {self.weight_bits}-bit weights" if self.weight_bits else self.machine
+
+    def __post_init__(self) -> None:
+        if self.weight_bits not in (None, NARROW_WEIGHTS, FULL_WEIGHTS):
+            msg = f"weight_bits must be {NARROW_WEIGHTS} or {FULL_WEIGHTS}, got {self.weight_bits}"
+            raise ConfigError(msg)
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            msg = f"workspace_mib must be at least 1, got {self.workspace_mib}"
+            raise ConfigError(msg)
+        if self.dla is not None and self.dla < 0:
+            msg = f"dla must be the number of a core, 0 or more, got {self.dla}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One kernel of an engine.
+
+    Attributes:
+        kind: What it does, in the backend's words, such as `correlation` or `QLinearConv`.
+        inputs: Types that it reads, such as `int8` or `float16`.
+        constants: Types of its weights, scales and biases.
+        outputs: Types that it writes.
+        nodes: Names of the ONNX nodes that it computes, or a part of.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    constants: tuple[str, ...] = ()
+    outputs: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU and its driver.
+
+    Attributes:
+        compute_capability: Such as `8.6`.
+        driver: Version of CUDA that the driver has; engines outlive an update of it.
+    """
+
+    name: str
+    compute_capability: str
+    driver: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRecord:
+    """What an engine was built from, how, and for which machines: the .json beside it.
+
+    Attributes:
+        backend: What runs it, such as `onnxruntime`.
+        backend_version: Of the package that built it.
+        precision: What it computes in.
+        options: How it was built.
+        file: Size and hash of the engine; None where the bundle's graph itself is run.
+        gpu: On which it was built; None where it needs none.
+        graph: Name of the bundle's graph that it was built from.
+        graph_sha256: Of that graph.
+        calibration_sha256: Of `calibration.json`; None where nothing was calibrated.
+        float_layers: Layers left in higher precision because their cost in accuracy was measured.
+        layers: Convolutions and dense layers of the network by name, with the type they compute in.
+        kernels: What it computes with, where the backend tells.
+        not_on_dla: Layers that the GPU computes for DLA.
+        build_s: Time to build, in seconds.
+    """
+
+    format: int = FORMAT
+    backend: Target
+    backend_version: str
+    precision: Precision
+    options: EngineOptions
+    file: FileRecord | None
+    gpu: Gpu | None = None
+    graph: str = Lowering.PORTABLE.file_name
+    graph_sha256: str
+    calibration_sha256: str | None = None
+    float_layers: tuple[str, ...] = ()
+    layers: dict[str, str] = field(default_factory=dict, repr=False)
+    kernels: tuple[Kernel, ...] = field(default=(), repr=False)
+    not_on_dla: tuple[str, ...] = ()
+    build_s: float
+
+    def __post_init__(self) -> None:
+        graphs = [lowering.file_name for lowering in Lowering]
+        if self.graph not in graphs:
+            msg = f"graph must be a graph of the bundle ({', '.join(graphs)}), got {shown(self.graph)}"
+            raise ConfigError(msg)
+        if self.file is None and self.backend.needs_gpu:
+            msg = f"an engine of {self.backend.value} is a file, and file is missing"
+            raise ConfigError(msg)
+        for name in ("graph_sha256", "calibration_sha256"):
+            value = getattr(self, name)
+            if value is not None and not SHA256.fullmatch(value):
+                msg = f"{name} must be 64 hexadecimal digits, got {shown(value)}"
+                raise ConfigError(msg)
+
+
+def engine_path(bundle: Path, backend: Target, precision: Precision) -> Path:
+    """Where a bundle keeps an engine; its record has the same name and ends in `.json`."""
+    suffix = "engine" if backend.needs_gpu else "onnx"
+    return bundle / FOLDER / f"{backend.value}-{precision.value}.{suffix}"
+
+
+def loaded_path(bundle: Path, record: EngineRecord) -> Path:
+    """What the backend loads: the engine, or the bundle's graph where that is the engine."""
+    if record.file is None:
+        return bundle / record.graph
+    return engine_path(bundle, record.backend, record.precision)
+
+
+def machine_family(name: str) -> str:
+    """Processor family by one name: `platform.machine()` has `AMD64` and `arm64` where others differ."""
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name.lower(), name.lower())
+
+
+def engines_of(bundle: Path) -> tuple[tuple[Target, Precision], ...]:
+    """Name the engines that a bundle has a record of, the fastest first."""
+    return tuple(
+        (target, precision)
+        for target in Target
+        for precision in PRECISIONS_OF[target]
+        if engine_path(bundle, target, precision).with_suffix(".json").is_file()
+    )
+
+
+def read_engine_record(bundle: Path, backend: Target, precision: Precision) -> EngineRecord:
+    """Read what is known of an engine, whether or not it fits.
+
+    Raises:
+        ArtifactError: There is none, or its record is broken; the message names the command that builds it.
+    """
+    path = engine_path(bundle, backend, precision)
+    command = f"edgeseg build-engine --{precision.value} --target {backend.value} --model {bundle}"
+    again = f"build it again with `{command} --force`"
+    record = read_record(
+        EngineRecord,
+        path.with_suffix(".json"),
+        version=FORMAT,
+        absent=f"no engine {path}; build it with `{command}`",
+        again=again,
+    )
+    if (record.backend, record.precision) != (backend, precision):
+        found = f"{record.backend.value} {record.precision.value}"
+        msg = f"{path.with_suffix('.json')} is the record of another engine ({found}); {again}"
+        raise ArtifactError(msg)
+    return record
+
+
+def write_engine_record(path: Path, record: EngineRecord) -> None:
+    """Write the record of the engine at `path`, atomically."""
+    write_record(path.with_suffix(".json"), record)
+
+
+def place_engine(draft: Path, path: Path, record: EngineRecord) -> None:
+    """Move an engine that was built into its place, with its record, without which it is nothing.
+
+    Args:
+        draft: The engine in a temporary folder beside `path`; not there where `record` has no file.
+        path: Its place.
+        record: Of the engine.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if record.file is None:
+        write_engine_record(path, record)
+        for stale in (path, path.with_suffix(CACHE)):
+            stale.unlink(missing_ok=True)
+        return
+    write_engine_record(draft, record)
+    place_pair(draft, path)
+
+
+def rebuild_command(bundle: Path, record: EngineRecord) -> str:
+    """What to type to build an engine like this one for this machine."""
+    options = record.options
+    words = [f"edgeseg build-engine --{record.precision.value} --target {record.backend.value}"]
+    for name, value in (("workspace-mib", options.workspace_mib), ("dla", options.dla)):
+        words += [f"--{name} {value}"] if value is not None else []
+    words += ["--version-compatible"] if options.version_compatible else []
+    words += ["--hardware-compatible"] if options.hardware_compatible else []
+    return " ".join([*words, f"--force --model {bundle}"])

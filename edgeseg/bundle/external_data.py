@@ -1,0 +1,165 @@
+"""Graphs that refer to other files: found in the bytes of an ONNX file, before any library opens it.
+
+An ONNX graph can name files that hold its numbers, and a node that names a compiled engine. A library would
+open those wherever they lie, past every checksum of a bundle. The message layout is ONNX's `onnx.proto`, in
+the wire format of protocol buffers; the runtime has no `onnx`, and needs no more of it than this.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeseg.errors import ArtifactError
+from edgeseg.files.reading import open_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GRAPH_SUFFIX = ".onnx"
+# Which fields of a message hold which message, by their numbers in onnx.proto.
+MESSAGES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor",
+        6: "graph",
+        10: "tensor",
+        11: "graph",
+        22: "sparse tensor",
+        23: "sparse tensor",
+    },
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+NAME = {"node": 3, "tensor": 8}
+OPERATOR = 4
+EXTERNAL_DATA, DATA_LOCATION = 13, 14
+# Its attribute is the path of an engine, which ONNX Runtime opens.
+ENGINE_CONTEXT = b"EPContext"
+VARINT, FIXED_64, BYTES, START, END, FIXED_32 = range(6)
+# Protocol buffers refuse deeper ones themselves.
+DEEPEST = 100
+# A graph of edgeseg has some ten thousand; so many are read in half a second.
+MOST_MESSAGES = 300_000
+LONGEST_VARINT = 10
+
+
+class _Field(NamedTuple):
+    number: int
+    kind: int
+    start: int
+    end: int
+
+
+def check_self_contained(graph: Path) -> None:
+    """Refuse an ONNX graph that takes numbers or engines from other files.
+
+    What is missing, or no protocol buffer at all, is left to the library that loads it, which says why it
+    cannot: this reads all that protocol buffers take, and more.
+
+    Raises:
+        ArtifactError: It refers to another file, cannot be read, or has more parts than any real graph.
+    """
+    try:
+        with open_regular(graph) as stream:
+            fault = _fault_in(stream.fileno())
+    except (FileNotFoundError, ValueError):
+        return
+    except OSError as exc:
+        msg = f"cannot read {graph}: {exc.strerror}"
+        raise ArtifactError(msg) from exc
+    if fault:
+        msg = f"{graph} {fault}; a graph of a bundle must hold everything itself: export it again"
+        raise ArtifactError(msg)
+
+
+def _fault_in(file: int) -> str:
+    size = os.fstat(file).st_size
+    if not size:
+        return ""
+    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as data:
+        waiting = [("model", 0, size, 0)]
+        count = 0
+        while waiting:
+            kind, start, end, depth = waiting.pop()
+            count += 1
+            if count > MOST_MESSAGES or depth > DEEPEST:
+                return "has more parts, or deeper ones, than a graph of edgeseg can have"
+            inner = MESSAGES[kind]
+            for field in _fields(data, start, end):
+                if fault := _fault(data, kind, field, (start, end)):
+                    return fault
+                if field.kind == BYTES and field.number in inner:
+                    waiting.append((inner[field.number], field.start, field.end, depth + 1))
+    return ""
+
+
+def _fault(data: mmap.mmap, kind: str, field: _Field, place: tuple[int, int]) -> str:
+    if kind == "tensor" and (
+        field.number == EXTERNAL_DATA
+        or (field.number == DATA_LOCATION and _varint(data, field.start, field.end)[0] != 0)
+    ):
+        return f"takes the numbers of {_name(data, kind, place)} from another file (external data)"
+    if kind == "node" and field.number == OPERATOR and data[field.start : field.end] == ENGINE_CONTEXT:
+        return (
+            f"has a node {_name(data, kind, place)} that loads an engine (EPContext), maybe of another file"
+        )
+    return ""
+
+
+def _name(data: mmap.mmap, kind: str, place: tuple[int, int]) -> str:
+    for field in _fields(data, *place):
+        if field.number == NAME[kind] and field.kind == BYTES:
+            return ascii(data[field.start : min(field.end, field.start + 80)].decode(errors="replace"))
+    return "without a name"
+
+
+def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[_Field]:
+    """List the fields of a message.
+
+    Raises:
+        ValueError: It is no message.
+    """
+    groups = 0
+    while position < end:
+        key, start = _varint(data, position, end)
+        number, kind = key >> 3, key & 7
+        if kind == VARINT:
+            _, position = _varint(data, start, end)
+        elif kind in (FIXED_32, FIXED_64):
+            position = start + (4 if kind == FIXED_32 else 8)
+        elif kind == BYTES:
+            length, start = _varint(data, start, end)
+            position = start + length
+        elif kind in (START, END):
+            # Long out of use: whatever stands between the two belongs to no field that is known.
+            groups += 1 if kind == START else -1
+            position = start
+            continue
+        else:
+            number = 0
+        if not number or position > end or groups < 0:
+            msg = "it is truncated, or no protocol buffer"
+            raise ValueError(msg)
+        if not groups:
+            yield _Field(number, kind, start, position)
+
+
+def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(LONGEST_VARINT):
+        if position >= end:
+            break
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << (7 * shift)
+        if byte < 0x80:
+            return value, position
+    msg = "it is truncated, or no protocol buffer"
+    raise ValueError(msg)

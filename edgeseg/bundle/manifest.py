@@ -1,0 +1,300 @@
+"""The bundle: the folder that `edgeseg export` writes and every other verb opens."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeseg.errors import ArtifactError, ConfigError
+from edgeseg.files.placement import Placement, content, restore, stays
+from edgeseg.files.reading import open_regular, sha256_of
+from edgeseg.files.records import check_folder, read_record, write_record, writing
+from edgeseg.records import shown
+from edgeseg.spec import Lowering, ModelSpec
+
+from .external_data import GRAPH_SUFFIX, check_self_contained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_PATH = Path("edgeseg-model")
+MANIFEST = "model.json"
+TABLE_FILE = "calibration.json"
+# A further input size is a bundle of its own below the first one.
+SIZE_MANIFEST = re.compile(r"sizes/[1-9][0-9]{0,4}x[1-9][0-9]{0,4}/model\.json")
+FORMAT = 1
+# What protocol buffers, and so ONNX, can hold; no engine of such a model comes near it.
+MOST_BYTES = 1 << 31
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# No separator or drive of any system, and nothing hidden; on Windows a dot or a space at the end is cut off.
+PLAIN_NAME = re.compile(r"(?!\.)[^\x00-\x1f\x7f-\x9f/\\:]+(?<![. ])")
+LONGEST_NAME = 255
+# Of a bundle that is replaced again and again while it is read.
+READINGS, LISTINGS, PAUSE_S = 20, 3, 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """Size in bytes and SHA-256 of one file of a bundle."""
+
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.size <= MOST_BYTES:
+            msg = f"size must be 0 to {MOST_BYTES} bytes, got {self.size}"
+            raise ConfigError(msg)
+        if not SHA256.fullmatch(self.sha256):
+            msg = f"sha256 must be 64 hexadecimal digits, got {shown(self.sha256)}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The content of `model.json`."""
+
+    format: int = FORMAT
+    spec: ModelSpec
+    files: dict[str, FileRecord]
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if not is_plain_name(name) and not SIZE_MANIFEST.fullmatch(name):
+                msg = f"files must lie in the bundle itself and have plain names, got {shown(name)}"
+                raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle whose files have been found whole and unaltered.
+
+    Attributes:
+        other_sizes: The same model for further input sizes.
+        stamp: Of the manifest when it was read, for `is_current`.
+    """
+
+    path: Path
+    spec: ModelSpec
+    files: dict[str, FileRecord]
+    other_sizes: tuple[Bundle, ...] = ()
+    stamp: tuple[int, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def sizes(self) -> tuple[Bundle, ...]:
+        """One bundle for each input size, the first one first."""
+        return (self, *self.other_sizes)
+
+    def graph_path(self, lowering: Lowering) -> Path:
+        """Path of one of the graphs.
+
+        Raises:
+            ArtifactError: The bundle was made without it.
+        """
+        if lowering.file_name not in self.files:
+            msg = f"{self.path} has no {lowering.file_name}; export it again with `edgeseg export`"
+            raise ArtifactError(msg)
+        return self.path / lowering.file_name
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle and verify every file it lists.
+
+    One that is replaced meanwhile is read again, so that it is the old or the new one and never some of each.
+
+    Raises:
+        ArtifactError: No bundle there, or a file is missing, truncated or altered.
+    """
+    for _ in range(READINGS):
+        stamp = _stamp(path)
+        try:
+            return replace(_open_sizes(path), stamp=stamp)
+        except ArtifactError:
+            if not restore(path, MANIFEST) and _stamp(path) == stamp:
+                raise
+            time.sleep(PAUSE_S)
+    return replace(_open_sizes(path), stamp=_stamp(path))
+
+
+def is_current(bundle: Bundle) -> bool:
+    """Whether a bundle has not been replaced since it was opened."""
+    return bundle.stamp == _stamp(bundle.path)
+
+
+def _open_sizes(path: Path) -> Bundle:
+    bundle = _open(path)
+    manifests = filter(SIZE_MANIFEST.fullmatch, bundle.files)
+    # One level and no more, so that no bundle can hold itself.
+    others = tuple(_open((path / name).parent) for name in manifests)
+    for other in others:
+        _check_same_model(bundle, other)
+    return replace(bundle, other_sizes=others)
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name that a file holds can only name a file in the folder where it is looked up.
+
+    Example:
+        >>> [is_plain_name(name) for name in ("portable.onnx", "../portable.onnx", "/etc/passwd", "..")]
+        [True, False, False, False]
+    """
+    if not PLAIN_NAME.fullmatch(name):
+        return False
+    try:
+        return len(name.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Tell one manifest from another that has taken its place."""
+    try:
+        status = (path / MANIFEST).stat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def size_folder(size_hw: tuple[int, int]) -> str:
+    """Name the folder, below a bundle, of a further input size."""
+    return f"sizes/{size_hw[0]}x{size_hw[1]}"
+
+
+def _open(path: Path) -> Bundle:
+    manifest = _read_manifest(path)
+    for name, recorded in manifest.files.items():
+        _verify(path / name, recorded)
+    return Bundle(path=path, spec=manifest.spec, files=manifest.files)
+
+
+def _check_same_model(bundle: Bundle, other: Bundle) -> None:
+    """Refuse a further size that is of another model, as its results would change with a frame's shape."""
+    own, its = (replace(one.spec, input_size_hw=(32, 32), parity=None) for one in (bundle, other))
+    if own == its and bundle.spec.input_size_hw != other.spec.input_size_hw:
+        return
+    msg = (
+        f"{other.path} must be the model of {bundle.path} at another input size, and is not; export it again"
+    )
+    raise ArtifactError(msg)
+
+
+def write_manifest(folder: Path, spec: ModelSpec, names: list[str]) -> None:
+    """Write `model.json` beside the files it describes.
+
+    Args:
+        folder: Where the files already lie.
+        spec: The model.
+        names: Files of the bundle, relative to `folder`.
+    """
+    manifest = Manifest(spec=spec, files={name: file_record(folder / name) for name in names})
+    write_record(folder / MANIFEST, manifest)
+
+
+def file_record(path: Path) -> FileRecord:
+    """Measure a file: its size and SHA-256."""
+    return FileRecord(size=path.stat().st_size, sha256=sha256_of(path))
+
+
+def _read_manifest(path: Path) -> Manifest:
+    return read_record(
+        Manifest,
+        path / MANIFEST,
+        version=FORMAT,
+        absent=f"no bundle at {path}: {MANIFEST} is missing; make one with `edgeseg export CKPT -o {path}`",
+        again="export the bundle again",
+    )
+
+
+def _verify(path: Path, recorded: FileRecord) -> None:
+    try:
+        fault = difference(path, recorded)
+    except FileNotFoundError as exc:
+        msg = f"{path} is missing from the bundle; export it again or copy the whole folder"
+        raise ArtifactError(msg) from exc
+    except OSError as exc:
+        msg = f"cannot read {path}: {exc.strerror}"
+        raise ArtifactError(msg) from exc
+    if fault:
+        msg = f"{path} {fault}"
+        raise ArtifactError(msg)
+    if path.suffix == GRAPH_SUFFIX:
+        check_self_contained(path)
+
+
+def difference(path: Path, recorded: FileRecord) -> str:
+    """Say how a file differs from what was recorded of it; empty where it does not.
+
+    Its size is compared first: nothing is read of a file of another size.
+
+    Raises:
+        OSError: It is missing, cannot be read, or is no regular file.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+    if size != recorded.size:
+        return f"has {size} bytes and must have {recorded.size}: truncated or altered"
+    if sha256_of(path) != recorded.sha256:
+        return f"was altered after export (SHA-256 differs from {MANIFEST}); copy or export it again"
+    return ""
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Say before the work whether a bundle may be written.
+
+    Args:
+        target: Folder that the bundle will be.
+        force: Replace a bundle that is there.
+
+    Raises:
+        ConfigError: Something is there and `force` is off, or it is not a bundle.
+    """
+    with writing(target):
+        restore(target, MANIFEST)
+        there = _listed(target)
+        if (target.exists() and not target.is_dir()) or (there and MANIFEST not in there):
+            msg = f"{target} exists and is not a bundle (no {MANIFEST} in it); choose another -o"
+            raise ConfigError(msg)
+        if there and not force:
+            msg = f"{target} already holds a bundle; pass --force to replace it, or choose another -o"
+            raise ConfigError(msg)
+        place = target if stays(target) else target.absolute().parent
+    check_folder(target)
+    check_folder(place)
+
+
+def _listed(target: Path) -> list[str]:
+    """List the names in a folder; again where it is no bundle, as another program may just replace one."""
+    names: list[str] = []
+    for _ in range(LISTINGS):
+        names = [path.name for path in content(target)] if target.is_dir() else []
+        if not names or MANIFEST in names:
+            break
+        time.sleep(PAUSE_S)
+    return names
+
+
+@contextmanager
+def staged(target: Path, *, force: bool) -> Iterator[Path]:
+    """Give a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
+
+    A bundle that is replaced is there under its name, whole, until the new one is; see `disk.placement`.
+
+    Args:
+        target: Folder that the bundle will be; its parent is made if need be.
+        force: Replace a bundle that is there.
+
+    Raises:
+        ConfigError: As `check_target`, or another program wrote there meanwhile.
+        EdgeSegError: It cannot be written.
+    """
+    check_target(target, force=force)
+    with writing(target):
+        placement = Placement(target, MANIFEST, replace=force)
+    with closing(placement):
+        yield placement.folder
+        with writing(target):
+            placement.keep()

@@ -1,0 +1,1 @@
+"""Annotated images in COCO's format, and how detections are scored on them."""

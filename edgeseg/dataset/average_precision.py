@@ -1,0 +1,211 @@
+"""COCO average precision of detections, by COCO's own evaluator."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgeseg.errors import InputError
+from edgeseg.vision.images.reader import read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeseg.spec import ModelSpec
+    from edgeseg.vision.detections import Detections
+
+    from .labelled import LabelledImages
+
+# COCO's own setting: the best so many of an image and a class are scored.
+MAX_DETECTIONS = 100
+# Places of 0.5 and 0.75 among COCO's overlaps 0.5, 0.55, ... 0.95.
+AT_50, AT_75 = 0, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragePrecision:
+    """COCO's measure of detections, in 0 to 1.
+
+    Mean over the classes that have instances and over overlaps of 0.5 to 0.95; `_ap50` and `_ap75` are at one
+    overlap. Scored are the best 100 detections of an image and a class, whatever their size.
+
+    Attributes:
+        images: Number of images.
+        instances: Annotated instances in them, crowds aside.
+        detections: Detections of all scores.
+        box_ap_by_class: By category name; categories without an instance are left out.
+        mask_ap_by_class: The same of masks.
+    """
+
+    box_ap: float
+    box_ap50: float
+    box_ap75: float
+    mask_ap: float
+    mask_ap50: float
+    mask_ap75: float
+    images: int
+    instances: int
+    detections: int
+    box_ap_by_class: dict[str, float] = field(default_factory=dict)
+    mask_ap_by_class: dict[str, float] = field(default_factory=dict)
+
+
+class Detector(Protocol):
+    """What can be scored: `Model`, or anything that is called as it is."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Its `batch` and `score_threshold` are used."""
+
+    def __call__(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float, /) -> list[Detections]:
+        """Find instances in each of several frames."""
+
+
+def evaluate(
+    detector: Detector, labelled: LabelledImages, *, progress: Callable[[str], None] = lambda line: None
+) -> AveragePrecision:
+    """Score a detector on images with annotations, at its spec's own score threshold.
+
+    One batch of images is in memory at a time, and of each detection its run lengths.
+
+    Args:
+        detector: A loaded model.
+        labelled: Images of `labelled_images`.
+        progress: Called with a line before each batch.
+
+    Raises:
+        InputError: The images hold no instance, or one can no longer be read.
+        ArtifactError: The model failed.
+    """
+    results: list[dict[str, Any]] = []
+    items, size = list(labelled.paths.items()), detector.spec.batch
+    for start in range(0, len(items), size):
+        progress(f"image {start + 1} of {len(items)}")
+        chunk = items[start : start + size]
+        frames = [read_image(path, bit_depth=labelled.bit_depth) for _, path in chunk]
+        found = detector(frames, detector.spec.score_threshold)
+        for (image_id, _), detections in zip(chunk, found, strict=True):
+            results += labelled.results(detections, image_id)
+    return average_precision(labelled.truth, results)
+
+
+def average_precision(truth: dict[str, Any], results: Sequence[dict[str, Any]]) -> AveragePrecision:
+    """Score COCO results against COCO annotations; both stay as they are.
+
+    Args:
+        truth: A COCO dataset: `images`, `annotations` with `bbox` and `segmentation`, and `categories`.
+            Detections on a crowd count neither for nor against.
+        results: As `Detections.to_coco` gives them; none at all scores 0.
+
+    Raises:
+        InputError: The truth has no instance but crowds, or a result is of an image that it has not.
+    """
+    instances = sum(not item.get("iscrowd") for item in truth["annotations"])
+    known = {image["id"] for image in truth["images"]}
+    if not instances:
+        msg = f"there must be an annotated instance to score against, the {len(known)} images have none"
+        raise InputError(msg)
+    if strange := sorted({result["image_id"] for result in results} - known):
+        msg = f"results must be of annotated images, got one of image {strange[0]}, which is none"
+        raise InputError(msg)
+    # COCO's evaluator prints its progress.
+    with contextlib.redirect_stdout(io.StringIO()):
+        expected, found = _indexed(truth, truth["annotations"]), _indexed(truth, results)
+        boxes, masks = (_precision(expected, found, kind) for kind in ("bbox", "segm"))
+    return AveragePrecision(
+        box_ap=_mean(boxes),
+        box_ap50=_mean(boxes[AT_50]),
+        box_ap75=_mean(boxes[AT_75]),
+        mask_ap=_mean(masks),
+        mask_ap50=_mean(masks[AT_50]),
+        mask_ap75=_mean(masks[AT_75]),
+        images=len(known),
+        instances=instances,
+        detections=len(results),
+        box_ap_by_class=_by_class(boxes, truth),
+        mask_ap_by_class=_by_class(masks, truth),
+    )
+
+
+def truth_from_detections(
+    found: Sequence[tuple[int, Detections]], score_threshold: float = 0.5
+) -> dict[str, Any]:
+    """Take detections for the truth: AP against them is agreement with the model that made them.
+
+    Args:
+        found: Image id and detections of each image, all of one model.
+        score_threshold: Only detections above it become annotations.
+
+    Returns:
+        A COCO dataset whose category ids are the labels, as those of `Detections.to_coco` are.
+
+    Raises:
+        InputError: No images.
+    """
+    if not found:
+        msg = "detections of at least one image are needed to score against, got none"
+        raise InputError(msg)
+    images, annotations = [], []
+    for image_id, detections in found:
+        height, width = detections.frame_size_hw
+        images.append({"id": image_id, "file_name": "", "height": height, "width": width})
+        annotations += detections[detections.scores > score_threshold].to_coco(image_id)
+    names = found[0][1].class_names
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": label, "name": name} for label, name in enumerate(names) if label],
+    }
+
+
+def _indexed(truth: dict[str, Any], items: Sequence[dict[str, Any]]) -> Any:
+    from pycocotools.coco import COCO
+
+    coco = COCO()
+    coco.dataset = {
+        **{key: truth[key] for key in ("images", "categories")},
+        # Copies, since the evaluator writes into them; from 1, since it takes a match with 0 for none.
+        "annotations": [
+            {
+                "iscrowd": 0,
+                **item,
+                "id": number,
+                "area": item["bbox"][2] * item["bbox"][3],
+            }
+            for number, item in enumerate(items, start=1)
+        ],
+    }
+    coco.createIndex()
+    return coco
+
+
+def _precision(truth: Any, found: Any, kind: str) -> NDArray[np.float64]:
+    """Precision by overlap, recall and category in order of id; -1 for a category without an instance."""
+    from pycocotools.cocoeval import COCOeval
+
+    evaluation = COCOeval(truth, found, kind)
+    # By size and with fewer detections COCO measures too, which takes four times as long.
+    evaluation.params.maxDets = [MAX_DETECTIONS]
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision: NDArray[np.float64] = evaluation.eval["precision"][..., 0, 0]
+    return precision
+
+
+def _mean(precision: NDArray[np.float64]) -> float:
+    return float(precision[precision > -1].mean())
+
+
+def _by_class(precision: NDArray[np.float64], truth: dict[str, Any]) -> dict[str, float]:
+    named = sorted((category["id"], category["name"]) for category in truth["categories"])
+    return {
+        name: _mean(precision[:, :, column])
+        for column, (_, name) in enumerate(named)
+        if (precision[:, :, column] > -1).any()
+    }

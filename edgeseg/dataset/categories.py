@@ -1,0 +1,265 @@
+"""Which class of a model is which category of an annotation file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+# torchvision's name for labels of COCO that no object has.
+UNUSED = "N/A"
+# What a bundle calls classes whose names nobody gave.
+NUMBERED = re.compile(r"class_\d+")
+# What people call the background, underscores around it aside.
+BACKGROUND_NAMES = ("background", "bg")
+# What the `supercategory` of a group is that belongs to no other.
+NO_GROUP = ("", "none")
+NAMES_SHOWN = 10
+WHOLE = re.compile(r"\s*[-+]?[0-9]{1,18}\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Categories:
+    """The categories of an annotation file, and which of them its annotations use.
+
+    Attributes:
+        names: Id to name, by ascending id.
+        used: Ids that annotations have.
+        idle: Ids without annotations that are no class: the background, or the name of a group of categories,
+            which Roboflow writes as category 0.
+    """
+
+    names: dict[int, str]
+    used: frozenset[int]
+    idle: frozenset[int]
+
+    @property
+    def classes(self) -> list[int]:
+        """Ids of all that may be a class, ascending."""
+        return [key for key in self.names if key not in self.idle]
+
+    def listed(self, ids: Iterable[int]) -> str:
+        """Write some of the categories into a sentence."""
+        return _listed([f"{self.names[key]!r} (id {key})" for key in sorted(ids)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryMap:
+    """How labels become categories.
+
+    Attributes:
+        ids: Label to category id; detections of other labels are not scored.
+        remark: What a reader of the figures must know; empty if nothing.
+    """
+
+    ids: dict[int, int]
+    remark: str = ""
+
+
+def read_categories(
+    rows: Iterable[Mapping[str, Any]], annotations: Iterable[Mapping[str, Any]], source: str
+) -> Categories:
+    """Read the list `categories` of an annotation file.
+
+    Args:
+        rows: With `id` and `name`, and with `supercategory` where the file has it.
+        annotations: With `category_id`.
+        source: The file, for messages.
+
+    Raises:
+        InputError: An id is no whole number or has two names, a name is no text, or an annotation has an id
+            that is not there.
+    """
+    names: dict[int, str] = {}
+    groups: dict[int, str] = {}
+    for row in rows:
+        key = whole_number(row, "id", f"{source}: a category")
+        name = row.get("name")
+        if not isinstance(name, str) or not name.strip():
+            msg = f"{source}: category {key}: name must be a text, got {name!r}"
+            raise InputError(msg)
+        if names.setdefault(key, name.strip()) != name.strip():
+            msg = f"{source}: ids of categories must differ, {key} is both {names[key]!r} and {name!r}"
+            raise InputError(msg)
+        groups[key] = _key(str(row.get("supercategory") or ""))
+    used = {_category_id(item, names, source) for item in annotations}
+    idle = {key for key in names if is_background(names[key]) or _is_group(key, names, groups)}
+    return Categories(
+        names=dict(sorted(names.items())), used=frozenset(used), idle=frozenset(idle.difference(used))
+    )
+
+
+def _category_id(item: Mapping[str, Any], names: Mapping[int, str], source: str) -> int:
+    where = f"{source}: annotation {item.get('id')}"
+    key = whole_number(item, "category_id", where)
+    if key not in names:
+        msg = f"{where} is of category {key}, which the file does not describe"
+        raise InputError(msg)
+    return key
+
+
+def _is_group(key: int, names: Mapping[int, str], groups: Mapping[int, str]) -> bool:
+    """Tell whether a category is the group of others, or the first and the only one that says it has none."""
+    others = [group for other, group in groups.items() if other != key]
+    if not others or groups[key] not in NO_GROUP:
+        return False
+    alone = groups[key] == "none" and "none" not in others and key == min(names)
+    return alone or _key(names[key]) in others
+
+
+def whole_number(item: Mapping[str, Any], name: str, where: str) -> int:
+    """Read a whole number, which some tools write as a float or as a text.
+
+    Raises:
+        InputError: It is missing or something else.
+    """
+    value = item.get(name)
+    if isinstance(value, str) and WHOLE.fullmatch(value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    msg = f"{where}: {name} must be a whole number, got {value!r}"
+    raise InputError(msg)
+
+
+def is_background(name: str) -> bool:
+    """Tell whether a name is one of those that people give to the background."""
+    return _key(name).strip("_") in BACKGROUND_NAMES
+
+
+def ids_by_label(classes: int, categories: Categories) -> dict[int, int] | None:
+    """Find which category each label had in training: the file does not say, but the counts do.
+
+    Training takes ids as labels, or numbers the categories from 1 on in the order of their ids.
+
+    Args:
+        classes: Number of the model's classes, without the background.
+        categories: Of the file that the model was trained with, or of one like it.
+
+    Returns:
+        Label to category id, without labels that no category has; None where no way gives so many classes.
+    """
+    names, used = categories.names, categories.used
+    positive = [key for key in names if key > 0]
+    below = used.intersection(names).difference(positive)
+    if names and max(names) == classes and all(is_background(names[key]) for key in below):
+        return {key: key for key in positive}
+    kept = categories.classes
+    if len(kept) != classes and len(used) == classes:
+        kept = sorted(used)
+    # Who counts a group as a class has one label more than classes, and it is the last.
+    if len(kept) == classes or (kept and len(names) == classes):
+        return dict(enumerate(kept, start=1))
+    return None
+
+
+def order_remark(ids: Mapping[int, int], categories: Categories) -> str:
+    """Say how labels were given to categories."""
+    left_out = set(categories.names).difference(ids.values())
+    left = f", without {categories.listed(left_out)}" if left_out else ""
+    if all(label == key for label, key in ids.items()):
+        return f"category ids were taken as labels{left}"
+    return f"categories were taken as labels 1 to {max(ids)} in the order of their ids{left}"
+
+
+def category_map(class_names: Sequence[str], categories: Categories) -> CategoryMap:
+    """Find the category of each class: by name, whatever its case.
+
+    Where a model's classes have no names but numbers, labels are found as `ids_by_label` says. One class and
+    one category are each other's.
+
+    Args:
+        class_names: By label; label 0 is the background.
+        categories: Of the annotations; each that has instances must be some class.
+
+    Raises:
+        InputError: A category that has instances is no class of the model, or names are not unique.
+    """
+    named = {label: name for label, name in enumerate(class_names) if label and name != UNUSED}
+    names, used = categories.names, categories.used
+    ids = _by_name(named, categories)
+    lacking = [key for key in sorted(used.difference(ids.values())) if not is_background(names[key])]
+    if not lacking:
+        return CategoryMap(ids=ids, remark=_left_out(named, ids, categories))
+    if len(named) == len(categories.classes) == 1:
+        (label, name), (key,) = *named.items(), categories.classes
+        remark = f"the model's only class {name!r} is scored as the annotations' only category {names[key]!r}"
+        return CategoryMap(ids={label: key}, remark=remark)
+    if all(NUMBERED.fullmatch(name) for name in named.values()):
+        known = {key: key for key in names if key in named}
+        ids = ids_by_label(len(class_names) - 1, categories) or known
+        if set(lacking) <= set(ids.values()):
+            remark = f"the model's classes have no names; {order_remark(ids, categories)}"
+            return CategoryMap(ids=ids, remark=remark)
+    msg = (
+        f"the annotations have instances of {_quoted(names[key] for key in lacking)}, which the model does "
+        f"not know: its classes are {_quoted(named.values())}, the categories {_quoted(names.values())}; "
+        "take annotations of the model's classes, or name its classes with `edgeseg export --classes FILE`"
+    )
+    raise InputError(msg)
+
+
+def _by_name(named: Mapping[int, str], categories: Categories) -> dict[int, int]:
+    """Pair labels and categories of one name; of several categories, those that have instances."""
+    found: dict[int, int] = {}
+    theirs = _grouped(categories.names)
+    for key, mine in _grouped(named).items():
+        same = theirs.get(key, [])
+        scored = [category for category in same if category in categories.used]
+        if len(same) != len(mine):
+            same = scored or same
+        if scored and len(same) > len(mine):
+            msg = (
+                f"names of categories must differ, got {categories.listed(same)}; rename one, or make "
+                "them one category"
+            )
+            raise InputError(msg)
+        if scored and len(same) < len(mine):
+            msg = f"names of the model's classes must differ, got {_quoted(named.values())}"
+            raise InputError(msg)
+        found.update(zip(mine, same, strict=False))
+    return found
+
+
+def _grouped(names: Mapping[int, str]) -> dict[str, list[int]]:
+    """Group what has the same name; in a group in the order of the names as they are written."""
+    groups: dict[str, list[int]] = {}
+    for number, name in sorted(names.items(), key=lambda item: (item[1], item[0])):
+        groups.setdefault(_key(name), []).append(number)
+    return groups
+
+
+def _left_out(named: Mapping[int, str], ids: Mapping[int, int], categories: Categories) -> str:
+    """Say what is not scored, and which of two categories of one name."""
+    remarks = []
+    if unscored := [name for label, name in named.items() if label not in ids]:
+        remarks.append(f"not scored, for the annotations have no such category: {_quoted(unscored)}")
+    if background := categories.used.difference(ids.values()):
+        remarks.append(f"not scored, for it is the background: {categories.listed(background)}")
+    taken = {_key(categories.names[key]) for key in ids.values()}
+    left = set(categories.names).difference(ids.values(), background)
+    if twice := [key for key in left if _key(categories.names[key]) in taken]:
+        remarks.append(
+            f"left out, for a category with instances has the same name: {categories.listed(twice)}"
+        )
+    return "; ".join(remarks)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return _listed([repr(name) for name in names])
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - NAMES_SHOWN} more" if len(items) > NAMES_SHOWN else ""
+    return ", ".join(items[:NAMES_SHOWN]) + more
+
+
+def _key(name: str) -> str:
+    return " ".join(name.split()).casefold()

@@ -1,0 +1,179 @@
+"""Images with known content: an annotation file, the folder with its images, and a model's classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.errors import ConfigError, InputError
+from edgeseg.vision.frames import Skipped
+from edgeseg.vision.images.reader import ImageReader, image_paths
+
+from .annotations import Annotations
+from .categories import category_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgeseg.vision.detections import Detections
+
+    from .annotations import AnnotatedImage
+
+NAMES_SHOWN = 3
+MISSING_REASON = "annotated, and not in the folder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledImages:
+    """What detectors are scored on: each image has been found, read and is of the size that it should be.
+
+    Attributes:
+        annotations: The whole file.
+        paths: Image id to file, by ascending id; only what is scored.
+        category_ids: Label to category id; detections of other labels are not scored.
+        skipped: Annotated images that are missing or cannot be read; their instances do not count.
+        remark: On the classes; empty if nothing.
+        notes: On what was taken for granted in reading the images.
+        bit_depth: As `ImageReader`; they are to be read with it.
+    """
+
+    annotations: Annotations
+    paths: dict[int, Path]
+    category_ids: dict[int, int]
+    skipped: tuple[Skipped, ...] = ()
+    remark: str = ""
+    notes: tuple[str, ...] = ()
+    bit_depth: int | None = None
+
+    @property
+    def truth(self) -> dict[str, Any]:
+        """The annotations of these images, as a COCO dataset; without instances of the background."""
+        truth, scored = self.annotations.truth(self.paths), set(self.category_ids.values())
+        found = [item for item in truth["annotations"] if item["category_id"] in scored]
+        return {**truth, "annotations": found}
+
+    def results(self, detections: Detections, image_id: int) -> list[dict[str, Any]]:
+        """Write the detections of an image as COCO results under the annotations' category ids."""
+        ids = self.category_ids
+        return [
+            {**result, "category_id": ids[result["category_id"]]}
+            for result in detections.to_coco(image_id)
+            if result["category_id"] in ids
+        ]
+
+
+def labelled_images(
+    annotations: Annotations,
+    folder: Path,
+    class_names: Sequence[str],
+    *,
+    max_images: int | None = None,
+    bit_depth: int | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> LabelledImages:
+    """Find and try the image of each annotated image, and the category of each class.
+
+    Args:
+        annotations: What is in the images.
+        folder: Where they are: under their `file_name`, or anywhere below under the last part of it.
+        class_names: Of the model, by label.
+        max_images: Take the first by image id; None for all.
+        bit_depth: As `ImageReader`.
+        progress: Called with a line before each image is tried.
+
+    Raises:
+        ConfigError: `max_images` is below 1, or `bit_depth` not from 8 to 16.
+        InputError: No such folder, none of the images in it or readable, one of another size than annotated,
+            or categories that the model does not know.
+    """
+    if max_images is not None and max_images < 1:
+        msg = f"max_images must be at least 1, got {max_images}"
+        raise ConfigError(msg)
+    classes = category_map(class_names, annotations.categories)
+    found, skipped = _found(annotations, folder)
+    paths: dict[int, Path] = {}
+    chosen = dict(islice(found.items(), max_images))
+    images = {image.image_id: image for image in annotations.images}
+    unread: list[Skipped] = []
+    notes: list[str] = []
+    reader = ImageReader(bit_depth=bit_depth, note=notes.append)
+    for number, (image_id, path) in enumerate(chosen.items(), start=1):
+        progress(f"trying image {number} of {len(chosen)}")
+        try:
+            size_hw = reader.read(path).shape[:2]
+        except InputError as exc:
+            unread.append(Skipped(name=images[image_id].file_name, reason=str(exc)))
+            continue
+        _check_size(images[image_id], path, size_hw, annotations.source)
+        paths[image_id] = path
+    if not paths:
+        msg = f"none of the {len(chosen)} images can be read; the first: {unread[0].reason}"
+        raise InputError(msg)
+    return LabelledImages(
+        annotations=annotations,
+        paths=paths,
+        category_ids=classes.ids,
+        skipped=(*skipped, *unread),
+        remark=classes.remark,
+        notes=tuple(notes),
+        bit_depth=bit_depth,
+    )
+
+
+def _found(annotations: Annotations, folder: Path) -> tuple[dict[int, Path], list[Skipped]]:
+    below: dict[str, list[Path]] = {}
+    for there in image_paths(folder):
+        below.setdefault(there.name, []).append(there)
+    found: dict[int, Path] = {}
+    missing: list[Skipped] = []
+    for image in annotations.images:
+        if path := _path(image, folder, below):
+            found[image.image_id] = path
+        else:
+            missing.append(Skipped(name=image.file_name, reason=MISSING_REASON))
+    if not found:
+        names = ", ".join(item.name for item in missing[:NAMES_SHOWN])
+        more = ", ..." if len(missing) > NAMES_SHOWN else ""
+        count = sum(map(len, below.values()))
+        msg = (
+            f"the annotations do not match the images: {annotations.source} describes {len(missing)} "
+            f"({names}{more}), and none of these names is among the {count} images in {folder}; name their "
+            "folder with --images"
+        )
+        raise InputError(msg)
+    _check_distinct(found, annotations)
+    return found, missing
+
+
+def _path(image: AnnotatedImage, folder: Path, below: dict[str, list[Path]]) -> Path | None:
+    name = PurePosixPath(image.file_name.replace("\\", "/"))
+    alike = below.get(name.name, [])
+    exact = folder / name
+    if exact in alike or len(alike) < 2:
+        return exact if exact in alike else next(iter(alike), None)
+    msg = (
+        f"{image.file_name} is annotated, and {folder} has {len(alike)} images of that name: {alike[0]}, "
+        f"{alike[1]}; name the folder of the right one with --images"
+    )
+    raise InputError(msg)
+
+
+def _check_distinct(found: dict[int, Path], annotations: Annotations) -> None:
+    first: dict[Path, int] = {}
+    for image_id, path in found.items():
+        if (other := first.setdefault(path, image_id)) != image_id:
+            msg = f"{annotations.source}: images {other} and {image_id} are both {path}"
+            raise InputError(msg)
+
+
+def _check_size(image: AnnotatedImage, path: Path, size_hw: tuple[int, ...], source: str) -> None:
+    if size_hw == image.size_hw:
+        return
+    turned = ", turned by its EXIF orientation" if size_hw == image.size_hw[::-1] else ""
+    msg = (
+        f"the annotations do not match the images: {path} is {size_hw[0]}x{size_hw[1]} (height x width"
+        f"{turned}), and {source} has it as {image.size_hw[0]}x{image.size_hw[1]}"
+    )
+    raise InputError(msg)

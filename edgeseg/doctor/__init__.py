@@ -1,0 +1,1 @@
+"""The report on this machine and the packages on it."""

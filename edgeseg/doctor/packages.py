@@ -1,0 +1,341 @@
+"""Which of the packages that `edgeseg` can use are installed, work, and can do what is asked of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from edgeseg.bundle.engines import machine_family
+from edgeseg.errors import ArtifactError, DependencyError
+from edgeseg.optional import install_command, require
+from edgeseg.runtime.backends.onnxruntime import CUDA, TENSORRT
+from edgeseg.runtime.backends.openvino import has_bfloat16
+from edgeseg.runtime.backends.tensorrt.library import (
+    OLDEST_TENSORRT,
+    RTX_BINDINGS,
+    Flavour,
+    is_installed,
+    load_library,
+)
+from edgeseg.runtime.cuda.driver import BINDINGS, PYCUDA, open_cuda
+from edgeseg.runtime.host.machine import (
+    DRIVER,
+    JETPACK,
+    SYSTEM_VENV,
+    Component,
+    Host,
+    State,
+    checked,
+    machine_components,
+    sees_system_packages,
+)
+
+from .tested_versions import tested_versions
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+EXPORT_PURPOSE = "export a checkpoint and build engines"
+EXPORT_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
+# Distributions that install one and the same module and overwrite each other's files.
+OPENCV_WHEELS = (
+    "opencv-python",
+    "opencv-contrib-python",
+    "opencv-python-headless",
+    "opencv-contrib-python-headless",
+)
+ONNXRUNTIME_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+# What a run uses only when it is asked for it: purpose, and distributions of which the first brings the rest.
+LIVE_PACKAGES = {
+    "Tracking": ("follow objects over time (--track)", ("trackers", "supervision", "scipy")),
+    "Web page": ("show a run in a browser (--web)", ("starlette", "uvicorn")),
+}
+CUDA_WHEELS = ("cuda-bindings", "pycuda")
+NO_GPU = "of no use without a GPU"
+NEW_JETPACK = "install JetPack 6.1 or later"
+PIP_TENSORRT = "pip install 'edgeseg[tensorrt]'"
+# A Jetson's driver is part of its system, but a user outside these groups cannot use it.
+GPU_GROUPS = 'sudo usermod -aG video,render "$USER", then log in again'
+# Ubuntu's and JetPack's OpenCV are compiled against NumPy 1; pip's wheel would hide them.
+SYSTEM_OPENCV = (
+    f"sudo apt install python3-opencv && {SYSTEM_VENV} && .venv/bin/pip install edgeseg 'numpy<2' "
+    "&& .venv/bin/pip uninstall -y opencv-python-headless"
+)
+WINDOW_OPENCV = (
+    "sudo apt install libgl1 && pip uninstall -y opencv-python-headless && pip install opencv-python"
+)
+# Imported in a process of its own: torch would stay in this one, and a broken pair may crash.
+IMPORT_CHECK = "try:\n import torchvision\nexcept Exception as exc:\n print(exc)\nelse:\n print('ok')"
+
+
+def look_around(host: Host | None = None) -> list[Component]:
+    """Report on this machine, hardware first.
+
+    Args:
+        host: Where the machine's facts come from; None for this machine.
+    """
+    host = host or Host()
+    hardware = machine_components(host)
+    gpu = any(item.name == "GPU" and item.state is State.OK for item in hardware)
+    return [*hardware, *package_components(host, gpu=gpu), *checked("Tested versions", _tested)]
+
+
+def package_components(host: Host, *, gpu: bool) -> list[Component]:
+    """Look at OpenCV, the backends and the packages that export.
+
+    Args:
+        host: Where the machine's facts come from.
+        gpu: Whether there is an NVIDIA GPU to use.
+    """
+    again = "pip install --force-reinstall"
+    tensorrt_again = JETPACK if host.is_jetson else _again(PIP_TENSORRT)
+    return [
+        *checked("OpenCV", opencv, f"{again} opencv-python-headless"),
+        *checked("ONNX Runtime", lambda: onnxruntime(host, gpu=gpu), f"{again} onnxruntime"),
+        *checked("OpenVINO", lambda: [openvino()], f"{again} openvino"),
+        *checked("Export packages", lambda: [export_packages(host)], f"{again} 'edgeseg[export]'"),
+        *(package_set(name, *facts) for name, facts in LIVE_PACKAGES.items()),
+        *checked("CUDA", lambda: [cuda(host, gpu=gpu)], f"{again} cuda-bindings"),
+        *checked("TensorRT", lambda: [tensorrt(host, gpu=gpu)], tensorrt_again),
+        *checked("TensorRT for RTX", lambda: [tensorrt_rtx()], f"{again} 'edgeseg[rtx]'"),
+    ]
+
+
+def opencv() -> list[Component]:
+    """OpenCV, and what its build can read and show."""
+    try:
+        cv2 = require("cv2", purpose="read images")
+    except DependencyError as exc:
+        # The wheel with windows needs a library that servers and containers lack.
+        command = install_command("cv2")
+        mend = "sudo apt install libgl1" if "libGL" in str(exc) else _again(command)
+        return [_broken("OpenCV", _first_part(exc), "read images", mend)]
+    return [
+        _sole_distribution("OpenCV", cv2, OPENCV_WHEELS, "opencv-python-headless"),
+        *opencv_abilities(cv2.getBuildInformation()),
+    ]
+
+
+def opencv_abilities(build: str) -> list[Component]:
+    """Read from `cv2.getBuildInformation()` what the build was made with."""
+    gstreamer, ffmpeg, window = (_ability(build, name) for name in ("GStreamer", "FFMPEG", "GUI"))
+    return [
+        Component(name="OpenCV: GStreamer", state=State.OK, detail=gstreamer)
+        if gstreamer
+        else _absent("OpenCV: GStreamer", "not in this build", "open csi:// cameras", SYSTEM_OPENCV),
+        Component(name="OpenCV: FFmpeg", state=State.OK, detail=ffmpeg)
+        if ffmpeg
+        else _absent(
+            "OpenCV: FFmpeg",
+            "not in this build",
+            "open video files and rtsp://",
+            "pip install opencv-python-headless",
+        ),
+        Component(name="OpenCV: window", state=State.OK, detail=window)
+        if window
+        else _absent("OpenCV: window", "not in this build", "show a window", WINDOW_OPENCV),
+    ]
+
+
+def onnxruntime(host: Host, *, gpu: bool) -> list[Component]:
+    """ONNX Runtime, and what it computes on."""
+    name, purpose = "ONNX Runtime", "run a bundle on a CPU"
+    try:
+        ort = require("onnxruntime", purpose=purpose)
+    except DependencyError as exc:
+        return [_unusable(name, "onnxruntime", exc, purpose, install_command("onnxruntime"))]
+    found = _sole_distribution(name, ort, ONNXRUNTIME_WHEELS, "onnxruntime")
+    if found.state is not State.OK:
+        return [found]
+    providers = ort.get_available_providers()
+    listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in providers)
+    whole = Component(name=name, state=State.OK, detail=f"{found.detail}: {listed}")
+    return [whole, _onnxruntime_gpu(host, providers, gpu=gpu)]
+
+
+def package_set(name: str, purpose: str, needed: tuple[str, ...]) -> Component:
+    """Packages that are installed together or are of no use; they are not imported, which takes a second."""
+    versions = {package: _version(package) for package in needed}
+    absent = [package for package, found in versions.items() if not found]
+    if absent:
+        detail = f"no {', '.join(absent)}"
+        return _absent(name, detail, purpose, install_command(needed[0]))
+    detail = ", ".join(f"{package} {found}" for package, found in versions.items())
+    return Component(name=name, state=State.OK, detail=detail)
+
+
+def openvino() -> Component:
+    """OpenVINO, which is used on x86 only, and whether this processor computes in bfloat16."""
+    name, purpose = "OpenVINO", "build and run OpenVINO engines"
+    if machine_family(platform.machine()) != "x86_64":
+        return Component(name=name, state=State.NONE, detail="used on x86 only")
+    try:
+        module = require("openvino", purpose=purpose)
+    except DependencyError as exc:
+        return _unusable(name, "openvino", exc, purpose, install_command("openvino"))
+    number = str(module.__version__).partition("-")[0]
+    bfloat16 = "BF16" if has_bfloat16() else "no BF16"
+    return Component(name=name, state=State.OK, detail=f"{number}, {bfloat16} in this processor")
+
+
+def export_packages(host: Host) -> Component:
+    """The packages of the extra `export`, and whether torch and torchvision fit together."""
+    versions = {name: _version(name) for name in EXPORT_PACKAGES}
+    present = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
+    absent = ", ".join(name for name, found in versions.items() if not found)
+    if absent:
+        detail = f"{present}; no {absent}" if present else f"no {absent}"
+        return _absent("Export packages", detail, EXPORT_PURPOSE, install_command("torch"))
+    verdict = host.output_of((sys.executable, "-c", IMPORT_CHECK)) or "its import crashes"
+    if not verdict.endswith("ok"):
+        reason = verdict.splitlines()[-1]
+        detail = f"torchvision does not import: {reason}"
+        return _broken("Export packages", detail, EXPORT_PURPOSE, _again(install_command("torch")))
+    return Component(name="Export packages", state=State.OK, detail=present)
+
+
+def cuda(host: Host, *, gpu: bool) -> Component:
+    """What reaches CUDA from Python; TensorRT's engines run through it."""
+    name, purpose = "CUDA", "run TensorRT engines"
+    there = [module for module in (BINDINGS, PYCUDA) if _is_there(module)]
+    if not gpu:
+        installed = ", ".join(f"{wheel} {_version(wheel)}" for wheel in CUDA_WHEELS if _version(wheel))
+        return Component(name=name, state=State.NONE, detail=f"{installed or 'not installed'}, {NO_GPU}")
+    if not there:
+        detail = "neither cuda-bindings nor pycuda is installed"
+        return _absent(name, detail, purpose, install_command(BINDINGS))
+    try:
+        reached = open_cuda()
+        driver = reached.device.driver
+    except (ArtifactError, DependencyError) as exc:
+        unreached = GPU_GROUPS if host.is_jetson else DRIVER
+        mend = _again(install_command(BINDINGS)) if "does not import" in str(exc) else unreached
+        return _broken(name, _first_part(exc), purpose, mend)
+    detail = f"{reached.title}, driver of CUDA {driver}"
+    if BINDINGS not in there:
+        mend = install_command(BINDINGS)
+        return _broken(name, f"{detail}, no CUDA graphs", "launch a frame's kernels as one", mend)
+    return Component(name=name, state=State.OK, detail=detail)
+
+
+def tensorrt(host: Host, *, gpu: bool) -> Component:
+    """TensorRT proper, which needs a GPU both to build and to run."""
+    name, purpose = "TensorRT", "build and run TensorRT engines"
+    if not is_installed(Flavour.TENSORRT):
+        if not gpu:
+            return Component(name=name, state=State.NONE, detail=f"not installed, {NO_GPU}")
+        return _absent(name, "not installed", purpose, _tensorrt_command(host))
+    try:
+        number = load_library(Flavour.TENSORRT, purpose=purpose).version
+    except DependencyError as exc:
+        oldest = ".".join(map(str, OLDEST_TENSORRT))
+        mend = NEW_JETPACK if host.is_jetson else _again(f"pip install 'tensorrt>={oldest}'")
+        return _broken(name, _first_part(exc), purpose, mend)
+    if not gpu:
+        return Component(name=name, state=State.NONE, detail=f"{number}, {NO_GPU}")
+    return Component(name=name, state=State.OK, detail=number)
+
+
+def tensorrt_rtx() -> Component:
+    """TensorRT for RTX, which builds without a GPU."""
+    name, purpose = "TensorRT for RTX", "build engines without a GPU"
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return Component(name=name, state=State.NONE, detail="for Linux on x86-64 only")
+    mend = install_command(RTX_BINDINGS)
+    if not is_installed(Flavour.RTX):
+        return _absent(name, "not installed, or one of its two wheels is missing", purpose, mend)
+    try:
+        number = load_library(Flavour.RTX, purpose=purpose).version
+    except DependencyError as exc:
+        return _broken(name, _first_part(exc), purpose, _again(mend))
+    return Component(name=name, state=State.OK, detail=number)
+
+
+def _tested() -> list[Component]:
+    return [tested_versions()]
+
+
+def _onnxruntime_gpu(host: Host, providers: list[str], *, gpu: bool) -> Component:
+    """Tell of ONNX Runtime on NVIDIA GPUs; TensorRT's engines do without."""
+    name = "ONNX Runtime: GPU"
+    if there := [provider for provider in (CUDA, TENSORRT) if provider in providers]:
+        listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in there)
+        state, detail = (State.OK, listed) if gpu else (State.NONE, f"{listed}, {NO_GPU}")
+        return Component(name=name, state=state, detail=detail)
+    if not gpu:
+        return Component(name=name, state=State.NONE, detail=NO_GPU)
+    if host.is_jetson:
+        detail = "not in this build; pip has none for a Jetson, whose GPU TensorRT uses"
+        return Component(name=name, state=State.NONE, detail=detail)
+    mend = "pip uninstall -y onnxruntime && pip install 'edgeseg[cuda]'"
+    return _absent(name, "not in this build", "run graphs on the GPU without an engine", mend)
+
+
+def _tensorrt_command(host: Host) -> str:
+    if not host.is_jetson:
+        return PIP_TENSORRT
+    # JetPack's TensorRT lies among the packages of the system's Python, or is not there at all.
+    return JETPACK if sees_system_packages() else SYSTEM_VENV
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        # Of a dotted name the parent is imported, and may be absent or broken.
+        return False
+
+
+def _unusable(name: str, module: str, exc: DependencyError, needed_to: str, mend: str) -> Component:
+    """Tell a package that is absent from one that does not import."""
+    if not _is_there(module):
+        return _absent(name, "not installed", needed_to, mend)
+    return _broken(name, _first_part(exc), needed_to, _again(mend))
+
+
+def _again(command: str) -> str:
+    """Install what pip believes to be there."""
+    return command.replace("install", "install --force-reinstall", 1)
+
+
+def _first_part(exc: ArtifactError | DependencyError) -> str:
+    """Leave out the advice: the report has its own."""
+    return str(exc).partition(";")[0]
+
+
+def _sole_distribution(name: str, module: ModuleType, wheels: tuple[str, ...], keep: str) -> Component:
+    installed = [wheel for wheel in wheels if _version(wheel)]
+    if len(installed) > 1:
+        detail = f"{' and '.join(installed)} overwrite each other"
+        mend = f"pip uninstall -y {' '.join(installed)} && pip install {keep}"
+        return _broken(name, detail, f"know which {name} is used", mend)
+    origin = installed[0] if installed else "not from pip"
+    return Component(name=name, state=State.OK, detail=f"{module.__version__} ({origin})")
+
+
+def _ability(build: str, name: str) -> str:
+    """Read one line of OpenCV's build information; empty for `NO`, `NONE` and an absent line."""
+    line = re.search(rf"^\s*{name}:[ \t]*(.*)$", build, re.MULTILINE)
+    value = line[1].strip() if line else ""
+    if value in ("NO", "NONE"):
+        return ""
+    return value.removeprefix("YES").strip(" ()") or value.lower()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+def _absent(name: str, detail: str, needed_to: str, mend: str) -> Component:
+    return Component(name=name, state=State.MISSING, detail=detail, needed_to=needed_to, mend=mend)
+
+
+def _broken(name: str, detail: str, needed_to: str, mend: str) -> Component:
+    return Component(name=name, state=State.LIMITED, detail=detail, needed_to=needed_to, mend=mend)

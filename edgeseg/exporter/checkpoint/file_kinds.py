@@ -1,0 +1,135 @@
+"""What a file is, told by its first bytes: its name may say anything."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import IO, TYPE_CHECKING
+
+from edgeseg.errors import InputError
+from edgeseg.files.reading import open_regular
+from edgeseg.records import shown
+
+from .archive import ZIP, members
+from .bounds import PickleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEGINNING = 512
+SAVE_IT = (
+    "in your training script, save the model with `edgeseg.save_checkpoint(model, 'model.pth')`, or its "
+    "weights alone with `torch.save(model.state_dict(), 'model.pth')`"
+)
+WEIGHTS_ONLY = "`torch.save(torch.jit.load('model.pt').state_dict(), 'weights.pth')`"
+# What begins so, and what to do about it.
+SIGNATURES = (
+    (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch that with `git lfs pull`"),
+    (b"\x89HDF\r\n\x1a\n", f"an HDF5 file, as Keras and TensorFlow write; {SAVE_IT}"),
+    (b"\x1f\x8b", "packed with gzip; unpack it first"),
+    (b"BZh", "packed with bzip2; unpack it first"),
+    (b"\xfd7zXZ\x00", "packed with xz; unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd; unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
+    (b"Rar!", "a RAR archive; unpack it first"),
+    (b"GGUF", f"a GGUF file of a language model; {SAVE_IT}"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x93NUMPY", f"a NumPy array; {SAVE_IT}"),
+)
+TENSORFLOW_LITE = (4, b"TFL3")
+TAR = (257, b"ustar")
+HTML = (b"<!doctype html", b"<html", b"<head", b"<?xml")
+ONNX_SUFFIXES = (".onnx",)
+# A protocol buffer whose first field is a small version, and whose second is the name of a program.
+ONNX_BEGINNING = re.compile(rb"\x08[\x00-\x1f][\x12\x3a]")
+
+
+class Kind(Enum):
+    """What can be read."""
+
+    TORCH = "torch"
+    SAFETENSORS = "safetensors"
+
+
+def kind_of(path: Path) -> Kind:
+    """Tell which of the two kinds of checkpoint a file is.
+
+    Raises:
+        InputError: Neither; says what it is instead, as far as its first bytes tell.
+    """
+    with open_regular(path) as stream:
+        start = stream.read(BEGINNING)
+        if start.startswith(ZIP):
+            _check_zip(path, stream)
+            return Kind.TORCH
+    header = int.from_bytes(start[:8], "little")
+    if start[8:9] == b"{" and header:
+        return Kind.SAFETENSORS
+    what = _named(start, path)
+    if what:
+        msg = f"{path} is not a PyTorch checkpoint but {what}"
+        raise InputError(msg)
+    return Kind.TORCH
+
+
+def _named(start: bytes, path: Path) -> str:
+    for signature, what in SIGNATURES:
+        if start.startswith(signature):
+            return what
+    for (place, signature), what in (
+        (TENSORFLOW_LITE, f"a TensorFlow Lite model; {SAVE_IT}"),
+        (TAR, "a tar archive; unpack it first"),
+    ):
+        if start[place:].startswith(signature):
+            return what
+    if not start.strip(b"\x00"):
+        return "nothing but zeros where a checkpoint begins: the copy is broken; copy it again"
+    if path.suffix.lower() in ONNX_SUFFIXES or ONNX_BEGINNING.match(start):
+        return "an ONNX graph, which is what an export ends in; give the checkpoint that it was made from"
+    return _text(start)
+
+
+def _text(start: bytes) -> str:
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.lower().startswith(HTML):
+        return "a web page, such as a failed download leaves; look at it in a browser, then download again"
+    try:
+        words = start.decode("utf-8").split()
+    except UnicodeDecodeError as exc:
+        if exc.start < len(start) - 3:
+            return ""
+        words = start[: exc.start].decode("utf-8").split()
+    if all(word.isprintable() for word in words) and len(start) > 3:
+        return f"text that begins {' '.join(words)[:40]!r}"
+    return ""
+
+
+def _short(name: str) -> str:
+    return shown(name)[1:-1]
+
+
+def _check_zip(path: Path, stream: IO[bytes]) -> None:
+    try:
+        names = [item.filename for item in members(stream)]
+    except PickleError as exc:
+        msg = f"{path} is truncated or not a checkpoint: it begins as a zip archive and has no end ({exc})"
+        raise InputError(msg) from exc
+    files = {name.rpartition("/")[2] for name in names}
+    what = ""
+    if "constants.pkl" in files:
+        what = f"a TorchScript program; export its weights: {WEIGHTS_ONLY}"
+    elif "data.pkl" in files:
+        return
+    elif any("serialized_exported_program" in name or name.endswith("archive_format") for name in names):
+        what = f"a program of torch.export; {SAVE_IT}"
+    elif "model.weights.h5" in files:
+        what = f"a Keras model; {SAVE_IT}"
+    elif names and all(name.endswith(".npy") for name in names):
+        what = f"NumPy arrays (.npz); {SAVE_IT}"
+    else:
+        some = ", ".join(map(_short, names[:3])) or "nothing"
+        what = f"a zip archive of {some}; unpack it, and give the checkpoint in it"
+    msg = f"{path} is not a PyTorch checkpoint but {what}"
+    raise InputError(msg)

@@ -1,0 +1,1 @@
+"""torchvision's model, rebuilt from a checkpoint."""

@@ -1,0 +1,136 @@
+"""A checkpoint and what is said about it, made into torchvision's model: the one way to one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.errors import ArtifactError, ConfigError, InputError
+from edgeseg.files.reading import read_regular
+from edgeseg.records import parsed_json
+from edgeseg.settings import ModelSettings, Origin, resolved, settings_from_json
+
+from .architecture import USE_FACTORY, default_settings, freeze_zero_eps, load_weights, model_from_weights
+from .backbone import COLOUR, check_image_channels, first_convolution
+from .factory import model_from_factory
+from .modules import MASK_RCNN, differences, facts_of, foreign_kinds, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgeseg.exporter.checkpoint import Checkpoint
+
+SAVE_OR_BUILD = f"save it with `edgeseg.save_checkpoint(model, 'model.pth')`, or {USE_FACTORY}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """torchvision's model of a checkpoint.
+
+    Attributes:
+        model: `MaskRCNN` in evaluation.
+        architecture: Such as `maskrcnn_resnet50_fpn`, or the name of the factory.
+        settings: What it computes with.
+        origins: Who said each of them.
+        gray: It takes images of one channel.
+    """
+
+    model: Any
+    architecture: str
+    settings: ModelSettings
+    origins: dict[str, Origin]
+    gray: bool
+
+
+def load_model(
+    checkpoint: Checkpoint, *, factory: str | None = None, given: Mapping[str, Any] | None = None
+) -> LoadedModel:
+    """Build torchvision's model of a checkpoint.
+
+    Args:
+        checkpoint: Its weights, and what it says of settings.
+        factory: `package.module:function` that builds the model, settings and all; None to read the
+            architecture from the weights.
+        given: Settings that the user names; they win over the checkpoint's.
+
+    Raises:
+        ConfigError: The factory does not work, or settings are given beside it.
+        InputError: The weights do not fit, or the checkpoint is of a model that cannot be rebuilt from them.
+    """
+    if factory is not None:
+        return _from_factory(checkpoint, factory, given or {})
+    facts = facts_of(checkpoint.module) if checkpoint.module else {}
+    said = {**checkpoint.settings, **settings_of(facts)} if facts else checkpoint.settings
+    layers = (
+        (Origin.OPTION, given or {}),
+        (Origin.CHECKPOINT, said),
+        (Origin.ASSUMED, default_settings(checkpoint.weights)),
+    )
+    if foreign := _foreign(facts):
+        msg = (
+            f"{checkpoint.path} holds a whole model with code of its own ({foreign}), which is not run; "
+            f"{SAVE_OR_BUILD}"
+        )
+        raise InputError(msg)
+    settings, origins = resolved(layers)
+    architecture, model = model_from_weights(checkpoint.weights, settings)
+    if facts and (unlike := differences(facts, facts_of(model), moved=checkpoint.moved)):
+        msg = f"{checkpoint.path} holds a whole model that is not {architecture}: {unlike[0]}; {USE_FACTORY}"
+        raise InputError(msg)
+    return _loaded(model, architecture, settings, origins)
+
+
+def settings_from_file(path: Path) -> dict[str, Any]:
+    """Read settings that a user has written, some or all, by the names of `ModelSettings`.
+
+    Raises:
+        InputError: No JSON, an unknown name, or a value that cannot work.
+    """
+    try:
+        return settings_from_json(parsed_json(read_regular(path).decode("utf-8-sig")), source=str(path))
+    except (OSError, ValueError) as exc:
+        msg = f"cannot read settings from {path}: {getattr(exc, 'strerror', None) or exc}"
+        raise InputError(msg) from exc
+    except ArtifactError as exc:
+        raise InputError(str(exc)) from exc
+
+
+def _from_factory(checkpoint: Checkpoint, factory: str, given: Mapping[str, Any]) -> LoadedModel:
+    if given:
+        msg = (
+            "--settings and --factory cannot be given together: the function builds the model with settings "
+            "of its own; change them there"
+        )
+        raise ConfigError(msg)
+    model = model_from_factory(factory)
+    load_weights(model, checkpoint.weights)
+    settings, origins = resolved([(Origin.FACTORY, settings_of(facts_of(model)))])
+    return _loaded(model, factory, settings, origins)
+
+
+def _foreign(facts: Mapping[str, Any]) -> str:
+    """Name the class that decides what a pickled model computes and is not torch's or torchvision's."""
+    if not facts:
+        return ""
+    foreign = foreign_kinds(dict(facts))
+    return foreign[0] if foreign else "" if facts[""].kind == MASK_RCNN else facts[""].kind
+
+
+def _loaded(
+    model: Any, architecture: str, settings: ModelSettings, origins: dict[str, Origin]
+) -> LoadedModel:
+    freeze_zero_eps(model)
+    channels = first_convolution(model.backbone).in_channels
+    check_image_channels(channels)
+    for name in ("image_mean", "image_std"):
+        if len(values := getattr(settings, name)) != channels:
+            colours = "three values, for RGB" if channels == COLOUR else "one value, as images are gray"
+            msg = (
+                f"the first convolution takes {channels} channels, so {name} must be {colours}; got "
+                f"{list(values)} ({origins[name].value}); say it with --settings FILE.json"
+            )
+            raise InputError(msg)
+    return LoadedModel(
+        model=model, architecture=architecture, settings=settings, origins=origins, gray=channels != COLOUR
+    )

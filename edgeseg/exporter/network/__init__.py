@@ -1,0 +1,1 @@
+"""Mask R-CNN written anew as one static, batch-first network."""

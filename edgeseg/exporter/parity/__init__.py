@@ -1,0 +1,1 @@
+"""The check that a graph finds what PyTorch finds."""

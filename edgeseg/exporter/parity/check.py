@@ -1,0 +1,181 @@
+"""Running the parity gate: images through PyTorch and through both graphs of full precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.errors import InputError, ParityError
+from edgeseg.exporter.model.reference import Found, Reference
+from edgeseg.files.native import native_path
+from edgeseg.optional import require
+from edgeseg.runtime.host.processors import inference_threads
+from edgeseg.spec import BUILT_IN, Lowering, ParityReport
+from edgeseg.vision.images.reader import image_paths, read_image
+from edgeseg.vision.letterbox import letterbox_batch
+
+from .annotations import Recall, annotated_boxes
+from .comparison import Agreement, Bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeseg.spec import ModelSpec
+
+BUILT_IN_IMAGES = Path(__file__).parent / "images"
+# Beyond this many the proof gets slower and no stronger; they are taken evenly from the folder.
+MAX_IMAGES = 8
+# A detection that a user would be shown.
+CONFIDENT = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckImages:
+    """Images of the gate.
+
+    Attributes:
+        source: Where they are from.
+        images: `uint8[H, W, 3]` BGR each.
+        truth_xyxy: Annotated boxes of each, `float32[N, 4]` in its pixels.
+    """
+
+    source: str
+    images: tuple[NDArray[np.uint8], ...]
+    truth_xyxy: tuple[NDArray[np.float32], ...] = ()
+
+
+def run_gate(
+    model: Any, spec: ModelSpec, folder: Path, check: CheckImages, progress: Callable[[str], None]
+) -> ModelSpec:
+    """Compare both graphs with PyTorch on real images.
+
+    Args:
+        model: torchvision `MaskRCNN` with the counts and thresholds of `spec`.
+        spec: What was exported.
+        folder: Where the graphs lie.
+        check: What to compare on.
+        progress: Called with each stage as it begins.
+
+    Returns:
+        The spec with the report in it.
+
+    Raises:
+        GraphParityError: A graph does not find what PyTorch finds.
+    """
+    images = check.images
+    bounds = Bounds()
+    reference = Reference(model, spec)
+    recall, confident = Recall(), 0
+    compared = [lowering for lowering in Lowering if not lowering.half]
+    graphs = {lowering: Graph(folder / lowering.file_name, spec) for lowering in compared}
+    agreements = [
+        Agreement(
+            lowering=lowering,
+            bounds=bounds,
+            max_detections=spec.max_detections,
+            score_threshold=spec.score_threshold,
+            size_hw=spec.input_size_hw,
+        )
+        for lowering in compared
+    ]
+    for start in range(0, len(images), spec.batch):
+        chunk = images[start : start + spec.batch]
+        progress(f"comparing with PyTorch on image {start + 1} of {len(images)}")
+        batch, boxes = letterbox_batch(chunk, spec)
+        expected = reference(batch)[: len(chunk)]
+        confident += sum(int((one.scores > CONFIDENT).sum()) for one in expected)
+        for one, truth, box in zip(expected, check.truth_xyxy[start:], boxes, strict=False):
+            recall.add(truth, one, box)
+        for agreement in agreements:
+            found, settled = graphs[agreement.lowering](batch)
+            agreement.unsettled += len(chunk) - int(settled[: len(chunk)].sum())
+            for one, other in zip(expected, found, strict=False):
+                agreement.add(one, other)
+    report = ParityReport(
+        passed=all(agreement.passed() for agreement in agreements),
+        image_source=check.source,
+        most_candidates=reference.most_candidates,
+        score_threshold=spec.score_threshold,
+        max_box_error_px=bounds.box_px,
+        max_score_error=bounds.score,
+        min_mask_iou=bounds.mask_iou,
+        rows=tuple(agreement.row() for agreement in agreements),
+        confident=confident,
+        annotated=recall.annotated,
+        annotated_found=recall.found,
+    )
+    if not report.passed:
+        raise GraphParityError(report)
+    return replace(spec, parity=report)
+
+
+class GraphParityError(ParityError):
+    """The gate said no.
+
+    Attributes:
+        report: What it measured.
+    """
+
+    def __init__(self, report: ParityReport) -> None:
+        self.report = report
+        super().__init__(
+            f"both graphs must find what PyTorch finds (within {report.max_box_error_px} px, a score of "
+            f"{report.max_score_error}, a mask IoU of {report.min_mask_iou}), and one does not; "
+            "no bundle was written"
+        )
+
+
+class Graph:
+    """One exported graph on ONNX Runtime's CPU provider.
+
+    Args:
+        path: ONNX file.
+        spec: Its threshold is what the `portable` graph is given.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
+        ort = require("onnxruntime", purpose="compare a graph with PyTorch")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = inference_threads(None) or 0
+        with native_path(path) as name:
+            self._session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
+        self._threshold = np.array(spec.score_threshold, np.float32)
+
+    def __call__(self, images: NDArray[np.uint8]) -> tuple[list[Found], NDArray[np.bool_]]:
+        """Detect in `uint8[B, H, W, 3]`; also says for each image whether NMS had settled, `bool[B]`."""
+        names = [node.name for node in self._session.get_inputs()]
+        feeds = {"images": images, "score_threshold": self._threshold}
+        counts, boxes, scores, labels, masks, *settled = self._session.run(
+            None, {name: feeds[name] for name in names}
+        )
+        found = [
+            Found(boxes_xyxy=boxes[i, :n], scores=scores[i, :n], labels=labels[i, :n], masks=masks[i, :n])
+            for i, n in enumerate(counts)
+        ]
+        return found, settled[0].astype(bool) if settled else np.ones(len(images), bool)
+
+
+def check_images(folder: Path | None) -> CheckImages:
+    """Read the images of the gate: at most `MAX_IMAGES`, evenly from the folder.
+
+    Args:
+        folder: None for the built-in photographs.
+
+    Raises:
+        InputError: No image in the folder, or one that cannot be read.
+    """
+    paths = image_paths(folder or BUILT_IN_IMAGES)
+    if not paths:
+        msg = f"--check needs a folder with images, found none in {folder}"
+        raise InputError(msg)
+    indices = np.linspace(0, len(paths) - 1, min(MAX_IMAGES, len(paths))).round().astype(int)
+    chosen = [paths[index] for index in indices]
+    return CheckImages(
+        source=str(folder or BUILT_IN),
+        images=tuple(map(read_image, chosen)),
+        truth_xyxy=tuple(annotated_boxes(folder or BUILT_IN_IMAGES, chosen)),
+    )

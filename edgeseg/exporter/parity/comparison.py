@@ -1,0 +1,133 @@
+"""The parity gate: does a graph find what PyTorch finds, detection by detection?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeseg.spec import Lowering, ParityRow
+from edgeseg.vision.boxes import pairwise_iou
+from edgeseg.vision.masks import paste_masks
+
+if TYPE_CHECKING:
+    from edgeseg.exporter.model.reference import Found
+
+# Two boxes of one label that overlap less than this are not the same detection.
+SAME_OBJECT_IOU = 0.5
+# A mask of fewer than 100 pixels cannot show an overlap of 0.99 and yet differ, so one pixel is let pass.
+INDISTINGUISHABLE_PX = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What counts as equal.
+
+    Attributes:
+        box_px: Largest difference of a coordinate, in input pixels.
+        score: Largest difference of a score.
+        mask_iou: Smallest overlap of two masks pasted into the input; a single pixel counts as none.
+    """
+
+    box_px: float = 0.5
+    score: float = 0.005
+    mask_iou: float = 0.99
+
+
+@dataclass(slots=True, kw_only=True)
+class Agreement:
+    """Running comparison of one graph with the reference over images.
+
+    Attributes:
+        lowering: The graph.
+        max_detections: K; a full list was cut there, and its last scores are no certain verdict.
+        unsettled: Images whose NMS had not converged.
+    """
+
+    lowering: Lowering
+    bounds: Bounds
+    max_detections: int
+    score_threshold: float
+    size_hw: tuple[int, int]
+    images: int = 0
+    reference_detections: int = 0
+    matched: int = 0
+    missing: int = 0
+    extra: int = 0
+    unsettled: int = 0
+    box_errors: list[float] = field(default_factory=list)
+    score_errors: list[float] = field(default_factory=list)
+    mask_ious: list[float] = field(default_factory=list)
+
+    def add(self, reference: Found, found: Found) -> None:
+        """Compare one image."""
+        pairs = match(reference, found)
+        self.images += 1
+        self.reference_detections += len(reference.scores)
+        self.matched += len(pairs)
+        self.missing += self._certain(reference, found, {i for i, _ in pairs})
+        self.extra += self._certain(found, reference, {j for _, j in pairs})
+        if not pairs:
+            return
+        left, right = (np.array(side) for side in zip(*pairs, strict=True))
+        self.box_errors.append(float(np.abs(reference.boxes_xyxy[left] - found.boxes_xyxy[right]).max()))
+        self.score_errors.append(float(np.abs(reference.scores[left] - found.scores[right]).max()))
+        self.mask_ious.append(min(self._mask_iou(reference, i, found, j) for i, j in pairs))
+
+    def row(self) -> ParityRow:
+        """Sum up."""
+        return ParityRow(
+            lowering=self.lowering,
+            images=self.images,
+            reference_detections=self.reference_detections,
+            matched=self.matched,
+            missing=self.missing,
+            extra=self.extra,
+            unsettled=self.unsettled,
+            max_box_error_px=max(self.box_errors, default=0.0),
+            max_score_error=max(self.score_errors, default=0.0),
+            min_mask_iou=min(self.mask_ious, default=1.0),
+        )
+
+    def passed(self) -> bool:
+        """Everything found, nothing invented, every difference within the bounds."""
+        row = self.row()
+        return (
+            row.missing == row.extra == row.unsettled == 0
+            and row.max_box_error_px <= self.bounds.box_px
+            and row.max_score_error <= self.bounds.score
+            and row.min_mask_iou >= self.bounds.mask_iou
+        )
+
+    def _certain(self, one: Found, other: Found, matched: set[int]) -> int:
+        """Count detections of `one` without a partner whose score leaves no doubt that there must be one.
+
+        A score within the bound of the threshold, or of the last place of a full list, may fall either way.
+        """
+        full = len(other.scores) == self.max_detections
+        floor = max(self.score_threshold, float(other.scores.min()) if full else 0.0) + self.bounds.score
+        return sum(score > floor for i, score in enumerate(one.scores) if i not in matched)
+
+    def _mask_iou(self, reference: Found, i: int, found: Found, j: int) -> float:
+        # Both go into the reference's box: pasting rounds boxes to pixels, and they have their own bound.
+        masks = np.stack((reference.masks[i], found.masks[j]))
+        one, other = paste_masks(masks, reference.boxes_xyxy[[i, i]], self.size_hw)
+        if np.count_nonzero(one ^ other) <= INDISTINGUISHABLE_PX:
+            return 1.0
+        return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
+
+
+def match(reference: Found, found: Found) -> list[tuple[int, int]]:
+    """Pair detections of one label one to one, the nearest boxes first."""
+    iou = pairwise_iou(reference.boxes_xyxy, found.boxes_xyxy)
+    iou[reference.labels[:, None] != found.labels[None]] = 0
+    candidates = np.argwhere(iou >= SAME_OBJECT_IOU)
+    nearest_first = candidates[np.argsort(-iou[tuple(candidates.T)], kind="stable")]
+    partner: dict[int, int] = {}
+    taken: set[int] = set()
+    for i, j in nearest_first.tolist():
+        if i not in partner and j not in taken:
+            partner[i] = j
+            taken.add(j)
+    return sorted(partner.items())

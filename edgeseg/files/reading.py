@@ -1,0 +1,122 @@
+"""Reading files that others made: only regular files, of a size that such a file can have."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from typing import IO, TYPE_CHECKING, BinaryIO
+
+from edgeseg.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The largest record that was seen, of an engine with all its kernels, has 0.2 MB; parsed, JSON takes up to
+# twenty times its size.
+MOST_JSON = 4 << 20
+KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+# Opening a pipe that nobody writes to would wait forever without the first.
+OPENING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, or a link to one, and never wait for anything else.
+
+    Raises:
+        OSError: It is not there, cannot be read, or is something else; `strerror` says what.
+    """
+    # A device is not even opened: some act on it.
+    _check_kind(path.stat(), path)
+    stream = os.fdopen(os.open(path, OPENING), "rb")
+    try:
+        _check_kind(os.fstat(stream.fileno()), path)
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def open_input(path: Path) -> BinaryIO:
+    """Open a picture, a video or another file that a user has named; see `open_regular`.
+
+    Raises:
+        InputError: It is not there, cannot be read, or is something else.
+    """
+    try:
+        return open_regular(path)
+    except (OSError, ValueError) as exc:
+        msg = f"cannot read {path}: {getattr(exc, 'strerror', None) or exc}"
+        raise InputError(msg) from exc
+
+
+def kind_of(path: Path) -> str:
+    """Say what a path names that is no regular file; empty for a file, and where nothing can be said."""
+    try:
+        _check_kind(path.stat(), path)
+    except IsADirectoryError:
+        return _must_be_file("a folder")
+    except (OSError, ValueError) as exc:
+        is_kind = isinstance(exc, OSError) and exc.errno == errno.EINVAL
+        return str(exc.strerror) if is_kind else ""  # type: ignore[union-attr]
+    return ""
+
+
+def read_regular(path: Path, *, most: int = MOST_JSON) -> bytes:
+    """Read a regular file whole.
+
+    Args:
+        path: File.
+        most: Bytes that it may have; of a larger one nothing is read.
+
+    Raises:
+        OSError: As `open_regular`, or it is larger.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        # Files below /proc have a size of 0 and content without end.
+        data = b"" if size > most else stream.read(most + 1)
+    if max(size, len(data)) > most:
+        shown = f"{max(size, len(data)) / 1e6:,.1f} MB"
+        raise OSError(errno.EFBIG, f"it has {shown} and may have {most / 1e6:,.1f}", str(path))
+    return data
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a regular file, as lower-case hexadecimal.
+
+    Raises:
+        OSError: As `open_regular`.
+    """
+    digest = hashlib.sha256()
+    with open_regular(path) as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def allocated_size(stream: IO[bytes]) -> int:
+    """Count the bytes of a file that are stored: fewer than its size where it has holes."""
+    facts = os.fstat(stream.fileno())
+    # Some network file systems count no blocks at all.
+    stored = getattr(facts, "st_blocks", 0) * 512
+    return min(facts.st_size, stored) if stored else facts.st_size
+
+
+def _check_kind(facts: os.stat_result, path: Path) -> None:
+    if stat.S_ISREG(facts.st_mode):
+        return
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kind = next((name for test, name in KINDS if test(facts.st_mode)), "something else")
+    raise OSError(errno.EINVAL, _must_be_file(kind), str(path))
+
+
+def _must_be_file(kind: str) -> str:
+    return f"it must be a regular file and is {kind}"

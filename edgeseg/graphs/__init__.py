@@ -1,0 +1,1 @@
+"""ONNX graphs: read, counted and rewritten, without running them and without torch."""

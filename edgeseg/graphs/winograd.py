@@ -1,0 +1,194 @@
+"""The FP32 graph of ONNX Runtime with half the products in its largest convolutions.
+
+Winograd's F(4, 3) along the columns of the image: four rows of results are taken from six products of rows of
+the input, where twelve are usual. A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .editor import Rewrite
+from .layers import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+# With fewer channels or pixels, sums before and after cost more than the products that are saved.
+LEAST_CHANNELS = 256
+LEAST_PIXELS = 4000
+PLAIN = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "pads": [1, 1, 1, 1]}
+# Of results that are computed together.
+ROWS = 4
+ROW_AXIS = 2
+# Between the name of a node and the part of it.
+PART = ".winograd_"
+# Six rows of the input, from one above the first result to one below the last, to what is multiplied.
+INPUT = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    np.float32,
+)
+# Three rows of the kernel to what they are multiplied with.
+KERNEL = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float64) / 24
+
+
+def for_winograd(model: Any) -> Any:
+    """Have large convolutions of 3x3 pixels computed with half the products; None where there is none.
+
+    Args:
+        model: FP32 graph; not changed.
+    """
+    return _Rewrite(model).rewritten()
+
+
+class _Rewrite(Rewrite):
+    def rewritten(self) -> Any:
+        replaced: set[str] = set()
+        for node in self.model.graph.node:
+            if self._is_large(node):
+                replaced |= {gone.output[0] for gone in self._replace(node)}
+            elif node.output[0] not in replaced:
+                self.nodes.append(node)
+        return self.finished() if replaced else None
+
+    def _is_large(self, node: Any) -> bool:
+        if node.op_type != "Conv" or node.input[1] not in self.constants:
+            return False
+        channels = self.constants[node.input[1]].dims[:2]
+        pixels = self.shapes.get(node.output[0], [0])[ROW_AXIS:]
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        return (
+            all(self.ints(node, name) == wanted for name, wanted in PLAIN.items())
+            and groups == 1
+            and min(channels) >= LEAST_CHANNELS
+            and np.prod(pixels) >= LEAST_PIXELS
+        )
+
+    def _replace(self, conv: Any) -> list[Any]:
+        """Append what gives the same; lists the nodes that it stands for."""
+        rows = _Rows(self, conv).appended()
+        gone, last = [conv], conv.output[0]
+        after = self._all_that_takes(last)
+        if len(after) == 1 and after[0].op_type in ACTIVATIONS:
+            gone, last = [*gone, *after], after[0].output[0]
+            rows = self._of_each(after[0], rows)
+            after = self._all_that_takes(last)
+        if not self._fewer(after, last):
+            self._put_in_order(rows, last)
+            return gone
+        # Their results are fewer to put in order.
+        for node in after:
+            self._put_in_order(self._of_each(node, rows), node.output[0])
+        return [*gone, *after]
+
+    def _all_that_takes(self, value: str) -> list[Any]:
+        """List the nodes that take a value; empty if the graph gives it, too."""
+        return [] if value in self.results else self.consumers[value]
+
+    def _fewer(self, nodes: list[Any], value: str) -> bool:
+        """Whether nodes take pixels one by one, and give fewer channels than `value` has."""
+        if not nodes or not all(node.op_type == "Conv" and self._is_pointwise(node) for node in nodes):
+            return False
+        return sum(self.shapes[node.output[0]][1] for node in nodes) < self.shapes[value][1]
+
+    def _is_pointwise(self, conv: Any) -> bool:
+        return self.ints(conv, "kernel_shape") == self.ints(conv, "strides") == [1, 1]
+
+    def _of_each(self, node: Any, rows: list[str]) -> list[str]:
+        """Append a node once for each value."""
+        return [self.repeat(node, row, f"{PART}row_{index}") for index, row in enumerate(rows)]
+
+    def _put_in_order(self, rows: list[str], name: str) -> None:
+        """Append `name`: the first row of each, the second row of each, and so on."""
+        _, channels, height, width = self.shapes[name]
+        axis = self.constant("winograd.row_axis", np.array([ROW_AXIS + 1]))
+        apart = [self.add("Unsqueeze", [row, axis], f"{row}_apart") for row in rows]
+        stacked = self.add("Concat", apart, f"{name}{PART}stacked", axis=ROW_AXIS + 1)
+        all_rows = _in_fours(height)
+        sizes = self.constant(f"{name}{PART}sizes", np.array([0, channels, all_rows, width]))
+        if all_rows == height:
+            self.add("Reshape", [stacked, sizes], name)
+            return
+        joined = self.add("Reshape", [stacked, sizes], f"{name}{PART}joined")
+        limits = [self.constant(f"winograd.{limit}", np.array([limit])) for limit in (0, height, ROW_AXIS)]
+        self.add("Slice", [joined, *limits], name)
+
+
+class _Rows:
+    """The rows of one convolution, taken apart: every fourth from the first, the second and so on."""
+
+    def __init__(self, rewrite: Rewrite, conv: Any) -> None:
+        self._rewrite = rewrite
+        self._taken, self._weight, *self._bias = conv.input
+        self._name = f"{conv.name}{PART}"
+        self._channels_out, self._channels_in, *_ = rewrite.constants[self._weight].dims
+        self._height = rewrite.shapes[conv.output[0]][ROW_AXIS]
+
+    def appended(self) -> list[str]:
+        first, second = self._product(1, self._bias), self._product(2)
+        even, odd = self._sum(second, 1, first, "even"), self._sum(second, -1, first, "odd")
+        third, fourth = self._product(3), self._product(4)
+        even_far, odd_far = self._sum(fourth, 1, third, "even_far"), self._sum(fourth, -1, third, "odd_far")
+        inner, outer = self._sum(even_far, 1, even, "inner"), self._sum(odd_far, 8, odd, "outer")
+        return [
+            self._sum(self._product(0), 1, inner, "row_0"),
+            self._sum(odd_far, 2, odd, "row_1"),
+            self._sum(even_far, 4, even, "row_2"),
+            self._sum(self._product(5), 1, outer, "row_3"),
+        ]
+
+    def _product(self, index: int, bias: Sequence[str] = ()) -> str:
+        """Append one of the six products of rows: convolutions of 1x3 pixels, on a quarter of the rows."""
+        edit = self._rewrite
+        below = _in_fours(self._height) + 1 - self._height
+        taken = edit.add(
+            "Conv",
+            [self._taken, self._filter(f"input_{index}", INPUT[index], self._channels_in)],
+            f"{self._name}input_{index}",
+            group=self._channels_in,
+            kernel_shape=[len(INPUT), 1],
+            strides=[ROWS, 1],
+            pads=[1, 0, below, 0],
+        )
+        kernel = f"{self._weight}{PART}{index}"
+        if kernel not in edit.constants:
+            rows = np.einsum("r,ocrk->ock", KERNEL[index], edit.array(self._weight).astype(np.float64))
+            edit.constant(kernel, rows[:, :, None].astype(np.float32))
+        return edit.add(
+            "Conv",
+            [taken, kernel, *bias],
+            f"{self._name}product_{index}",
+            kernel_shape=[1, 3],
+            pads=[0, 1, 0, 1],
+        )
+
+    def _sum(self, value: str, times: int, other: str, part: str) -> str:
+        """Append `times * value + other`."""
+        edit, name = self._rewrite, f"{self._name}{part}"
+        if times != 1:
+            # ONNX Runtime computes the product and the sum as one.
+            scale = self._filter(f"times_{times}", np.array([times], np.float32), self._channels_out)
+            channels = self._channels_out
+            value = edit.add("Conv", [value, scale], f"{name}_scaled", group=channels, kernel_shape=[1, 1])
+        return edit.add("Add", [value, other], name)
+
+    def _filter(self, part: str, rows: NDArray[np.float32], channels: int) -> str:
+        """Add the kernel of one column that takes each channel by itself."""
+        values = np.tile(rows.reshape(1, 1, -1, 1), (channels, 1, 1, 1))
+        return self._rewrite.constant(f"winograd.{part}_{channels}", values)
+
+
+def _in_fours(height: int) -> int:
+    """Rows that are computed where `height` are wanted."""
+    return -(-height // ROWS) * ROWS

@@ -1,0 +1,1 @@
+"""Which layers compute in 8 bits, and what that costs."""

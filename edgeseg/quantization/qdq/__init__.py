@@ -1,0 +1,1 @@
+"""8-bit graphs: QuantizeLinear and DequantizeLinear placed for each backend."""

@@ -1,0 +1,226 @@
+"""Writing an 8-bit graph: QuantizeLinear and DequantizeLinear put where a plan says."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.bundle.engines import FULL_WEIGHTS
+from edgeseg.errors import CalibrationError
+from edgeseg.graphs.layers import LayerGraph
+from edgeseg.optional import require
+from edgeseg.quantization.plan import plan_for
+
+if TYPE_CHECKING:
+    from edgeseg.calibration.table import CalibrationTable, Range
+    from edgeseg.graphs.layers import Layer
+    from edgeseg.quantization.plan import Plan
+
+# A bias is rounded to int32 in steps of input scale times weight scale; smaller steps would overflow.
+MAX_BIAS_STEPS = 2.0**30
+SMALLEST_SCALE = 1e-8
+
+
+def most_steps(bits: int) -> int:
+    """Largest magnitude of a signed value of so many bits, symmetric about zero: 127 for 8, 63 for 7."""
+    return (1 << (bits - 1)) - 1
+
+
+class Scheme(str, Enum):
+    """How activations are rounded.
+
+    ONNX Runtime's kernels for x86 are fast with unsigned activations, those for ARM with signed ones, and
+    TensorRT takes only ranges symmetric about zero.
+    """
+
+    UINT8 = "uint8"
+    INT8 = "int8"
+    SYMMETRIC = "symmetric"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """Step and zero of an 8-bit value: `real = scale * (stored - zero_point)`."""
+
+    scale: np.float32
+    zero_point: NDArray[Any]
+
+
+def rounding_for(limits: Range, scheme: Scheme) -> Rounding:
+    """Choose step and zero so that `limits` just fit."""
+    if scheme is Scheme.SYMMETRIC:
+        scale = max(max(-limits.low, limits.high) / most_steps(8), SMALLEST_SCALE)
+        return Rounding(scale=np.float32(scale), zero_point=np.array(0, np.int8))
+    scale = max((limits.high - limits.low) / 255, SMALLEST_SCALE)
+    steps_below_zero = round(-limits.low / scale)
+    if scheme is Scheme.UINT8:
+        return Rounding(scale=np.float32(scale), zero_point=np.array(steps_below_zero, np.uint8))
+    return Rounding(scale=np.float32(scale), zero_point=np.array(steps_below_zero - 128, np.int8))
+
+
+def rounded_weight(
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    input_scale: np.float32,
+    bits: int = FULL_WEIGHTS,
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Round weights to int8, each output channel with its own step.
+
+    Args:
+        weight: `float32[O, ...]`.
+        bias: `float32[O]`, which bounds the step from below.
+        input_scale: Step of what the layer takes.
+        bits: Of a weight.
+
+    Returns:
+        `int8[O, ...]` within -127 to 127, or with 7 bits -63 to 63, and the steps `float32[O]`.
+    """
+    scale = np.maximum(fitting_scale(weight, bits), SMALLEST_SCALE)
+    if bias is not None:
+        scale = np.maximum(scale, np.abs(bias) / (MAX_BIAS_STEPS * input_scale))
+    scale = scale.astype(np.float32)
+    return steps_of(weight, scale, bits), scale
+
+
+def fitting_scale(weight: NDArray[np.float32], bits: int = FULL_WEIGHTS) -> NDArray[np.float32]:
+    """Find the steps `float32[O]` with which each channel of `float32[O, ...]` just fits; zero for zeros."""
+    widest: NDArray[np.float32] = np.abs(weight.reshape(len(weight), -1)).max(1)
+    return widest / np.float32(most_steps(bits))
+
+
+def steps_of(
+    weight: NDArray[np.float32], scale: NDArray[np.float32], bits: int = FULL_WEIGHTS
+) -> NDArray[np.int8]:
+    """Count the steps `scale` (`float32[O]`) that `weight` (`float32[O, ...]`) is long: `int8[O, ...]`."""
+    steps = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    most = most_steps(bits)
+    return steps.clip(-most, most).astype(np.int8)
+
+
+def storable(scale: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """Round steps up to what `dtype` holds at full precision: nothing is clipped or flushed to zero."""
+    held = np.maximum(scale, np.finfo(dtype).smallest_normal).astype(dtype)
+    return np.where(held < scale, np.nextafter(held, dtype(np.inf)), held)
+
+
+def _fixed_shapes(model: Any) -> dict[str, list[int]]:
+    """Shapes of the values whose sizes do not depend on data."""
+    found: dict[str, list[int]] = {}
+    for info in model.graph.value_info:
+        sizes = info.type.tensor_type.shape.dim
+        if all(size.HasField("dim_value") for size in sizes):
+            found[info.name] = [size.dim_value for size in sizes]
+    return found
+
+
+class QdqWriter:
+    """Writes one 8-bit graph.
+
+    Args:
+        model: FP32 ONNX model of a bundle; not changed.
+        table: Ranges of its values.
+        scheme: How activations are rounded.
+        weight_bits: Of a weight.
+    """
+
+    def __init__(
+        self, model: Any, table: CalibrationTable, scheme: Scheme, weight_bits: int = FULL_WEIGHTS
+    ) -> None:
+        self._onnx = require("onnx", purpose="write an 8-bit graph")
+        self.model = copy.deepcopy(model)
+        self.scheme = scheme
+        self._weight_bits = weight_bits
+        self.graph = LayerGraph(self.model)
+        self.plan: Plan = plan_for(self.graph, table.float_layers)
+        self.roundings = {key: rounding_for(limits, scheme) for key, limits in table.ranges.items()}
+        if absent := sorted(set(self.plan.values.values()) - set(self.roundings)):
+            msg = (
+                f"the calibration table has no range for {absent[0]} ({len(absent)} missing); "
+                "make it again with `edgeseg calibrate`"
+            )
+            raise CalibrationError(msg)
+        self.values = dict(self.plan.values)
+        self.nodes: list[Any] = []
+        self._constants: dict[str, Any] = {}
+        self.shapes = _fixed_shapes(self.model)
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Append a node and give the name of its output."""
+        self.nodes.append(self._onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, values: Any) -> str:
+        """Add a constant, once, and give its name."""
+        if name not in self._constants:
+            self._constants[name] = self._onnx.numpy_helper.from_array(np.asarray(values), name)
+        return name
+
+    def array(self, name: str) -> NDArray[np.float32]:
+        """Read a constant of the FP32 graph."""
+        return np.asarray(self._onnx.numpy_helper.to_array(self.graph.weights[name]))
+
+    def rounding_of(self, value: str) -> Rounding:
+        """Step and zero of a value that the plan rounds."""
+        return self.roundings[self.values[value]]
+
+    def parameters(self, value: str) -> list[str]:
+        """Names of a value's scale and zero point."""
+        key, rounding = self.values[value], self.rounding_of(value)
+        return [
+            self.constant(f"{key}.scale", rounding.scale),
+            self.constant(f"{key}.zero_point", rounding.zero_point),
+        ]
+
+    def quantize(self, value: str) -> str:
+        """Round a value to 8 bits."""
+        return self.node("QuantizeLinear", [value, *self.parameters(value)], f"{value}.q")
+
+    def dequantize(self, value: str, suffix: str) -> str:
+        """Give a rounded value back as a number."""
+        return self.node("DequantizeLinear", [f"{value}.q", *self.parameters(value)], f"{value}.{suffix}")
+
+    def weight(self, layer: Layer) -> tuple[str, NDArray[np.float32]]:
+        """Round a layer's weights; gives the name to use in their place and their steps."""
+        weight, input_scale = self.array(layer.node.input[1]), self.rounding_of(layer.source).scale
+        steps, scale = self.rounded(weight, self.bias(layer), input_scale)
+        return self.dequantized_weight(layer, steps, scale), scale
+
+    def rounded(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, input_scale: np.float32
+    ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Round weights as `rounded_weight` does, to the bits of this graph."""
+        return rounded_weight(weight, bias, input_scale, self._weight_bits)
+
+    def dequantized_weight(
+        self, layer: Layer, steps: NDArray[np.int8], scale: NDArray[np.float32], *, axis: int = 0
+    ) -> str:
+        """Store rounded weights and give them back as numbers, under the name to use in their place."""
+        # The levels of a pyramid share a layer's weights, and its steps unless a bias forces coarser ones.
+        base = layer.block
+        known = self._constants.get(f"{base}.weight.scale")
+        if known is not None and not np.array_equal(self._onnx.numpy_helper.to_array(known), scale):
+            base = layer.name
+        inputs = [self.constant(f"{base}.weight.q", steps), self.constant(f"{base}.weight.scale", scale)]
+        inputs.append(self.constant(f"{base}.weight.zero_point", np.zeros(len(scale), np.int8)))
+        return self.node("DequantizeLinear", inputs, f"{layer.name}.weight.dq", axis=axis)
+
+    def bias(self, layer: Layer) -> NDArray[np.float32] | None:
+        """Read a layer's bias."""
+        names = layer.node.input[2:]
+        return self.array(names[0]) if names and names[0] else None
+
+    def finish(self) -> Any:
+        """Put the new nodes in place of the old ones, without what nothing uses."""
+        graph = self.model.graph
+        used = {value for node in self.nodes for value in node.input}
+        kept = [tensor for name, tensor in self.graph.weights.items() if name in used]
+        del graph.node[:], graph.initializer[:], graph.value_info[:]
+        graph.node.extend(self.nodes)
+        graph.initializer.extend([*kept, *self._constants.values()])
+        self._onnx.checker.check_model(self.model)
+        return self.model

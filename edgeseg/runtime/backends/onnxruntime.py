@@ -1,0 +1,198 @@
+"""ONNX Runtime: CPUs of every kind, and NVIDIA GPUs where `onnxruntime-gpu` is installed."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeseg.bundle.external_data import check_self_contained
+from edgeseg.errors import ArtifactError, DependencyError, InputError
+from edgeseg.files.native import native_path
+from edgeseg.optional import require
+from edgeseg.runtime.contract import RawDetections, fault_in
+from edgeseg.runtime.host.processors import inference_threads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edgeseg.spec import ModelSpec
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+# It moves rounding in front of the first MaxPool, which is ten times slower in 8 bits than in float.
+DISABLED_OPTIMIZERS = ("QDQPropagationTransformer",)
+NAMES = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
+THRESHOLD, CONVERGED = "score_threshold", "nms_converged"
+OUTPUTS = ("num_detections", "boxes", "scores", "labels", "masks")
+FIELDS = ("counts", "boxes_xyxy", "scores", "labels", "masks")
+
+
+class Provider(str, Enum):
+    """Where ONNX Runtime computes."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+
+
+# What each wants, and what takes the nodes that it refuses.
+WANTED = {Provider.CPU: CPU, Provider.CUDA: CUDA, Provider.TENSORRT: TENSORRT}
+BEHIND = {Provider.CPU: (), Provider.CUDA: (CPU,), Provider.TENSORRT: (CUDA, CPU)}
+
+
+def resolved(provider: Provider) -> Provider:
+    """Where ONNX Runtime computes when that is left to it: on CUDA if it has that, else on the CPU.
+
+    Raises:
+        DependencyError: ONNX Runtime is not installed.
+    """
+    if provider is not Provider.AUTO:
+        return provider
+    has = require("onnxruntime", purpose="run a bundle").get_available_providers()
+    return Provider.CUDA if CUDA in has else Provider.CPU
+
+
+class OnnxRuntimeBackend:
+    """A graph on ONNX Runtime; the providers for GPUs have not been run yet.
+
+    A session may be called from several threads; each call has its own buffers.
+
+    Args:
+        graph: `portable.onnx` or an engine of a bundle; `tensorrt.onnx` for TensorRT's provider.
+        spec: What the graph must look like.
+        threads: Of one inference; None for one a core that may be used, as `inference_threads`.
+        provider: Where to compute; `AUTO` is CUDA if this ONNX Runtime has it, else the CPU.
+
+    Raises:
+        ArtifactError: The graph cannot be loaded or is not what the spec says.
+        DependencyError: ONNX Runtime is not installed, or without that provider, or it does not start.
+    """
+
+    def __init__(
+        self,
+        graph: Path,
+        spec: ModelSpec,
+        *,
+        threads: int | None = None,
+        provider: Provider = Provider.AUTO,
+    ) -> None:
+        self._ort = require("onnxruntime", purpose="run a bundle")
+        self._spec = spec
+        self._session: Any = self._open(graph, threads, self._available(provider))
+        self._inputs = [node.name for node in self._session.get_inputs()]
+        self._outputs = [node.name for node in self._session.get_outputs()]
+        self._check(graph)
+        if provider in WANTED and WANTED[provider] not in self._session.get_providers():
+            msg = (
+                f"ONNX Runtime {self._ort.__version__} has {WANTED[provider]}, but it does not start here: "
+                "the driver, CUDA or TensorRT that it needs is missing; `edgeseg doctor` shows what is there"
+            )
+            raise DependencyError(msg)
+
+    @property
+    def description(self) -> str:
+        """ONNX Runtime's version and where it computes."""
+        first = self._require_open().get_providers()[0]
+        return f"ONNX Runtime {self._ort.__version__} on {NAMES.get(first, first)}"
+
+    def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
+        """See `Backend.__call__`."""
+        session = self._require_open()
+        wanted = (self._spec.batch, *self._spec.input_size_hw, 3)
+        if images.dtype != np.uint8 or images.shape != wanted:
+            msg = f"images must be uint8{list(wanted)}, got {images.dtype}{list(images.shape)}"
+            raise InputError(msg)
+        feeds = {"images": images, "score_threshold": np.array(score_threshold, np.float32)}
+        try:
+            found = session.run(OUTPUTS, {name: feeds[name] for name in self._inputs})
+        except Exception as exc:
+            msg = f"the graph failed to compute; {self._reason(exc)}"
+            raise ArtifactError(msg) from exc
+        raw = RawDetections(**dict(zip(FIELDS, found, strict=True)))
+        if THRESHOLD in self._inputs:
+            return raw
+        if fault := fault_in(raw, self._spec):
+            msg = f"the graph gave {fault} on {self.description}; export the model again"
+            raise ArtifactError(msg)
+        return raw.above(score_threshold)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._session = None
+
+    def _require_open(self) -> Any:
+        if self._session is None:
+            msg = "the model is closed; load it again with edgeseg.load"
+            raise ArtifactError(msg)
+        return self._session
+
+    def _available(self, provider: Provider) -> list[str]:
+        """Name the providers to ask for, the one that shall compute first.
+
+        Raises:
+            DependencyError: This build of ONNX Runtime lacks it.
+        """
+        has = self._ort.get_available_providers()
+        provider = resolved(provider)
+        wanted = WANTED[provider]
+        if wanted not in has:
+            msg = (
+                f"this ONNX Runtime {self._ort.__version__} has no {wanted}; take the one that has: "
+                "pip uninstall -y onnxruntime && pip install 'edgeseg[cuda]'"
+            )
+            raise DependencyError(msg)
+        return [wanted, *(name for name in BEHIND[provider] if name in has)]
+
+    def _open(self, graph: Path, threads: int | None, providers: list[str]) -> Any:
+        check_self_contained(graph)
+        options = self._ort.SessionOptions()
+        # Its own log would say on stderr what the exception says again.
+        options.log_severity_level = 4
+        # 0 leaves it to ONNX Runtime.
+        options.intra_op_num_threads = inference_threads(threads) or 0
+        try:
+            with native_path(graph) as name:
+                return self._ort.InferenceSession(
+                    name,
+                    options,
+                    providers=providers,
+                    disabled_optimizers=list(DISABLED_OPTIMIZERS),
+                )
+        except Exception as exc:
+            msg = f"cannot load {graph}; {self._reason(exc)}"
+            raise ArtifactError(msg) from exc
+
+    def _check(self, graph: Path) -> None:
+        """Compare inputs and outputs with the spec, so that a wrong graph fails here and not in a frame."""
+        spec = self._spec
+        rows = [spec.batch, spec.max_detections]
+        wanted = {
+            "images": f"tensor(uint8){[spec.batch, *spec.input_size_hw, 3]}",
+            "score_threshold": "tensor(float)[]",
+            "num_detections": f"tensor(int32){[spec.batch]}",
+            "boxes": f"tensor(float){[*rows, 4]}",
+            "scores": f"tensor(float){rows}",
+            "labels": f"tensor(int32){rows}",
+            "masks": f"tensor(float){[*rows, spec.mask_size, spec.mask_size]}",
+        }
+        if CONVERGED in self._outputs:
+            # The form for TensorRT: its threshold is built in, and it tells whether its NMS has settled.
+            wanted[CONVERGED] = f"tensor(int32){[spec.batch]}"
+            del wanted[THRESHOLD]
+        nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
+        found = {node.name: f"{node.type}{list(node.shape)}" for node in nodes}
+        for name in {**wanted, **found}:
+            is_there, should_be = found.get(name, "missing"), wanted.get(name, "missing")
+            if is_there != should_be:
+                msg = f"{graph} does not fit its model.json: {name} is {is_there}, not {should_be}"
+                raise ArtifactError(msg)
+
+    def _reason(self, exc: Exception) -> str:
+        lines = str(exc).strip().splitlines() or [type(exc).__name__]
+        return f"ONNX Runtime {self._ort.__version__}: {lines[0]}"

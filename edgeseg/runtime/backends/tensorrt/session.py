@@ -1,0 +1,160 @@
+"""A deserialised engine of TensorRT or TensorRT for RTX, checked against the spec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.bundle.manifest import MOST_BYTES
+from edgeseg.errors import ArtifactError
+from edgeseg.files.reading import read_regular
+
+from .bindings import layout
+from .cache import RuntimeCache
+from .library import Flavour
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import tensorrt as trt
+    import tensorrt_rtx_bindings as rtx
+
+    from edgeseg.spec import ModelSpec
+
+    from .bindings import Tensor
+    from .library import Library
+
+AGAIN = "edgeseg build-engine --force"
+TYPES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "HALF": "float16", "FLOAT": "float32"}
+
+
+class Session:
+    """An engine in memory; makes the contexts that run it.
+
+    To be used inside `Cuda.active()`. Contexts may be made by several threads at once.
+
+    Args:
+        library: Of `load_library`.
+        path: The engine.
+        spec: What its inputs and outputs must be.
+        version_compatible: Whether it was built to be; such an engine brings its own code for the processor.
+        dla: Number of the DLA core that it was built for; None for none.
+        runtime_cache: Where TensorRT for RTX keeps what it compiles; of no use to TensorRT.
+        again: Command that builds the engine again.
+
+    Raises:
+        ArtifactError: The engine is missing, truncated, of another version or not what the spec says.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        path: Path,
+        spec: ModelSpec,
+        *,
+        version_compatible: bool = False,
+        dla: int | None = None,
+        runtime_cache: Path | None = None,
+        again: str = AGAIN,
+    ) -> None:
+        self.library = library
+        self._path, self._again = path, again
+        if TYPE_CHECKING:
+            import tensorrt as api
+        else:
+            api = library.module
+        self._runtime: trt.Runtime | None = api.Runtime(library.log)
+        if version_compatible:
+            self._runtime.engine_host_code_allowed = True
+        if dla is not None:
+            self._runtime.DLA_core = dla
+        self._engine: trt.ICudaEngine | None = self._deserialised(self._runtime)
+        self._check(self._engine, layout(spec))
+        self._config: rtx.IRuntimeConfig | None = None
+        self._cache: RuntimeCache | None = None
+        self.captures_by_itself = False
+        if library.flavour is Flavour.RTX:
+            self._configure(self._engine, runtime_cache)
+
+    def create_context(self) -> trt.IExecutionContext:
+        """Make what runs the engine, with memory of its own for everything between input and output.
+
+        Raises:
+            ArtifactError: TensorRT cannot, for want of memory as a rule; or the session is closed.
+        """
+        if self._engine is None:
+            msg = "the model is closed; load it again with edgeseg.load"
+            raise ArtifactError(msg)
+        with self.library.listening() as heard:
+            if self._config is None:
+                context = self._engine.create_execution_context()
+            else:
+                context = self._engine.create_execution_context(runtime_config=self._config)
+        if context is None:
+            msg = f"{self.library.title} cannot prepare {self._path} to run: {heard.reason}"
+            raise ArtifactError(msg)
+        return context
+
+    def save_cache(self) -> None:
+        """Write what TensorRT for RTX has compiled, if it is more than the file has."""
+        if self._cache is not None:
+            self._cache.save()
+
+    def close(self) -> None:
+        """Drop the engine. Its contexts must be gone."""
+        # In this order: each uses the next.
+        self._cache = self._config = self._engine = None
+        self._runtime = None
+
+    def _deserialised(self, runtime: trt.Runtime) -> trt.ICudaEngine:
+        try:
+            data = read_regular(self._path, most=MOST_BYTES)
+        except OSError as exc:
+            msg = f"cannot read {self._path}: {exc.strerror}; build it again with `{self._again}`"
+            raise ArtifactError(msg) from exc
+        with self.library.listening() as heard:
+            # An empty buffer is no engine either, but not every version checks.
+            engine = runtime.deserialize_cuda_engine(data) if data else None
+        if engine is None:
+            reason = heard.reason if data else "the file is empty"
+            what = f"{self.library.title} cannot load {self._path}: {reason}"
+            msg = f"{what}; build it again with `{self._again}`"
+            raise ArtifactError(msg)
+        return engine
+
+    def _check(self, engine: trt.ICudaEngine, wanted: dict[str, Tensor]) -> None:
+        """Compare inputs and outputs with the spec, so that a wrong engine fails here and not in a frame."""
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        for name in dict.fromkeys([*wanted, *names]):
+            is_there = _described(engine, name) if name in names else "missing"
+            should_be = "missing"
+            if tensor := wanted.get(name):
+                mode = "input" if name == "images" else "output"
+                should_be = f"{mode} {tensor.dtype}{list(tensor.shape)}"
+            if is_there != should_be:
+                what = f"{name} is {is_there}, not {should_be}"
+                msg = f"{self._path} does not fit its model.json: {what}; build it again with `{self._again}`"
+                raise ArtifactError(msg)
+
+    def _configure(self, engine: rtx.ICudaEngine, runtime_cache: Path | None) -> None:
+        config = engine.create_runtime_config()
+        if config is None:
+            return
+        # Its kernels are compiled on the GPU and may be exchanged for better ones while it runs: it captures
+        # again when they are, which a graph of ours would not.
+        if TYPE_CHECKING:
+            import tensorrt_rtx_bindings as api
+        else:
+            api = self.library.module
+        config.cuda_graph_strategy = api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self.captures_by_itself = True
+        if runtime_cache is not None:
+            self._cache = RuntimeCache(self.library, config, runtime_cache)
+        self._config = config
+
+
+def _described(engine: trt.ICudaEngine, name: str) -> str:
+    mode = engine.get_tensor_mode(name).name.lower()
+    kind = engine.get_tensor_dtype(name).name
+    # Any: the stubs do not know that its sizes can be listed.
+    shape: Any = engine.get_tensor_shape(name)
+    return f"{mode} {TYPES.get(kind, kind.lower())}{list(shape)}"

@@ -1,0 +1,123 @@
+"""The contract between a model and what computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edgeseg.spec import ModelSpec
+
+# Half precision and rounding leave a result that far outside: boxes in pixels, probabilities in shares of 1.
+BOX_SLACK_PX = 1.0
+SLACK = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawDetections:
+    """What a graph puts out, in input pixels; rows beyond an image's count are zero.
+
+    Attributes:
+        counts: `int32[B]`, detections of each image.
+        boxes_xyxy: `float32[B, K, 4]`.
+        scores: `float32[B, K]`, descending.
+        labels: `int32[B, K]`.
+        masks: `float32[B, K, S, S]`, probabilities.
+    """
+
+    counts: NDArray[np.int32]
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    masks: NDArray[np.float32]
+
+    def above(self, score_threshold: float) -> RawDetections:
+        """Keep what scores above a threshold: for graphs that have only the one they were built with."""
+        keep = (self.scores > score_threshold) & (np.arange(self.scores.shape[1]) < self.counts[:, None])
+        return RawDetections(
+            counts=keep.sum(1, dtype=np.int32),
+            boxes_xyxy=self.boxes_xyxy * keep[..., None],
+            scores=self.scores * keep,
+            labels=self.labels * keep,
+            masks=self.masks * keep[..., None, None],
+        )
+
+
+def fault_in(raw: RawDetections, spec: ModelSpec) -> str:
+    """Say what in a graph's outputs cannot be of that model: such a result would be drawn, counted and sent.
+
+    Args:
+        raw: What the graph gave.
+        spec: Of the model.
+
+    Returns:
+        What is wrong, such as `a box that is not finite`; empty if nothing is.
+    """
+    batch, rows, side = spec.batch, spec.max_detections, spec.mask_size
+    wanted = {
+        "counts": (raw.counts, "i", (batch,)),
+        "boxes": (raw.boxes_xyxy, "f", (batch, rows, 4)),
+        "scores": (raw.scores, "f", (batch, rows)),
+        "labels": (raw.labels, "i", (batch, rows)),
+        "masks": (raw.masks, "f", (batch, rows, side, side)),
+    }
+    for name, (array, kind, shape) in wanted.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != kind or array.shape != shape:
+            found = (
+                f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+            )
+            return f"{name} of the form {found}, not {'int32' if kind == 'i' else 'float32'}{list(shape)}"
+    if not _within(raw.counts, 0, rows):
+        return f"a count of detections beyond 0 to {rows}"
+    kept = np.arange(rows) < raw.counts[:, None]
+    return _fault_in_rows(raw, kept, spec)
+
+
+def _fault_in_rows(raw: RawDetections, kept: NDArray[np.bool_], spec: ModelSpec) -> str:
+    boxes, masks = raw.boxes_xyxy[kept], raw.masks[kept]
+    if not np.isfinite(boxes).all():
+        return "a box that is not finite"
+    height, width = spec.input_size_hw
+    if not all(
+        _within(side, -BOX_SLACK_PX, most + BOX_SLACK_PX)
+        for side, most in zip(boxes.T, (width, height) * 2, strict=True)
+    ):
+        return f"a box outside of its input of {height}x{width} pixels (height x width)"
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        return "a box of a negative size"
+    if not _within(raw.scores[kept], -SLACK, 1 + SLACK):
+        return "a score that is not within 0 and 1"
+    if not _within(raw.labels[kept], 1, len(spec.class_names) - 1):
+        return f"a label beyond its {len(spec.class_names) - 1} classes"
+    # NaN, too, is not within.
+    return "" if _within(masks, -SLACK, 1 + SLACK) else "a mask that is not within 0 and 1"
+
+
+def _within(values: NDArray[Any], least: float, most: float) -> bool:
+    return not values.size or bool(values.min() >= least and values.max() <= most)
+
+
+class Backend(Protocol):
+    """Something that computes a graph. One instance may be called from several threads at once."""
+
+    @property
+    def description(self) -> str:
+        """What computes and where, for people: `ONNX Runtime 1.20 on CPU`."""
+
+    def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
+        """Detect in a full batch.
+
+        Args:
+            images: `uint8[B, H, W, 3]`, letterboxed BGR; B, H and W as the spec has them.
+            score_threshold: Only detections above it.
+
+        Raises:
+            InputError: Another shape or type.
+            ArtifactError: Already closed, or the graph failed to compute.
+        """
+
+    def close(self) -> None:
+        """Release the memory; harmless if done before."""

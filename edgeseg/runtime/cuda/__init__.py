@@ -1,0 +1,1 @@
+"""The little of CUDA that the runtime needs, by whatever package is installed."""

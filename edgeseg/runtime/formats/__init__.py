@@ -1,1 +1,0 @@
-"""What video files say of themselves, and OpenCV does not tell or gets wrong."""

@@ -1,1 +1,0 @@
-"""Live sources, and several sources as one."""

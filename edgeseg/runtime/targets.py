@@ -1,0 +1,181 @@
+"""What to build an engine for: what was named, or what is fastest on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from dataclasses import replace
+from typing import NamedTuple
+
+from edgeseg.bundle.engines import (
+    FULL_WEIGHTS,
+    NARROW_WEIGHTS,
+    PRECISIONS_OF,
+    EngineOptions,
+    Precision,
+    Target,
+    machine_family,
+)
+from edgeseg.errors import ArtifactError, ConfigError, DependencyError
+from edgeseg.optional import require
+
+from .backends.tensorrt.library import is_installed, load_library
+from .device import FLAVOURS, this_gpu
+from .host.machine import Host, has_amx, weight_bits
+
+# Compute capabilities that TensorRT for RTX 1.7 has; neither Jetson Orin nor H100 is among them.
+RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+# Processors whose 8-bit kernels in ONNX Runtime are known here.
+MACHINES = ("x86_64", "aarch64")
+
+
+class Choice(NamedTuple):
+    """What to build for and in, and why, for people."""
+
+    target: Target
+    precision: Precision
+    reason: str
+
+
+def choose(target: Target | None, precision: Precision | None, options: EngineOptions) -> Choice:
+    """Choose what was not named.
+
+    Args:
+        target: None for the fastest that is installed here, can run here and has the options.
+        precision: None for `fp16` on GPUs and `fp32` on processors: what needs no calibration.
+        options: Those that were given; the rest is at its default.
+
+    Raises:
+        ConfigError: The target does not compute in that precision, or does not have an option.
+    """
+    having, option = _having(options)
+    if target is None:
+        target, reason = _fastest(precision, having, option)
+    else:
+        reason = "it was asked for"
+    if target not in having:
+        msg = f"{option} is for --target {' or '.join(item.value for item in having)}, got {target.value}"
+        raise ConfigError(msg)
+    if options.machine and options.machine not in MACHINES:
+        msg = f"engines of ONNX Runtime are built for {' or '.join(MACHINES)}, got {options.machine}"
+        raise ConfigError(msg)
+    if precision is None:
+        precision = Precision.FP16 if target.needs_gpu else Precision.FP32
+    computes = PRECISIONS_OF[target]
+    if precision not in computes:
+        names = ", ".join(item.value for item in computes)
+        msg = f"{target.value} computes in {names}; got {precision.value}"
+        raise ConfigError(msg)
+    _check_weight_bits(precision, options)
+    return Choice(target, precision, reason)
+
+
+def _check_weight_bits(precision: Precision, options: EngineOptions) -> None:
+    if options.weight_bits is None:
+        return
+    if precision is not Precision.INT8:
+        msg = f"--weight-bits is for --int8, got {precision.value}"
+        raise ConfigError(msg)
+    if not options.machine and options.weight_bits > (here := weight_bits(Host())):
+        msg = (
+            f"weights of {options.weight_bits} bits need a processor with AVX-512 VNNI or AVX-VNNI, and none "
+            f"was found here; leave --weight-bits out for {here}, or build for other processors with "
+            "--machine x86_64"
+        )
+        raise ConfigError(msg)
+
+
+def bits_for(target: Target, options: EngineOptions) -> int:
+    """Count the bits that the weights of an INT8 engine get.
+
+    Args:
+        target: What is to run it; GPUs take 8 bits always.
+        options: Who names a machine means any of that family, else it is this one.
+    """
+    if target.needs_gpu:
+        return FULL_WEIGHTS
+    if options.weight_bits is not None:
+        return options.weight_bits
+    if options.machine:
+        return NARROW_WEIGHTS if options.machine == "x86_64" else FULL_WEIGHTS
+    return weight_bits(Host())
+
+
+def completed(target: Target, precision: Precision, options: EngineOptions) -> EngineOptions:
+    """Fill in what was left open as to the processor."""
+    machine = options.machine or machine_family(platform.machine())
+    if precision is not Precision.INT8 or target.needs_gpu:
+        return replace(options, machine=machine, amx=False)
+    bits = bits_for(target, options)
+    amx = options.amx or (not options.machine and bits == FULL_WEIGHTS and has_amx())
+    return replace(options, machine=machine, amx=amx and target is Target.ONNXRUNTIME, weight_bits=bits)
+
+
+def _having(options: EngineOptions) -> tuple[tuple[Target, ...], str]:
+    """Name the targets that have all options that were given, and the option that leaves the fewest."""
+    gpus = (Target.TENSORRT, Target.TENSORRT_RTX)
+    given = [
+        ("--workspace-mib", options.workspace_mib, gpus),
+        # The wheels of TensorRT for RTX lack the lean runtime that such an engine carries along.
+        ("--version-compatible", options.version_compatible, (Target.TENSORRT,)),
+        ("--hardware-compatible", options.hardware_compatible, (Target.TENSORRT,)),
+        ("--dla", options.dla is not None, (Target.TENSORRT,)),
+        ("--compute-capability", options.compute_capabilities, (Target.TENSORRT_RTX,)),
+        ("--weight-bits", options.weight_bits, (Target.OPENVINO, Target.ONNXRUNTIME)),
+        ("--machine", options.machine, (Target.ONNXRUNTIME,)),
+    ]
+    having, option = tuple(Target), ""
+    for name, value, targets in given:
+        if not value:
+            continue
+        both = tuple(target for target in having if target in targets)
+        if not both:
+            msg = f"{option} is for {having[0].value} and {name} for {targets[0].value}; give one of them"
+            raise ConfigError(msg)
+        having, option = both, name if both != having else option
+    return having, option
+
+
+def _fastest(precision: Precision | None, having: tuple[Target, ...], option: str) -> tuple[Target, str]:
+    """Take the first that can run here: what this machine cannot run is built only if it is named."""
+    if len(having) == 1:
+        return having[0], f"{option} is for it alone"
+    passed = []
+    for target in having:
+        if precision is not None and precision not in PRECISIONS_OF[target]:
+            passed.append(f"{target.value} has no {precision.value}")
+            continue
+        reason = obstacle(target)
+        if not reason:
+            return target, "; ".join(dict.fromkeys([*passed, f"{target.value} runs here"]))
+        passed.append(reason)
+    elsewhere = "; for a GPU of another machine pass --compute-capability, such as SM86"
+    raise ConfigError("; ".join(dict.fromkeys(passed)) + (elsewhere if Target.TENSORRT_RTX in having else ""))
+
+
+def obstacle(target: Target) -> str:
+    """Say why engines of a target cannot be built or run here; empty if they can."""
+    if target is Target.OPENVINO and machine_family(platform.machine()) != "x86_64":
+        return "OpenVINO is for x86 here"
+    try:
+        return _gpu_obstacle(target) if target.needs_gpu else _package_obstacle(target)
+    except (ArtifactError, DependencyError) as exc:
+        # The command that mends it, `edgeseg doctor` tells.
+        return str(exc).partition(";")[0].partition(" (")[0]
+
+
+def _package_obstacle(target: Target) -> str:
+    if importlib.util.find_spec(target.value) is None:
+        return f"no {target.value}"
+    require(target.value, purpose="run an engine")
+    return ""
+
+
+def _gpu_obstacle(target: Target) -> str:
+    gpu, flavour = this_gpu(), FLAVOURS[target]
+    if not is_installed(flavour):
+        return f"no {flavour.display_name}"
+    load_library(flavour, purpose="build an engine")
+    if target is Target.TENSORRT_RTX and gpu.compute_capability not in RTX_CAPABILITIES:
+        return f"{flavour.display_name} has nothing for compute capability {gpu.compute_capability}"
+    return ""

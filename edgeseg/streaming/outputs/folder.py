@@ -1,0 +1,160 @@
+"""The folder that a run writes: whether it may, and what an earlier run left there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from edgeseg.errors import ConfigError
+from edgeseg.files.reading import open_regular
+from edgeseg.files.records import check_folder, claimed_folder, writing
+from edgeseg.files.temporary import sweep
+from edgeseg.records import parsed_json
+from edgeseg.streaming import config as job
+
+from .overlays import overlay_name
+from .writers import partial_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgeseg.streaming.config import RunConfig
+
+# Of one frame's detections, with their masks.
+LONGEST_LINE = 64 << 20
+FILES = (job.COCO_FILE, job.LINES_FILE, job.SUMMARY_FILE)
+
+
+def video_paths(output: Path, sources: int) -> list[Path]:
+    """Name the drawn video of each source: `overlay.mp4` of one, else `overlay-0.mp4`, `overlay-1.mp4`."""
+    whole = output / job.OVERLAY_VIDEO
+    if sources == 1:
+        return [whole]
+    return [whole.with_name(f"{whole.stem}-{index}{whole.suffix}") for index in range(sources)]
+
+
+def product_paths(output: Path) -> list[Path]:
+    """Name every file and folder that a run may write or has written."""
+    return [*(output / name for name in (job.OVERLAY_FOLDER, *FILES)), *_videos(output)]
+
+
+def earlier_results(config: RunConfig) -> list[Path]:
+    """Name what is no input where it lies among it: what this run writes, and what others wrote by default.
+
+    A default folder that is a source itself, or holds one, is left out.
+    """
+    default = job.DEFAULT_OUTPUT
+    # Unlike `Path.resolve` it takes links that lead in a circle.
+    sources = [Path(os.path.realpath(source)) for source in config.sources if isinstance(source, str)]
+    named = {folder for source in sources for folder in (source, *source.parents)}
+    folders = [default, *default.parent.glob(f"{default.name}-[0-9]*")]
+    folders = [folder for folder in folders if Path(os.path.realpath(folder)) not in named]
+    if config.output is not None:
+        folders.append(config.output)
+    return [path for folder in folders for path in product_paths(folder)]
+
+
+def open_output(config: RunConfig, note: Callable[[str], None]) -> Path:
+    """Make the folder of the results.
+
+    Args:
+        config: Where, or nowhere in particular.
+        note: Called with a sentence where the folder is another than the usual one.
+
+    Returns:
+        The folder, for `clear_output` once it is locked.
+
+    Raises:
+        EdgeSegError: It cannot be written.
+    """
+    if config.output is None:
+        output = claimed_folder(job.DEFAULT_OUTPUT, job.LINES_FILE, _holds_results)
+        if output != job.DEFAULT_OUTPUT:
+            note(f"{job.DEFAULT_OUTPUT} is taken, so the results go to {output}")
+        return output
+    with writing(config.output):
+        config.output.mkdir(parents=True, exist_ok=True)
+    return config.output
+
+
+def _holds_results(output: Path) -> bool:
+    return any(path.exists() for path in product_paths(output))
+
+
+def check_output(output: Path, config: RunConfig) -> None:
+    """Say before the work whether the results may be written.
+
+    Raises:
+        ConfigError: There are results and `force` is off, or they would be written over the source.
+    """
+    if output.exists() and not output.is_dir():
+        msg = f"{output} is a file and must be a folder; name another with -o"
+        raise ConfigError(msg)
+    check_folder(output)
+    there = [path.name for path in product_paths(output) if path.exists()]
+    if there and not config.force:
+        msg = f"{output} already holds {there[0]}; pass --force to replace it, or name another folder with -o"
+        raise ConfigError(msg)
+    for source in config.sources:
+        if there and isinstance(source, str) and _is_product(Path(source), output):
+            msg = f"{source} is a result in {output} and would be replaced; name another folder with -o"
+            raise ConfigError(msg)
+
+
+def clear_output(output: Path) -> None:
+    """Remove what an earlier run wrote, so that results of two runs never lie side by side.
+
+    Pictures are removed only where that run's lines name them: a folder `overlays` may hold others.
+
+    Raises:
+        EdgeSegError: A file cannot be removed.
+    """
+    sweep(output)
+    overlays = output / job.OVERLAY_FOLDER
+    pictures = [overlays / overlay_name(name) for name in _pictured(output / job.LINES_FILE)]
+    files = [output / name for name in FILES]
+    for path in (*pictures, *_videos(output), *files, partial_path(output / job.COCO_FILE)):
+        with writing(path):
+            path.unlink(missing_ok=True)
+
+
+def _videos(output: Path) -> list[Path]:
+    """Find the drawn videos of an earlier run, and name the one that is always written over."""
+    stem, _, suffix = job.OVERLAY_VIDEO.partition(".")
+    numbered = (path for path in output.glob(f"{stem}-*.{suffix}") if path.stem[len(stem) + 1 :].isdigit())
+    return [output / job.OVERLAY_VIDEO, *sorted(numbered)]
+
+
+def _is_product(source: Path, output: Path) -> bool:
+    resolved = source.resolve()
+    return any(path.resolve() in (resolved, *resolved.parents) for path in product_paths(output))
+
+
+def _pictured(lines: Path) -> Iterator[str]:
+    """Read from an earlier run's lines which frames it had; nothing from a file that is no such thing."""
+    try:
+        stream = open_regular(lines)
+    except OSError:
+        return
+    with stream:
+        while line := stream.readline(LONGEST_LINE):
+            try:
+                name = parsed_json(line.decode(errors="replace"))["file_name"]
+            except (ValueError, TypeError, KeyError):
+                continue
+            if isinstance(name, str) and all(map(is_plain_part, PurePosixPath(name).parts)):
+                yield name
+
+
+def is_plain_part(part: str) -> bool:
+    """Tell whether a part of a path in an earlier run's lines leads no way but down."""
+    return part not in ("..", "/", "//") and not any(sign in part for sign in "\0\\") and _is_text(part)
+
+
+def _is_text(part: str) -> bool:
+    try:
+        os.fsencode(part)
+    except UnicodeEncodeError:
+        return False
+    return True

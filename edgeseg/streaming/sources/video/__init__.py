@@ -1,0 +1,1 @@
+"""Video files: their frames, and what their containers state."""

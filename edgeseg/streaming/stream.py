@@ -1,0 +1,150 @@
+"""For programs: `for frame, detections in edgeseg.stream(model, source)`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from edgeseg.runtime.input_sizes import ScaleRemark
+from edgeseg.vision.frames import Skipped
+
+from .controls import Controls
+from .pipeline import Pipeline
+from .postprocessing import Interpretation
+from .sources.opening import open_intake
+from .tracking import TrackConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from edgeseg.runtime.model import Model
+    from edgeseg.vision.detections import Detections
+    from edgeseg.vision.frames import Frame
+
+    from .frame_reader import Intake
+    from .results import FrameResult
+
+
+def stream(
+    model: Model,
+    source: str | int | Sequence[str | int],
+    *,
+    score_threshold: float = 0.5,
+    track: TrackConfig | bool = False,
+    realtime: bool = False,
+    bit_depth: int | None = None,
+    max_frames: int | None = None,
+    note: Callable[[str], None] = lambda sentence: None,
+) -> Stream:
+    """Detect in every frame of a source while the next ones are read.
+
+    Args:
+        model: From `edgeseg.load`; stays open afterwards.
+        source: Image, folder, glob pattern, video, `rtsp://`, `http://` or `csi://` stream, GStreamer
+            pipeline, or the number of a camera; or a sequence of such, read at the same time.
+        score_threshold: Only instances above it; `controls` of the stream can change it.
+        track: Give objects the same `track_ids` in every frame.
+        realtime: Play videos at their own speed, as a camera would, and drop what comes too fast.
+        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
+        max_frames: Stop after so many; None for all.
+        note: Called, in another thread, with a sentence for what was skipped, taken for granted in reading an
+            image, lost or found again, and for a line or zone that counts nothing.
+
+    Returns:
+        To be iterated once, or to be `run`; in a `with` block it is closed at its end.
+
+    Raises:
+        InputError: A source cannot be opened.
+        ConfigError: A setting cannot work.
+        DependencyError: A package that this kind of source, or tracking, needs is missing.
+    """
+    sources = (source,) if isinstance(source, str | int) else tuple(source)
+    intake = open_intake(sources, realtime=realtime, bit_depth=bit_depth, note=note)
+    try:
+        following = (TrackConfig() if track else None) if isinstance(track, bool) else track
+        interpretation = Interpretation(intake.rates_fps, track=following, note=note)
+        return Stream(model, intake, Controls(score_threshold), interpretation, max_frames, note)
+    except BaseException:
+        intake.close()
+        raise
+
+
+class Stream:
+    """Frames and detections as they come, in order; of live sources always the newest frame.
+
+    Attributes:
+        controls: Changes the threshold, or ends it, from any thread.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        intake: Intake,
+        controls: Controls,
+        interpretation: Interpretation,
+        max_frames: int | None,
+        note: Callable[[str], None],
+    ) -> None:
+        self.controls = controls
+        self._intake = intake
+        self._note = note
+        self._sizes_hw = model.sizes_hw
+        self._pipeline = Pipeline(model, intake, controls, interpretation, max_frames)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[tuple[Frame, Detections]]:
+        """Give each frame with its detections.
+
+        Raises:
+            InputError: The source has failed as a whole.
+            ArtifactError: The model has failed.
+        """
+        for result in self.results():
+            yield result.frame, result.detections
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """By source, frames of a live source that a newer one replaced."""
+        return self._intake.dropped
+
+    def results(self) -> Iterator[FrameResult]:
+        """Give each frame with all that is known of it: stage times, age, what tracking counts.
+
+        Raises:
+            InputError: The source has failed as a whole.
+            ArtifactError: The model has failed.
+        """
+        remark = ScaleRemark(self._sizes_hw, self._note)
+        with closing(self):
+            self._pipeline.start()
+            for item in self._pipeline.follow():
+                if isinstance(item, Skipped):
+                    self._note(f"skipped {item.name}: {item.reason}")
+                else:
+                    remark(item.frame)
+                    yield item
+
+    def run(self, callback: Callable[[Frame, Detections], None]) -> int:
+        """Call a function with each frame and its detections, until the source ends or `controls` say so.
+
+        Returns:
+            Number of frames.
+        """
+        count = 0
+        for frame, detections in self:
+            callback(frame, detections)
+            count += 1
+        return count
+
+    def close(self) -> None:
+        """End the threads and release the source; harmless if done before."""
+        self._pipeline.close()
+        self._intake.close()

@@ -1,0 +1,1 @@
+"""Images, boxes, masks and detections, and how they are drawn."""

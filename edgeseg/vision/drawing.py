@@ -1,0 +1,201 @@
+"""Drawing detections over a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from edgeseg.errors import ConfigError, InputError
+from edgeseg.streaming.rendering.scene_overlay import draw_lines_and_zones, draw_trails, scene_captions
+
+from .captions import Caption, draw_captions
+from .palette import NEUTRAL, Color, color_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from edgeseg.streaming.results import Scene
+
+    from .detections import Detections
+    from .masks import MaskCrop
+
+MASK_OPACITY = 0.45
+# Captions and lines keep their size on the screen: in proportion to the frame, with a floor for small ones.
+FONT_PER_SIDE = 1 / 48
+MIN_FONT_PX = 11
+LINE_PER_FONT = 1 / 9
+# In widths of the line: takes the stairs out of an outline, and most of its points, hence of its time.
+OUTLINE_ERROR = 0.5
+# Colours are blended strip by strip, so that what is worked on stays in the processor's cache.
+STRIP_BYTES = 1 << 21
+
+
+class ColorBy(str, Enum):
+    """What has a colour of its own: every class, or every object."""
+
+    CLASS = "class"
+    ID = "id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawStyle:
+    """What is drawn, and how.
+
+    Attributes:
+        color_by: Of `ID`, an object keeps its colour while it is tracked, and is grey as long as it has no
+            id; where nothing is tracked, instances of one frame differ.
+        mask_opacity: 0 leaves the picture as it is within masks, 1 hides it.
+        edges: Outline masks.
+        boxes: Draw boxes.
+        labels: Write class, track id and score beside each instance.
+        trails: Draw where tracked objects have been.
+        scene: Draw counting lines and zones with their counts.
+    """
+
+    color_by: ColorBy = ColorBy.CLASS
+    mask_opacity: float = MASK_OPACITY
+    edges: bool = True
+    boxes: bool = False
+    labels: bool = True
+    trails: bool = True
+    scene: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mask_opacity <= 1:
+            msg = f"mask_opacity must be within 0 and 1, got {self.mask_opacity}"
+            raise ConfigError(msg)
+
+
+DEFAULT_STYLE = DrawStyle()
+
+
+def draw_detections(
+    detections: Detections,
+    frame: NDArray[np.uint8],
+    style: DrawStyle = DEFAULT_STYLE,
+    scene: Scene | None = None,
+) -> NDArray[np.uint8]:
+    """Draw masks, outlines and names over a copy of a frame.
+
+    Args:
+        detections: In pixels of this frame.
+        frame: `uint8[H, W, 3]`, BGR; stays as it is.
+        style: What is drawn.
+        scene: Trails, lines and zones; None where nothing is tracked.
+
+    Returns:
+        `uint8[H, W, 3]`, BGR.
+
+    Raises:
+        InputError: The frame is of another size than the detections, or of another type.
+    """
+    check_frame(detections, frame)
+    font_px = max(MIN_FONT_PX, round(min(frame.shape[:2]) * FONT_PER_SIDE))
+    line_px = max(1, round(font_px * LINE_PER_FONT))
+    colors = _colors(detections, style.color_by)
+    canvas = frame.copy(order="C")
+    _draw_instances(canvas, detections, colors, style, line_px)
+    captions: list[Caption] = []
+    if scene is not None and style.trails:
+        draw_trails(canvas, scene.trails, _color_by_id(detections, colors), line_px + 1)
+    if scene is not None and style.scene:
+        draw_lines_and_zones(canvas, scene, line_px)
+        captions += scene_captions(scene)
+    if style.labels:
+        captions += _captions(detections, colors)
+    draw_captions(canvas, captions, font_px)
+    return canvas
+
+
+def check_frame(detections: Detections, frame: NDArray[np.uint8]) -> None:
+    """See that a frame is the one that detections are of, as far as its size and type tell.
+
+    Raises:
+        InputError: It is not.
+    """
+    if frame.shape[:2] != detections.frame_size_hw:
+        size, wanted = ("x".join(map(str, hw)) for hw in (frame.shape[:2], detections.frame_size_hw))
+        msg = f"detections of a {wanted} frame cannot be drawn on one of {size}"
+        raise InputError(msg)
+    if frame.dtype != np.uint8 or frame.shape[2:] != (3,):
+        msg = f"a frame to draw on must be uint8[H, W, 3] in BGR, got {frame.dtype}{list(frame.shape)}"
+        raise InputError(msg)
+
+
+def _colors(detections: Detections, color_by: ColorBy) -> list[Color]:
+    if color_by is ColorBy.CLASS:
+        return [color_of(label) for label in detections.labels.tolist()]
+    if detections.track_ids is None:
+        return [color_of(row + 1) for row in range(len(detections))]
+    return [color_of(track) if track else Color(*NEUTRAL) for track in detections.track_ids.tolist()]
+
+
+def _color_by_id(detections: Detections, colors: Sequence[Color]) -> dict[int, Color]:
+    if detections.track_ids is None:
+        return {}
+    return dict(zip(detections.track_ids.tolist(), colors, strict=True))
+
+
+def _draw_instances(
+    canvas: NDArray[np.uint8],
+    detections: Detections,
+    colors: Sequence[Color],
+    style: DrawStyle,
+    line_px: int,
+) -> None:
+    # The best come last, on top.
+    rows = [*zip(map(_outlines, detections.masks), colors, strict=True)][::-1]
+    if style.mask_opacity:
+        _tint(canvas, detections.masks[::-1], rows, style.mask_opacity)
+    for outlines, color in rows if style.edges else ():
+        smooth = [cv2.approxPolyDP(outline, OUTLINE_ERROR * line_px, True) for outline in outlines]
+        cv2.polylines(canvas, smooth, isClosed=True, color=color, thickness=line_px, lineType=cv2.LINE_AA)
+    if style.boxes:
+        corners = np.rint(detections.boxes_xyxy).astype(int).tolist()
+        for (x1, y1, x2, y2), color in [*zip(corners, colors, strict=True)][::-1]:
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), color, line_px)
+
+
+def _outlines(mask: MaskCrop) -> Sequence[Any]:
+    """Trace a mask and its holes, in frame pixels; filled together, they leave the holes free."""
+    if not mask.pixels.size:
+        return []
+    corner = (mask.left, mask.top)
+    return cv2.findContours(mask.pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=corner)[0]
+
+
+def _tint(
+    canvas: NDArray[np.uint8],
+    masks: Sequence[MaskCrop],
+    rows: Sequence[tuple[Sequence[Any], Color]],
+    opacity: float,
+) -> None:
+    """Blend colours into a picture where masks are, the last on top; overlapping colours do not mix."""
+    spans = np.array([(mask.left, mask.top, *mask.pixels.shape[::-1]) for mask in masks]).reshape(-1, 4)
+    spans[:, 2:] += spans[:, :2]
+    step = max(STRIP_BYTES // canvas[0].nbytes, 1)
+    for top in range(0, canvas.shape[0], step):
+        here = np.flatnonzero((spans[:, 1] < top + step) & (spans[:, 3] > top) & (spans[:, 2] > spans[:, 0]))
+        if not here.size:
+            continue
+        left, right = int(spans[here, 0].min()), int(spans[here, 2].max())
+        part = canvas[top : top + step, left:right]
+        painted = part.copy()
+        for row in here.tolist():
+            outlines, color = rows[row]
+            cv2.fillPoly(painted, outlines, color, offset=(-left, -top))
+        cv2.addWeighted(part, 1 - opacity, painted, opacity, 0, dst=part)
+
+
+def _captions(detections: Detections, colors: Sequence[Color]) -> Iterator[Caption]:
+    tracks = [0] * len(detections) if detections.track_ids is None else detections.track_ids.tolist()
+    boxes, scores = detections.boxes_xyxy.tolist(), detections.scores.tolist()
+    for name, track, score, color, box in zip(detections.names, tracks, scores, colors, boxes, strict=True):
+        number = f"#{track}" if track else ""
+        yield Caption(text=f"{name} {number} {score:.0%}", color=color, box_xyxy=tuple(box), short=number)

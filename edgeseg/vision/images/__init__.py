@@ -1,0 +1,1 @@
+"""Reading image files strictly and within a limit of memory."""

@@ -1,0 +1,166 @@
+"""Images of more than 8 bits a sample: all of their bits, and which of these make the picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from edgeseg.errors import ConfigError, InputError
+from edgeseg.vision.opencv import quiet_opencv
+
+from .headers import (
+    BITS_PER_SAMPLE,
+    DEPTHS,
+    PHOTOMETRIC,
+    PLANAR,
+    SAMPLE_FORMAT,
+    SEPARATE,
+    SIGNED,
+    WHITE_IS_ZERO,
+    WHOLE_BITS,
+    bits_per_sample,
+    tiff_tag,
+)
+from .upright import array_of, bands, row_bands
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+# 255 times this is 65535.
+STRETCHED = 257
+# Rows that tell whether two libraries read the same picture.
+CHECKED_ROWS = 100
+
+
+def check_bit_depth(bit_depth: int | None) -> None:
+    """Refuse what no camera has.
+
+    Raises:
+        ConfigError: It is not from 8 to 16.
+    """
+    if bit_depth is not None and not DEPTHS[0] <= bit_depth <= DEPTHS[-1]:
+        msg = f"bit_depth must be within {DEPTHS[0]} and {DEPTHS[-1]}, got {bit_depth}"
+        raise ConfigError(msg)
+
+
+def deep_samples(image: Image.Image, path: Path) -> NDArray[Any] | None:
+    """Read the samples of an image that has more than 8 bits of them.
+
+    Args:
+        image: As Pillow has read it, to its end and without an error.
+        path: Its file.
+
+    Returns:
+        `[H, W]` of gray or `uint16[H, W, 3]`, RGB; None where Pillow's 8 bits are all that there is.
+
+    Raises:
+        InputError: A TIFF with a plane of 16 bits for each color, of which Pillow and OpenCV make noise.
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        return _gray(image)
+    if image.mode in ("RGB", "RGBA", "LA") and bits_per_sample(image, path) == WHOLE_BITS:
+        return _color(image, path)
+    return None
+
+
+def largest_sample(samples: NDArray[Any]) -> float:
+    """Find the largest finite sample; 0 if none is above."""
+    largest = 0.0
+    for some in row_bands(samples):
+        finite = some[np.isfinite(some)] if some.dtype.kind == "f" else some
+        largest = max(largest, float(finite.max(initial=0)))
+    return largest
+
+
+def used_bits(samples: NDArray[Any]) -> int:
+    """Find in how many bits a picture is: the fewest of a camera's that hold all samples.
+
+    A dark picture of 8 bits that was stretched to 16 is known by its steps of 257, and is in 16.
+    """
+    largest = largest_sample(samples)
+    bits = next((depth for depth in DEPTHS if largest < 1 << depth), int(largest).bit_length())
+    if samples.dtype == np.int16:
+        return min(bits, WHOLE_BITS - 1)
+    if samples.dtype == np.uint16 and 8 < bits < WHOLE_BITS and _is_stretched(samples):
+        return WHOLE_BITS
+    return bits
+
+
+def eight_bits(samples: NDArray[Any], bits: int, *, normalized: bool) -> NDArray[np.uint8]:
+    """Take the upper 8 of so many bits, 8 or more, which hold all samples; negative ones are black.
+
+    Args:
+        samples: Of some rows or all.
+        bits: Of the whole picture.
+        normalized: The picture is of floats from 0 to 1, of which the largest is white, whatever the bits.
+    """
+    if samples.dtype.kind != "f":
+        positive = samples.clip(0) if samples.dtype.kind == "i" else samples
+        return (positive >> (bits - 8)).astype(np.uint8)
+    scale = 255 if normalized else 1 / (1 << (bits - 8))
+    return np.nan_to_num(samples * scale).clip(0, 255).astype(np.uint8)
+
+
+def is_normalized(samples: NDArray[Any], largest: float) -> bool:
+    """Tell whether samples are floats from 0 to 1, or as little beyond as resizing leaves them."""
+    return samples.dtype.kind == "f" and largest < 2
+
+
+def is_negative(image: Image.Image) -> bool:
+    """Tell whether white is 0 in a TIFF, which Pillow turns over only where samples have up to 8 bits."""
+    return bool(tiff_tag(image, PHOTOMETRIC) == WHITE_IS_ZERO)
+
+
+def _gray(image: Image.Image) -> NDArray[Any]:
+    if image.mode != "I":
+        # Of either order of bytes.
+        return array_of(image, np.float32 if image.mode == "F" else np.uint16)
+    if image.format != "TIFF":
+        return array_of(image, np.uint16, (0, 65535))
+    kind = tiff_tag(image, SAMPLE_FORMAT)
+    if kind == SIGNED:
+        return array_of(image, np.int16 if tiff_tag(image, BITS_PER_SAMPLE) == 16 else np.int32)
+    # Pillow keeps all 32 bits and takes the first for a sign.
+    return array_of(image, np.int32).view(np.uint32)
+
+
+def _is_stretched(samples: NDArray[Any]) -> bool:
+    return not any((some % STRETCHED).any() for some in row_bands(samples))
+
+
+def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
+    """Read with OpenCV what Pillow cuts to 8 bits; Pillow has found it whole, which OpenCV would not tell."""
+    if tiff_tag(image, PLANAR) == SEPARATE:
+        msg = (
+            f"{path} is a TIFF that holds red, green and blue of 16 bits one after the other, which cannot "
+            "be read; save it with the samples of a pixel together (planar configuration 1)"
+        )
+        raise InputError(msg)
+    samples: NDArray[Any] | None
+    try:
+        with quiet_opencv():
+            samples = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    if samples is None or samples.dtype != np.uint16 or samples.shape[1::-1] != image.size:
+        return None
+    samples = np.atleast_3d(samples)
+    rgb: NDArray[np.uint16] = samples[..., 2::-1] if samples.shape[2] > 2 else samples[..., [0, 0, 0]]
+    # OpenCV may take another frame of an animation, and of a TIFF leave alpha multiplied in or not turn it.
+    # Pillow has black where it rounds a JPEG 2000 up beyond white.
+    return rgb if image.format == "JPEG2000" or _upper_is(rgb, image) else None
+
+
+def _upper_is(rgb: NDArray[np.uint16], image: Image.Image) -> bool:
+    rows_of = bands(image, "RGB")
+    for row in range(0, len(rgb), max(1, len(rgb) // CHECKED_ROWS)):
+        some = slice(row, row + 1)
+        # Where OpenCV cuts, Pillow may round.
+        if cv2.absdiff((rgb[some] >> 8).astype(np.uint8), np.ascontiguousarray(rows_of(some))).max() > 1:
+            return False
+    return True

@@ -1,0 +1,214 @@
+"""How Pillow opens files: only the formats that are documented, and nothing that would take all memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from PIL import Image, UnidentifiedImageError
+
+from edgeseg.errors import InputError
+from edgeseg.files.reading import open_input
+
+from . import canvas, gif, jpeg, png, tiff
+from .pixels import MOST_PIXELS, check_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+# What Pillow's wheels read.
+SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm png pnm ppm tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
+# Pillow's names of the same, whatever a file is called: others start programs (EPS starts Ghostscript) or
+# hand files to libraries that nobody expects there. An MPO is opened as a JPEG.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")
+# Formats whose further images are pages or frames, and not layers or sizes of the same.
+PAGED_FORMATS = frozenset(("AVIF", "GIF", "MPO", "PNG", "TIFF", "WEBP"))
+# Counting goes no further, which takes a second at most.
+MOST_PAGES = 1000
+HEAD_BYTES = 1 << 16
+# Markers of JPEG lie behind EXIF, profiles and thumbnails, which may have some megabytes.
+HEADER_BYTES = 16 << 20
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image whose header was checked; its pixels are not decoded yet.
+
+    What Pillow raises within the block becomes an `InputError` as well.
+
+    Raises:
+        InputError: Missing, no regular file, no image of a documented format, too large, incomplete or
+            corrupt.
+    """
+    # Large but legal images, odd metadata: Pillow warns and reads them.
+    with open_input(path) as file, _sentences(path, file), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _check_header(path, file)
+        file.seek(0)
+        with Image.open(file, formats=formats()) as image:
+            check_pixels((image.height, image.width), path)
+            yield image
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """List the documented formats that this Pillow has."""
+    for name in PLUGINS:
+        with suppress(ImportError):
+            import_module(f"PIL.{name}ImagePlugin")
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def check_filled(image: Image.Image, path: Path) -> None:
+    """Refuse a picture for which there were not enough data, and whose rest Pillow has left as it was.
+
+    Args:
+        image: Decoded.
+        path: Its file.
+
+    Raises:
+        InputError: It is incomplete.
+    """
+    if image.format in ("JPEG", "MPO") and jpeg.may_be_unfilled(_last_block(image)):
+        with open_input(path) as file:
+            short = jpeg.ends_early(file.read())
+    elif image.format == "PNG" and _ends_in_black(image):
+        with open_input(path) as file:
+            short = png.ends_early(file)
+    else:
+        return
+    if short:
+        msg = (
+            f"{path} is incomplete: its data end before the {image.width}x{image.height} pixels of its header"
+        )
+        raise InputError(msg)
+
+
+def pages_of(image: Image.Image, path: Path) -> str:
+    """Count pages, or the frames of an animation, in words; empty where there is one."""
+    if image.format not in PAGED_FORMATS:
+        return ""
+    try:
+        if image.format in ("GIF", "TIFF"):
+            # Pillow finds the next one by decoding, or reading all tags of, those before.
+            with open_input(path) as file:
+                count = (gif.frame_count if image.format == "GIF" else tiff.page_count)(file, MOST_PAGES)
+        else:
+            count = int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001 - only the first is used, and that one is good
+        return "several"
+    if count > MOST_PAGES:
+        return f"more than {MOST_PAGES}"
+    return str(count) if count > 1 else ""
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its content whether a file is an image; its pixels may still be broken, or too many."""
+    try:
+        with open_input(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if _fault(file):
+                return True
+            file.seek(0)
+            with Image.open(file, formats=formats()):
+                return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # noqa: BLE001 - see `_sentences`
+        return False
+
+
+@contextmanager
+def _sentences(path: Path, file: BinaryIO) -> Iterator[None]:
+    """Say in words what Pillow raises.
+
+    Raises:
+        InputError: For whatever it was.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except UnidentifiedImageError as exc:
+        raise InputError(_unidentified(path, file)) from exc
+    except Image.DecompressionBombError as exc:
+        msg = (
+            f"{path} is refused: its header states far more than the {MOST_PIXELS} pixels that are decoded "
+            f"at most ({exc}); scale it down or cut it into parts"
+        )
+        raise InputError(msg) from exc
+    except OSError as exc:
+        msg = f"cannot read {path}: {exc.strerror or exc}"
+        raise InputError(msg) from exc
+    except Exception as exc:
+        # A decoder may raise anything on a file made to harm.
+        msg = f"{path} is corrupt: {exc or type(exc).__name__}"
+        raise InputError(msg) from exc
+
+
+def _check_header(path: Path, file: BinaryIO) -> None:
+    if fault := _fault(file):
+        msg = f"{path} is refused: {fault}"
+        raise InputError(msg)
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    for size_hw in (canvas.webp_size(head), canvas.jpeg_2000_size(head)):
+        if size_hw:
+            check_pixels(size_hw, path)
+
+
+def _fault(file: BinaryIO) -> str:
+    """Say what in a header would make Pillow take much memory before it knows the size; empty for nothing."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    if head[:4] in tiff.BEGINS:
+        return tiff.fault_of(file, size)
+    if head.startswith(jpeg.START):
+        return _jpeg_fault(head + file.read(HEADER_BYTES), size)
+    return canvas.jpeg_2000_fault(head)
+
+
+def _jpeg_fault(data: bytes, size: int) -> str:
+    exif = jpeg.exif_of(data)
+    if fault := tiff.tags_fault(io.BytesIO(exif), len(exif)):
+        return f"of its EXIF, {fault}"
+    header = jpeg.header_of(data)
+    if header is not None and size < header.fewest_bytes:
+        height, width = header.size_hw
+        return f"it is incomplete: {size} bytes cannot hold the {width}x{height} pixels of its header"
+    return ""
+
+
+def _unidentified(path: Path, file: BinaryIO) -> str:
+    size = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    if file.read(4) in tiff.BEGINS:
+        return (
+            f"{path} is a TIFF whose kind of pixels cannot be read ({size} bytes); save it as gray or RGB of "
+            "8 or 16 bits"
+        )
+    return f"{path} is not an image that can be read ({size} bytes)"
+
+
+def _last_block(image: Image.Image) -> list[tuple[float, float]]:
+    left, top = (side - 1 - (side - 1) % jpeg.BLOCK for side in image.size)
+    bands = image.crop((left, top, *image.size)).split()
+    return [cast("tuple[float, float]", band.getextrema()) for band in bands]
+
+
+def _ends_in_black(image: Image.Image) -> bool:
+    """Whether one of the last two rows, of which one comes last in an interlaced picture, is all zero."""
+    rows = (
+        image.crop((0, row, image.width, row + 1)) for row in range(max(0, image.height - 2), image.height)
+    )
+    return any(not any(row.tobytes()) for row in rows)

@@ -1,0 +1,166 @@
+"""Reading image files strictly: what is read is right, and what is broken is said to be."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from edgeseg.errors import InputError
+
+from .bitdepth import (
+    check_bit_depth,
+    deep_samples,
+    eight_bits,
+    is_negative,
+    is_normalized,
+    largest_sample,
+    used_bits,
+)
+from .headers import WHOLE_BITS, stated_bits
+from .pillow import IMAGE_SUFFIXES, check_filled, is_image, open_image, pages_of
+from .upright import bands, orientation_of, upright_bgr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """List the images below a folder: files with an image's suffix, or with none and image content, sorted.
+
+    Raises:
+        InputError: No such folder, or it may not be read.
+    """
+    if not folder.is_dir():
+        msg = f"no folder at {folder}"
+        raise InputError(msg)
+    try:
+        # What is below is looked for in silence.
+        os.scandir(folder).close()
+    except OSError as exc:
+        msg = f"cannot read the folder {folder}: {exc.strerror or exc}"
+        raise InputError(msg) from exc
+    return sorted(path for path in folder.rglob("*") if _may_be_image(path, folder))
+
+
+class ImageReader:
+    """Reads the image files of one set: each upright, in 8 bits and three channels.
+
+    EXIF orientation is applied, transparency is dropped, of several pages or frames the first is taken. Where
+    samples have more than 8 bits, as many are used as the file says, or else the fewest of a camera's (8, 10,
+    12, 14 or 16) that hold them all. What a user may not expect is said once.
+
+    Args:
+        bit_depth: How many bits of a larger sample are used, in all images; None to find it for each.
+        note: Called with a sentence.
+
+    Attributes:
+        note: As given.
+
+    Raises:
+        ConfigError: `bit_depth` is not from 8 to 16.
+    """
+
+    def __init__(
+        self, *, bit_depth: int | None = None, note: Callable[[str], None] = lambda sentence: None
+    ) -> None:
+        check_bit_depth(bit_depth)
+        self._bit_depth = bit_depth
+        self.note = note
+        self._guessed: list[int] = []
+        self._has_paged = False
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """Read one.
+
+        Returns:
+            `uint8[H, W, 3]`, BGR.
+
+        Raises:
+            InputError: Missing, not an image, truncated, corrupt, of more pixels than `MOST_PIXELS`, or with
+                samples that the bit depth does not hold.
+        """
+        with open_image(path) as image:
+            image.load()
+            check_filled(image, path)
+            pages = pages_of(image, path)
+            frame = self._bgr(image, path)
+        self._remark_on_pages(pages, path)
+        return frame
+
+    def _bgr(self, image: Image.Image, path: Path) -> NDArray[np.uint8]:
+        size_hw, orientation = (image.height, image.width), orientation_of(image)
+        if (samples := deep_samples(image, path)) is None:
+            return upright_bgr(bands(image, "RGB"), size_hw, orientation)
+        eight = self._eight_bits(samples, image, path)
+        # The samples are all that is needed, and Pillow's picture takes as much again.
+        image.close()
+        return upright_bgr(eight, size_hw, orientation)
+
+    def _eight_bits(
+        self, samples: NDArray[Any], image: Image.Image, path: Path
+    ) -> Callable[[slice], NDArray[np.uint8]]:
+        """Choose the bits; gives a function that takes the upper 8 of them in some rows."""
+        largest = largest_sample(samples)
+        bits = self._bit_depth or stated_bits(image, path, largest)
+        if bits is None:
+            bits = used_bits(samples)
+            if not is_normalized(samples, largest):
+                self._remark_on_bits(path, bits, largest)
+        elif largest >= 1 << bits:
+            msg = (
+                f"{path} has samples of up to {largest:g}, and a bit depth of {bits} ends at "
+                f"{(1 << bits) - 1}; give a larger one, or none"
+            )
+            raise InputError(msg)
+        normalized, negative = is_normalized(samples, largest), is_negative(image)
+
+        def rows(some: slice) -> NDArray[np.uint8]:
+            eight = eight_bits(samples[some], bits, normalized=normalized)
+            return 255 - eight if negative else eight
+
+        return rows
+
+    def _remark_on_bits(self, path: Path, bits: int, largest: float) -> None:
+        if bits in self._guessed:
+            return
+        others, most = " and ".join(map(str, self._guessed)), max([bits, *self._guessed])
+        self._guessed.append(bits)
+        if bits == WHOLE_BITS:
+            return
+        read = f"{path} is read as an image of {bits} bits, because its largest sample is {largest:g}"
+        if others and most <= WHOLE_BITS:
+            self.note(f"{read}, and others as of {others}; if all are of one camera, pass --bit-depth {most}")
+        else:
+            self.note(
+                f"{read}, and so are others like it; if the camera has another bit depth, pass --bit-depth"
+            )
+
+    def _remark_on_pages(self, pages: str, path: Path) -> None:
+        if pages and not self._has_paged:
+            self._has_paged = True
+            self.note(f"page 1 of {pages} of {path} is used, and of every other image with several pages")
+
+
+def read_image(path: Path, *, bit_depth: int | None = None) -> NDArray[np.uint8]:
+    """Read an image file as `ImageReader` does, without a remark.
+
+    Returns:
+        `uint8[H, W, 3]`, BGR.
+
+    Raises:
+        InputError: As `ImageReader.read`.
+        ConfigError: `bit_depth` is not from 8 to 16.
+    """
+    return ImageReader(bit_depth=bit_depth).read(path)
+
+
+def _may_be_image(path: Path, folder: Path) -> bool:
+    # Hidden: thumbnails, checkpoints of notebooks, what macOS adds.
+    if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
+        return False
+    return path.suffix.lower() in IMAGE_SUFFIXES or (not path.suffix and is_image(path))

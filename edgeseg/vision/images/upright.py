@@ -1,0 +1,98 @@
+"""Turning what Pillow has decoded into an array, upright, some rows at a time: only one copy is made."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .tiff import tags_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import DTypeLike, NDArray
+    from PIL import Image
+
+ORIENTATION_TAG = 274
+# Pixels of the rows that are copied at a time.
+BAND_PIXELS = 1 << 19
+# By EXIF orientation, a view of the upright picture in which it lies as it is stored.
+STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda upright: np.rot90(upright, -1),
+}
+SWAPPED = frozenset((5, 6, 7, 8))
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Find the EXIF orientation that is still to be applied; 1 for none, or where metadata are broken."""
+    exif = image.info.get("exif")
+    try:
+        if isinstance(exif, bytes) and tags_fault(io.BytesIO(exif.removeprefix(b"Exif\0\0")), len(exif)):
+            return 1
+        value = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001 - the pixels are good, and only the metadata is not
+        return 1
+    return value if value in STORED else 1
+
+
+def bands(image: Image.Image, mode: str) -> Callable[[slice], NDArray[Any]]:
+    """Give a function that converts some rows of an image."""
+
+    def rows(some: slice) -> NDArray[Any]:
+        band = image.crop((0, some.start, image.width, some.stop))
+        return np.asarray(band if band.mode == mode else band.convert(mode))
+
+    return rows
+
+
+def array_of(image: Image.Image, dtype: DTypeLike, limits: tuple[int, int] | None = None) -> NDArray[Any]:
+    """Copy the samples of an image of one channel, cut to limits where they are given."""
+    samples: NDArray[Any] = np.empty((image.height, image.width), dtype)
+    rows_of = bands(image, image.mode)
+    for some in slices(image.height, image.width):
+        samples[some] = rows_of(some) if limits is None else rows_of(some).clip(*limits)
+    return samples
+
+
+def row_bands(samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Go through an array some rows at a time, as what is computed of it takes as much memory again."""
+    for some in slices(samples.shape[0], samples.shape[1]):
+        yield samples[some]
+
+
+def slices(height: int, width: int) -> Iterator[slice]:
+    """Cut rows into bands."""
+    step = max(1, BAND_PIXELS // max(1, width))
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def upright_bgr(
+    rows_of: Callable[[slice], NDArray[Any]], size_hw: tuple[int, int], orientation: int
+) -> NDArray[np.uint8]:
+    """Assemble a picture.
+
+    Args:
+        rows_of: Gives `uint8[n, W]` of gray or `uint8[n, W, 3]` in RGB, as stored.
+        size_hw: As stored.
+        orientation: From `orientation_of`.
+
+    Returns:
+        `uint8[H, W, 3]`, BGR, upright.
+    """
+    height, width = size_hw
+    shape = (width, height, 3) if orientation in SWAPPED else (height, width, 3)
+    upright: NDArray[np.uint8] = np.empty(shape, np.uint8)
+    stored = STORED[orientation](upright) if orientation in STORED else upright
+    for some in slices(height, width):
+        rows = rows_of(some)
+        stored[some] = rows[..., None] if rows.ndim == 2 else rows[..., ::-1]
+    return upright

@@ -1,0 +1,133 @@
+"""How OpenCV's captures are opened and read."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
+
+import cv2
+import numpy as np
+
+from edgeseg.files.native import is_native, native_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# OpenCV's LOG_LEVEL_SILENT, which not every release exports.
+SILENT = 0
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV's own log off stderr while something that may fail is tried; what failed is said once."""
+    _quiet.enter()
+    try:
+        yield
+    finally:
+        _quiet.leave()
+
+
+class _Quiet:
+    """The level of OpenCV's log, which its threads share: several sources are opened at the same time."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._level = Lock(), 0, SILENT
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._level = _log().getLogLevel()
+                _log().setLogLevel(SILENT)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _log().setLogLevel(self._level)
+
+
+_quiet = _Quiet()
+
+
+def opened(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int, ...] = ()) -> Any:
+    """Open a `cv2.VideoCapture`.
+
+    Args:
+        target: Address, pipeline or number, or a path from `native_path`.
+        backend: Of OpenCV; the caller knows that it is there.
+        parameters: Property and value in turn; one the backend does not know makes it fail.
+
+    Returns:
+        The capture, or None where it does not open.
+    """
+    # OpenCV crashes on what is not UTF-8.
+    if isinstance(target, str) and not target.isascii() and not is_native(target):
+        return None
+    with quiet_opencv():
+        try:
+            capture: Any = cv2.VideoCapture(target, backend, parameters)
+        except cv2.error:
+            return None
+    if capture.isOpened():
+        return capture
+    capture.release()
+    return None
+
+
+def opened_file(path: Path) -> Any:
+    """Open a `cv2.VideoCapture` of a video file, whatever its name.
+
+    Returns:
+        The capture, or None where it does not open.
+
+    Raises:
+        InputError: Its name cannot be handed over.
+    """
+    # Other backends take a name with a number in it for one of a series, and read its neighbours.
+    backend = cv2.CAP_FFMPEG if has_ffmpeg() else cv2.CAP_ANY
+    with native_path(path) as name:
+        return opened(name, backend)
+
+
+def has_ffmpeg() -> bool:
+    """Whether this OpenCV reads through FFmpeg."""
+    return bool(cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG))
+
+
+def read_picture(capture: Any) -> NDArray[np.uint8] | None:
+    """Wait for the next picture, `uint8[H, W, 3]` in BGR; None where there is none."""
+    try:
+        good, image = capture.read()
+    except cv2.error:
+        return None
+    if not good or image is None:
+        return None
+    # Infrared and thermal cameras give one channel.
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image, np.uint8)
+
+
+def stated_size_hw(capture: Any) -> tuple[int, int]:
+    """Height and width as OpenCV states them before it decodes; 0 where it does not."""
+    height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+    return int(positive(height) or 0), int(positive(width) or 0)
+
+
+def positive(value: float) -> float | None:
+    """What OpenCV says of a capture, or None where it says nothing useful."""
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _log() -> Any:
+    # OpenCV 5 moved the log's level from its main module to one that its type stubs leave out.
+    return cv2 if hasattr(cv2, "setLogLevel") else cast("Any", cv2).utils.logging
+
+
+def frames_text(count: int) -> str:
+    """Count frames in words."""
+    return "1 frame" if count == 1 else f"{count} frames"

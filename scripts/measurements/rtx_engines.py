@@ -1,0 +1,78 @@
+"""Engines of TensorRT for RTX, built without a GPU: time, size, and how many layers compute in 8 bits.
+
+    python scripts/measurements/rtx_engines.py --model edgeseg-model --gpu SM86 --gpu SM89 --gpu SM120
+
+Without a calibration in the bundle every range is -4 to 4: neither time nor size nor count depends on it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import onnx
+
+from edgeseg.builder.kernels import int8_nodes
+from edgeseg.builder.tensorrt import build_plan
+from edgeseg.bundle.engines import EngineOptions
+from edgeseg.bundle.manifest import TABLE_FILE, Bundle, open_bundle
+from edgeseg.calibration.table import CalibrationTable, Method, Range, table_for
+from edgeseg.errors import BuildError
+from edgeseg.graphs.layers import LayerGraph
+from edgeseg.quantization.plan import taps_of
+from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
+from edgeseg.runtime.backends.tensorrt.library import Flavour, load_library
+from edgeseg.spec import Lowering
+
+
+def table_of(bundle: Bundle) -> CalibrationTable:
+    """Read the bundle's table, or make up one."""
+    if (bundle.path / TABLE_FILE).exists():
+        return table_for(bundle)
+    taps = taps_of(LayerGraph(onnx.load(bundle.graph_path(Lowering.PORTABLE)))).taps
+    return CalibrationTable(
+        method=Method.MINMAX,
+        images=1,
+        images_sha256="",
+        graph_sha256="",
+        seed=0,
+        ranges={tap.key: Range(low=-4, high=4) for tap in taps},
+    )
+
+
+def row(graph: Path, gpu: str) -> list[Any]:
+    """Build one engine: seconds, megabytes, kernels, convolutions and dense layers in 8 bits and in all."""
+    try:
+        library = load_library(Flavour.RTX, purpose="build an engine")
+        plan = build_plan(library, graph, EngineOptions(compute_capabilities=(gpu,)))
+    except BuildError as exc:
+        return [str(exc)]
+    in_int8 = int8_nodes(plan.kernels)
+    counts = []
+    for kind in ("Conv", "Gemm"):
+        names = [node.name for node in onnx.load(graph).graph.node if node.op_type == kind]
+        counts.append(f"{len(in_int8.intersection(names))} of {len(names)}")
+    return [f"{plan.build_s:.1f} s", f"{len(plan.data) / 1e6:.1f} MB", len(plan.kernels), *counts]
+
+
+@click.command()
+@click.option("--model", type=click.Path(path_type=Path), default=Path("edgeseg-model"), show_default=True)
+@click.option("--gpu", "gpus", multiple=True, default=("SM86",), show_default=True)
+def main(model: Path, gpus: tuple[str, ...]) -> None:
+    """Print a row for each graph and GPU generation."""
+    bundle = open_bundle(model)
+    table = table_of(bundle)
+    with tempfile.TemporaryDirectory() as folder:
+        for lowering in (Lowering.TENSORRT, Lowering.TENSORRT_FP16):
+            path = bundle.graph_path(lowering)
+            rounded = Path(folder) / f"int8-{lowering.file_name}"
+            onnx.save(tensorrt_graph(onnx.load(path), table), rounded)
+            for graph in (path, rounded):
+                for gpu in gpus:
+                    print(graph.name, gpu, *row(graph, gpu), sep=" | ")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""A row's process: what comes back from it, and from one that crashes, hangs or chatters."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeseg.benchmark.worker.process import RowError, WorkerProcess
+
+READ = "import json, os, sys, time\nquestion = json.loads(sys.stdin.readline())\n"
+
+
+@pytest.fixture
+def start():
+    begun: list[WorkerProcess] = []
+
+    def make(*script: str) -> WorkerProcess:
+        process = (
+            WorkerProcess((sys.executable, "-c", READ + "\n".join(script))) if script else WorkerProcess()
+        )
+        begun.append(process)
+        return process
+
+    yield make
+    for process in begun:
+        process.close()
+
+
+def test_question_and_answer_as_json(start):
+    process = start("print(json.dumps({'ok': {'got': question}}), flush=True)", "sys.stdin.readline()")
+
+    assert process.ask("call", batch=1)["got"] == {"do": "call", "batch": 1}
+
+
+def test_a_long_answer_comes_whole(start):
+    process = start("print(json.dumps({'ok': {'long': 'x' * 300_000}}), flush=True)", "sys.stdin.readline()")
+
+    assert len(process.ask("call")["long"]) == 300_000
+
+
+def test_refusal_and_failure_are_told_apart(start):
+    refused = start("print(json.dumps({'error': 'no GPU', 'ours': True}), flush=True)")
+    failed = start("print(json.dumps({'error': 'ValueError: x', 'ours': False}), flush=True)")
+
+    with pytest.raises(RowError, match="no GPU") as first:
+        refused.ask("open")
+    with pytest.raises(RowError, match="ValueError: x") as second:
+        failed.ask("open")
+    assert (first.value.refused, second.value.refused) == (True, False)
+
+
+def test_a_crash_is_told_with_its_signal_and_last_words(start):
+    process = start("print('the library says why', file=sys.stderr, flush=True)", "os.abort()")
+
+    with pytest.raises(RowError, match="ended by SIGABRT: the library says why"):
+        process.ask("call")
+    # And so is every question after it.
+    with pytest.raises(RowError, match="ended by SIGABRT"):
+        process.ask("call")
+
+
+def test_a_killed_process_hints_at_memory(start):
+    process = start("os.kill(os.getpid(), 9)")
+
+    with pytest.raises(RowError, match="ended by SIGKILL, as happens where memory runs out"):
+        process.ask("call")
+
+
+def test_a_process_that_leaves(start):
+    with pytest.raises(RowError, match="its process ended with code 3"):
+        start("sys.exit(3)").ask("call")
+
+
+def test_one_that_hangs_is_ended(start):
+    process = start("time.sleep(600)")
+
+    with pytest.raises(RowError, match=r"longer than 0\.2 s to call, and was ended"):
+        process.ask("call", timeout_s=0.2)
+    with pytest.raises(RowError, match="SIGKILL"):
+        process.ask("call")
+
+
+def test_closing_ends_it_and_may_be_done_twice(start):
+    process = start()
+    process.close()
+    process.close()
+
+    with pytest.raises(RowError, match="its process was closed"):
+        process.ask("memory")
+
+
+def test_the_real_worker_answers_and_refuses(start, tmp_path):
+    process = start()
+    np.save(tmp_path / "frames.npy", np.zeros((1, 1, 8, 8, 3), np.uint8))
+
+    assert process.ask("memory")["peak_rss_mib"] > 1
+    with pytest.raises(RowError, match="RuntimeError: asked before anything was opened"):
+        process.ask("call", batch=0, threshold=0.5, calls=1)
+    recipe = {"kind": "bundle", "engine": "openvino", "precision": "fp32", "model": "absent", "threads": 1}
+    with pytest.raises(RowError, match="no bundle at absent") as refused:
+        process.ask("open", recipe=recipe, frames=str(tmp_path / "frames.npy"))
+    assert refused.value.refused
+
+
+OWNER = r"""
+import os, subprocess, sys
+from edgeseg.benchmark.process import WorkerProcess
+child = (
+    "import os, subprocess, sys; os.setpgrp()\n"
+    "from edgeseg.benchmark.worker.lifeline import hang_on\n"
+    "hang_on(int(sys.argv[1]))\n"
+    "compiler = subprocess.Popen(['sleep', '60'])\n"
+    "print(os.getpid(), compiler.pid, file=open('/dev/fd/1', 'w'), flush=True)\n"
+    "while True: pass"
+)
+worker = WorkerProcess((sys.executable, "-c", child))
+print(worker._line(1e9).decode(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_nothing_computes_once_its_owner_was_killed():
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    pids = owner.stdout.readline().split()
+    assert len(pids) == 2
+
+    owner.kill()
+    owner.communicate()
+
+    until = time.monotonic() + 5
+    while any(runs(pid) for pid in pids):
+        assert time.monotonic() < until, pids
+        time.sleep(0.02)
+
+
+def runs(pid: str) -> bool:
+    """Whether a process lives, and is not one that only waits to be reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"

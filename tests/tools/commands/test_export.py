@@ -1,0 +1,96 @@
+"""The command `edgeseg export`: what it prints, and the exit code of everything that can go wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from edgeseg.errors import ParityError
+from edgeseg.tools.main import cli
+from tests.models import build
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*args: str):
+        return CliRunner().invoke(cli, ["export", *args])
+
+    return invoke
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "parts.pth"
+    torch.save(build("resnet18", 3).eval().state_dict(), path)
+    return path
+
+
+def test_exports_and_prints_json(run, checkpoint):
+    result = run(
+        str(checkpoint), "--size", "128", "160", "--detections", "20", "--proposals", "100", "--json"
+    )
+    assert result.exit_code == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed["bundle"] == "edgeseg-model"
+    assert printed["parity"]["passed"] is True
+    assert json.loads(Path("edgeseg-model/model.json").read_text())["spec"]["input_size_hw"] == [128, 160]
+    again = run(str(checkpoint), "--size", "128", "160")
+    assert again.exit_code == 1
+    assert "already holds a bundle; pass --force" in again.stderr
+
+
+def test_parity_failure_exits_3_prints_the_table_and_writes_nothing(run, checkpoint, monkeypatch):
+    from edgeseg.exporter.parity.comparison import Bounds
+
+    monkeypatch.setattr("edgeseg.exporter.parity.check.Bounds", lambda: Bounds(box_px=-1.0))
+    result = run(str(checkpoint), "--size", "128", "160", "--score-threshold", "0.01", "--proposals", "50")
+    assert result.exit_code == 3
+    assert "FAILED" in result.stdout
+    assert "must find what PyTorch finds" in result.stderr
+    assert not Path("edgeseg-model").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        ((), 2, "Missing argument 'CHECKPOINT'"),
+        (("absent.pth",), 1, "no checkpoint at absent.pth"),
+        (("{checkpoint}", "--size", "100", "160"), 1, "multiples of 32, got 100 160"),
+        (("{checkpoint}", "--size", "128"), 2, "requires 2 arguments"),
+        (("{checkpoint}", "--batch", "0"), 2, "not in the range"),
+        (("{checkpoint}", "--score-threshold", "2"), 2, "not in the range"),
+        (("{checkpoint}", "--classes", "absent.txt"), 1, "cannot read class names from absent.txt"),
+        (("{checkpoint}", "--check", "absent"), 1, "no folder at absent"),
+        (("{checkpoint}", "--factory", "a.b"), 1, "must be package.module:function"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_an_exit_code(run, checkpoint, args, code, message):
+    result = run(*(arg.format(checkpoint=checkpoint) for arg in args))
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert not Path("edgeseg-model").exists()
+
+
+def test_a_profile_and_what_wins_over_it(run, checkpoint, monkeypatch):
+    asked = []
+
+    def refuse(config, progress, note):
+        asked.append(config)
+        msg = "enough"
+        raise ParityError(msg)
+
+    monkeypatch.setattr("edgeseg.exporter.export.export", refuse)
+    for args in ((), ("--profile", "fast"), ("--profile", "fast", "--size", "96", "128")):
+        assert run(str(checkpoint), *args).exit_code == 3
+
+    sizes = [config.size_hw((800, 1344)) for config in asked]
+    assert sizes == [(800, 1344), (640, 1088), (96, 128)]
+    assert [config.profile.value for config in asked] == ["accurate", "fast", "fast"]
+    assert run(str(checkpoint), "--profile", "slow").exit_code == 2

@@ -1,0 +1,209 @@
+"""The command `edgeseg tune`: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgeseg.benchmark.tune import tuner as module
+from edgeseg.benchmark.tune.candidate import State
+from edgeseg.benchmark.tune.config import Limits
+from edgeseg.benchmark.tune.report import Written
+from edgeseg.errors import BuildError
+from edgeseg.tools.main import cli
+from edgeseg.vision.frames import Skipped
+from tests.benchmark.tune.test_tune import INT8, candidate, make_report, point
+
+FAST = point(40.0, 0.6, candidate(1, 1, INT8))
+FAILED = point(None, None, candidate(2, 2, INT8), state=State.FAILED, remark="out of memory")
+LIMITS = ("--max-latency-ms", "50", "--max-map-drop", "1")
+
+
+class FakeTuner:
+    """Reports what it was given."""
+
+    def __init__(self) -> None:
+        self.report = make_report(chosen=FAST, frontier=(FAST, point(100.0, 0.0)), points=(FAST, FAILED))
+        self.written: Written | None = None
+        self.error: BaseException | None = None
+        self.config = None
+
+    def run(self):
+        return self.report
+
+    def write(self, report):
+        if self.error is not None:
+            raise self.error
+        return replace(report, written=self.written)
+
+
+@pytest.fixture
+def told(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    fake = FakeTuner()
+
+    @contextmanager
+    def open_tuner(config, progress, note):
+        fake.config = config
+        yield fake
+
+    monkeypatch.setattr(module, "open_tuner", open_tuner)
+    return fake
+
+
+def run(*args: str, limits=LIMITS):
+    return CliRunner().invoke(cli, ["tune", "ckpt.pth", *limits, "--images", "photos", *args])
+
+
+def test_the_table_and_the_command(told) -> None:
+    result = run()
+
+    assert result.exit_code == 0
+    words = " ".join(result.stdout.split())
+    for part in (
+        "what nothing else beats (val.json)",
+        "openvino int8 448 x 576 300 2 40.0 30.00 30.00 +0.60 chosen",
+        "openvino fp32 512 x 640 1000 2 100.0 30.00 30.00 +0.00 reference, beyond the limits",
+        "Failed openvino int8, 416 x 512, 100 proposals, 2 threads out of memory",
+        "1 measured, 1 failed",
+        "This makes it: edgeseg export",
+    ):
+        assert part in words
+
+
+def test_json(told) -> None:
+    result = run("--json")
+
+    printed = json.loads(result.stdout)
+    assert printed["chosen"]["candidate"]["shape"] == {"size_hw": [448, 576], "max_proposals": 300}
+    assert printed["limits"] == {"max_latency_ms": 50.0, "max_map_drop": 1.0}
+    assert len(printed["points"]) == 2
+
+
+def test_settings_reach_the_search(told) -> None:
+    run(
+        *("--annotations", "val.json", "--calib", "c", "--calib-images", "20", "--size", "512", "640"),
+        *("--backend", "openvino", "--threads", "1", "--minutes", "5", "--max-annotated", "9"),
+        *("--detections", "50", "--frames", "2", "--repeats", "7", "-o", "out", "--force"),
+        *("--settings", "settings.json"),
+    )
+
+    config = told.config
+    assert config.limits == Limits(max_latency_ms=50, max_map_drop=1)
+    assert (config.annotations, config.images, config.calib) == (Path("val.json"), Path("photos"), Path("c"))
+    assert (config.calib_images, config.size_hw, config.backend) == (20, (512, 640), "openvino")
+    assert (config.threads, config.minutes, config.max_annotated) == (1, 5.0, 9)
+    assert config.settings == config.exported.settings == Path("settings.json")
+    assert (config.max_detections, config.frames, config.turns) == (50, 2, 7)
+    assert (config.output, config.force) == (Path("out"), True)
+
+
+def test_nothing_keeps_to_the_limits_exits_with_3_and_prints_the_nearest(told) -> None:
+    told.report = make_report()
+    result = run()
+
+    assert result.exit_code == 3
+    assert "nearest, reference, beyond the limits" in " ".join(result.stdout.split())
+    assert "This makes the nearest:" in result.stdout
+    assert result.stderr.splitlines()[-1].startswith("error: nothing that was measured takes at most 50 ms")
+
+
+def test_interrupted_prints_what_is_known(told) -> None:
+    told.report = replace(told.report, interrupted=True, ended="it was interrupted")
+    result = run("--json", "-o", "out")
+
+    assert result.exit_code == 130
+    assert json.loads(result.stdout)["interrupted"] is True
+    assert result.stderr.splitlines()[-1] == "interrupted; what was measured until then is above"
+
+
+def test_the_time_is_over(told) -> None:
+    told.report = replace(told.report, ended="5 minutes are over")
+    result = run()
+
+    assert result.exit_code == 0
+    assert "12 s; ended early: 5 minutes are over" in result.stdout
+
+
+def test_what_was_written(told) -> None:
+    told.written = Written(path="out", box_ap=29.1, mask_ap=29.0, lost=0.4, kept=True)
+    result = run("-o", "out")
+
+    assert result.exit_code == 0
+    assert "out: box AP 29.10, mask AP 29.00, lost +0.40" in result.stdout
+
+    told.written = replace(told.written, lost=1.4, kept=False)
+    result = run("-o", "out")
+    assert result.exit_code == 3
+    assert "out must lose at most 1 points and loses 1.40" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(BuildError("the builder gave up"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_what_was_found_is_printed_though_writing_fails(told, error, code) -> None:
+    told.error = error
+    result = run("-o", "out")
+
+    assert result.exit_code == code
+    assert "openvino int8" in result.stdout
+
+
+def test_a_full_disk(told) -> None:
+    told.report = replace(told.report, failure="cannot write x: No space left on device", ended="full")
+    result = run()
+
+    assert result.exit_code == 1
+    assert "openvino int8" in result.stdout
+    assert "No space left" in result.stderr
+
+
+def test_notes_and_skipped_images_go_to_stderr(told) -> None:
+    told.report = replace(
+        told.report, notes=("INT8 is left out",), skipped=(Skipped(name="2.jpg", reason="not an image"),)
+    )
+
+    assert run().stderr.splitlines() == ["skipped 2.jpg: not an image", "INT8 is left out"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ((), "pass --max-latency-ms, --max-map-drop or both"),
+        (("--max-latency-ms", "0"), "max_latency_ms must be above 0 and finite, got 0.0"),
+        (("--max-map-drop", "-1"), "max_map_drop must be above 0 and finite, got -1.0"),
+    ],
+)
+def test_limits_that_cannot_be(told, limits, words) -> None:
+    result = run(limits=limits)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert words in result.stderr
+
+
+def test_images_or_annotations_are_needed(told) -> None:
+    result = CliRunner().invoke(cli, ["tune", "ckpt.pth", "--max-map-drop", "1"])
+
+    assert result.exit_code == 1
+    assert "pass --annotations FILE, or --images DIR" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ((), "no checkpoint at ckpt.pth"),
+        (("--calib", "absent"), "absent"),
+    ],
+)
+def test_bad_input_is_one_sentence(monkeypatch, tmp_path, args, words) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*args, "--backend", "onnxruntime")
+
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.output
