@@ -35,10 +35,10 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _LAZY = {
     "load": "runtime.model",
     "Model": "runtime.model",
-    "Detections": "runtime.detections",
-    "stream": "runtime.stream",
-    "Stream": "runtime.stream",
-    "TrackConfig": "runtime.tracking",
+    "Detections": "vision.detections",
+    "stream": "streaming.stream",
+    "Stream": "streaming.stream",
+    "TrackConfig": "streaming.tracking",
     "save_checkpoint": "exporter.save",
 }
 

@@ -7,6 +7,10 @@ import shutil
 import pytest
 
 from edgeseg.runtime.host import machine
+from tests.exports import _resnet18, bundle, checkpoint, photographs, resnet18
+
+# Fixtures, which pytest finds here by name.
+__all__ = ["_resnet18", "bundle", "checkpoint", "photographs", "resnet18"]
 
 
 @pytest.fixture

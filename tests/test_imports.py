@@ -5,21 +5,28 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 import edgeseg
+from tests.imports import (
+    MAY_IMPORT_TORCH,
+    MOST_MODULES,
+    NOT_ON_THE_DEVICE,
+    ON_THE_DEVICE,
+    PARTS,
+    TORCH,
+    Module,
+    circles,
+    crowded,
+    forbidden,
+    modules,
+    upward,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PACKAGE = Path(edgeseg.__file__).parent
-# A part imports only from itself and from parts before it.
-PARTS = ("", "runtime", "calibration", "exporter", "benchmark", "demo", "tools")
-NOT_ON_THE_DEVICE = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+MODULES = modules()
+NAMES = [module.name for module in MODULES]
+FILES = [module.name for module in MODULES if not module.is_package]
 
 BLOCKED_IMPORT = """
 import importlib, pkgutil, sys
@@ -30,99 +37,103 @@ class Block:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Block())
-import edgeseg.runtime
-for module in pkgutil.walk_packages(edgeseg.runtime.__path__, "edgeseg.runtime."):
-    importlib.import_module(module.name)
-from edgeseg import load, Model, Detections
+for part in {parts!r}:
+    package = importlib.import_module("edgeseg." + part if part else "edgeseg")
+    prefix = package.__name__ + "."
+    for module in (pkgutil.walk_packages if part else pkgutil.iter_modules)(package.__path__, prefix):
+        if part or not module.ispkg:
+            importlib.import_module(module.name)
+from edgeseg import load, stream, Model, Detections, TrackConfig
 """
 
 
-def part_of(dotted: str) -> str:
-    """Name the part that a module of the package belongs to; modules at the root are part ''."""
-    pieces = dotted.split(".")
-    return pieces[1] if len(pieces) > 1 and pieces[1] in PARTS else ""
+def test_the_parts_are_there() -> None:
+    assert len(MODULES) > 300
+    assert {module.part for module in MODULES} == set(PARTS)
 
 
-def module_name(path: Path) -> str:
-    pieces = ("edgeseg", *path.relative_to(PACKAGE).with_suffix("").parts)
-    return ".".join(pieces[:-1] if pieces[-1] == "__init__" else pieces)
+@pytest.mark.parametrize("module", MODULES, ids=NAMES)
+def test_no_import_goes_up(module: Module) -> None:
+    found = upward(module)
 
-
-def imports(source: str, module: str, *, package: bool) -> Iterator[tuple[int, str]]:
-    """List the line and absolute name of every import, in functions too."""
-    base = module.split(".") if package else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = base[: len(base) - node.level + 1] if node.level else []
-            stem = ".".join([*start, *([node.module] if node.module else [])])
-            # `from . import x` names a module, `from .x import y` usually something within it.
-            yield from ((node.lineno, f"{stem}.{alias.name}") for alias in node.names)
-
-
-def upward(source: str, module: str, *, package: bool = False) -> list[str]:
-    here = PARTS.index(part_of(module))
-    return [
-        f"{module}:{line} imports {name}"
-        for line, name in imports(source, module, package=package)
-        if name.split(".")[0] == "edgeseg" and PARTS.index(part_of(name)) > here
-    ]
-
-
-def lazy_facade(path: Path) -> bool:
-    # `edgeseg/__init__.py` hands out the runtime's `load` and the exporter's `save_checkpoint` at first use,
-    # and only it may.
-    return path == PACKAGE / "__init__.py"
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=module_name)
-def test_no_import_goes_up(path: Path) -> None:
-    found = upward(path.read_text("utf-8"), module_name(path), package=path.name == "__init__.py")
-
-    if lazy_facade(path):
-        allowed = ("imports edgeseg.runtime.", "imports edgeseg.exporter.save.")
-        found = [line for line in found if not any(name in line for name in allowed)]
+    # `edgeseg/__init__.py` hands out what users need at first use, and only it may.
+    if module.name == "edgeseg":
+        allowed = ("runtime", "streaming", "vision", "exporter.save")
+        found = [line for line in found if not any(f"imports edgeseg.{name}." in line for name in allowed)]
     assert found == []
 
 
 @pytest.mark.parametrize(
-    ("source", "module"),
+    ("source", "name"),
     [
         ("from edgeseg.exporter.graph import write_graph", "edgeseg.runtime.model"),
         ("from ..exporter import graph", "edgeseg.runtime.model"),
         ("from .. import tools", "edgeseg.demo.belt"),
         ("def f():\n    import edgeseg.tools.main", "edgeseg.exporter.graph"),
-        ("from .runtime import model", "edgeseg.bundle.manifest"),
-        ("from ..demo.belt import x", "edgeseg.exporter.parity.check"),
+        ("from .runtime import model", "edgeseg.spec"),
+        ("from edgeseg.demo.belt import x", "edgeseg.exporter.parity.check"),
+        ("if TYPE_CHECKING:\n    from edgeseg.streaming.results import Scene", "edgeseg.vision.drawing"),
     ],
 )
-def test_an_upward_import_is_seen(source: str, module: str) -> None:
-    assert len(upward(source, module)) == 1
+def test_an_upward_import_is_seen(source: str, name: str) -> None:
+    assert len(upward(Module(name=name, source=source))) == 1
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circles(MODULES) == []
+
+
+def test_a_circle_is_seen() -> None:
+    planted = (
+        Module(name="edgeseg.a", source="from .b import x"),
+        Module(name="edgeseg.b", source="def f():\n    from edgeseg.c import y"),
+        Module(name="edgeseg.c", source="if TYPE_CHECKING:\n    from . import a"),
+        Module(name="edgeseg.d", source="from .a import z"),
+    )
+
+    assert circles(planted) == [("edgeseg.a", "edgeseg.b", "edgeseg.c")]
+
+
+def test_only_the_exporter_and_what_is_compared_with_load_torch() -> None:
+    found = [
+        line
+        for module in MODULES
+        for line in forbidden(module, TORCH)
+        if not line.startswith(MAY_IMPORT_TORCH)
+    ]
+
+    assert found == []
 
 
 @pytest.mark.parametrize(
-    "part", ["runtime", "calibration", "bundle.py", "spec.py", "record.py", "optional.py"]
+    "module", [module for module in MODULES if module.part in ON_THE_DEVICE], ids=lambda module: module.name
 )
-def test_the_device_side_names_neither_torch_nor_onnx(part: str) -> None:
-    paths = [path for path in SOURCES if path.relative_to(PACKAGE).parts[0] == part]
-    named = [
-        f"{module_name(path)}:{line} imports {name}"
-        for path in paths
-        for line, name in imports(path.read_text("utf-8"), module_name(path), package=False)
-        if name.partition(".")[0] in NOT_ON_THE_DEVICE
-    ]
-
-    assert paths
-    assert named == []
+def test_the_device_side_names_neither_torch_nor_onnx(module: Module) -> None:
+    assert forbidden(module, NOT_ON_THE_DEVICE) == []
 
 
-def test_the_runtime_imports_where_torch_and_onnx_are_absent() -> None:
-    script = BLOCKED_IMPORT.format(blocked=NOT_ON_THE_DEVICE)
+def test_an_import_of_torch_is_seen() -> None:
+    planted = Module(name="edgeseg.runtime.model", source="def f():\n    from torch.nn import Module")
+
+    assert forbidden(planted, TORCH) == ["edgeseg.runtime.model:2 imports torch.nn.Module"]
+
+
+def test_the_device_side_imports_where_torch_and_onnx_are_absent() -> None:
+    script = BLOCKED_IMPORT.format(blocked=NOT_ON_THE_DEVICE, parts=ON_THE_DEVICE)
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded(FILES) == {}
+
+
+def test_a_crowded_folder_is_seen() -> None:
+    planted = [f"edgeseg.vision.module{number}" for number in range(MOST_MODULES + 1)]
+
+    assert crowded([*planted, "edgeseg.vision.images.pillow"]) == {"edgeseg.vision": MOST_MODULES + 1}
 
 
 def test_import_edgeseg_is_light() -> None:
@@ -136,18 +147,18 @@ def test_import_edgeseg_is_light() -> None:
 
 
 # What keeps packages from reporting to their makers is a variable, which a user may have set.
-MAY_READ_ENVIRONMENT = ("edgeseg.optional",)
+MAY_READ_ENVIRONMENT = ("edgeseg.optional", "edgeseg.tools")
 
 
 @pytest.mark.parametrize(
-    "path",
-    [p for p in SOURCES if p.parent.name != "tools" and module_name(p) not in MAY_READ_ENVIRONMENT],
-    ids=module_name,
+    "module",
+    [module for module in MODULES if not module.name.startswith(MAY_READ_ENVIRONMENT)],
+    ids=lambda module: module.name,
 )
-def test_no_environment_variable_is_read_outside_tools(path: Path) -> None:
+def test_no_environment_variable_is_read_outside_tools(module: Module) -> None:
     reads = [
         node.lineno
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(ast.parse(module.source))
         if isinstance(node, ast.Attribute | ast.Name)
         and (getattr(node, "attr", None) or getattr(node, "id", None)) in ("environ", "getenv", "environb")
     ]

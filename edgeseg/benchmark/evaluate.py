@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgeseg.bundle.manifest import DEFAULT_PATH, open_bundle
 from edgeseg.dataset.annotations import read_annotations
 from edgeseg.dataset.average_precision import AveragePrecision, evaluate
-from edgeseg.dataset.labelled import labelled_images
+from edgeseg.dataset.labelled import image_folder_of, labelled_images
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.optional import require
 from edgeseg.runtime.model import Model, load
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 PYTORCH = "PyTorch"
 OWN_RESIZING = "PyTorch, own resizing"
-IMAGE_FOLDER = "images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +56,6 @@ class EvaluateConfig:
     max_images: int | None = None
     bit_depth: int | None = None
     threads: int | None = None
-
-    @property
-    def image_folder(self) -> Path:
-        """Where the images are looked for."""
-        beside = self.annotations.parent / IMAGE_FOLDER
-        return self.images or (beside if beside.is_dir() else self.annotations.parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +119,12 @@ def evaluate_bundle(
         KeyboardInterrupt: Interrupted before any row was finished.
     """
     annotations = read_annotations(config.annotations)
+    image_folder = config.images or image_folder_of(config.annotations)
     bundle = open_bundle(config.model)
     engines = _engines(config, bundle)
     labelled = labelled_images(
         annotations,
-        config.image_folder,
+        image_folder,
         bundle.spec.class_names,
         max_images=config.max_images,
         bit_depth=config.bit_depth,
@@ -150,7 +144,7 @@ def evaluate_bundle(
     return EvaluationReport(
         model=str(bundle.path),
         annotations=annotations.source,
-        images=str(config.image_folder),
+        images=str(image_folder),
         score_threshold=bundle.spec.score_threshold,
         skipped=labelled.skipped,
         remark=labelled.remark,

@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseg import exporter
 from edgeseg.dataset.annotations import read_annotations
-from edgeseg.dataset.labelled import LabelledImages, labelled_images
+from edgeseg.dataset.labelled import LabelledImages, image_folder_of, labelled_images
 from edgeseg.errors import InputError
 from edgeseg.vision.frames import Skipped
 from edgeseg.vision.images.reader import image_paths, read_image
+from edgeseg.vision.images.samples import SAMPLES
 
-from .evaluate import EvaluateConfig
 from .report import ShownImage
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from .config import BenchmarkConfig
 
 Item = TypeVar("Item")
-# Not from the module that has the same constant: it imports torch, which may be missing here.
-BUILT_IN_IMAGES = Path(exporter.__file__).parent / "images"
 # Results agree or not, and more images tell it no better.
 COMPARED = 8
 SHOWN = 4
@@ -78,15 +75,15 @@ def take_pictures(
     """
     folder, labelled = config.images, None
     if config.annotations is not None:
-        folder = EvaluateConfig(annotations=config.annotations, images=config.images).image_folder
+        folder = config.images or image_folder_of(config.annotations)
         annotations = read_annotations(config.annotations)
         labelled = labelled_images(
             annotations, folder, spec.class_names, max_images=config.max_images, progress=progress
         )
         paths, skipped = labelled.paths, labelled.skipped
     else:
-        paths, skipped = _readable(folder or BUILT_IN_IMAGES, progress)
-    root = folder or BUILT_IN_IMAGES
+        paths, skipped = _readable(folder or SAMPLES, progress)
+    root = folder or SAMPLES
     shown = tuple(_shown(image_id, paths[image_id], root) for image_id in evenly(list(paths), SHOWN))
     timed = [paths[image_id] for image_id in evenly(list(paths), config.frames)]
     return Pictures(

@@ -10,7 +10,7 @@ from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.optional import require
 from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
 from edgeseg.runtime.backends.tensorrt.library import load_library
-from edgeseg.runtime.cuda.driver import open_cuda
+from edgeseg.runtime.cuda.opening import open_cuda
 from edgeseg.runtime.device import FLAVOURS, this_gpu
 from edgeseg.spec import Lowering
 

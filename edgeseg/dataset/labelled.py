@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .annotations import AnnotatedImage
 
 NAMES_SHOWN = 3
+IMAGE_FOLDER = "images"
 MISSING_REASON = "annotated, and not in the folder"
 
 
@@ -62,6 +63,12 @@ class LabelledImages:
             for result in detections.to_coco(image_id)
             if result["category_id"] in ids
         ]
+
+
+def image_folder_of(annotations: Path) -> Path:
+    """Look for the images of an annotation file: in `images` beside it, or else in its own folder."""
+    beside = annotations.parent / IMAGE_FOLDER
+    return beside if beside.is_dir() else annotations.parent
 
 
 def labelled_images(

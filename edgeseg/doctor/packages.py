@@ -21,7 +21,8 @@ from edgeseg.runtime.backends.tensorrt.library import (
     is_installed,
     load_library,
 )
-from edgeseg.runtime.cuda.driver import BINDINGS, PYCUDA, open_cuda
+from edgeseg.runtime.cuda.driver import BINDINGS, PYCUDA
+from edgeseg.runtime.cuda.opening import open_cuda
 from edgeseg.runtime.host.machine import (
     DRIVER,
     JETPACK,
@@ -33,6 +34,7 @@ from edgeseg.runtime.host.machine import (
     machine_components,
     sees_system_packages,
 )
+from edgeseg.streaming.sources.live.plugins import SYSTEM_OPENCV
 
 from .tested_versions import tested_versions
 
@@ -60,11 +62,6 @@ NEW_JETPACK = "install JetPack 6.1 or later"
 PIP_TENSORRT = "pip install 'edgeseg[tensorrt]'"
 # A Jetson's driver is part of its system, but a user outside these groups cannot use it.
 GPU_GROUPS = 'sudo usermod -aG video,render "$USER", then log in again'
-# Ubuntu's and JetPack's OpenCV are compiled against NumPy 1; pip's wheel would hide them.
-SYSTEM_OPENCV = (
-    f"sudo apt install python3-opencv && {SYSTEM_VENV} && .venv/bin/pip install edgeseg 'numpy<2' "
-    "&& .venv/bin/pip uninstall -y opencv-python-headless"
-)
 WINDOW_OPENCV = (
     "sudo apt install libgl1 && pip uninstall -y opencv-python-headless && pip install opencv-python"
 )

@@ -80,7 +80,7 @@ class _Rewrite(Rewrite):
         if 0 in sizes or self.ints(conv, "kernel_shape") == self.ints(conv, "strides") == [1, 1]:
             return 1
         *_, height, width = sizes
-        return min(height, -(-height * width * self._products(conv) // MATRIX_BYTES))
+        return int(min(height, -(-height * width * self._products(conv) // MATRIX_BYTES)))
 
     def _cut(self, conv: Any, after: list[Any], strips: int) -> list[Any]:
         """Compute a convolution in strips of rows; gives the nodes that this replaces."""

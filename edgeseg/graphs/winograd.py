@@ -100,7 +100,7 @@ class _Rewrite(Rewrite):
         """Whether nodes take pixels one by one, and give fewer channels than `value` has."""
         if not nodes or not all(node.op_type == "Conv" and self._is_pointwise(node) for node in nodes):
             return False
-        return sum(self.shapes[node.output[0]][1] for node in nodes) < self.shapes[value][1]
+        return bool(sum(self.shapes[node.output[0]][1] for node in nodes) < self.shapes[value][1])
 
     def _is_pointwise(self, conv: Any) -> bool:
         return self.ints(conv, "kernel_shape") == self.ints(conv, "strides") == [1, 1]

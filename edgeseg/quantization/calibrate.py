@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeseg.benchmark.evaluate import EvaluateConfig
 from edgeseg.bundle.engines import FULL_WEIGHTS, EngineOptions
 from edgeseg.bundle.manifest import DEFAULT_PATH, TABLE_FILE, open_bundle
 from edgeseg.calibration.collector import collect
 from edgeseg.calibration.images import CalibrationConfig
 from edgeseg.calibration.table import Method, write_table
 from edgeseg.dataset.annotations import read_annotations
-from edgeseg.dataset.labelled import labelled_images
+from edgeseg.dataset.labelled import image_folder_of, labelled_images
 from edgeseg.errors import ConfigError, ParityError
 from edgeseg.files.locks import locked
 from edgeseg.files.records import check_folder
@@ -251,10 +250,9 @@ def _ruler(
                 AgreementYardstick(fp32, config.calib, bit_depth=config.bit_depth),
             )
             return _Ruler(name, yardstick, yardstick.score(fp32))
-        place = EvaluateConfig(annotations=config.annotations, images=config.annotated_images)
         labelled = labelled_images(
             read_annotations(config.annotations),
-            place.image_folder,
+            config.annotated_images or image_folder_of(config.annotations),
             bundle.spec.class_names,
             max_images=config.max_annotated,
             bit_depth=config.bit_depth,

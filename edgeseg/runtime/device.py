@@ -9,7 +9,7 @@ from edgeseg.bundle.engines import Gpu, Target, machine_family
 from edgeseg.errors import ArtifactError, DependencyError
 
 from .backends.tensorrt.library import Flavour, load_library
-from .cuda.driver import open_cuda
+from .cuda.opening import open_cuda
 from .host.machine import Host, weight_bits
 
 FLAVOURS = {Target.TENSORRT: Flavour.TENSORRT, Target.TENSORRT_RTX: Flavour.RTX}

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 
 from edgeseg.errors import ConfigError, InputError
-from edgeseg.streaming.rendering.scene_overlay import draw_lines_and_zones, draw_trails, scene_captions
 
 from .captions import Caption, draw_captions
 from .palette import NEUTRAL, Color, color_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from edgeseg.streaming.results import Scene
-
-    from .detections import Detections
     from .masks import MaskCrop
 
 MASK_OPACITY = 0.45
@@ -75,11 +71,61 @@ class DrawStyle:
 DEFAULT_STYLE = DrawStyle()
 
 
+class Instances(Protocol):
+    """The part of `Detections` that is drawn; see there."""
+
+    @property
+    def boxes_xyxy(self) -> NDArray[np.float32]:
+        """`float32[N, 4]`, pixels of the frame."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """`float32[N]`."""
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """`int32[N]`."""
+
+    @property
+    def masks(self) -> tuple[MaskCrop, ...]:
+        """A crop for each instance."""
+
+    @property
+    def frame_size_hw(self) -> tuple[int, int]:
+        """Height and width of the frame, in pixels."""
+
+    @property
+    def track_ids(self) -> NDArray[np.int64] | None:
+        """`int64[N]`; None where nothing is tracked."""
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each instance."""
+
+    def __len__(self) -> int:
+        """Count of instances, N."""
+
+
+class Overlay(Protocol):
+    """What is drawn over the instances and below the captions."""
+
+    def draw(
+        self, canvas: NDArray[np.uint8], color_by_id: Mapping[int, Color], line_px: int
+    ) -> Sequence[Caption]:
+        """Draw onto a picture, and give the captions that belong to what was drawn.
+
+        Args:
+            canvas: `uint8[H, W, 3]`, BGR; changed.
+            color_by_id: Colours of the tracked instances.
+            line_px: Width of a line.
+        """
+
+
 def draw_detections(
-    detections: Detections,
+    detections: Instances,
     frame: NDArray[np.uint8],
     style: DrawStyle = DEFAULT_STYLE,
-    scene: Scene | None = None,
+    overlay: Overlay | None = None,
 ) -> NDArray[np.uint8]:
     """Draw masks, outlines and names over a copy of a frame.
 
@@ -87,7 +133,7 @@ def draw_detections(
         detections: In pixels of this frame.
         frame: `uint8[H, W, 3]`, BGR; stays as it is.
         style: What is drawn.
-        scene: Trails, lines and zones; None where nothing is tracked.
+        overlay: What else is drawn, such as trails, lines and zones.
 
     Returns:
         `uint8[H, W, 3]`, BGR.
@@ -102,18 +148,15 @@ def draw_detections(
     canvas = frame.copy(order="C")
     _draw_instances(canvas, detections, colors, style, line_px)
     captions: list[Caption] = []
-    if scene is not None and style.trails:
-        draw_trails(canvas, scene.trails, _color_by_id(detections, colors), line_px + 1)
-    if scene is not None and style.scene:
-        draw_lines_and_zones(canvas, scene, line_px)
-        captions += scene_captions(scene)
+    if overlay is not None:
+        captions += overlay.draw(canvas, _color_by_id(detections, colors), line_px)
     if style.labels:
         captions += _captions(detections, colors)
     draw_captions(canvas, captions, font_px)
     return canvas
 
 
-def check_frame(detections: Detections, frame: NDArray[np.uint8]) -> None:
+def check_frame(detections: Instances, frame: NDArray[np.uint8]) -> None:
     """See that a frame is the one that detections are of, as far as its size and type tell.
 
     Raises:
@@ -128,7 +171,7 @@ def check_frame(detections: Detections, frame: NDArray[np.uint8]) -> None:
         raise InputError(msg)
 
 
-def _colors(detections: Detections, color_by: ColorBy) -> list[Color]:
+def _colors(detections: Instances, color_by: ColorBy) -> list[Color]:
     if color_by is ColorBy.CLASS:
         return [color_of(label) for label in detections.labels.tolist()]
     if detections.track_ids is None:
@@ -136,7 +179,7 @@ def _colors(detections: Detections, color_by: ColorBy) -> list[Color]:
     return [color_of(track) if track else Color(*NEUTRAL) for track in detections.track_ids.tolist()]
 
 
-def _color_by_id(detections: Detections, colors: Sequence[Color]) -> dict[int, Color]:
+def _color_by_id(detections: Instances, colors: Sequence[Color]) -> dict[int, Color]:
     if detections.track_ids is None:
         return {}
     return dict(zip(detections.track_ids.tolist(), colors, strict=True))
@@ -144,7 +187,7 @@ def _color_by_id(detections: Detections, colors: Sequence[Color]) -> dict[int, C
 
 def _draw_instances(
     canvas: NDArray[np.uint8],
-    detections: Detections,
+    detections: Instances,
     colors: Sequence[Color],
     style: DrawStyle,
     line_px: int,
@@ -193,7 +236,7 @@ def _tint(
         cv2.addWeighted(part, 1 - opacity, painted, opacity, 0, dst=part)
 
 
-def _captions(detections: Detections, colors: Sequence[Color]) -> Iterator[Caption]:
+def _captions(detections: Instances, colors: Sequence[Color]) -> Iterator[Caption]:
     tracks = [0] * len(detections) if detections.track_ids is None else detections.track_ids.tolist()
     boxes, scores = detections.boxes_xyxy.tolist(), detections.scores.tolist()
     for name, track, score, color, box in zip(detections.names, tracks, scores, colors, boxes, strict=True):

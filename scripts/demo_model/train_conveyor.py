@@ -157,7 +157,7 @@ def main(
 ) -> None:
     """Train on generated conveyor scenes, score on unseen ones, write safetensors.
 
-    Example: python scripts/demo_model/train_conveyor.py --backbone-weights mobilenet_v2.pth -o conveyor.safetensors
+    Example: train_conveyor.py --backbone-weights mobilenet_v2.pth -o conveyor.safetensors
     """
     torch.manual_seed(0)
     torch.set_num_threads(threads)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from edgeseg.streaming.rendering.redaction import Redaction, redact
+from edgeseg.streaming.rendering.scene_overlay import SceneOverlay
 from edgeseg.streaming.results import LineCount, Scene, ZoneCount
 from edgeseg.vision.detections import Detections
 from edgeseg.vision.drawing import ColorBy, DrawStyle, draw_detections
@@ -93,7 +94,7 @@ def main(size_hw: tuple[int, int], counts: tuple[int, ...], repeats: int) -> Non
         scene = scene_of(frames[0])
         times = [
             median_ms(lambda found: draw_detections(found, frame), frames),
-            median_ms(lambda found: draw_detections(found, frame, by_id, scene), frames),  # noqa: B023
+            median_ms(lambda found: draw_detections(found, frame, by_id, SceneOverlay(scene, by_id)), frames),  # noqa: B023
             *(median_ms(lambda found: redact(frame, found, mode), frames) for mode in Redaction),  # noqa: B023
         ]
         click.echo(f"{count:7}  " + "  ".join(f"{value:.1f}" for value in times))

@@ -27,7 +27,7 @@ from edgeseg.tools.memory import keep_memory_flat
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SERVER = Path(__file__).parents[1] / "tests" / "runtime" / "streams" / "rtsp_server.py"
+SERVER = Path(__file__).parents[2] / "tests" / "streaming" / "sources" / "live" / "rtsp_server.py"
 BITS, CELL = 20, 16
 AWAY_S = 5.0
 

@@ -1,6 +1,7 @@
-"""Whether the memory of the network alone grows while images and numbers of boxes change with every call.
+r"""Whether the memory of the network alone grows while images and numbers of boxes change with every call.
 
-    python scripts/measurements/memory.py --model edgeseg-model --images photos/ --backend openvino --precision int8
+    python scripts/measurements/memory.py --model edgeseg-model --images photos/ \
+        --backend openvino --precision int8
     python scripts/measurements/memory.py ... --as-libraries-do
 
 The first as in `edgeseg run`, the second with what the libraries keep by default. Images are shifted at

@@ -1,6 +1,7 @@
-"""Where the time of the network goes: milliseconds of one inference by kind of operator.
+r"""Where the time of the network goes: milliseconds of one inference by kind of operator.
 
-    python scripts/measurements/operators.py --model edgeseg-model --image photo.jpg --backend openvino --precision int8
+    python scripts/measurements/operators.py --model edgeseg-model --image photo.jpg \
+        --backend openvino --precision int8
 
 Measuring costs time itself, so the sum is above what `edgeseg benchmark` says.
 """

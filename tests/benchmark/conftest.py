@@ -9,14 +9,12 @@ import pytest
 from edgeseg.bundle.manifest import open_bundle, write_manifest
 from edgeseg.files.reading import sha256_of
 from edgeseg.spec import Lowering
-from tests.exporter.conftest import SIZE_HW, _resnet18, checkpoint, photographs
+from tests.exports import SIZE_HW
 from tests.models import spec_of
 from tests.runtime.fake_bundle import write_graph
 
 if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Bundle
-
-__all__ = ["_resnet18", "checkpoint", "photographs"]
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from edgeseg.demo.conveyor import PART_NAMES
 from edgeseg.demo.score import unseen_frames
 
 CHECKPOINT = checkpoint_path()
-TRAINING = Path(__file__).parents[2] / "training"
+TRAINING = Path(__file__).parents[2] / "scripts" / "demo_model"
 
 
 def read_header() -> dict[str, Any]:

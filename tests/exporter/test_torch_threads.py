@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from edgeseg.exporter import torch_threads as threads
-from edgeseg.exporter.torch_threads import torch_threads as threads
+from edgeseg.exporter.torch_threads import torch_threads
 from edgeseg.runtime.host.processors import Cpus
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import ConfigError, InputError
+from edgeseg.streaming.rendering.scene_overlay import SceneOverlay
 from edgeseg.streaming.results import LineCount, Scene, ZoneCount
 from edgeseg.vision.detections import Detections
 from edgeseg.vision.drawing import ColorBy, DrawStyle, draw_detections
@@ -74,7 +75,7 @@ def test_drawing_leaves_the_frame_alone() -> None:
     style = DrawStyle(boxes=True, color_by=ColorBy.ID)
     scene = Scene(trails={1: np.array([(0, 0), (90, 90)], np.float32)})
 
-    drawn = draw_detections(some(9), frame, style, scene)
+    drawn = draw_detections(some(9), frame, style, SceneOverlay(scene, style))
 
     assert np.array_equal(frame, before)
     assert not np.array_equal(drawn, frame)
@@ -85,7 +86,7 @@ def test_drawing_leaves_the_frame_alone() -> None:
 def test_drawing_nothing_gives_a_copy(scene: Scene | None) -> None:
     frame = noise()
 
-    drawn = draw_detections(some(0), frame, scene=scene)
+    drawn = draw_detections(some(0), frame, overlay=SceneOverlay(scene))
 
     assert np.array_equal(drawn, frame)
     assert not np.shares_memory(drawn, frame)
@@ -157,10 +158,10 @@ def test_strips_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_strips_of_trails_leave_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     points = np.random.default_rng(4).uniform(-20, 180, (5, 12, 2)).astype(np.float32)
     scene = Scene(trails=dict(enumerate(points, 1)))
-    whole = draw_detections(some(0), black(), scene=scene).any(-1)
+    whole = draw_detections(some(0), black(), overlay=SceneOverlay(scene)).any(-1)
 
     monkeypatch.setattr("edgeseg.streaming.rendering.scene_overlay.STRIP_BYTES", 20 * 4 * SIZE_HW[1])
-    strips = draw_detections(some(0), black(), scene=scene).any(-1)
+    strips = draw_detections(some(0), black(), overlay=SceneOverlay(scene)).any(-1)
 
     # OpenCV cuts lines at the border before it draws them, and they may lie some pixels beside then.
     for one, other in ((strips, whole), (whole, strips)):
@@ -271,7 +272,7 @@ def test_a_style_that_draws_nothing() -> None:
     )
     frame = noise()
 
-    assert np.array_equal(draw_detections(some(5), frame, style, scene), frame)
+    assert np.array_equal(draw_detections(some(5), frame, style, SceneOverlay(scene, style)), frame)
 
 
 @pytest.mark.parametrize("opacity", [-0.1, 1.1, float("nan")])
@@ -285,7 +286,11 @@ def test_trails_fade() -> None:
     found = squares((140, 50, 155, 70), track_ids=tracks(3))
     style = DrawStyle(color_by=ColorBy.ID, mask_opacity=0, edges=False, labels=False)
 
-    drawn = draw_detections(found, black(), style, Scene(trails={3: trail})).astype(int).sum(-1)[60]
+    drawn = (
+        draw_detections(found, black(), style, SceneOverlay(Scene(trails={3: trail}), style))
+        .astype(int)
+        .sum(-1)[60]
+    )
 
     assert drawn[:8].max() == 0
     brightness = drawn[[15, 50, 85, 120, 145]]
@@ -299,7 +304,7 @@ def test_trails_fade() -> None:
 def test_trails_that_hardly_are_or_leave_the_frame(trail: list[tuple[float, float]]) -> None:
     scene = Scene(trails={3: np.array(trail, np.float32).reshape(-1, 2)})
 
-    assert draw_detections(some(0), noise(), scene=scene).shape == (*SIZE_HW, 3)
+    assert draw_detections(some(0), noise(), overlay=SceneOverlay(scene)).shape == (*SIZE_HW, 3)
 
 
 def test_a_line_its_counts_and_the_way_that_is_forward() -> None:
@@ -307,7 +312,7 @@ def test_a_line_its_counts_and_the_way_that_is_forward() -> None:
 
     def line(forward: int) -> np.ndarray:
         gate = LineCount(name="gate", start_xy=(100, 300), end_xy=(700, 300), forward=forward, backward=3)
-        return draw_detections(some(0, size_hw), black(size_hw), scene=Scene(lines=(gate,)))
+        return draw_detections(some(0, size_hw), black(size_hw), overlay=SceneOverlay(Scene(lines=(gate,))))
 
     drawn = line(forward=12)
 
@@ -323,7 +328,7 @@ def test_a_zone_and_its_counts() -> None:
     def zone(inside: int) -> np.ndarray:
         corners = ((100.0, 100.0), (500.0, 100.0), (500.0, 400.0), (100.0, 400.0))
         dock = ZoneCount(name="dock", corners_xy=corners, inside=inside, entered=9)
-        return draw_detections(some(0, size_hw), black(size_hw), scene=Scene(zones=(dock,)))
+        return draw_detections(some(0, size_hw), black(size_hw), overlay=SceneOverlay(Scene(zones=(dock,))))
 
     drawn = zone(inside=2)
 
@@ -335,7 +340,7 @@ def test_a_zone_and_its_counts() -> None:
 def test_a_line_without_length() -> None:
     scene = Scene(lines=(LineCount(name="", start_xy=(50, 50), end_xy=(50, 50)),))
 
-    assert draw_detections(some(0), black(), scene=scene).any()
+    assert draw_detections(some(0), black(), overlay=SceneOverlay(scene)).any()
 
 
 def test_a_crowd_of_real_objects() -> None:

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseg.benchmark.row import Kind
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeseg.vision.detections import Detections
-
-    from .spec import Recipe
 
 Frames = Sequence[NDArray[np.uint8]]
 
@@ -55,26 +51,3 @@ class Contender(Protocol):
 
     def close(self) -> None:
         """Release the memory."""
-
-
-def open_contender(recipe: Recipe) -> Contender:
-    """Load a row.
-
-    Raises:
-        EdgeSegError: It cannot run here; the sentence says why.
-    """
-    if recipe.kind is Kind.BUNDLE:
-        from .bundle import BundledContender
-
-        return BundledContender(recipe)
-    if recipe.kind is Kind.PYTORCH:
-        from edgeseg.optional import require
-
-        for package in ("torch", "torchvision"):
-            require(package, purpose="measure PyTorch")
-        from .pytorch import PyTorchContender
-
-        return PyTorchContender(recipe)
-    from .converted import ExportedContender
-
-    return ExportedContender(recipe)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from edgeseg.benchmark.runners.contract import Contender, open_contender
+from edgeseg.benchmark.runners.opening import open_contender
 from edgeseg.benchmark.runners.spec import Recipe
 from edgeseg.records import record_from_json
 from edgeseg.vision.images.reader import read_image
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgeseg.benchmark.runners.contract import Called
+    from edgeseg.benchmark.runners.contract import Called, Contender
 
 
 class Station:

@@ -97,6 +97,16 @@ class Container:
             raise PickleError(msg)
         return data
 
+    def nested(self, data: Any, budget: Budget) -> Any:
+        """Read a checkpoint within this one: so a tensor is pickled by `pickle.dump`."""
+        if not isinstance(data, bytes | bytearray):
+            msg = "a tensor in it has no numbers"
+            raise PickleError(msg)
+        budget.enter()
+        content = _opened(io.BytesIO(data), len(data), budget)
+        budget.leave()
+        return content
+
 
 def open_file(stream: IO[bytes]) -> Any:
     """Read what `torch.save` or `pickle.dump` wrote as data; see `unpickle`.
@@ -110,17 +120,6 @@ def open_file(stream: IO[bytes]) -> Any:
     """
     stored = allocated_size(stream)
     return _opened(stream, stored, Budget(octets=stored * 7 // 5 + MOST_BYTES))
-
-
-def open_stream(data: Any, budget: Budget) -> Any:
-    """Read a checkpoint within a checkpoint: so a tensor is pickled by `pickle.dump`."""
-    if not isinstance(data, bytes | bytearray):
-        msg = "a tensor in it has no numbers"
-        raise PickleError(msg)
-    budget.enter()
-    content = _opened(io.BytesIO(data), len(data), budget)
-    budget.leave()
-    return content
 
 
 def _opened(stream: IO[bytes], stored: int, budget: Budget) -> Any:

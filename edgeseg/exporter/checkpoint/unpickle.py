@@ -71,7 +71,8 @@ def read_pickle(stream: IO[bytes] | BoundedStream, source: Any, budget: Budget |
 
     Args:
         stream: Any protocol.
-        source: What storages are looked up in later; see `StorageRecord`.
+        source: What storages are looked up in later, and what opens a checkpoint within this one; see
+            `StorageRecord` and `archive.Container`.
         budget: What may still be done and held; None for what a small file may.
 
     Raises:
@@ -171,7 +172,7 @@ class _Machine:
 
     def reduce(self, _: Any) -> None:
         args, function = self.stack.pop(), self.stack.pop()
-        self.stack.append(_made(function, args, self.budget))
+        self.stack.append(_made(function, args, self))
 
     def new_with_names(self, _: Any) -> None:
         self.stack.pop()
@@ -194,11 +195,11 @@ class _Machine:
 
     def instance(self, name: str) -> None:
         args = tuple(self.pop_mark())
-        self.stack.append(_made(_named(name), args, self.budget))
+        self.stack.append(_made(_named(name), args, self))
 
     def object(self, _: Any) -> None:
         function, *args = self.pop_mark()
-        self.stack.append(_made(function, tuple(args), self.budget))
+        self.stack.append(_made(function, tuple(args), self))
 
     def persistent(self, pid: Any) -> None:
         self.stack.append(_storage(self.source, pid))
@@ -219,22 +220,22 @@ def _refuse(name: str) -> None:
         raise RefusedError(msg)
 
 
-def _made(function: Any, args: Any, budget: Budget) -> Any:
+def _made(function: Any, args: Any, machine: _Machine) -> Any:
     name = function.name if isinstance(function, Global | Instance) else shown(function)
     _refuse(name)
     args = args if isinstance(args, tuple) else ()
     if name == LOAD:
-        return _from_bytes(budget, *args)
+        return _nested(machine, *args)
     if name == REBUILD_AS:
-        return _made(args[0], args[2], budget) if len(args) == 4 else None
+        return _made(args[0], args[2], machine) if len(args) == 4 else None
     rebuild = _REBUILT.get(name)
     if rebuild is None:
         return Instance(name, args)
     # What a rebuilding may copy.
     if args and isinstance(args[0], str | bytes):
-        budget.hold(len(args[0]))
+        machine.budget.hold(len(args[0]))
     elif args and isinstance(args[0], dict | list | tuple):
-        budget.hold(len(args[0]) * (OF_DICT if rebuild is _mapping else OF_LIST))
+        machine.budget.hold(len(args[0]) * (OF_DICT if rebuild is _mapping else OF_LIST))
     return rebuild(*args)
 
 
@@ -277,10 +278,8 @@ def _typed_tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any)
     return TensorRecord(plain.storage, plain.offset, plain.size, plain.stride, rest[2].name)
 
 
-def _from_bytes(budget: Budget, data: Any = None) -> Any:
-    from .archive import open_stream
-
-    return open_stream(data, budget)
+def _nested(machine: _Machine, data: Any = None) -> Any:
+    return machine.source.nested(data, machine.budget)
 
 
 def _unreadable(fault: str) -> Callable[..., TensorRecord]:

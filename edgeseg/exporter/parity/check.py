@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from edgeseg.optional import require
 from edgeseg.runtime.host.processors import inference_threads
 from edgeseg.spec import BUILT_IN, Lowering, ParityReport
 from edgeseg.vision.images.reader import image_paths, read_image
+from edgeseg.vision.images.samples import SAMPLES
 from edgeseg.vision.letterbox import letterbox_batch
 
 from .annotations import Recall, annotated_boxes
@@ -23,10 +23,10 @@ from .comparison import Agreement, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from edgeseg.spec import ModelSpec
 
-BUILT_IN_IMAGES = Path(__file__).parent / "images"
 # Beyond this many the proof gets slower and no stronger; they are taken evenly from the folder.
 MAX_IMAGES = 8
 # A detection that a user would be shown.
@@ -168,7 +168,7 @@ def check_images(folder: Path | None) -> CheckImages:
     Raises:
         InputError: No image in the folder, or one that cannot be read.
     """
-    paths = image_paths(folder or BUILT_IN_IMAGES)
+    paths = image_paths(folder or SAMPLES)
     if not paths:
         msg = f"--check needs a folder with images, found none in {folder}"
         raise InputError(msg)
@@ -177,5 +177,5 @@ def check_images(folder: Path | None) -> CheckImages:
     return CheckImages(
         source=str(folder or BUILT_IN),
         images=tuple(map(read_image, chosen)),
-        truth_xyxy=tuple(annotated_boxes(folder or BUILT_IN_IMAGES, chosen)),
+        truth_xyxy=tuple(annotated_boxes(folder or SAMPLES, chosen)),
     )

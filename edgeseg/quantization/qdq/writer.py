@@ -105,7 +105,8 @@ def steps_of(
 def storable(scale: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
     """Round steps up to what `dtype` holds at full precision: nothing is clipped or flushed to zero."""
     held = np.maximum(scale, np.finfo(dtype).smallest_normal).astype(dtype)
-    return np.where(held < scale, np.nextafter(held, dtype(np.inf)), held)
+    rounded_up: NDArray[Any] = np.where(held < scale, np.nextafter(held, dtype(np.inf)), held)
+    return rounded_up
 
 
 def _fixed_shapes(model: Any) -> dict[str, list[int]]:

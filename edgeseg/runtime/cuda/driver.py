@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from edgeseg.errors import DependencyError
-from edgeseg.optional import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+
+# The modules that reach CUDA.
 BINDINGS = "cuda.bindings.driver"
 PYCUDA = "pycuda.driver"
 
@@ -108,28 +109,6 @@ class Cuda(Protocol):
 
     def destroy_graph(self, graph: int) -> None:
         """Drop a graph."""
-
-
-def open_cuda() -> Cuda:
-    """Open the first GPU, through cuda-python, or through pycuda where only that is installed.
-
-    What the driver keeps for a process that uses it stays until the process ends: TensorRT uses it as well.
-
-    Raises:
-        DependencyError: Neither package is installed, or no GPU can be used; the message says what to do.
-    """
-    from .through_cuda_python import CudaPython
-    from .through_pycuda import PyCuda
-
-    try:
-        bindings = require(BINDINGS, purpose="use the GPU")
-    except DependencyError as missing:
-        try:
-            pycuda = require(PYCUDA, purpose="use the GPU")
-        except DependencyError:
-            raise missing from None
-        return PyCuda(pycuda)
-    return CudaPython(bindings)
 
 
 def no_gpu(reason: str) -> DependencyError:

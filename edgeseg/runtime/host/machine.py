@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.bundle.engines import FULL_WEIGHTS, NARROW_WEIGHTS, machine_family
-from edgeseg.runtime.cuda.driver import Device, open_cuda
+from edgeseg.runtime.cuda.opening import open_cuda
 
 from .processors import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from edgeseg.runtime.cuda.driver import Device
 
 # What integer convolutions use, fastest first, as /proc/cpuinfo spells it on x86 and on ARM.
 INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edgeseg.vision.drawing import DEFAULT_STYLE, DrawStyle, draw_detections
 
 from .redaction import Redaction, redact
+from .scene_overlay import SceneOverlay
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,4 +32,5 @@ class Painter:
         image = result.frame.image
         if result.hidden is not None:
             image = redact(image, result.hidden, self._redaction)
-        return draw_detections(result.detections, image, self._style, result.scene)
+        overlay = None if result.scene is None else SceneOverlay(result.scene, self._style)
+        return draw_detections(result.detections, image, self._style, overlay)

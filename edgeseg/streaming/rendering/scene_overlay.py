@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edgeseg.vision.captions import Caption
+from edgeseg.vision.drawing import DEFAULT_STYLE, DrawStyle
 from edgeseg.vision.palette import BLACK, NEUTRAL, WHITE, Color
 
 if TYPE_CHECKING:
@@ -27,6 +28,29 @@ TRAIL_ERROR = 0.5
 STRIP_BYTES = 1 << 21
 # Length of the arrow at a line's middle, in widths of the line.
 ARROW_WIDTHS = 8
+
+
+class SceneOverlay:
+    """Draws a scene as `draw_detections` wants it.
+
+    Args:
+        scene: What tracking knows after this frame.
+        style: Whether trails, and lines and zones, are drawn.
+    """
+
+    def __init__(self, scene: Scene, style: DrawStyle = DEFAULT_STYLE) -> None:
+        self._scene, self._style = scene, style
+
+    def draw(
+        self, canvas: NDArray[np.uint8], color_by_id: Mapping[int, Color], line_px: int
+    ) -> list[Caption]:
+        """See `edgeseg.vision.drawing.Overlay`."""
+        if self._style.trails:
+            draw_trails(canvas, self._scene.trails, color_by_id, line_px + 1)
+        if not self._style.scene:
+            return []
+        draw_lines_and_zones(canvas, self._scene, line_px)
+        return [*scene_captions(self._scene)]
 
 
 def draw_trails(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .config import TrackConfig
     from .objects import TrackedObject
-    from .regions import Point
+    from .polygons import Point
 
 
 class Counters:

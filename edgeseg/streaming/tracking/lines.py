@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from edgeseg.streaming.results import LineCount
 
-from .regions import Point, remark_if_outside, scaled
+from .polygons import Point
+from .regions import remark_if_outside, scaled
 from .side import Side
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .regions import Point
+    from .polygons import Point
 
 LONGEST_TRAIL = 256
 

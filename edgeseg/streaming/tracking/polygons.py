@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .regions import Point
+Point = tuple[float, float]
 
 ROUNDING = 1e-9
 """Share of an extent below which a difference comes from rounding: 0.1, 0.2 and 0.3 are on one line."""

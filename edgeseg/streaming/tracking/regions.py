@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeseg.errors import ConfigError
 
-from .polygons import area, crossing_edges, cut_to_frame
+from .polygons import Point, area, crossing_edges, cut_to_frame
 
 LINE_FORM = "[NAME:]X1,Y1,X2,Y2"
 ZONE_FORM = "[NAME:]X1,Y1,X2,Y2,X3,Y3[,...]"
@@ -18,8 +18,6 @@ HIGHEST = 1_000_000
 EDGE_PX = 2
 """An object at the edge of the frame is seen in part, and the centre of that part is further inside than
 this: nothing passes a line within it."""
-
-Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

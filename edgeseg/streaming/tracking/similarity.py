@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeseg.vision.masks import MaskCrop
 
 from .overlap import mask_iou
-from .regions import Point
+from .polygons import Point
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

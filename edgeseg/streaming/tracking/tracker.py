@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgeseg.vision.frames import Frame
 
     from .config import TrackConfig
-    from .regions import Point
+    from .polygons import Point
 
 
 class SceneTracker:

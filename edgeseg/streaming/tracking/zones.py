@@ -15,7 +15,8 @@ from .regions import remark_if_outside, scaled
 from .side import Side
 
 if TYPE_CHECKING:
-    from .regions import Point, Zone
+    from .polygons import Point
+    from .regions import Zone
 
 
 @dataclass(slots=True, kw_only=True)

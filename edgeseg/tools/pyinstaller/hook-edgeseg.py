@@ -19,7 +19,7 @@ hiddenimports = [
     *collect_submodules("edgeseg", filter=lambda name: not name.startswith(WITH_TORCH)),
     *installed,
 ]
-datas = collect_data_files("edgeseg", excludes=["demo", "exporter", "benchmark"])
+datas = collect_data_files("edgeseg", excludes=["demo", "vision/images/samples", "benchmark"])
 # Libraries that are loaded by name, such as OpenVINO's reader of ONNX, end in a version.
 LIBRARIES = ["*.dll", "*.dylib", "*.so", "*.so.*"]
 binaries = [item for module in installed for item in collect_dynamic_libs(module, search_patterns=LIBRARIES)]

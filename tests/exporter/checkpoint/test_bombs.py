@@ -55,7 +55,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float,
     folder = tmp_path_factory.mktemp("bombs")
     for number, name in enumerate([*checkpoints.ALL, *checkpoints.HOLES]):
         checkpoints.write(name, folder / f"{number}.pth")
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(folder)],

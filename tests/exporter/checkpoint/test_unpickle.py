@@ -18,6 +18,7 @@ import torch
 
 from edgeseg.errors import InputError
 from edgeseg.exporter.checkpoint import read_checkpoint
+from edgeseg.exporter.checkpoint.archive import Container
 from edgeseg.exporter.checkpoint.unpickle import Instance, PickleError, RefusedError, read_pickle
 from edgeseg.exporter.model.modules import facts_of
 
@@ -199,7 +200,7 @@ def test_a_checkpoint_within_a_checkpoint_is_read_as_data_too(tmp_path: Path) ->
     torch.save(Runs(eval, "1"), inner)
     code = pickle.dumps(Runs(torch.storage._load_from_bytes, inner.getvalue()))
     with pytest.raises(RefusedError, match=r"builtins\.eval"):
-        read_pickle(io.BytesIO(code), None)
+        read_pickle(io.BytesIO(code), Container(io.BytesIO(code)))
 
 
 def test_objects_that_refer_to_themselves_end(tmp_path: Path) -> None:

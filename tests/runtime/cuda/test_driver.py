@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import ArtifactError, DependencyError
-from edgeseg.runtime.cuda.driver import BINDINGS, PYCUDA, open_cuda
+from edgeseg.runtime.cuda.driver import BINDINGS, PYCUDA
+from edgeseg.runtime.cuda.opening import open_cuda
 
 DRIVER = Path(__file__).with_name("simulated_driver.c")
 HAS_GPU = shutil.which("nvidia-smi") is not None

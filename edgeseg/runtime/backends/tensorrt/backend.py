@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeseg.errors import ArtifactError, InputError
-from edgeseg.runtime.cuda.driver import open_cuda
+from edgeseg.runtime.cuda.opening import open_cuda
 
 from .execution import Slot
 from .execution_pool import Slots

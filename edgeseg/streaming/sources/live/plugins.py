@@ -9,10 +9,15 @@ from functools import cache
 
 import cv2
 
-from edgeseg.doctor.packages import SYSTEM_OPENCV
 from edgeseg.errors import DependencyError
+from edgeseg.runtime.host.machine import SYSTEM_VENV
 from edgeseg.vision.opencv import has_ffmpeg
 
+# Ubuntu's and JetPack's OpenCV are compiled against NumPy 1; pip's wheel would hide them.
+SYSTEM_OPENCV = (
+    f"sudo apt install python3-opencv && {SYSTEM_VENV} && .venv/bin/pip install edgeseg 'numpy<2' "
+    "&& .venv/bin/pip uninstall -y opencv-python-headless"
+)
 INSPECT = "gst-inspect-1.0"
 INSPECT_TIMEOUT_S = 20
 JETSON_PACKAGE = "nvidia-l4t-gstreamer"

@@ -19,7 +19,7 @@ from edgeseg.runtime.backends.tensorrt import backend as tensorrt
 from edgeseg.runtime.backends.tensorrt.backend import TensorRTBackend
 from edgeseg.runtime.backends.tensorrt.execution import Slot
 from edgeseg.runtime.backends.tensorrt.library import Flavour, is_installed, load_library
-from edgeseg.runtime.cuda.driver import open_cuda
+from edgeseg.runtime.cuda.opening import open_cuda
 from tests.runtime.backend_contract import FIELDS, BackendContract, expected_left, first_left, plain
 from tests.runtime.fake_bundle import make_bundle, make_spec, write_tensorrt_graph
 from tests.runtime.simulated_gpu import (

@@ -1,4 +1,4 @@
-"""Exports that several tests share; each takes some ten seconds."""
+"""Exports that several tests share; each takes some ten seconds. torch is imported at first use."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from edgeseg.exporter.config import ExportConfig
-from edgeseg.exporter.export import export
-from edgeseg.exporter.parity.check import BUILT_IN_IMAGES
-from tests.models import build, detecting
+from edgeseg.vision.images.samples import SAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,12 +20,14 @@ SIZE_HW = (256, 320)
 @pytest.fixture(scope="session")
 def photographs() -> np.ndarray:
     """Four real photographs, `uint8[4, 256, 320, 3]` BGR."""
-    paths = sorted(BUILT_IN_IMAGES.glob("*.jpg"))
+    paths = sorted(SAMPLES.glob("*.jpg"))
     return np.stack([cv2.resize(cv2.imread(str(path)), SIZE_HW[::-1]) for path in paths])
 
 
 @pytest.fixture(scope="session")
 def _resnet18(photographs):
+    from tests.models import build, detecting
+
     return detecting(build("resnet18", 5), photographs)
 
 
@@ -41,6 +39,8 @@ def resnet18(_resnet18):
 
 @pytest.fixture(scope="session")
 def checkpoint(_resnet18, tmp_path_factory) -> Path:
+    import torch
+
     path = tmp_path_factory.mktemp("checkpoint") / "parts.pth"
     torch.save({"model_state_dict": _resnet18.state_dict(), "classes": ["bolt", "nut", "gear", "cam"]}, path)
     return path
@@ -49,5 +49,8 @@ def checkpoint(_resnet18, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def bundle(checkpoint, tmp_path_factory):
     """The bundle of that checkpoint at batch 1, through the gate on the built-in photographs."""
+    from edgeseg.exporter.config import ExportConfig
+    from edgeseg.exporter.export import export
+
     output = tmp_path_factory.mktemp("bundle") / "model"
     return export(ExportConfig(checkpoint=checkpoint, output=output, sizes_hw=(SIZE_HW,)))
