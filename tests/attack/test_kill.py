@@ -24,20 +24,20 @@ LONGEST_S = 0.05
 
 WRITERS = {
     "file": """
-from edgeseg.files import write_json
+from edgeseg.files.records import write_json
 while True:
     write_json(folder / "report.json", {"filler": [1] * 5000})
 """,
     "bundle": """
-from edgeseg.bundle import staged
+from edgeseg.bundle.manifest import staged
 from tests.test_bundle import fill
 while True:
     with staged(folder / "model", force=True) as new:
         fill(new)
 """,
     "bundle-two-renames": """
-from edgeseg.bundle import staged
-from edgeseg.disk import placement
+from edgeseg.bundle.manifest import staged
+from edgeseg.files import placement
 from tests.test_bundle import fill
 placement.exchange = lambda one, other: False
 while True:
@@ -45,8 +45,8 @@ while True:
         fill(new)
 """,
     "bundle-in-place": """
-from edgeseg.bundle import staged
-from edgeseg.disk import placement
+from edgeseg.bundle.manifest import staged
+from edgeseg.files import placement
 from tests.test_bundle import fill
 placement.stays = lambda target: True
 while True:
@@ -54,8 +54,8 @@ while True:
         fill(new)
 """,
     "pair": """
-from edgeseg.disk.pairs import place_pair, placing
-from edgeseg.disk.temporary import sweep, temporary_folder
+from edgeseg.files.pairs import place_pair, placing
+from edgeseg.files.temporary import sweep, temporary_folder
 number = 0
 while True:
     number += 1

@@ -31,9 +31,9 @@ IN_ANOTHER_LOCALE = """
 import sys, os
 from pathlib import Path
 import edgeseg
-from edgeseg.runtime.images import read_image
+from edgeseg.vision.images.reader import read_image
 from edgeseg.demo.show import write_image
-from edgeseg.runtime.sources import open_source
+from edgeseg.streaming.sources.files import open_source
 folder = Path(sys.argv[1])
 (image,) = folder.glob("*.png")
 (clip,) = folder.glob("*.mp4")

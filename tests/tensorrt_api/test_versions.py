@@ -24,7 +24,7 @@ WHEELS = {
 }
 VERSIONS = (*WHEELS, RTX)
 LOAD_RTX = """
-from edgeseg.runtime.tensorrt_library import Flavour, load_library
+from edgeseg.runtime.backends.tensorrt.library import Flavour, load_library
 load_library(Flavour.RTX, purpose="read its API")
 """
 SAME_AS_RTX = "from tensorrt_rtx_bindings import *\n__version__: str\n"

@@ -109,7 +109,7 @@ def test_the_real_worker_answers_and_refuses(start, tmp_path):
 
 OWNER = r"""
 import os, subprocess, sys
-from edgeseg.benchmark.process import WorkerProcess
+from edgeseg.benchmark.worker.process import WorkerProcess
 child = (
     "import os, subprocess, sys; os.setpgrp()\n"
     "from edgeseg.benchmark.worker.lifeline import hang_on\n"

@@ -43,8 +43,8 @@ INTERRUPTED = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from edgeseg.bundle import open_bundle
-from edgeseg.runtime.openvino import OpenVinoBackend
+from edgeseg.bundle.manifest import open_bundle
+from edgeseg.runtime.backends.openvino import OpenVinoBackend
 
 bundles = [open_bundle(Path(path)) for path in sys.argv[1:]]
 backends = [OpenVinoBackend(b.path / "portable.onnx", b.spec, precision="fp32") for b in bundles]

@@ -26,7 +26,7 @@ SESSION = """
 import ctypes, json, os, sys
 import numpy as np
 from edgeseg.errors import EdgeSegError
-from edgeseg.runtime.cuda import open_cuda
+from edgeseg.runtime.cuda.opening import open_cuda
 
 sys.modules[{absent!r}] = None
 # pycuda names functions that the simulated driver lacks; they matter only when they are called.

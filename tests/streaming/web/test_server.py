@@ -100,8 +100,8 @@ def test_a_client_that_asks_for_nothing(open_page):
 def test_nothing_is_said_on_stderr_and_signals_stay():
     script = """
 import logging, signal, socket
-from edgeseg.runtime.controls import Controls
-from edgeseg.runtime.web import WebAddress, WebPage
+from edgeseg.streaming.controls import Controls
+from edgeseg.streaming.web import WebAddress, WebPage
 before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 page = WebPage(WebAddress(port=0), Controls())
 with socket.create_connection(("127.0.0.1", page.address.port)) as client:
@@ -121,8 +121,8 @@ assert not logging.getLogger().handlers
 
 def test_a_program_that_forgets_to_close_can_end():
     script = """
-from edgeseg.runtime.controls import Controls
-from edgeseg.runtime.web import WebAddress, WebPage
+from edgeseg.streaming.controls import Controls
+from edgeseg.streaming.web import WebAddress, WebPage
 page = WebPage(WebAddress(port=0), Controls())
 print("up", flush=True)
 """

@@ -34,8 +34,8 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from edgeseg.errors import InputError
-from edgeseg.runtime.images import read_image
-from edgeseg.runtime.pillow import is_image
+from edgeseg.vision.images.reader import read_image
+from edgeseg.vision.images.pillow import is_image
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
 def peak():
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
