@@ -33,7 +33,7 @@ WRITERS, WRITES = 4, 25
 WRITER = """
 import sys
 from pathlib import Path
-import edgeseg.files
+import edgeseg.files.records
 # As in two containers.
 edgeseg.files.records.os.getpid = lambda: 1
 for number in range({writes}):

@@ -159,14 +159,14 @@ def test_lines_that_some_versions_lack(version: str, checker: Checker, tmp_path:
 @pytest.mark.parametrize(
     ("name", "before", "after", "absent_in"),
     [
-        ("exporter/tensorrt_engine.py", "BuilderFlag.VERSION_COMPATIBLE", "BuilderFlag.FP16", {NEWEST, RTX}),
+        ("builder/tensorrt.py", "BuilderFlag.VERSION_COMPATIBLE", "BuilderFlag.FP16", {NEWEST, RTX}),
         (
-            "exporter/tensorrt_engine.py",
+            "builder/tensorrt.py",
             "builder.create_network(",
             "builder.create_network(2, ",
             set(VERSIONS),
         ),
-        ("runtime/tensorrt_slot.py", "execute_async_v3", "execute_async_v2", set(VERSIONS)),
+        ("runtime/backends/tensorrt/execution.py", "execute_async_v3", "execute_async_v2", set(VERSIONS)),
     ],
 )
 def test_the_package_with_a_mistake(
