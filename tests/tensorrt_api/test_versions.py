@@ -31,14 +31,6 @@ SAME_AS_RTX = "from tensorrt_rtx_bindings import *\n__version__: str\n"
 ERROR = re.compile(r"^(?P<place>\S+?):\d+: error: (?P<message>.*)$", re.MULTILINE)
 
 # What a version does not have and is not asked for: a condition stands before it.
-CALIBRATOR = {
-    # `_version` refuses any but 10.3 to 10.16 before.
-    (
-        "edgeseg/builder/calibration_cache.py",
-        'Module "tensorrt" has no attribute "IInt8EntropyCalibrator2"  [attr-defined]',
-    ),
-    ("edgeseg/builder/calibration_cache.py", 'Class cannot subclass "Base" (has type "Any")  [misc]'),
-}
 GUARDED = {
     OLDEST: {
         # There is a runtime configuration with TensorRT for RTX only.
@@ -48,8 +40,6 @@ GUARDED = {
             "  [call-arg]",
         )
     },
-    NEWEST: CALIBRATOR,
-    RTX: CALIBRATOR,
 }
 
 PROGRAM = """
