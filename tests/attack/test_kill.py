@@ -30,7 +30,7 @@ while True:
 """,
     "bundle": """
 from edgeseg.bundle.manifest import staged
-from tests.test_bundle import fill
+from tests.bundle.test_manifest import fill
 while True:
     with staged(folder / "model", force=True) as new:
         fill(new)
@@ -38,7 +38,7 @@ while True:
     "bundle-two-renames": """
 from edgeseg.bundle.manifest import staged
 from edgeseg.files import placement
-from tests.test_bundle import fill
+from tests.bundle.test_manifest import fill
 placement.exchange = lambda one, other: False
 while True:
     with staged(folder / "model", force=True) as new:
@@ -47,7 +47,7 @@ while True:
     "bundle-in-place": """
 from edgeseg.bundle.manifest import staged
 from edgeseg.files import placement
-from tests.test_bundle import fill
+from tests.bundle.test_manifest import fill
 placement.stays = lambda target: True
 while True:
     with staged(folder / "model", force=True) as new:

@@ -119,8 +119,8 @@ import os
 frames = iter(stream); next(frames)
 child = os.fork()
 if not child:
-    from edgeseg.runtime import exits
-    os._exit(len(exits._open))
+    from edgeseg.streaming import shutdown
+    os._exit(len(shutdown._open))
 assert os.waitpid(child, 0)[1] == 0
 next(frames)
 stream.close()
