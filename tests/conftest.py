@@ -1,4 +1,4 @@
-"""Which tests wait to be asked for, and why."""
+"""Which tests wait to be asked for, and why; and what their cases are called."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from edgeseg.runtime.host import machine
+
+from .ids import readable_id
 
 
 @pytest.fixture
@@ -19,6 +21,10 @@ def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that has nothing for INT8; on x86 it needs 7-bit weights."""
     monkeypatch.setattr(machine, "int8_instructions", lambda host: ())
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    return readable_id(val)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

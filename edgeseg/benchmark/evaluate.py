@@ -13,7 +13,7 @@ from edgeseg.dataset.labelled import labelled_images
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.optional import require
 from edgeseg.runtime.model import Model, load
-from edgeseg.runtime.selection import AUTO, computable
+from edgeseg.runtime.selection import AUTO, available_engines
 from edgeseg.vision.frames import Skipped
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class EvaluateConfig:
     @property
     def image_folder(self) -> Path:
         """Where the images are looked for."""
-        beside = self.annotations.parent / IMAGE_FOLDER
-        return self.images or (beside if beside.is_dir() else self.annotations.parent)
+        images_beside = self.annotations.parent / IMAGE_FOLDER
+        return self.images or (images_beside if images_beside.is_dir() else self.annotations.parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,7 @@ def evaluate_bundle(
     try:
         for name, detector in _detectors(config, bundle, engines, unfit):
             with detector:
-                rows.append(_row(name, detector, labelled, progress))
+                rows.append(_evaluate(name, detector, labelled, progress))
     except KeyboardInterrupt:
         if not rows:
             raise
@@ -162,13 +162,13 @@ def evaluate_bundle(
 
 
 def _engines(config: EvaluateConfig, bundle: Bundle) -> list[tuple[Target, Precision]]:
-    there = computable(bundle, config.backend)
-    names = tuple(dict.fromkeys(precision.value for _, precision in there))
+    available = available_engines(bundle, config.backend)
+    names = tuple(dict.fromkeys(precision.value for _, precision in available))
     for name in config.precisions:
         if name not in names:
             msg = f"precision must be one that {bundle.path} has ({', '.join(names)}), got {name!r}"
             raise ConfigError(msg)
-    return [pair for pair in there if not config.precisions or pair[1].value in config.precisions]
+    return [pair for pair in available if not config.precisions or pair[1].value in config.precisions]
 
 
 def _detectors(
@@ -211,7 +211,7 @@ def _detectors(
         yield f"{name} {target.value}" if several else name, model
 
 
-def _row(
+def _evaluate(
     name: str, detector: Model | ResizingDetector, labelled: LabelledImages, progress: Callable[[str], None]
 ) -> EvaluationRow:
     scores = evaluate(detector, labelled, progress=lambda line: progress(f"{name}: {line}"))

@@ -1,7 +1,7 @@
 """The table of ranges for TensorRT 10.3 to 10.16's own calibration, which later releases do not have.
 
 Nobody has run this on a GPU yet: the text follows TensorRT's documented format, and the calibrator is checked
-against the stubs of 10.13. Explicit rounding (`qdq_tensorrt`) is what every version takes.
+against the stubs of 10.13. Explicit quantisation (`qdq_tensorrt`) is what every version takes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from edgeseg.errors import BuildError, CalibrationError
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import plan_for
-from edgeseg.quantization.qdq.writer import Scheme, rounding_for
+from edgeseg.quantization.plan import quantisation_plan
+from edgeseg.quantization.qdq.writer import Scheme, quant_params_from_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,8 @@ ALGORITHM = "EntropyCalibration2"
 def calibration_cache(model: Any, table: CalibrationTable, version: str) -> str:
     """Write a table in the format of TensorRT's calibration cache.
 
-    A value without a line is not rounded, and a layer that takes or gives one stays in higher precision. That
-    spares the layers of `table.float_layers`, as far as no other layer rounds what they take and give.
+    A value without a line is not 8-bit, and a layer that takes or gives one stays in higher precision. That
+    spares the layers of `table.float_layers`, as far as no other layer quantises their inputs and outputs.
 
     Args:
         model: `tensorrt.onnx` of a bundle, whose value names are TensorRT's tensor names.
@@ -45,13 +45,13 @@ def calibration_cache(model: Any, table: CalibrationTable, version: str) -> str:
         CalibrationError: The table lacks a range.
     """
     major, minor, patch = _version(version)
-    values = plan_for(LayerGraph(model), table.float_layers).values
+    values = quantisation_plan(LayerGraph(model), table.float_layers).values
     if absent := sorted(set(values.values()) - set(table.ranges)):
         msg = f"the calibration table has no range for {absent[0]}; make it again with `edgeseg calibrate`"
         raise CalibrationError(msg)
     lines = [f"TRT-{major * 10000 + minor * 100 + patch}-{ALGORITHM}"]
     for value, key in values.items():
-        scale = rounding_for(table.ranges[key], Scheme.SYMMETRIC).scale
+        scale = quant_params_from_range(table.ranges[key], Scheme.SYMMETRIC).scale
         lines.append(f"{value}: {struct.pack('>f', np.float32(scale)).hex()}")
     return "\n".join(lines) + "\n"
 

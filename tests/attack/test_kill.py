@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeseg.bundle.manifest import open_bundle, staged
-from edgeseg.files.pairs import placing
+from edgeseg.files.pairs import exclusive_publishing
 from edgeseg.files.records import write_json
 from tests.bundle.test_manifest import fill
 
@@ -24,19 +24,19 @@ LONGEST_S = 0.05
 
 WRITERS = {
     "file": """
-from edgeseg.files import write_json
+from edgeseg.files.records import write_json
 while True:
     write_json(folder / "report.json", {"filler": [1] * 5000})
 """,
     "bundle": """
-from edgeseg.bundle import staged
+from edgeseg.bundle.manifest import staged
 from tests.test_bundle import fill
 while True:
     with staged(folder / "model", force=True) as new:
         fill(new)
 """,
     "bundle-two-renames": """
-from edgeseg.bundle import staged
+from edgeseg.bundle.manifest import staged
 from edgeseg.disk import placement
 from tests.test_bundle import fill
 placement.exchange = lambda one, other: False
@@ -45,7 +45,7 @@ while True:
         fill(new)
 """,
     "bundle-in-place": """
-from edgeseg.bundle import staged
+from edgeseg.bundle.manifest import staged
 from edgeseg.disk import placement
 from tests.test_bundle import fill
 placement.stays = lambda target: True
@@ -54,8 +54,8 @@ while True:
         fill(new)
 """,
     "pair": """
-from edgeseg.disk.pairs import place_pair, placing
-from edgeseg.disk.temporary import sweep, temporary_folder
+from edgeseg.files.pairs import place_pair, placing
+from edgeseg.files.temporary import sweep, temporary_folder
 number = 0
 while True:
     number += 1
@@ -99,7 +99,7 @@ def test_what_is_there_is_whole_after_a_kill(tmp_path: Path, kind: str) -> None:
 
         json.loads((tmp_path / "report.json").read_text("utf-8"))
         assert open_bundle(tmp_path / "model")
-        with placing(tmp_path) if kind == "pair" else nullcontext():
+        with exclusive_publishing(tmp_path) if kind == "pair" else nullcontext():
             assert (tmp_path / "a.json").read_text() == (tmp_path / "a.onnx").read_text()
     with staged(tmp_path / "model", force=True) as folder:
         fill(folder)

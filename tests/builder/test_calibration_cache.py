@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import onnx
 import pytest
@@ -11,18 +12,21 @@ from edgeseg.builder.calibration_cache import calibration_cache, read_only_calib
 from edgeseg.calibration.table import CalibrationTable, Method, Range
 from edgeseg.errors import BuildError, CalibrationError
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import plan_for
+from edgeseg.quantization.plan import quantisation_plan
 from edgeseg.spec import Lowering
+
+if TYPE_CHECKING:
+    from edgeseg.bundle.manifest import Bundle
 
 
 @pytest.fixture(scope="module")
-def model(bundle):
+def model(bundle: Bundle) -> onnx.ModelProto:
     return onnx.load(bundle.graph_path(Lowering.TENSORRT))
 
 
 @pytest.fixture(scope="module")
-def table(model):
-    keys = plan_for(LayerGraph(model)).values.values()
+def table(model: onnx.ModelProto) -> CalibrationTable:
+    keys = quantisation_plan(LayerGraph(model)).values.values()
     return CalibrationTable(
         method=Method.ENTROPY,
         images=1,
@@ -49,13 +53,15 @@ def fake_tensorrt(version: str = "10.3.0") -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("version", "header"), [("10.3.0", "TRT-100300"), ("10.13.3.9", "TRT-101303"), ("10.16", "TRT-101600")]
 )
-def test_header_is_of_the_version_that_reads_it(model, table, version, header):
+def test_header_is_of_the_version_that_reads_it(
+    model: onnx.ModelProto, table: CalibrationTable, version: str, header: str
+) -> None:
     assert calibration_cache(model, table, version).splitlines()[0] == f"{header}-EntropyCalibration2"
 
 
-def test_every_rounded_value_has_its_step(model, table):
+def test_every_rounded_value_has_its_step(model: onnx.ModelProto, table: CalibrationTable) -> None:
     found = steps(calibration_cache(model, table, "10.3.0"))
-    plan = plan_for(LayerGraph(model))
+    plan = quantisation_plan(LayerGraph(model))
     names = {value for node in model.graph.node for value in node.output}
 
     assert set(found) == set(plan.values) <= names
@@ -63,28 +69,28 @@ def test_every_rounded_value_has_its_step(model, table):
         assert found[value] == pytest.approx(max(1.0, table.ranges[key].high) / 127)
 
 
-def test_step_is_big_endian(model, table):
-    first = next(iter(plan_for(LayerGraph(model)).values))
+def test_step_is_big_endian(model: onnx.ModelProto, table: CalibrationTable) -> None:
+    first = next(iter(quantisation_plan(LayerGraph(model)).values))
     # 1 / 127.
     assert f"\n{first}: 3c010204\n" in calibration_cache(model, table, "10.3.0")
 
 
-def test_float_layers_have_no_line(model, table):
+def test_float_layers_have_no_line(model: onnx.ModelProto, table: CalibrationTable) -> None:
     spared = replace(table, float_layers=("mask_head.1.0", "mask_head.2.0"))
     layer = next(layer for layer in LayerGraph(model).layers if layer.name == "mask_head.1.0")
 
-    assert layer.product in steps(calibration_cache(model, table, "10.3.0"))
-    assert layer.product not in steps(calibration_cache(model, spared, "10.3.0"))
+    assert layer.output_value in steps(calibration_cache(model, table, "10.3.0"))
+    assert layer.output_value not in steps(calibration_cache(model, spared, "10.3.0"))
 
 
-def test_missing_range_is_named(model, table):
+def test_missing_range_is_named(model: onnx.ModelProto, table: CalibrationTable) -> None:
     ranges = {key: value for key, value in table.ranges.items() if key != "box_head.fc6.relu"}
 
     with pytest.raises(CalibrationError, match=r"no range for box_head\.fc6\.relu"):
         calibration_cache(model, replace(table, ranges=ranges), "10.3.0")
 
 
-def test_calibrator_only_reads():
+def test_calibrator_only_reads() -> None:
     calibrator = read_only_calibrator(fake_tensorrt(), "TRT-100300-EntropyCalibration2\n", batch=4)
 
     assert calibrator.made
@@ -95,7 +101,9 @@ def test_calibrator_only_reads():
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.2.0", "10.17.0", "11.4.1", "unknown"])
-def test_versions_without_calibrators_are_refused(model, table, version):
+def test_versions_without_calibrators_are_refused(
+    model: onnx.ModelProto, table: CalibrationTable, version: str
+) -> None:
     message = rf"10\.3 to 10\.16 .* this is {version}"
     with pytest.raises(BuildError, match=message):
         calibration_cache(model, table, version)

@@ -13,10 +13,15 @@ import torch
 from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
 from edgeseg.exporter.parity.check import BUILT_IN_IMAGES
+from edgeseg.vision.images.reader import read_image
 from tests.models import build, detecting
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from torchvision.models.detection import MaskRCNN
+
+    from edgeseg.bundle.manifest import Bundle
 
 SIZE_HW = (256, 320)
 
@@ -25,29 +30,29 @@ SIZE_HW = (256, 320)
 def photographs() -> np.ndarray:
     """Four real photographs, `uint8[4, 256, 320, 3]` BGR."""
     paths = sorted(BUILT_IN_IMAGES.glob("*.jpg"))
-    return np.stack([cv2.resize(cv2.imread(str(path)), SIZE_HW[::-1]) for path in paths])
+    return np.stack([cv2.resize(read_image(path), SIZE_HW[::-1]) for path in paths])
 
 
 @pytest.fixture(scope="session")
-def _resnet18(photographs):
+def _resnet18(photographs: np.ndarray) -> MaskRCNN:
     return detecting(build("resnet18", 5), photographs)
 
 
 @pytest.fixture
-def resnet18(_resnet18):
+def resnet18(_resnet18: MaskRCNN) -> MaskRCNN:
     """A Mask R-CNN over ResNet-18 that finds something on photographs; the test's own."""
     return copy.deepcopy(_resnet18)
 
 
 @pytest.fixture(scope="session")
-def checkpoint(_resnet18, tmp_path_factory) -> Path:
+def checkpoint(_resnet18: MaskRCNN, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "parts.pth"
     torch.save({"model_state_dict": _resnet18.state_dict(), "classes": ["bolt", "nut", "gear", "cam"]}, path)
     return path
 
 
 @pytest.fixture(scope="session")
-def bundle(checkpoint, tmp_path_factory):
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of that checkpoint at batch 1, through the gate on the built-in photographs."""
     output = tmp_path_factory.mktemp("bundle") / "model"
     return export(ExportConfig(checkpoint=checkpoint, output=output, sizes_hw=(SIZE_HW,)))

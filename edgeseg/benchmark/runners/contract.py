@@ -1,4 +1,4 @@
-"""The contract between the stopwatch and what is timed."""
+"""The contract between the measuring code and a runner."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseg.benchmark.row import Kind
+from edgeseg.benchmark.row import RowKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeseg.vision.detections import Detections
 
-    from .spec import Recipe
+    from .spec import RunnerSpec
 
 Frames = Sequence[NDArray[np.uint8]]
 
 
-class Called(NamedTuple):
+class CallResult(NamedTuple):
     """What a call gave, and when it passed from one stage to the next.
 
     Attributes:
         output: Whatever the user of this engine has in hand then.
         scores: Of the detections of all frames.
-        begun_s: When the network began, by `time.perf_counter()`.
-        ended_s: When it ended.
+        inference_start_s: When the network began, by `time.perf_counter()`.
+        inference_end_s: When it ended.
     """
 
     output: Any
     scores: list[float]
-    begun_s: float
-    ended_s: float
+    inference_start_s: float
+    inference_end_s: float
 
 
-class Contender(Protocol):
+class Runner(Protocol):
     """One loaded row. May be called from several threads at once."""
 
     @property
@@ -47,7 +47,7 @@ class Contender(Protocol):
     def files(self) -> tuple[Path, ...]:
         """What was loaded."""
 
-    def __call__(self, frames: Frames, score_threshold: float) -> Called:
+    def __call__(self, frames: Frames, score_threshold: float) -> CallResult:
         """Go from frames, `uint8[H, W, 3]` BGR, to masks in them, as a user of this engine would."""
 
     def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
@@ -57,24 +57,24 @@ class Contender(Protocol):
         """Release the memory."""
 
 
-def open_contender(recipe: Recipe) -> Contender:
+def open_runner(runner_spec: RunnerSpec) -> Runner:
     """Load a row.
 
     Raises:
         EdgeSegError: It cannot run here; the sentence says why.
     """
-    if recipe.kind is Kind.BUNDLE:
-        from .bundle import BundledContender
+    if runner_spec.kind is RowKind.BUNDLE:
+        from .bundle import BundleRunner
 
-        return BundledContender(recipe)
-    if recipe.kind is Kind.PYTORCH:
+        return BundleRunner(runner_spec)
+    if runner_spec.kind is RowKind.PYTORCH:
         from edgeseg.optional import require
 
         for package in ("torch", "torchvision"):
             require(package, purpose="measure PyTorch")
-        from .pytorch import PyTorchContender
+        from .pytorch import PyTorchRunner
 
-        return PyTorchContender(recipe)
-    from .converted import ExportedContender
+        return PyTorchRunner(runner_spec)
+    from .converted import ConvertedModelRunner
 
-    return ExportedContender(recipe)
+    return ConvertedModelRunner(runner_spec)

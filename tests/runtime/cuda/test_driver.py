@@ -25,7 +25,7 @@ SESSION = """
 import ctypes, json, os, sys
 import numpy as np
 from edgeseg.errors import EdgeSegError
-from edgeseg.runtime.cuda import open_cuda
+from edgeseg.runtime.cuda.driver import open_cuda
 
 sys.modules[{absent!r}] = None
 # pycuda names functions that the simulated driver lacks; they matter only when they are called.
@@ -106,7 +106,8 @@ def session(driver: Path, package: str, **settings: str) -> dict[str, object]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    told: dict[str, object] = json.loads(done.stdout)
+    return told
 
 
 @pytest.mark.parametrize("package", PACKAGES)
