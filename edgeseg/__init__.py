@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         from importlib import import_module
 
-        from .optional import broken_need, require
+        from .optional import broken_requirement, require
 
         if name == "save_checkpoint":
             require("torchvision", purpose="save a checkpoint")
@@ -55,7 +55,7 @@ def __getattr__(name: str) -> Any:
             return getattr(import_module(f".{_LAZY[name]}", __name__), name)
         except Exception as exc:
             # What does not fit another version raises whatever it does.
-            if broken := broken_need(exc):
+            if broken := broken_requirement(exc):
                 raise broken from exc
             raise
     msg = f"module {__name__!r} has no attribute {name!r}"

@@ -50,8 +50,8 @@ DISTRIBUTION_BY_MODULE = MappingProxyType(
     }
 )
 # What of them is imported, as some fail only there.
-NEEDED_MODULES = ("numpy", "cv2", "PIL.Image", "psutil", "pycocotools.mask", "rich", "tenacity")
-MOST_REASON = 300
+REQUIRED_MODULES = ("numpy", "cv2", "PIL.Image", "psutil", "pycocotools.mask", "rich", "tenacity")
+MAX_REASON_CHARS = 300
 # The extras that have it bring a whole TensorRT as well.
 CUDA_BINDINGS = "pip install cuda-bindings"
 HINT_BY_MODULE = MappingProxyType(
@@ -64,10 +64,10 @@ HINT_BY_MODULE = MappingProxyType(
     }
 )
 # Set before its library is loaded, which reads it once.
-ONNXRUNTIME_SWITCH = "ORT_DISABLE_TELEMETRY"
-OPENVINO_REPORTS = "openvino_telemetry"
+ONNXRUNTIME_TELEMETRY_VARIABLE = "ORT_DISABLE_TELEMETRY"
+OPENVINO_TELEMETRY_MODULE = "openvino_telemetry"
 # The file in which OpenVINO's own `opt_in_out` notes what the user wants, below the home folder.
-OPENVINO_CONSENT = ("intel/openvino_telemetry", "AppData/Local/Intel Corporation/openvino_telemetry")
+OPENVINO_CONSENT_FILES = ("intel/openvino_telemetry", "AppData/Local/Intel Corporation/openvino_telemetry")
 
 
 def install_command(module: str) -> str:
@@ -114,7 +114,7 @@ def _cannot_import(module: str, exc: Exception, purpose: str) -> str:
             )
         return f"{module} is needed to {purpose} and is not installed; mend it with: {command}"
     # A sentence or two: NumPy explains at length what was compiled against which of its versions.
-    reason = " ".join(f"{exc or type(exc).__name__}".split())[:MOST_REASON]
+    reason = " ".join(f"{exc or type(exc).__name__}".split())[:MAX_REASON_CHARS]
     upgrade = command.replace("pip install", "pip install --upgrade")
     return (
         f"{module} is needed to {purpose} and is installed but does not import ({reason}); "
@@ -122,7 +122,7 @@ def _cannot_import(module: str, exc: Exception, purpose: str) -> str:
     )
 
 
-def broken_need(exc: BaseException) -> DependencyError | None:
+def broken_requirement(exc: BaseException) -> DependencyError | None:
     """Find the package that `edgeseg` cannot do without and that does not import, after something failed.
 
     Args:
@@ -131,13 +131,13 @@ def broken_need(exc: BaseException) -> DependencyError | None:
     Returns:
         What to raise instead; None where every such package imports.
     """
-    absent = (exc.name or "") if isinstance(exc, ModuleNotFoundError) else ""
-    if absent.partition(".")[0] == __package__ and getattr(sys, "frozen", False):
+    missing_module = (exc.name or "") if isinstance(exc, ModuleNotFoundError) else ""
+    if missing_module.partition(".")[0] == __package__ and getattr(sys, "frozen", False):
         return DependencyError(
-            f"{absent} was not packed into this program; pack it with PyInstaller's "
+            f"{missing_module} was not packed into this program; pack it with PyInstaller's "
             f"`--collect-submodules {__package__} --collect-data {__package__}`"
         )
-    for module in NEEDED_MODULES:
+    for module in REQUIRED_MODULES:
         try:
             importlib.import_module(module)
         except Exception as failure:  # noqa: BLE001 - as in `require`
@@ -155,21 +155,21 @@ def without_telemetry() -> Iterator[None]:
     Microsoft, and `import openvino` reports to Google Analytics. A user's own setting wins: the environment
     variable `ORT_DISABLE_TELEMETRY`, whatever is in it, and the file that OpenVINO's `opt_in_out` writes.
     """
-    os.environ.setdefault(ONNXRUNTIME_SWITCH, "1")
-    if OPENVINO_REPORTS in sys.modules or _has_said_to_openvino():
+    os.environ.setdefault(ONNXRUNTIME_TELEMETRY_VARIABLE, "1")
+    if OPENVINO_TELEMETRY_MODULE in sys.modules or _has_openvino_consent_file():
         yield
         return
     # An import of it fails then, and OpenVINO does without.
-    sys.modules[OPENVINO_REPORTS] = None  # type: ignore[assignment]
+    sys.modules[OPENVINO_TELEMETRY_MODULE] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        sys.modules.pop(OPENVINO_REPORTS, None)
+        sys.modules.pop(OPENVINO_TELEMETRY_MODULE, None)
 
 
-def _has_said_to_openvino() -> bool:
+def _has_openvino_consent_file() -> bool:
     try:
-        return any((Path.home() / name).exists() for name in OPENVINO_CONSENT)
+        return any((Path.home() / name).exists() for name in OPENVINO_CONSENT_FILES)
     except (OSError, RuntimeError):
         # No home folder, or none that may be looked into.
         return False

@@ -15,33 +15,33 @@ from .errors import ArtifactError, ConfigError
 
 RecordT = TypeVar("RecordT")
 # What a machine's counters and file sizes hold; beyond it lies nothing that a record could mean.
-MOST_INT = 2**63 - 1
-MOST_SHOWN = 160
+MAX_INT = 2**63 - 1
+MAX_REPR_CHARS = 160
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 80
 
 
-def parsed_json(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """Parse JSON more strictly than Python does.
 
     Raises:
         ValueError: No JSON, a key that stands twice in an object, NaN or Infinity, or nested too deeply.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_object_from_pairs, parse_constant=_refuse_constant)
     except RecursionError as exc:
         msg = "it is nested too deeply"
         raise ValueError(msg) from exc
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Write a value of a file in a message, in a few characters whatever it is."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST_INT:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INT:
         return f"a number of {value.bit_length()} bits"
     if isinstance(value, bytes | bytearray):
-        value = bytes(value[:MOST_SHOWN])
+        value = bytes(value[:MAX_REPR_CHARS])
     text = _REPR.repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+    return text if len(text) <= MAX_REPR_CHARS else f"{text[: MAX_REPR_CHARS - 3]}..."
 
 
 def json_from_record(record: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def json_from_record(record: Any) -> dict[str, Any]:
     Args:
         record: A dataclass instance whose fields are JSON types, enums, tuples, dicts or records.
     """
-    return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+    return {field.name: _json_value(getattr(record, field.name)) for field in dataclasses.fields(record)}
 
 
 def record_from_json(kind: type[RecordT], data: object, *, source: str) -> RecordT:
@@ -70,10 +70,10 @@ def record_from_json(kind: type[RecordT], data: object, *, source: str) -> Recor
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(data) - set(fields)):
-        name = shown(unknown[0])
+        name = short_repr(unknown[0])
         msg = f"{source}: unknown key {name} in {kind.__name__}; was it written by a newer edgeseg?"
         raise ArtifactError(msg)
-    values = {name: _typed(hints[name], value, f"{source}: {name}") for name, value in data.items()}
+    values = {name: _value_from_json(hints[name], value, f"{source}: {name}") for name, value in data.items()}
     try:
         record = kind(**values)
     except TypeError as exc:
@@ -88,13 +88,13 @@ def record_from_json(kind: type[RecordT], data: object, *, source: str) -> Recor
     return record
 
 
-def escaped(data: Any) -> Any:
+def escape_surrogates(data: Any) -> Any:
     """Write out halves of characters, which a file's name that is not UTF-8 has, in JSON's types."""
     if isinstance(data, str):
         return data.encode(errors="backslashreplace").decode()
     if isinstance(data, dict):
-        return {escaped(key): escaped(item) for key, item in data.items()}
-    return [escaped(item) for item in data] if isinstance(data, list) else data
+        return {escape_surrogates(key): escape_surrogates(item) for key, item in data.items()}
+    return [escape_surrogates(item) for item in data] if isinstance(data, list) else data
 
 
 def check_text(data: Any, *, source: str) -> None:
@@ -107,8 +107,10 @@ def check_text(data: Any, *, source: str) -> None:
     Raises:
         ArtifactError: There is such a text; names its place.
     """
-    if isinstance(data, str) and escaped(data) != data:
-        msg = f"{source}: text expected, got {shown(data)}, which has half a character (a lone surrogate)"
+    if isinstance(data, str) and escape_surrogates(data) != data:
+        msg = (
+            f"{source}: text expected, got {short_repr(data)}, which has half a character (a lone surrogate)"
+        )
         raise ArtifactError(msg)
     if isinstance(data, dict):
         for key, item in data.items():
@@ -119,12 +121,12 @@ def check_text(data: Any, *, source: str) -> None:
             check_text(item, source=source)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object_from_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        msg = f"the key {shown(twice)} stands twice in an object"
+        msg = f"the key {short_repr(twice)} stands twice in an object"
         raise ValueError(msg)
     return found
 
@@ -134,33 +136,33 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(msg)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if dataclasses.is_dataclass(value):
         return json_from_record(value)
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _json_value(item) for key, item in value.items()}
     return value
 
 
-def _typed(hint: Any, value: Any, source: str) -> Any:
+def _value_from_json(hint: Any, value: Any, source: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
-        return _typed(next(arg for arg in args if arg is not type(None)), value, source)
+        return _value_from_json(next(arg for arg in args if arg is not type(None)), value, source)
     if origin is tuple and isinstance(value, list):
         inner = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(inner) != len(value):
             msg = f"{source}: {len(inner)} values expected, got {len(value)}"
             raise ArtifactError(msg)
-        return tuple(_typed(kind, item, source) for kind, item in zip(inner, value, strict=True))
+        return tuple(_value_from_json(kind, item, source) for kind, item in zip(inner, value, strict=True))
     if origin is dict and isinstance(value, dict):
         return {
-            _scalar(str, key, source): _typed(args[1], item, f"{source}.{shown(key)[1:-1]}")
+            _scalar(str, key, source): _value_from_json(args[1], item, f"{source}.{short_repr(key)[1:-1]}")
             for key, item in value.items()
         }
     if dataclasses.is_dataclass(hint):
@@ -172,15 +174,15 @@ def _scalar(kind: Any, value: Any, source: str) -> Any:
     if kind is typing.Any:
         return value
     if issubclass(kind, Enum):
-        return _member(kind, value, source)
+        return _enum_from_json(kind, value, source)
     number = value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_INT:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_INT:
         number = float(value)
     if not isinstance(number, kind) or (isinstance(value, bool) and kind is not bool):
-        msg = f"{source}: {kind.__name__} expected, got {type(value).__name__} {shown(value)}"
+        msg = f"{source}: {kind.__name__} expected, got {type(value).__name__} {short_repr(value)}"
         raise ArtifactError(msg)
-    if isinstance(number, int) and abs(number) > MOST_INT:
-        msg = f"{source}: a number within 64 bits expected, got {shown(number)}"
+    if isinstance(number, int) and abs(number) > MAX_INT:
+        msg = f"{source}: a number within 64 bits expected, got {short_repr(number)}"
         raise ArtifactError(msg)
     return number
 
@@ -193,9 +195,10 @@ def _check_finite(value: Any, source: str) -> None:
         _check_finite(item, source)
 
 
-def _member(kind: type[Enum], value: Any, source: str) -> Enum:
+def _enum_from_json(kind: type[Enum], value: Any, source: str) -> Enum:
     try:
         return kind(value)
     except (ValueError, TypeError) as exc:
-        msg = f"{source}: one of {', '.join(str(item.value) for item in kind)} expected, got {shown(value)}"
+        choices = ", ".join(str(item.value) for item in kind)
+        msg = f"{source}: one of {choices} expected, got {short_repr(value)}"
         raise ArtifactError(msg) from exc

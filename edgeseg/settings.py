@@ -9,34 +9,34 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArtifactError, ConfigError
-from .records import record_from_json, shown
+from .records import record_from_json, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SIZE_MULTIPLE = 32
 # A `max_size` far above `min_size` means "no limit"; an input as wide as that would be padding.
-WIDEST = 3
+MAX_WIDTH_TO_HEIGHT = 3
 NORM_EPS = 1e-5
 # Beyond these lies no model but a mistake, and arrays of such sizes would take all memory.
-LONGEST_SIDE = 16_384
-MOST_PROPOSALS = 100_000
-MOST_DETECTIONS = 10_000
-MOST = {
-    "min_size": LONGEST_SIDE,
+MAX_SIDE_PX = 16_384
+MAX_PROPOSALS = 100_000
+MAX_DETECTIONS = 10_000
+MAX_VALUES = {
+    "min_size": MAX_SIDE_PX,
     # A number far beyond any image is a usual way to say "no limit".
     "max_size": 2**31 - 1,
     "mask_pool_size": 512,
     "rpn_pre_nms_top_n_test": 1_000_000,
-    "rpn_post_nms_top_n_test": MOST_PROPOSALS,
-    "box_detections_per_img": MOST_DETECTIONS,
+    "rpn_post_nms_top_n_test": MAX_PROPOSALS,
+    "box_detections_per_img": MAX_DETECTIONS,
 }
-MOST_SAMPLES = 64
-MOST_LEVELS, MOST_ANCHORS = 16, 64
-MOST_NUMBERS = 2 * MOST_LEVELS * MOST_ANCHORS
-MOST_PARTS = 10_000
+MAX_SAMPLES = 64
+MAX_LEVELS, MAX_ANCHORS = 16, 64
+MAX_NUMBERS = 2 * MAX_LEVELS * MAX_ANCHORS
+MAX_PARTS = 10_000
 # Of anchors and weights; beyond them float32 loses what is computed.
-WIDEST_RANGE = (1e-6, 1e6)
+VALUE_RANGE = (1e-6, 1e6)
 THRESHOLDS = ("rpn_nms_thresh", "rpn_score_thresh", "box_score_thresh", "box_nms_thresh")
 
 
@@ -91,38 +91,36 @@ class ModelSettings:
     box_detections_per_img: int = 100
 
     def __post_init__(self) -> None:
-        for name, most in MOST.items():
+        for name, most in MAX_VALUES.items():
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
             _require(getattr(self, name) <= most, name, f"at most {most}", getattr(self, name))
         for name in THRESHOLDS:
             _require(0 <= getattr(self, name) <= 1, name, "within 0 and 1", getattr(self, name))
         for name in ("box_sampling_ratio", "mask_sampling_ratio"):
-            _require(
-                getattr(self, name) <= MOST_SAMPLES, name, f"at most {MOST_SAMPLES}", getattr(self, name)
-            )
+            _require(getattr(self, name) <= MAX_SAMPLES, name, f"at most {MAX_SAMPLES}", getattr(self, name))
         size = self.input_size_hw
         _require(size is None or min(size) >= 1, "input_size_hw", "two positive numbers", size)
-        _require(size is None or max(size) <= LONGEST_SIDE, "input_size_hw", f"at most {LONGEST_SIDE}", size)
+        _require(size is None or max(size) <= MAX_SIDE_PX, "input_size_hw", f"at most {MAX_SIDE_PX}", size)
         for name in ("image_mean", "image_std"):
             values = getattr(self, name)
-            right = len(values) in (1, 3) and all(map(math.isfinite, values))
-            _require(right, name, "three numbers (RGB) or one (gray)", values)
+            is_valid = len(values) in (1, 3) and all(map(math.isfinite, values))
+            _require(is_valid, name, "three numbers (RGB) or one (gray)", values)
         _require(min(self.image_std) > 0, "image_std", "positive", self.image_std)
         self._check_boxes()
         eps = self.batch_norm_eps
-        _require(len(eps) <= MOST_PARTS, "batch_norm_eps", f"of at most {MOST_PARTS} parts", len(eps))
+        _require(len(eps) <= MAX_PARTS, "batch_norm_eps", f"of at most {MAX_PARTS} parts", len(eps))
         _require(all(0 <= x <= 1 for x in eps.values()), "batch_norm_eps", "0 or a little more", eps)
 
     def _check_boxes(self) -> None:
-        least, most = WIDEST_RANGE
+        least, most = VALUE_RANGE
         for name in ("anchor_sizes", "anchor_aspect_ratios", "bbox_reg_weights"):
             values = getattr(self, name)
             rows = [row if isinstance(row, tuple) else (row,) for row in values]
-            few = len(rows) <= MOST_LEVELS and all(len(row) <= MOST_ANCHORS for row in rows)
-            _require(few, name, f"at most {MOST_LEVELS} rows of {MOST_ANCHORS} numbers", values)
+            is_small = len(rows) <= MAX_LEVELS and all(len(row) <= MAX_ANCHORS for row in rows)
+            _require(is_small, name, f"at most {MAX_LEVELS} rows of {MAX_ANCHORS} numbers", values)
             flat = [number for row in rows for number in row]
-            right = bool(flat) and all(math.isfinite(number) and number > 0 for number in flat)
-            _require(right, name, "positive numbers", values)
+            is_valid = bool(flat) and all(math.isfinite(number) and number > 0 for number in flat)
+            _require(is_valid, name, "positive numbers", values)
             _require(all(least <= x <= most for x in flat), name, f"within {least:g} and {most:g}", values)
 
     @property
@@ -132,8 +130,8 @@ class ModelSettings:
         `min_size` and `max_size` say no orientation: the input is landscape.
         """
         short = min(self.min_size, self.max_size)
-        height, width = self.input_size_hw or (short, min(self.max_size, WIDEST * short))
-        return _multiple(height), _multiple(width)
+        height, width = self.input_size_hw or (short, min(self.max_size, MAX_WIDTH_TO_HEIGHT * short))
+        return _round_up(height), _round_up(width)
 
     def eps_of(self, module: str) -> float:
         """Look up `eps` of a batch norm by its name, such as `backbone.body.bn1`."""
@@ -141,10 +139,10 @@ class ModelSettings:
         return self.batch_norm_eps[max(fits, key=len)] if fits else NORM_EPS
 
 
-NAMES = tuple(item.name for item in dataclasses.fields(ModelSettings))
+SETTING_NAMES = tuple(item.name for item in dataclasses.fields(ModelSettings))
 
 
-def resolved(
+def resolve_settings(
     layers: Sequence[tuple[Origin, Mapping[str, Any]]],
 ) -> tuple[ModelSettings, dict[str, Origin]]:
     """Take each setting from the first layer that has it; torchvision's default is assumed for the rest.
@@ -156,7 +154,7 @@ def resolved(
         ConfigError: A value cannot work.
     """
     values: dict[str, Any] = {}
-    origins = dict.fromkeys(NAMES, Origin.ASSUMED)
+    origins = dict.fromkeys(SETTING_NAMES, Origin.ASSUMED)
     for origin, layer in layers:
         for name in layer.keys() - values.keys():
             values[name], origins[name] = layer[name], origin
@@ -180,8 +178,10 @@ def settings_from_json(data: object, *, source: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         msg = f"{source}: settings must be a JSON object, got {type(data).__name__}"
         raise ArtifactError(msg)
-    if unknown := sorted(set(map(str, data)) - set(NAMES)):
-        msg = f"{source}: there is no setting {shown(unknown[0])}; settings are {', '.join(NAMES)}"
+    if unknown := sorted(set(map(str, data)) - set(SETTING_NAMES)):
+        msg = (
+            f"{source}: there is no setting {short_repr(unknown[0])}; settings are {', '.join(SETTING_NAMES)}"
+        )
         raise ArtifactError(msg)
     for name, value in data.items():
         _check_length(value, f"{source}: {name}")
@@ -212,17 +212,17 @@ def _full_form(name: str, value: Any, data: Mapping[str, Any]) -> Any:
 def _check_length(value: Any, source: str) -> None:
     """Refuse long lists before they are copied: in a pickle, a list can hold another one a million times."""
     if isinstance(value, list | tuple):
-        rows = [item for item in value[: MOST_NUMBERS + 1] if isinstance(item, list | tuple)]
-        if len(value) + sum(map(len, rows)) > MOST_NUMBERS:
-            msg = f"{source}: at most {MOST_NUMBERS} numbers expected, got more"
+        rows = [item for item in value[: MAX_NUMBERS + 1] if isinstance(item, list | tuple)]
+        if len(value) + sum(map(len, rows)) > MAX_NUMBERS:
+            msg = f"{source}: at most {MAX_NUMBERS} numbers expected, got more"
             raise ArtifactError(msg)
 
 
-def _require(right: bool, name: str, what: str, got: object) -> None:
-    if not right:
-        msg = f"{name} must be {what}, got {shown(got)}"
+def _require(is_valid: bool, name: str, what: str, actual: object) -> None:
+    if not is_valid:
+        msg = f"{name} must be {what}, got {short_repr(actual)}"
         raise ConfigError(msg)
 
 
-def _multiple(side: int) -> int:
+def _round_up(side: int) -> int:
     return -(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE

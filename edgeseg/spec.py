@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from .errors import ConfigError
-from .records import shown
-from .settings import LONGEST_SIDE, MOST_DETECTIONS, MOST_PROPOSALS, SIZE_MULTIPLE, ModelSettings, Origin
+from .records import short_repr
+from .settings import MAX_DETECTIONS, MAX_PROPOSALS, MAX_SIDE_PX, SIZE_MULTIPLE, ModelSettings, Origin
 
 BACKGROUND = "__background__"
 # Source of the images of the parity check where none are given.
 BUILT_IN = "built-in"
 # Beyond these lies no model but a damaged file, and arrays of such sizes would take all memory.
-MOST_CLASSES = 10_001
-LONGEST_NAME = 1000
-MOST = {
+MAX_CLASSES = 10_001
+MAX_NAME_CHARS = 1000
+MAX_VALUES = {
     "batch": 1024,
-    "max_detections": MOST_DETECTIONS,
-    "max_proposals": MOST_PROPOSALS,
+    "max_detections": MAX_DETECTIONS,
+    "max_proposals": MAX_PROPOSALS,
     "max_candidates": 1_000_000,
     "mask_size": 1024,
 }
@@ -169,7 +169,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         check_size(self.input_size_hw)
-        for name, most in MOST.items():
+        for name, most in MAX_VALUES.items():
             if (count := getattr(self, name)) < 1:
                 msg = f"{name} must be at least 1, got {count}"
                 raise ConfigError(msg)
@@ -183,11 +183,11 @@ class ModelSpec:
         if len(self.class_names) < 2:
             msg = f"class_names must be the background and at least one class, got {list(self.class_names)}"
             raise ConfigError(msg)
-        if len(self.class_names) > MOST_CLASSES:
-            msg = f"class_names must be at most {MOST_CLASSES} names, got {len(self.class_names)}"
+        if len(self.class_names) > MAX_CLASSES:
+            msg = f"class_names must be at most {MAX_CLASSES} names, got {len(self.class_names)}"
             raise ConfigError(msg)
-        if long := [name for name in self.class_names if len(name) > LONGEST_NAME]:
-            msg = f"class_names must have at most {LONGEST_NAME} characters each, got {shown(long[0])}"
+        if long := [name for name in self.class_names if len(name) > MAX_NAME_CHARS]:
+            msg = f"class_names must have at most {MAX_NAME_CHARS} characters each, got {short_repr(long[0])}"
             raise ConfigError(msg)
 
 
@@ -197,8 +197,8 @@ def check_size(size_hw: tuple[int, int]) -> None:
     Raises:
         ConfigError: A side is not a positive multiple of 32, or too long; names the nearest size that fits.
     """
-    if max(size_hw) > LONGEST_SIDE:
-        msg = f"input size must be at most {LONGEST_SIDE} pixels a side, got {size_hw[0]} {size_hw[1]}"
+    if max(size_hw) > MAX_SIDE_PX:
+        msg = f"input size must be at most {MAX_SIDE_PX} pixels a side, got {size_hw[0]} {size_hw[1]}"
         raise ConfigError(msg)
     if any(side < SIZE_MULTIPLE or side % SIZE_MULTIPLE for side in size_hw):
         nearest = " ".join(str(max(1, round(side / SIZE_MULTIPLE)) * SIZE_MULTIPLE) for side in size_hw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.files.records import CHECKSUM, checksum_of
+from edgeseg.files.records import CHECKSUM_KEY, checksum_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def sealed(data: dict[str, Any]) -> dict[str, Any]:
     """Give a record's JSON with the checksum that fits it."""
-    return {**data, CHECKSUM: checksum_of(data)}
+    return {**data, CHECKSUM_KEY: checksum_from_json(data)}
 
 
 def alter(path: Path, change: Callable[[dict[str, Any]], Any], *, seal: bool = True) -> None:

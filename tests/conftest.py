@@ -1,4 +1,4 @@
-"""Which tests wait to be asked for, and why."""
+"""Which tests wait to be asked for, and why; and what their cases are called."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.exports import _resnet18, bundle, checkpoint, photographs, resnet18
 # Fixtures, which pytest finds here by name.
 __all__ = ["_resnet18", "bundle", "checkpoint", "photographs", "resnet18"]
 
+from .ids import readable_id
+
 
 @pytest.fixture
 def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +25,10 @@ def vnni(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that has nothing for INT8; on x86 it needs 7-bit weights."""
     monkeypatch.setattr(machine, "int8_instructions", lambda host: ())
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    return readable_id(val)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

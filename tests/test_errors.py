@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
 from edgeseg import errors
 
-KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
+KINDS: list[type[Any]] = [
+    kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,8 +14,8 @@ from edgeseg.errors import DependencyError
 from edgeseg.optional import (
     EXTRA_BY_MODULE,
     HINT_BY_MODULE,
-    NEEDED_MODULES,
-    broken_need,
+    REQUIRED_MODULES,
+    broken_requirement,
     install_command,
     require,
     require_extra,
@@ -85,7 +85,7 @@ def test_package_that_lacks_a_package_of_its_own(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "module", [*EXTRA_BY_MODULE, *HINT_BY_MODULE, *NEEDED_MODULES, "cuda.bindings.driver", "tensorrt"]
+    "module", dict.fromkeys([*EXTRA_BY_MODULE, *HINT_BY_MODULE, *REQUIRED_MODULES, "cuda.bindings.driver"])
 )
 def test_every_command_says_what_to_type(module: str) -> None:
     assert "pip install" in install_command(module)
@@ -114,10 +114,10 @@ def test_a_package_that_fits_no_other_may_raise_anything(
 
 
 def test_what_edgeseg_needs_itself_is_found_behind_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert broken_need(ValueError("numpy.dtype size changed")) is None
+    assert broken_requirement(ValueError("numpy.dtype size changed")) is None
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
 
-    found = broken_need(ImportError("numpy.dtype size changed"))
+    found = broken_requirement(ImportError("numpy.dtype size changed"))
 
     assert found is not None
     assert re.search(r"numpy.dtype size changed.*pip install --upgrade pycocotools$", str(found))
@@ -139,10 +139,10 @@ def test_a_packed_program_says_how_to_pack_more(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DependencyError, match="--hidden-import openvino"):
         require("openvino", purpose="compute")
 
-    absent = ModuleNotFoundError(
+    missing_module = ModuleNotFoundError(
         "No module named 'edgeseg.tools.commands.run'", name="edgeseg.tools.commands.run"
     )
-    assert "--collect-submodules edgeseg" in str(broken_need(absent))
+    assert "--collect-submodules edgeseg" in str(broken_requirement(missing_module))
 
 
 def test_every_advice_names_what_pyproject_names() -> None:
@@ -174,7 +174,7 @@ def test_every_extra_that_is_named_exists() -> None:
     assert set(EXTRA_BY_MODULE.values()) <= set(extras)
 
 
-def test_an_extra_is_required_whole(monkeypatch):
+def test_an_extra_is_required_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(DependencyError, match=r"safetensors is needed to fly .*edgeseg\[export\]"):
         require_extra("export", purpose="fly")

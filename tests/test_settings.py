@@ -9,7 +9,7 @@ import pytest
 
 from edgeseg.errors import ArtifactError, ConfigError
 from edgeseg.records import json_from_record, record_from_json
-from edgeseg.settings import NAMES, ModelSettings, Origin, resolved, settings_from_json
+from edgeseg.settings import SETTING_NAMES, ModelSettings, Origin, resolve_settings, settings_from_json
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_input_that_holds_the_scale_of_training(settings: dict[str, Any], size_h
 
 
 def test_the_first_who_says_a_setting_wins() -> None:
-    settings, origins = resolved(
+    settings, origins = resolve_settings(
         [
             (Origin.OPTION, {"min_size": 1}),
             (Origin.CHECKPOINT, {"min_size": 2, "max_size": 3}),
@@ -38,8 +38,10 @@ def test_the_first_who_says_a_setting_wins() -> None:
     )
     assert (settings.min_size, settings.max_size, settings.mask_pool_size) == (1, 3, 5)
     assert (origins["min_size"], origins["max_size"]) == (Origin.OPTION, Origin.CHECKPOINT)
-    assert set(origins) == set(NAMES)
-    assert {origins[name] for name in NAMES if name not in ("min_size", "max_size")} == {Origin.ASSUMED}
+    assert set(origins) == set(SETTING_NAMES)
+    assert {origins[name] for name in SETTING_NAMES if name not in ("min_size", "max_size")} == {
+        Origin.ASSUMED
+    }
 
 
 def test_round_trip_through_json() -> None:

@@ -75,15 +75,17 @@ def test_size_that_no_pyramid_fits(size_hw: tuple[int, int], nearest: str) -> No
 @pytest.mark.parametrize("name", ["batch", "max_detections", "max_proposals", "max_candidates", "mask_size"])
 @pytest.mark.parametrize("count", [0, -3])
 def test_counts_are_positive(name: str, count: int) -> None:
+    change: dict[str, Any] = {name: count}
     with pytest.raises(ConfigError, match=f"{name} must be at least 1, got {count}"):
-        ModelSpec(**FACTS, **{name: count})
+        ModelSpec(**FACTS, **change)
 
 
 @pytest.mark.parametrize("name", ["score_threshold", "nms_threshold"])
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
 def test_thresholds_are_fractions(name: str, value: float) -> None:
+    change: dict[str, Any] = {name: value}
     with pytest.raises(ConfigError, match=f"{name} must be within 0 and 1, got {value}"):
-        ModelSpec(**FACTS, **{name: value})
+        ModelSpec(**FACTS, **change)
 
 
 @pytest.mark.parametrize("names", [(), (BACKGROUND,)])

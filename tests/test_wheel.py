@@ -68,7 +68,7 @@ def oldest_of(wheel: Path) -> list[str]:
 @pytest.fixture(scope="module", params=["newest", "oldest"])
 def device(request: pytest.FixtureRequest, folder: Path, wheel: Path) -> Path:
     """The `bin` of a fresh environment with the wheel and its extras for a device."""
-    home = folder / request.param
+    home: Path = folder / request.param
     venv.create(home, with_pip=True)
     pip = (home / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile")
     if request.param == "newest":

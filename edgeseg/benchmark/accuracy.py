@@ -13,46 +13,52 @@ if TYPE_CHECKING:
 
     from edgeseg.dataset.labelled import LabelledImages
 
-    from .images import Pictures
-    from .row_run import Lane
+    from .images import BenchmarkImages
+    from .row_run import RowRun
 
 
-def find_all(
-    lanes: Sequence[Lane],
-    pictures: Pictures,
+def measure_accuracy(
+    row_runs: Sequence[RowRun],
+    images: BenchmarkImages,
     score_threshold: float,
     progress: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Have every row that is alive find instances in every image, and score it where there are annotations.
 
     Args:
-        lanes: Rows; each gets its results.
-        pictures: Images.
+        row_runs: Rows; each gets its results.
+        images: Images.
         score_threshold: The bundle's own, as average precision wants the low scores too.
         progress: Called with a line before each image.
     """
-    for lane in lanes:
-        if not lane.alive:
+    for row_run in row_runs:
+        if not row_run.alive:
             continue
         try:
-            _find(lane, pictures, score_threshold, progress)
+            _detect_all(row_run, images, score_threshold, progress)
         except RowError as exc:
-            lane.fail(RowError(f"failed while finding instances: {exc}"))
+            row_run.fail(RowError(f"failed while finding instances: {exc}"))
             continue
-        if pictures.labelled is not None:
-            lane.accuracy = average_precision(
-                pictures.labelled.truth, _scored(lane.results, pictures.labelled)
+        if images.labelled is not None:
+            row_run.accuracy = average_precision(
+                images.labelled.truth, _with_category_ids(row_run.results, images.labelled)
             )
 
 
-def _find(lane: Lane, pictures: Pictures, score_threshold: float, progress: Callable[[str], None]) -> None:
-    for number, (image_id, path) in enumerate(pictures.paths.items(), start=1):
-        progress(f"{lane.row.label}: image {number} of {len(pictures.paths)}")
-        told = lane.asked.ask("detect", path=str(path), image_id=image_id, threshold=score_threshold)
-        lane.results[image_id] = told["results"]
+def _detect_all(
+    row_run: RowRun, images: BenchmarkImages, score_threshold: float, progress: Callable[[str], None]
+) -> None:
+    for number, (image_id, path) in enumerate(images.paths.items(), start=1):
+        progress(f"{row_run.row.label}: image {number} of {len(images.paths)}")
+        reply = row_run.live_process.ask(
+            "detect", path=str(path), image_id=image_id, threshold=score_threshold
+        )
+        row_run.results[image_id] = reply["results"]
 
 
-def _scored(results: dict[int, list[dict[str, Any]]], labelled: LabelledImages) -> list[dict[str, Any]]:
+def _with_category_ids(
+    results: dict[int, list[dict[str, Any]]], labelled: LabelledImages
+) -> list[dict[str, Any]]:
     """Put the annotations' category ids in the place of labels."""
     ids = labelled.category_ids
     return [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 SAME_OBJECT_IOU = 0.5
-SCORE = 0.5
+MIN_SCORE = 0.5
 
 
 class _Pair(NamedTuple):
@@ -23,7 +23,7 @@ class _Pair(NamedTuple):
     mask_iou: float
 
 
-def agreement_of(
+def compare_detections(
     reference: str, expected: Sequence[Result], found: Sequence[Result], images: int
 ) -> Agreement:
     """Match detections above a score of 0.5 image by image.
@@ -37,18 +37,20 @@ def agreement_of(
         found: Those of the other row, on the same images.
         images: How many images.
     """
-    ours, theirs = _by_image(expected), _by_image(found)
+    expected_by_image, found_by_image = _by_image(expected), _by_image(found)
     pairs = [
-        pair for image_id in ours.keys() & theirs.keys() for pair in _pairs(ours[image_id], theirs[image_id])
+        pair
+        for image_id in expected_by_image.keys() & found_by_image.keys()
+        for pair in _pairs(expected_by_image[image_id], found_by_image[image_id])
     ]
-    counted = sum(map(len, ours.values()))
+    counted = sum(map(len, expected_by_image.values()))
     overlaps = [pair.mask_iou for pair in pairs]
     return Agreement(
         reference=reference,
         images=images,
         expected=counted,
         matched=len(pairs),
-        extra=sum(map(len, theirs.values())) - len(pairs),
+        extra=sum(map(len, found_by_image.values())) - len(pairs),
         box_px=float(np.median([pair.box_px for pair in pairs])) if pairs else None,
         mask_iou=float(np.median(overlaps)) if pairs else None,
         mask_iou_p5=float(np.percentile(overlaps, 5)) if pairs else None,
@@ -56,11 +58,11 @@ def agreement_of(
 
 
 def _by_image(results: Sequence[Result]) -> dict[int, list[Result]]:
-    sorted_out: dict[int, list[Result]] = {}
+    results_by_image: dict[int, list[Result]] = {}
     for result in results:
-        if result["score"] > SCORE:
-            sorted_out.setdefault(result["image_id"], []).append(result)
-    return sorted_out
+        if result["score"] > MIN_SCORE:
+            results_by_image.setdefault(result["image_id"], []).append(result)
+    return results_by_image
 
 
 def _pairs(expected: list[Result], found: list[Result]) -> list[_Pair]:
@@ -74,25 +76,25 @@ def _pairs(expected: list[Result], found: list[Result]) -> list[_Pair]:
     masks = np.array(
         mask.iou([item["segmentation"] for item in found], [item["segmentation"] for item in expected], crowd)
     ).T
-    ends, other_ends = _xyxy(boxes), _xyxy(others)
+    corners, other_corners = _xyxy(boxes), _xyxy(others)
     return [
-        _Pair(float(np.abs(ends[row] - other_ends[column]).max()), float(masks[row, column]))
-        for row, column in _matched(overlaps)
+        _Pair(float(np.abs(corners[row] - other_corners[column]).max()), float(masks[row, column]))
+        for row, column in _match_pairs(overlaps)
     ]
 
 
-def _matched(overlaps: NDArray[np.float64]) -> list[tuple[int, int]]:
+def _match_pairs(overlaps: NDArray[np.float64]) -> list[tuple[int, int]]:
     """Pair rows with columns, the largest overlaps first, each once."""
-    left = overlaps.copy()
+    remaining = overlaps.copy()
     pairs: list[tuple[int, int]] = []
-    while left.size and left.max() >= SAME_OBJECT_IOU:
-        row, column = divmod(int(left.argmax()), left.shape[1])
+    while remaining.size and remaining.max() >= SAME_OBJECT_IOU:
+        row, column = divmod(int(remaining.argmax()), remaining.shape[1])
         pairs.append((row, column))
-        left[row], left[:, column] = 0, 0
+        remaining[row], remaining[:, column] = 0, 0
     return pairs
 
 
 def _xyxy(boxes_xywh: NDArray[np.float64]) -> NDArray[np.float64]:
-    ends = boxes_xywh.copy()
-    ends[:, 2:] += ends[:, :2]
-    return ends
+    corners = boxes_xywh.copy()
+    corners[:, 2:] += corners[:, :2]
+    return corners

@@ -21,20 +21,20 @@ from edgeseg.records import json_from_record
 from edgeseg.runtime.host.processors import usable_cpus
 from edgeseg.spec import Lowering
 
-from .accuracy import find_all
+from .accuracy import measure_accuracy
 from .config import SCORE_THRESHOLD, BenchmarkConfig
-from .images import Pictures, take_pictures
+from .images import BenchmarkImages, load_images
 from .machine import cores_for, describe_machine
-from .rebatch import at_batch, build, check_batch
+from .rebatch import build_row_engine, check_batch, rebatch
 from .report import BenchmarkReport, Noise, Settings
-from .report_rows import LEAST_PROCESSES, Facts, baseline_of, margins, rows_from
-from .rounds import Plan, Taken, take_turns
-from .row import Kind
-from .row_run import Lane, crowd, open_lane, renew, warm_up
-from .rows import BEST, Common, find_checkpoint, make_lanes
-from .statistics.energy import open_meter
-from .statistics.noise import Watch
-from .variant_search import Tryout, open_best
+from .report_rows import MIN_PROCESSES, ReportContext, find_baseline, ratio_margins, report_rows
+from .rounds import RoundPlan, RoundsResult, run_rounds
+from .row import RowKind
+from .row_run import RowRun, measure_concurrent_throughput, restart_process, start_row, warm_up
+from .rows import BEST, RunContext, find_checkpoint, make_row_runs
+from .statistics.energy import open_energy_meter
+from .statistics.noise import NoiseMonitor
+from .variant_search import VariantSearch, open_best_variant
 from .worker.process import RowError, WorkerProcess
 
 FRAMES_FILE = "frames.npy"
@@ -68,11 +68,11 @@ def benchmark(
     checkpoint = find_checkpoint(config, bundle)
     batch = config.batch or bundle.spec.batch
     check_batch(batch, bundle, checkpoint)
-    pictures = take_pictures(config, replace(bundle.spec, batch=batch), progress)
+    images = load_images(config, replace(bundle.spec, batch=batch), progress)
     threads = config.threads or usable_cpus().count
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
-        common = Common(
+        context = RunContext(
             bundle=bundle,
             model=config.model,
             folder=folder,
@@ -84,12 +84,12 @@ def benchmark(
         )
         if batch != bundle.spec.batch:
             progress(f"exporting the bundle for a batch of {batch}")
-            common = at_batch(common, batch)
-        run = Run(
+            context = rebatch(context, batch)
+        run = BenchmarkRun(
             config=config,
-            common=common,
-            pictures=pictures,
-            lanes=make_lanes(common, config.rows),
+            context=context,
+            images=images,
+            row_runs=make_row_runs(context, config.rows),
             progress=progress,
         )
         stack.callback(run.close)
@@ -98,53 +98,53 @@ def benchmark(
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
+class BenchmarkRun:
     """A run while it goes on.
 
     Attributes:
-        lanes: Rows.
+        row_runs: Rows.
         interrupted: By Ctrl-C.
     """
 
     config: BenchmarkConfig
-    common: Common
-    pictures: Pictures
-    lanes: list[Lane]
+    context: RunContext
+    images: BenchmarkImages
+    row_runs: list[RowRun]
     progress: Callable[[str], None]
-    peaks: dict[str, float] = field(default_factory=dict)
+    roofline: dict[str, float] = field(default_factory=dict)
     noise: Noise = field(default_factory=Noise)
-    taken: Taken = field(default=Taken(0, 0.0, interrupted=False))
+    rounds_result: RoundsResult = field(default=RoundsResult(0, 0.0, interrupted=False))
     interrupted: bool = False
 
     @property
     def frames(self) -> str:
         """File with the batches to time."""
-        return str(self.common.folder / FRAMES_FILE)
+        return str(self.context.folder / FRAMES_FILE)
 
     def measure(self) -> None:
         """Go through all stages, or until Ctrl-C."""
-        watch = Watch()
+        noise_monitor = NoiseMonitor()
         try:
-            np.save(self.frames, self.pictures.batches)
-            self._measure_peaks()
+            np.save(self.frames, self.images.batches)
+            self._measure_roofline()
             self._load()
-            self._take_turns(watch)
+            self._run_rounds(noise_monitor)
             if self.config.concurrency > 1 and not self.interrupted:
-                self._crowd()
+                self._measure_concurrency()
             if not self.interrupted:
-                lowest = self.common.bundle.spec.score_threshold
-                find_all(self.lanes, self.pictures, lowest, self.progress)
+                lowest = self.context.bundle.spec.score_threshold
+                measure_accuracy(self.row_runs, self.images, lowest, self.progress)
         except KeyboardInterrupt:
             self.interrupted = True
 
     def close(self) -> None:
         """End all processes."""
-        for lane in self.lanes:
-            lane.close()
+        for row_run in self.row_runs:
+            row_run.close()
 
     def report(self, command: str) -> BenchmarkReport:
         """Sum up."""
-        baseline, spec = baseline_of(self.lanes), self.common.bundle.spec
+        baseline, spec = find_baseline(self.row_runs), self.context.bundle.spec
         return BenchmarkReport(
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=command,
@@ -153,76 +153,76 @@ class Run:
             class_names=spec.class_names,
             machine=describe_machine(),
             settings=self._settings(),
-            rows=rows_from(self.lanes, self._facts()),
+            rows=report_rows(self.row_runs, self._report_context()),
             baseline=baseline.row.name if baseline else None,
-            peaks_gmacs_per_s=self.peaks,
+            peaks_gmacs_per_s=self.roofline,
             noise=self.noise,
-            images=self.pictures.shown,
-            skipped=self.pictures.skipped,
-            remark=self.pictures.labelled.remark if self.pictures.labelled else "",
+            images=self.images.shown,
+            skipped=self.images.skipped,
+            remark=self.images.labelled.remark if self.images.labelled else "",
             interrupted=self.interrupted,
         )
 
-    def _measure_peaks(self) -> None:
+    def _measure_roofline(self) -> None:
         self.progress("measuring the processor's matrix products")
         worker = WorkerProcess()
         try:
-            told = worker.ask("peaks", threads=self.common.threads, cores=list(self.common.cores))
-            self.peaks = told["gmacs_per_s"]
+            reply = worker.ask("peaks", threads=self.context.threads, cores=list(self.context.cores))
+            self.roofline = reply["gmacs_per_s"]
         except RowError:
             # Rows then lack their share of the peak, and nothing else.
-            self.peaks = {}
+            self.roofline = {}
         finally:
             worker.close()
 
     def _load(self) -> None:
-        for lane in self.lanes:
-            if lane.failure:
+        for row_run in self.row_runs:
+            if row_run.failure:
                 continue
-            lane.thresholds = [SCORE_THRESHOLD] * len(self.pictures.batches)
+            row_run.thresholds = [SCORE_THRESHOLD] * len(self.images.batches)
             try:
-                self._open(lane)
+                self._open(row_run)
             except RowError as exc:
-                lane.fail(exc)
+                row_run.fail(exc)
 
-    def _open(self, lane: Lane) -> None:
-        config, batches = self.config, len(self.pictures.batches)
+    def _open(self, row_run: RowRun) -> None:
+        config, batches = self.config, len(self.images.batches)
         timeout_s = config.compile_timeout_s
-        if lane.row.name == BEST:
-            open_best(
-                lane,
-                Tryout(
+        if row_run.row.name == BEST:
+            open_best_variant(
+                row_run,
+                VariantSearch(
                     frames=self.frames,
                     batches=batches,
                     boxes=config.boxes,
-                    thresholds=lane.thresholds,
+                    thresholds=row_run.thresholds,
                     timeout_s=timeout_s,
                     compile=config.compile,
                     progress=self.progress,
                 ),
             )
             return
-        if lane.row.kind is Kind.NAIVE:
-            self.progress(f"{lane.row.label}: converting the model")
-            self._export(lane)
-        if self.common.exported_anew and lane.row.kind is Kind.BUNDLE:
-            build(lane, self.common, self.progress)
-        self.progress(f"{lane.row.label}: loading")
-        open_lane(lane, self.frames, timeout_s=timeout_s)
-        warm_up(lane, batches=batches, boxes=config.boxes, calls=config.warmup, timeout_s=timeout_s)
+        if row_run.row.kind is RowKind.WHOLE_MODEL:
+            self.progress(f"{row_run.row.label}: converting the model")
+            self._export(row_run)
+        if self.context.is_rebatched and row_run.row.kind is RowKind.BUNDLE:
+            build_row_engine(row_run, self.context, self.progress)
+        self.progress(f"{row_run.row.label}: loading")
+        start_row(row_run, self.frames, timeout_s=timeout_s)
+        warm_up(row_run, batches=batches, boxes=config.boxes, calls=config.warmup, timeout_s=timeout_s)
 
-    def _export(self, lane: Lane) -> None:
+    def _export(self, row_run: RowRun) -> None:
         worker = WorkerProcess()
-        recipe = json_from_record(lane.recipe)
+        runner_spec = json_from_record(row_run.runner_spec)
         try:
-            worker.ask("export", recipe=recipe, frames=self.frames, timeout_s=EXPORT_TIMEOUT_S)
+            worker.ask("export", runner_spec=runner_spec, frames=self.frames, timeout_s=EXPORT_TIMEOUT_S)
         finally:
             worker.close()
 
-    def _take_turns(self, watch: Watch) -> None:
-        batches = self.pictures.batches
+    def _run_rounds(self, noise_monitor: NoiseMonitor) -> None:
+        batches = self.images.batches
         config = self.config
-        plan = Plan(
+        plan = RoundPlan(
             turns=config.turns,
             duration_s=config.duration_s,
             batches=len(batches),
@@ -230,75 +230,79 @@ class Run:
             margin=config.margin_percent / 100 if config.margin_percent else math.inf,
             most_s=config.most_s,
         )
-        meter = open_meter()
-        watch.start()
+        meter = open_energy_meter()
+        noise_monitor.start()
         try:
-            self.taken = take_turns(
-                self.lanes,
+            self.rounds_result = run_rounds(
+                self.row_runs,
                 plan,
-                watch=watch,
-                renew=partial(renew, frames=self.frames, timeout_s=config.compile_timeout_s),
+                noise_monitor=noise_monitor,
+                restart_process=partial(
+                    restart_process, frames=self.frames, timeout_s=config.compile_timeout_s
+                ),
                 meter=meter,
                 progress=self.progress,
             )
         finally:
             if meter is not None:
                 meter.close()
-        self.noise = watch.noise()
-        if not self.taken.interrupted and (wide := _wider(margins(self.lanes), plan.margin)):
-            took, limit = f"{self.taken.duration_s:.0f} s", f"{config.margin_percent:g} %"
-            msg = f"{took} were too few to know every ratio within {limit}: {wide}"
+        self.noise = noise_monitor.noise()
+        if not self.rounds_result.interrupted and (
+            wide := _too_wide(ratio_margins(self.row_runs), plan.margin)
+        ):
+            elapsed, limit = f"{self.rounds_result.duration_s:.0f} s", f"{config.margin_percent:g} %"
+            msg = f"{elapsed} were too few to know every ratio within {limit}: {wide}"
             self.noise = replace(self.noise, warnings=(*self.noise.warnings, msg))
-        self.interrupted = self.taken.interrupted
+        self.interrupted = self.rounds_result.interrupted
 
-    def _crowd(self) -> None:
-        for lane in self.lanes:
-            if lane.alive:
-                self.progress(f"{lane.row.label}: {self.config.concurrency} callers at once")
+    def _measure_concurrency(self) -> None:
+        for row_run in self.row_runs:
+            if row_run.alive:
+                self.progress(f"{row_run.row.label}: {self.config.concurrency} callers at once")
                 try:
-                    crowd(lane, self.config.concurrency)
+                    measure_concurrent_throughput(row_run, self.config.concurrency)
                 except RowError as exc:
-                    lane.fail(RowError(f"failed with several callers: {exc}"))
+                    row_run.fail(RowError(f"failed with several callers: {exc}"))
 
-    def _facts(self) -> Facts:
-        return Facts(
-            batch=self.common.bundle.spec.batch,
+    def _report_context(self) -> ReportContext:
+        return ReportContext(
+            batch=self.context.bundle.spec.batch,
             callers=self.config.concurrency,
-            compared=self.pictures.compared,
-            shown=tuple(image.image_id for image in self.pictures.shown),
+            compared=self.images.compared,
+            shown=tuple(image.image_id for image in self.images.shown),
             price_per_hour=self.config.price_per_hour,
-            macs=_macs(self.common.bundle),
-            peaks=self.peaks,
+            macs=_macs(self.context.bundle),
+            roofline=self.roofline,
             interrupted=self.interrupted,
         )
 
     def _settings(self) -> Settings:
-        config, common = self.config, self.common
-        height, width = self.pictures.batches.shape[2:4]
+        config, context = self.config, self.context
+        height, width = self.images.batches.shape[2:4]
         return Settings(
             model=str(config.model),
-            checkpoint=None if common.checkpoint is None else str(common.checkpoint),
-            images=self.pictures.source,
+            checkpoint=None if context.checkpoint is None else str(context.checkpoint),
+            images=self.images.source,
             annotations=None if config.annotations is None else str(config.annotations),
-            input_size_hw=common.bundle.spec.input_size_hw,
+            input_size_hw=context.bundle.spec.input_size_hw,
             frame_size_hw=(height, width),
-            batch=common.bundle.spec.batch,
-            threads=common.threads,
+            batch=context.bundle.spec.batch,
+            threads=context.threads,
             score_threshold=SCORE_THRESHOLD,
             boxes=config.boxes,
             warmup=config.warmup,
-            turns=self.taken.turns,
-            duration_s=round(self.taken.duration_s, 3),
+            turns=self.rounds_result.turns,
+            duration_s=round(self.rounds_result.duration_s, 3),
             concurrency=config.concurrency,
             price_per_hour=config.price_per_hour,
         )
 
 
-def _wider(found: dict[str, float], margin: float) -> str:
-    unknown = f"unknown, with fewer than {LEAST_PROCESSES} processes"
+def _too_wide(margin_by_label: dict[str, float], margin: float) -> str:
+    unknown = f"unknown, with fewer than {MIN_PROCESSES} processes"
     return ", ".join(
         f"{label} {unknown if value == math.inf else f'{100 * value:.1f} %'}"
-        for label, value in found.items()
+        for label, value in margin_by_label.items()
         if value > margin
     )
 

@@ -65,7 +65,7 @@ class BenchmarkConfig:
     compile_timeout_s: float = 600.0
 
     def __post_init__(self) -> None:
-        least = {
+        minimums = {
             "threads": 1,
             "batch": 1,
             "turns": 1,
@@ -74,7 +74,7 @@ class BenchmarkConfig:
             "boxes": 1,
             "frames": 1,
         }
-        for name, lowest in least.items():
+        for name, lowest in minimums.items():
             if (value := getattr(self, name)) is not None and value < lowest:
                 msg = f"{name} must be at least {lowest}, got {value}"
                 raise ConfigError(msg)

@@ -13,7 +13,7 @@ from edgeseg.dataset.labelled import image_folder_of, labelled_images
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.optional import require
 from edgeseg.runtime.model import Model, load
-from edgeseg.runtime.selection import AUTO, computable
+from edgeseg.runtime.selection import AUTO, available_engines
 from edgeseg.vision.frames import Skipped
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def evaluate_bundle(
     try:
         for name, detector in _detectors(config, bundle, engines, unfit):
             with detector:
-                rows.append(_row(name, detector, labelled, progress))
+                rows.append(_evaluate(name, detector, labelled, progress))
     except KeyboardInterrupt:
         if not rows:
             raise
@@ -156,13 +156,13 @@ def evaluate_bundle(
 
 
 def _engines(config: EvaluateConfig, bundle: Bundle) -> list[tuple[Target, Precision]]:
-    there = computable(bundle, config.backend)
-    names = tuple(dict.fromkeys(precision.value for _, precision in there))
+    available = available_engines(bundle, config.backend)
+    names = tuple(dict.fromkeys(precision.value for _, precision in available))
     for name in config.precisions:
         if name not in names:
             msg = f"precision must be one that {bundle.path} has ({', '.join(names)}), got {name!r}"
             raise ConfigError(msg)
-    return [pair for pair in there if not config.precisions or pair[1].value in config.precisions]
+    return [pair for pair in available if not config.precisions or pair[1].value in config.precisions]
 
 
 def _detectors(
@@ -205,7 +205,7 @@ def _detectors(
         yield f"{name} {target.value}" if several else name, model
 
 
-def _row(
+def _evaluate(
     name: str, detector: Model | ResizingDetector, labelled: LabelledImages, progress: Callable[[str], None]
 ) -> EvaluationRow:
     scores = evaluate(detector, labelled, progress=lambda line: progress(f"{name}: {line}"))

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 # Results agree or not, and more images tell it no better.
-COMPARED = 8
-SHOWN = 4
+MAX_COMPARED = 8
+MAX_SHOWN = 4
 BUILT_IN = "the four built-in photographs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
+class BenchmarkImages:
     """Images that have been read once and are good.
 
     Attributes:
@@ -56,12 +56,12 @@ class Pictures:
     @property
     def compared(self) -> tuple[int, ...]:
         """Ids of the images on which rows are compared."""
-        return tuple(evenly(list(self.paths), COMPARED))
+        return tuple(evenly_spaced(list(self.paths), MAX_COMPARED))
 
 
-def take_pictures(
+def load_images(
     config: BenchmarkConfig, spec: ModelSpec, progress: Callable[[str], None] = lambda line: None
-) -> Pictures:
+) -> BenchmarkImages:
     """Read what is to be measured on.
 
     Args:
@@ -82,11 +82,13 @@ def take_pictures(
         )
         paths, skipped = labelled.paths, labelled.skipped
     else:
-        paths, skipped = _readable(folder or SAMPLES, progress)
+        paths, skipped = _readable_images(folder or SAMPLES, progress)
     root = folder or SAMPLES
-    shown = tuple(_shown(image_id, paths[image_id], root) for image_id in evenly(list(paths), SHOWN))
-    timed = [paths[image_id] for image_id in evenly(list(paths), config.frames)]
-    return Pictures(
+    shown = tuple(
+        _shown_image(image_id, paths[image_id], root) for image_id in evenly_spaced(list(paths), MAX_SHOWN)
+    )
+    timed = [paths[image_id] for image_id in evenly_spaced(list(paths), config.frames)]
+    return BenchmarkImages(
         source=str(folder) if folder else BUILT_IN,
         paths=paths,
         labelled=labelled,
@@ -96,14 +98,16 @@ def take_pictures(
     )
 
 
-def evenly(items: Sequence[Item], count: int) -> list[Item]:
+def evenly_spaced(items: Sequence[Item], count: int) -> list[Item]:
     """Take at most so many from the whole length."""
     if len(items) <= count:
         return [*items]
     return [items[number * len(items) // count] for number in range(count)]
 
 
-def _readable(folder: Path, progress: Callable[[str], None]) -> tuple[dict[int, Path], tuple[Skipped, ...]]:
+def _readable_images(
+    folder: Path, progress: Callable[[str], None]
+) -> tuple[dict[int, Path], tuple[Skipped, ...]]:
     """Take some images evenly, others in the place of those that cannot be read; ids count from 1."""
     paths = image_paths(folder)
     if not paths:
@@ -111,8 +115,8 @@ def _readable(folder: Path, progress: Callable[[str], None]) -> tuple[dict[int, 
         raise InputError(msg)
     found: dict[int, Path] = {}
     skipped: list[Skipped] = []
-    for path in dict.fromkeys((*evenly(paths, COMPARED), *paths)):
-        if len(found) == COMPARED:
+    for path in dict.fromkeys((*evenly_spaced(paths, MAX_COMPARED), *paths)):
+        if len(found) == MAX_COMPARED:
             break
         progress(f"trying image {len(found) + 1}")
         try:
@@ -127,7 +131,7 @@ def _readable(folder: Path, progress: Callable[[str], None]) -> tuple[dict[int, 
     return found, tuple(skipped)
 
 
-def _shown(image_id: int, path: Path, root: Path) -> ShownImage:
+def _shown_image(image_id: int, path: Path, root: Path) -> ShownImage:
     height, width = read_image(path).shape[:2]
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
     return ShownImage(image_id=image_id, name=name, path=str(path.resolve()), size_hw=(height, width))

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from edgeseg.runtime.host.machine import Host, gpus, memory, processor
-from edgeseg.runtime.host.processors import allowed_cores, siblings_of, usable_cpus
+from edgeseg.runtime.host.processors import allowed_cores, thread_siblings, usable_cpus
 
 from .report import Machine
 
@@ -26,12 +26,12 @@ PACKAGES = (
 
 def describe_machine(host: Host | None = None) -> Machine:
     """Gather what a reader needs to judge the numbers."""
-    here = host or Host()
+    machine_host = host or Host()
     return Machine(
-        processor=processor(here).detail,
-        cores=usable_cpus(here.root).count,
-        memory=memory(here).detail,
-        gpu="; ".join(gpu.detail for gpu in gpus(here)),
+        processor=processor(machine_host).detail,
+        cores=usable_cpus(machine_host.root).count,
+        memory=memory(machine_host).detail,
+        gpu="; ".join(gpu.detail for gpu in gpus(machine_host)),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         versions={name: found for name in PACKAGES if (found := _version(name))},
@@ -47,14 +47,14 @@ def cores_for(threads: int, host: Host | None = None) -> tuple[int, ...]:
     cores = allowed_cores()
     if threads > len(cores):
         return ()
-    here, seen = host or Host(), set[str]()
+    machine_host, seen_siblings = host or Host(), set[str]()
     chosen: list[int] = []
-    second: list[int] = []
+    second_threads: list[int] = []
     for core in cores:
-        siblings = siblings_of(core, here.root)
-        (second if siblings in seen else chosen).append(core)
-        seen.add(siblings)
-    return tuple(sorted([*chosen, *second][:threads]))
+        siblings = thread_siblings(core, machine_host.root)
+        (second_threads if siblings in seen_siblings else chosen).append(core)
+        seen_siblings.add(siblings)
+    return tuple(sorted([*chosen, *second_threads][:threads]))
 
 
 def _version(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.bundle.engines import Precision, Target, engines_of
+from edgeseg.bundle.engines import Precision, Target, recorded_engines
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ExportError, InputError
 from edgeseg.records import json_from_record
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from edgeseg.bundle.manifest import Bundle
 
-    from .row_run import Lane
-    from .rows import Common
+    from .row_run import RowRun
+    from .rows import RunContext
 
-FOLDER = "model"
+REBATCHED_FOLDER = "model"
 # On a small board TensorRT tries kernels for the better part of an hour.
 TIMEOUT_S = 7200.0
 
@@ -43,48 +43,48 @@ def check_batch(batch: int, bundle: Bundle, checkpoint: Path | None) -> None:
     raise InputError(msg)
 
 
-def at_batch(common: Common, batch: int) -> Common:
-    """Export the user's bundle for another batch, into the run's folder; its engines `build` adds.
+def rebatch(context: RunContext, batch: int) -> RunContext:
+    """Export the user's bundle for another batch, into the run's folder; its engines `build_row_engine` adds.
 
     Raises:
         ExportError: It could not be exported; the message has the reason.
     """
-    folder = common.folder / FOLDER
-    facts = {"batch": batch, "checkpoint": str(common.checkpoint), "factory": common.factory}
+    folder = context.folder / REBATCHED_FOLDER
+    arguments = {"batch": batch, "checkpoint": str(context.checkpoint), "factory": context.factory}
     try:
-        _ask("draft", model=str(common.model), folder=str(folder), **facts)
+        _ask_worker("draft", model=str(context.model), folder=str(folder), **arguments)
     except RowError as exc:
-        msg = f"{common.model} cannot be exported for a batch of {batch}: {exc}"
+        msg = f"{context.model} cannot be exported for a batch of {batch}: {exc}"
         raise ExportError(msg) from exc
-    return replace(common, bundle=open_bundle(folder))
+    return replace(context, bundle=open_bundle(folder))
 
 
-def build(lane: Lane, common: Common, progress: Callable[[str], None]) -> None:
-    """Build the engine of a row for the bundle that `at_batch` made, if the row needs one.
+def build_row_engine(row_run: RowRun, context: RunContext, progress: Callable[[str], None]) -> None:
+    """Build the engine of a row for the bundle that `rebatch` made, if the row needs one.
 
     Raises:
         RowError: The user's bundle has none, or it could not be built.
     """
-    target, precision = Target(lane.row.engine), Precision(lane.row.precision)
-    there = (target, precision) in engines_of(common.model)
+    target, precision = Target(row_run.row.engine), Precision(row_run.row.precision)
+    has_engine = (target, precision) in recorded_engines(context.model)
     # In other precisions processors run the exported graph itself where nothing was built.
-    if not (there or target.needs_gpu or precision is Precision.INT8):
+    if not (has_engine or target.needs_gpu or precision is Precision.INT8):
         return
-    batch = common.bundle.spec.batch
-    progress(f"{lane.row.label}: building its engine for a batch of {batch}")
+    batch = context.bundle.spec.batch
+    progress(f"{row_run.row.label}: building its engine for a batch of {batch}")
     try:
-        _ask("build", recipe=json_from_record(lane.recipe), model=str(common.model))
+        _ask_worker("build", runner_spec=json_from_record(row_run.runner_spec), model=str(context.model))
     except RowError as exc:
-        if not there:
+        if not has_engine:
             raise
         msg = f"its engine could not be built for a batch of {batch}: {exc}"
         raise RowError(msg, refused=exc.refused) from exc
 
 
-def _ask(do: str, **facts: Any) -> None:
+def _ask_worker(method: str, **arguments: Any) -> None:
     """Work in a process that then gives back its memory, the GPU's too."""
     worker = WorkerProcess()
     try:
-        worker.ask(do, timeout_s=TIMEOUT_S, **facts)
+        worker.ask(method, timeout_s=TIMEOUT_S, **arguments)
     finally:
         worker.close()

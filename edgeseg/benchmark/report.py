@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeseg.files.records import read_record, write_whole
+from edgeseg.files.records import read_record, write_atomically
 from edgeseg.records import json_from_record
 from edgeseg.vision.frames import Skipped
 
@@ -156,7 +156,7 @@ def write_report(path: Path, report: BenchmarkReport) -> None:
     """
     # Not indented: thousands of samples, one a line, are no easier to read.
     text = json.dumps(json_from_record(report), ensure_ascii=False) + "\n"
-    write_whole(path, text.encode(errors="backslashreplace"))
+    write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 # Thousands of samples of each row.
@@ -173,7 +173,7 @@ def read_report(path: Path) -> BenchmarkReport:
         BenchmarkReport,
         path,
         version=FORMAT,
-        absent=f"no report at {path}; make one with `edgeseg benchmark -o {path}`",
-        again="run `edgeseg benchmark` again",
-        most=MOST_BYTES,
+        missing_message=f"no report at {path}; make one with `edgeseg benchmark -o {path}`",
+        remedy="run `edgeseg benchmark` again",
+        max_bytes=MOST_BYTES,
     )

@@ -1,4 +1,4 @@
-"""Turn by turn through all rows, so that a machine that drifts hurts all alike."""
+"""Measure all rows in interleaved rounds, so that a drifting machine affects all alike."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from .report_rows import margins
-from .row_run import take_turn
+from .report_rows import ratio_margins
+from .row_run import measure_round
 from .worker.process import RowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .row_run import Lane
-    from .statistics.energy import Meter
-    from .statistics.noise import Watch
+    from .row_run import RowRun
+    from .statistics.energy import EnergyMeter
+    from .statistics.noise import NoiseMonitor
 
 # Threads that wait for more work by spinning have gone to sleep by then.
 PAUSE_S = 0.03
 
 
-class Plan(NamedTuple):
+class RoundPlan(NamedTuple):
     """How long to go on: at least so many turns, at least so long, and until ratios are known.
 
     Attributes:
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     most_s: float = math.inf
 
 
-class Taken(NamedTuple):
+class RoundsResult(NamedTuple):
     """What became of it.
 
     Attributes:
@@ -49,67 +49,77 @@ class Taken(NamedTuple):
     interrupted: bool
 
 
-def take_turns(
-    lanes: Sequence[Lane],
-    plan: Plan,
+def run_rounds(
+    row_runs: Sequence[RowRun],
+    plan: RoundPlan,
     *,
-    watch: Watch,
-    renew: Callable[[Lane], None] = lambda lane: None,
-    meter: Meter | None = None,
+    noise_monitor: NoiseMonitor,
+    restart_process: Callable[[RowRun], None] = lambda row_run: None,
+    meter: EnergyMeter | None = None,
     progress: Callable[[str], None] = lambda line: None,
-) -> Taken:
+) -> RoundsResult:
     """Give every row that is alive its calls in each turn, each turn with the next batch.
 
     Each turn begins with another row, so that none is always measured behind the same one. A row that breaks
     drops out with what it has; the others go on.
 
     Args:
-        lanes: Rows, warm.
+        row_runs: Rows, warm.
         plan: How long.
-        watch: Looks at the machine once a turn.
-        renew: Gives a row whose process is spent another one.
+        noise_monitor: Looks at the machine once a turn.
+        restart_process: Gives a row whose process is spent another one.
         meter: Of energy; None where the machine tells nothing.
         progress: Called with a line before each turn.
     """
     start = time.monotonic()
-    turn = 0
+    round_number = 0
     try:
-        while any(lane.alive for lane in lanes):
-            if _enough(lanes, plan, turn, time.monotonic() - start):
+        while any(row_run.alive for row_run in row_runs):
+            if _is_finished(row_runs, plan, round_number, time.monotonic() - start):
                 break
-            progress(f"turn {turn + 1} of {max(plan.turns, turn + 1)}")
-            for lane in lanes:
-                _renew(lane, renew)
-            _turn(lanes, turn, plan, meter, watch)
-            turn += 1
+            progress(f"turn {round_number + 1} of {max(plan.turns, round_number + 1)}")
+            for row_run in row_runs:
+                _restart_if_needed(row_run, restart_process)
+            _measure_round(row_runs, round_number, plan, meter, noise_monitor)
+            round_number += 1
     except KeyboardInterrupt:
-        return Taken(turn, time.monotonic() - start, interrupted=True)
-    return Taken(turn, time.monotonic() - start, interrupted=False)
+        return RoundsResult(round_number, time.monotonic() - start, interrupted=True)
+    return RoundsResult(round_number, time.monotonic() - start, interrupted=False)
 
 
-def _enough(lanes: Sequence[Lane], plan: Plan, turns: int, elapsed_s: float) -> bool:
+def _is_finished(row_runs: Sequence[RowRun], plan: RoundPlan, turns: int, elapsed_s: float) -> bool:
     if turns < plan.turns or elapsed_s < plan.duration_s:
         return False
-    return elapsed_s >= plan.most_s or all(margin <= plan.margin for margin in margins(lanes).values())
+    return elapsed_s >= plan.most_s or all(
+        margin <= plan.margin for margin in ratio_margins(row_runs).values()
+    )
 
 
-def _renew(lane: Lane, renew: Callable[[Lane], None]) -> None:
-    if not lane.alive or not lane.spent:
+def _restart_if_needed(row_run: RowRun, restart_process: Callable[[RowRun], None]) -> None:
+    if not row_run.alive or not row_run.needs_new_process:
         return
     try:
-        renew(lane)
+        restart_process(row_run)
     except RowError as exc:
-        lane.fail(exc)
+        row_run.fail(exc)
 
 
-def _turn(lanes: Sequence[Lane], turn: int, plan: Plan, meter: Meter | None, watch: Watch) -> None:
-    first = turn % len(lanes)
-    for lane in (*lanes[first:], *lanes[:first]):
-        if not lane.alive:
+def _measure_round(
+    row_runs: Sequence[RowRun],
+    round_number: int,
+    plan: RoundPlan,
+    meter: EnergyMeter | None,
+    noise_monitor: NoiseMonitor,
+) -> None:
+    first = round_number % len(row_runs)
+    for row_run in (*row_runs[first:], *row_runs[:first]):
+        if not row_run.alive:
             continue
         time.sleep(PAUSE_S)
         try:
-            take_turn(lane, turn, turn % plan.batches, batch_size=plan.batch_size, meter=meter)
+            measure_round(
+                row_run, round_number, round_number % plan.batches, batch_size=plan.batch_size, meter=meter
+            )
         except RowError as exc:
-            lane.fail(exc)
-    watch.probe()
+            row_run.fail(exc)
+    noise_monitor.probe()

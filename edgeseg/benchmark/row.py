@@ -19,11 +19,11 @@ class RowState(str, Enum):
     SKIPPED = "skipped"
 
 
-class Kind(str, Enum):
+class RowKind(str, Enum):
     """Who made what a row runs."""
 
     PYTORCH = "pytorch"
-    NAIVE = "naive"
+    WHOLE_MODEL = "naive"
     BUNDLE = "bundle"
 
 
@@ -135,7 +135,7 @@ class Compute:
     """Multiply-adds against what the processor can do.
 
     Attributes:
-        gmacs: Multiply-adds of one image, in thousand millions, at the number of detections found.
+        gmacs: Multiply-adds of one image, in billions, at the number of detections found.
         gmacs_per_s: Of the whole call.
         peak_gmacs_per_s: The best matrix product measured here in that precision; None if none was.
         share_of_peak: 0 to 1; above 1 where an algorithm saves multiply-adds, as Winograd's does.
@@ -188,7 +188,7 @@ class Row:
 
     name: str
     label: str
-    kind: Kind
+    kind: RowKind
     engine: str
     precision: str
     state: RowState = RowState.OK

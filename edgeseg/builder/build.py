@@ -14,19 +14,19 @@ from edgeseg.bundle.engines import (
     Precision,
     Target,
     engine_path,
-    engines_of,
     loaded_path,
-    place_engine,
+    publish_engine,
+    recorded_engines,
 )
-from edgeseg.bundle.manifest import DEFAULT_PATH, TABLE_FILE, file_record, open_bundle
+from edgeseg.bundle.manifest import CALIBRATION_FILE, DEFAULT_PATH, file_record, open_bundle
 from edgeseg.calibration.table import table_for
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
-from edgeseg.files.pairs import placing
-from edgeseg.files.reading import sha256_of
-from edgeseg.files.records import writing
+from edgeseg.files.pairs import exclusive_publishing
+from edgeseg.files.reading import sha256_from_file
+from edgeseg.files.records import mapped_write_errors
 from edgeseg.files.temporary import sweep, temporary_folder
-from edgeseg.runtime.device import here_for
-from edgeseg.runtime.targets import choose, completed
+from edgeseg.runtime.device import read_device_info
+from edgeseg.runtime.targets import choose_engine, resolve_options
 
 from .cpu_engine import build_graph_engine
 from .gpu_engine import build_tensorrt_engine, gpu_options
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeseg.bundle.manifest import Bundle
-    from edgeseg.runtime.targets import Choice
+    from edgeseg.runtime.targets import BuildChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class BuildConfig:
     force: bool = False
 
 
-class Built(NamedTuple):
+class BuildResult(NamedTuple):
     """An engine, why it is of that kind, and those for the bundle's other input sizes."""
 
     engine: Engine
@@ -65,13 +65,13 @@ class Built(NamedTuple):
     other_sizes: tuple[Engine, ...] = ()
 
 
-def check_build(config: BuildConfig) -> Choice:
+def check_build(config: BuildConfig) -> BuildChoice:
     """Say before the work whether an engine may be built, and of which kind.
 
     Raises:
         ConfigError: One is there and `force` is off, or the settings do not go together.
     """
-    choice = choose(config.target, config.precision, config.options)
+    choice = choose_engine(config.target, config.precision, config.options)
     path = engine_path(config.model, choice.target, choice.precision)
     if path.with_suffix(".json").exists() and not config.force:
         msg = f"{path.with_suffix('.json')} exists; pass --force to replace that engine"
@@ -79,7 +79,7 @@ def check_build(config: BuildConfig) -> Choice:
     return choice
 
 
-def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda line: None) -> Built:
+def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda line: None) -> BuildResult:
     """Build an engine for each input size of a bundle; one is there whole, with its record, or not at all.
 
     Args:
@@ -96,24 +96,26 @@ def build_engine(config: BuildConfig, progress: Callable[[str], None] = lambda l
     """
     choice = check_build(config)
     bundle = open_bundle(config.model)
-    first, *others = (_built(each, choice, config.options, progress) for each in bundle.sizes)
-    return Built(first, choice.reason, tuple(others))
+    first, *others = (_build_for_size(each, choice, config.options, progress) for each in bundle.sizes)
+    return BuildResult(first, choice.reason, tuple(others))
 
 
-def _built(bundle: Bundle, choice: Choice, options: EngineOptions, progress: Callable[[str], None]) -> Engine:
+def _build_for_size(
+    bundle: Bundle, choice: BuildChoice, options: EngineOptions, progress: Callable[[str], None]
+) -> Engine:
     """Build the engine of one input size."""
     path = engine_path(bundle.path, choice.target, choice.precision)
     progress(f"building {path.name} at {bundle.spec.input_size_hw[0]}x{bundle.spec.input_size_hw[1]}")
     start = time.perf_counter()
-    with writing(path.parent):
+    with mapped_write_errors(path.parent):
         path.parent.mkdir(exist_ok=True)
-        with placing(path.parent):
+        with exclusive_publishing(path.parent):
             sweep(path.parent)
         with temporary_folder(path.parent) as folder:
-            partial = folder / path.name
-            record = _record(bundle, choice, options, partial, progress)
+            temporary_path = folder / path.name
+            record = _build_record(bundle, choice, options, temporary_path, progress)
             record = replace(record, build_s=round(time.perf_counter() - start, 3))
-            place_engine(partial, path, record)
+            publish_engine(temporary_path, path, record)
     return Engine(path=loaded_path(bundle.path, record), record=record)
 
 
@@ -139,9 +141,9 @@ def rebuild_unfit(
 
 
 def _rebuild_unfit(bundle: Bundle, note: Callable[[str], None], progress: Callable[[str], None]) -> None:
-    for target, precision in engines_of(bundle.path):
+    for target, precision in recorded_engines(bundle.path):
         try:
-            open_engine(bundle, target, precision, here_for(target))
+            open_engine(bundle, target, precision, read_device_info(target))
         except UnfitEngineError as exc:
             note(str(exc))
             record = exc.record
@@ -152,16 +154,16 @@ def _rebuild_unfit(bundle: Bundle, note: Callable[[str], None], progress: Callab
         else:
             continue
         # For this machine, whatever the last one was.
-        options = record.options.anywhere()
+        options = record.options.without_machine()
         try:
-            _built(bundle, choose(target, precision, options), options, progress)
+            _build_for_size(bundle, choose_engine(target, precision, options), options, progress)
         except EdgeSegError as exc:
             note(f"{target.value} {precision.value} stays as it is: {exc}")
 
 
-def _record(
+def _build_record(
     bundle: Bundle,
-    choice: Choice,
+    choice: BuildChoice,
     options: EngineOptions,
     path: Path,
     progress: Callable[[str], None],
@@ -169,7 +171,7 @@ def _record(
     """Build at `path`, and tell what was built."""
     int8 = choice.precision is Precision.INT8
     table = table_for(bundle) if int8 else None
-    options = completed(choice.target, choice.precision, options)
+    options = resolve_options(choice.target, choice.precision, options)
     if choice.target.needs_gpu:
         options = gpu_options(choice.target, options)
         facts = build_tensorrt_engine(bundle, choice, options, table, path, progress)
@@ -180,7 +182,7 @@ def _record(
         precision=choice.precision,
         options=options,
         file=file_record(path) if path.exists() else None,
-        calibration_sha256=sha256_of(bundle.path / TABLE_FILE) if int8 else None,
+        calibration_sha256=sha256_from_file(bundle.path / CALIBRATION_FILE) if int8 else None,
         float_layers=table.float_layers if table else (),
         build_s=0.0,
         **facts,

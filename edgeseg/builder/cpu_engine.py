@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.bundle.engines import EngineOptions, Precision, Target, machine_family
 from edgeseg.errors import ConfigError
-from edgeseg.graphs.winograd import for_winograd
+from edgeseg.graphs.winograd import rewrite_for_winograd
 from edgeseg.optional import require
-from edgeseg.quantization.candidate import scheme_for
+from edgeseg.quantization.candidate import scheme_for_machine
 from edgeseg.quantization.qdq.onnxruntime import onnxruntime_graph
 from edgeseg.quantization.qdq.openvino import openvino_graph
 from edgeseg.runtime.backends.openvino import has_bfloat16
-from edgeseg.runtime.host.machine import Host, int8_ability
-from edgeseg.runtime.targets import bits_for
+from edgeseg.runtime.host.machine import Host, int8_summary
+from edgeseg.runtime.targets import engine_weight_bits
 from edgeseg.spec import Lowering
 
 from .kernels import layer_types
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from edgeseg.bundle.manifest import Bundle
     from edgeseg.calibration.table import CalibrationTable
-    from edgeseg.runtime.targets import Choice
+    from edgeseg.runtime.targets import BuildChoice
 
 
 def build_graph_engine(
-    bundle: Bundle, choice: Choice, options: EngineOptions, table: CalibrationTable | None, path: Path
+    bundle: Bundle, choice: BuildChoice, options: EngineOptions, table: CalibrationTable | None, path: Path
 ) -> dict[str, Any]:
     """Write the graph that is to be run at `path`, if it is not the bundle's own.
 
@@ -38,7 +38,7 @@ def build_graph_engine(
         bundle: Whose graph.
         choice: What to build.
         options: For which machine.
-        table: Ranges of the values that are rounded; None for nothing rounded.
+        table: Ranges of the quantised values; None if nothing is quantised.
         path: Where a graph that differs from the bundle's goes.
 
     Returns:
@@ -54,15 +54,15 @@ def build_graph_engine(
     if precision is Precision.BF16 and not has_bfloat16():
         msg = (
             "bf16 needs a processor with AVX512_BF16 or AMX, and this has neither; take --fp32 or --int8 "
-            f"(INT8 here: {int8_ability(Host())})"
+            f"(INT8 here: {int8_summary(Host())})"
         )
         raise ConfigError(msg)
     onnx = require("onnx", purpose="write an engine")
     graph = bundle.graph_path(Lowering.PORTABLE)
     model = onnx.load(graph)
-    made = _made(model, table, target, options)
-    if made is not None:
-        onnx.save(made, path)
+    engine_graph = _engine_graph(model, table, target, options)
+    if engine_graph is not None:
+        onnx.save(engine_graph, path)
         graph = path
     facts = {
         # OpenVINO appends the commit that it was made from.
@@ -76,18 +76,20 @@ def build_graph_engine(
             if openvino
             else onnxruntime_kernels(graph, bundle.spec)
         )
-        rest = "bf16" if openvino and precision is not Precision.FP32 and has_bfloat16() else "fp32"
-        facts |= {"kernels": kernels, "layers": layer_types(model, kernels, rest)}
+        default_precision = (
+            "bf16" if openvino and precision is not Precision.FP32 and has_bfloat16() else "fp32"
+        )
+        facts |= {"kernels": kernels, "layers": layer_types(model, kernels, default_precision)}
     return facts
 
 
-def _made(model: Any, table: CalibrationTable | None, target: Target, options: EngineOptions) -> Any:
+def _engine_graph(model: Any, table: CalibrationTable | None, target: Target, options: EngineOptions) -> Any:
     """Give the graph to run; None for the bundle's own."""
-    bits = bits_for(target, options)
+    bits = engine_weight_bits(target, options)
     if target is Target.OPENVINO:
         return None if table is None else openvino_graph(model, table, weight_bits=bits)
     if table is not None:
-        scheme = scheme_for(options.machine)
+        scheme = scheme_for_machine(options.machine)
         return onnxruntime_graph(model, table, scheme, amx=options.amx, weight_bits=bits)
     # Measured on x86 alone.
-    return for_winograd(model) if options.machine == "x86_64" else None
+    return rewrite_for_winograd(model) if options.machine == "x86_64" else None

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.bundle.engines import FOLDER, EngineOptions, Gpu, Precision, Target
+from edgeseg.bundle.engines import ENGINES_FOLDER, EngineOptions, Gpu, Precision, Target
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.optional import require
 from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
 from edgeseg.runtime.backends.tensorrt.library import load_library
 from edgeseg.runtime.cuda.opening import open_cuda
-from edgeseg.runtime.device import FLAVOURS, this_gpu
+from edgeseg.runtime.device import TENSORRT_KINDS, find_gpu
 from edgeseg.spec import Lowering
 
 from .kernels import layer_types
-from .tensorrt import build_plan
+from .tensorrt import build_tensorrt_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edgeseg.bundle.manifest import Bundle
     from edgeseg.calibration.table import CalibrationTable
-    from edgeseg.runtime.targets import Choice
+    from edgeseg.runtime.targets import BuildChoice
 
 TIMING_CACHE = "tensorrt.timing-cache"
 # Of the memory that is free: on a Jetson the rest of the system, and the weights, live in the same.
@@ -31,7 +31,7 @@ WORKSPACE_SHARE = 0.5
 LOWERINGS = {
     Precision.FP32: Lowering.TENSORRT,
     Precision.FP16: Lowering.TENSORRT_FP16,
-    # What is not rounded is computed in half precision.
+    # What is not quantised is computed in half precision.
     Precision.INT8: Lowering.TENSORRT_FP16,
 }
 
@@ -58,7 +58,7 @@ def gpu_options(target: Target, options: EngineOptions) -> EngineOptions:
     return options
 
 
-def _workspace(options: EngineOptions) -> EngineOptions:
+def _with_workspace(options: EngineOptions) -> EngineOptions:
     """Size the workspace by the memory that is free; without a GPU nothing runs while it is built."""
     try:
         free_mib = open_cuda().device.free_mib
@@ -69,7 +69,7 @@ def _workspace(options: EngineOptions) -> EngineOptions:
 
 def build_tensorrt_engine(
     bundle: Bundle,
-    choice: Choice,
+    choice: BuildChoice,
     options: EngineOptions,
     table: CalibrationTable | None,
     path: Path,
@@ -81,7 +81,7 @@ def build_tensorrt_engine(
         bundle: Whose graph.
         choice: What to build.
         options: For which GPU, and with how much memory.
-        table: Ranges of the values that are rounded; None for nothing rounded.
+        table: Ranges of the quantised values; None if nothing is quantised.
         path: Where the engine goes.
         progress: Called with a line at each step.
 
@@ -94,7 +94,7 @@ def build_tensorrt_engine(
         DependencyError: The library is not installed.
     """
     target, precision = choice.target, choice.precision
-    library = load_library(FLAVOURS[target], purpose="build an engine")
+    library = load_library(TENSORRT_KINDS[target], purpose="build an engine")
     onnx = require("onnx", purpose="read a graph")
     lowering = LOWERINGS[precision]
     graph = bundle.graph_path(lowering)
@@ -103,22 +103,22 @@ def build_tensorrt_engine(
         graph = path.with_name("rounded.onnx")
         onnx.save(tensorrt_graph(model, table), graph)
     # TensorRT for RTX times nothing while it builds.
-    cache = bundle.path / FOLDER / TIMING_CACHE if target is Target.TENSORRT else None
-    rest = "fp32" if precision is Precision.FP32 else "fp16"
-    sized = options if options.workspace_mib else _workspace(options)
-    plan = build_plan(library, graph, sized, timing_cache=cache, progress=progress)
-    path.write_bytes(plan.data)
+    cache = bundle.path / ENGINES_FOLDER / TIMING_CACHE if target is Target.TENSORRT else None
+    default_precision = "fp32" if precision is Precision.FP32 else "fp16"
+    sized_options = options if options.workspace_mib else _with_workspace(options)
+    engine = build_tensorrt_plan(library, graph, sized_options, timing_cache=cache, progress=progress)
+    path.write_bytes(engine.data)
     return {
         "backend_version": library.version,
         "graph": lowering.file_name,
         "graph_sha256": bundle.files[lowering.file_name].sha256,
         "gpu": _gpu_built_on(target),
-        "kernels": plan.kernels,
-        "layers": layer_types(model, plan.kernels, rest),
-        "not_on_dla": plan.not_on_dla,
+        "kernels": engine.kernels,
+        "layers": layer_types(model, engine.kernels, default_precision),
+        "not_on_dla": engine.not_on_dla,
     }
 
 
 def _gpu_built_on(target: Target) -> Gpu | None:
     """Name the GPU that an engine is bound to; one for RTX is bound to compute capabilities instead."""
-    return this_gpu() if target is Target.TENSORRT else None
+    return find_gpu() if target is Target.TENSORRT else None

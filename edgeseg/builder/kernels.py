@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # How the builder's message begins, and how a line of it reads, in TensorRT for RTX 1.7.
-LIST = "Layers:"
-LINE = re.compile(
+LIST_PREFIX = "Layers:"
+LINE_PATTERN = re.compile(
     r"Name: (?P<name>.+?), LayerType: (?P<kind>\w+), Inputs: (?P<inputs>\[.*?\]), "
     r"(?:Constants: (?P<constants>\[.*?\]), )?Outputs: (?P<outputs>\[.*?\]), TacticName: .*?"
     r"(?:Metadata: (?P<nodes>.*))?$"
 )
-TYPE = re.compile(r"Datatype: (\w+)")
-NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
-WORD = re.compile(r"\b(U?Int(8|32|64)|FP(8|16|32)|BF16|Half|Float|Bool)\b", re.IGNORECASE)
+TYPE_PATTERN = re.compile(r"Datatype: (\w+)")
+NODE_PATTERN = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
+TYPE_WORD_PATTERN = re.compile(r"\b(U?Int(8|32|64)|FP(8|16|32)|BF16|Half|Float|Bool)\b", re.IGNORECASE)
 # TensorRT's words for types, in its list and in the format of its inspector.
-TYPES = {"half": "float16", "fp16": "float16", "float": "float32", "fp32": "float32", "bf16": "bfloat16"}
+TYPE_NAMES = {"half": "float16", "fp16": "float16", "float": "float32", "fp32": "float32", "bf16": "bfloat16"}
 INT8 = ("int8", "uint8")
 
 
@@ -37,26 +37,26 @@ def int8_nodes(kernels: Iterable[Kernel]) -> frozenset[str]:
     return frozenset(node for kernel in kernels if multiplies_int8(kernel) for node in kernel.nodes)
 
 
-def layer_types(model: Any, kernels: Iterable[Kernel], rest: str) -> dict[str, str]:
+def layer_types(model: Any, kernels: Iterable[Kernel], default_precision: str) -> dict[str, str]:
     """Say of each convolution and dense layer of a graph what it computes in.
 
     Args:
         model: The ONNX graph before it was built.
         kernels: What was built from it; none says nothing.
-        rest: Precision of what is not `int8`.
+        default_precision: Precision of what is not `int8`.
     """
     kernels = tuple(kernels)
     if not kernels:
         return {}
-    rounded = int8_nodes(kernels)
+    int8_nodes_found = int8_nodes(kernels)
     named = {layer.name: {layer.node.name, f"{layer.name}.sums"} for layer in LayerGraph(model).layers}
-    return {name: "int8" if nodes & rounded else rest for name, nodes in named.items()}
+    return {name: "int8" if nodes & int8_nodes_found else default_precision for name, nodes in named.items()}
 
 
 def kernels_from_log(messages: Iterable[str]) -> tuple[Kernel, ...]:
     """Read the list of kernels out of the messages of TensorRT for RTX; empty where it gave none."""
-    lines = [line for message in messages if message.startswith(LIST) for line in message.splitlines()]
-    return tuple(_from_line(found) for found in map(LINE.match, lines) if found)
+    lines = [line for message in messages if message.startswith(LIST_PREFIX) for line in message.splitlines()]
+    return tuple(_from_line(found) for found in map(LINE_PATTERN.match, lines) if found)
 
 
 def kernels_from_inspector(information: str) -> tuple[Kernel, ...]:
@@ -66,8 +66,10 @@ def kernels_from_inspector(information: str) -> tuple[Kernel, ...]:
 
 
 def _from_line(found: re.Match[str]) -> Kernel:
-    types = {key: _types(TYPE.findall(found[key] or "")) for key in ("inputs", "constants", "outputs")}
-    nodes = tuple(NODE.findall(found["nodes"] or ""))
+    types = {
+        key: _types(TYPE_PATTERN.findall(found[key] or "")) for key in ("inputs", "constants", "outputs")
+    }
+    nodes = tuple(NODE_PATTERN.findall(found["nodes"] or ""))
     return Kernel(name=found["name"], kind=found["kind"], nodes=nodes, **types)
 
 
@@ -81,15 +83,15 @@ def _from_layer(layer: dict[str, Any]) -> Kernel:
         inputs=inputs,
         constants=constants,
         outputs=outputs,
-        nodes=tuple(NODE.findall(str(layer.get("Metadata", "")))),
+        nodes=tuple(NODE_PATTERN.findall(str(layer.get("Metadata", "")))),
     )
 
 
 def _type_of(port: dict[str, Any]) -> str:
     # Such as "Row major Int8 format" or "Channel major FP16 format where channel % 8 == 0".
-    found = WORD.search(str(port.get("Format/Datatype", port.get("Datatype", ""))))
+    found = TYPE_WORD_PATTERN.search(str(port.get("Format/Datatype", port.get("Datatype", ""))))
     return found[0] if found else "unknown"
 
 
 def _types(words: Iterable[str]) -> tuple[str, ...]:
-    return tuple(TYPES.get(word.lower(), word.lower()) for word in words)
+    return tuple(TYPE_NAMES.get(word.lower(), word.lower()) for word in words)

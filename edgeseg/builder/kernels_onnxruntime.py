@@ -12,8 +12,8 @@ import numpy as np
 from edgeseg.bundle.engines import Kernel
 from edgeseg.files.native import native_path
 from edgeseg.files.temporary import scratch_folder
-from edgeseg.graphs.amx import STRIP
-from edgeseg.graphs.winograd import PART
+from edgeseg.graphs.amx import STRIP_SUFFIX
+from edgeseg.graphs.winograd import WINOGRAD_SUFFIX
 from edgeseg.optional import require
 from edgeseg.runtime.backends.onnxruntime import CPU, DISABLED_OPTIMIZERS
 from edgeseg.runtime.host.processors import inference_threads
@@ -21,10 +21,12 @@ from edgeseg.runtime.host.processors import inference_threads
 if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
 
-ENDING = "_kernel_time"
-# What its optimizers append to the name of the node that they replace, `for_amx` to that of one it cuts and
-# `for_winograd` to that of one it takes apart.
-APPENDED = re.compile(rf"({re.escape(STRIP)}\d+|{re.escape(PART)}\w+|_token_\d+|_nchwc|/MatMulAddFusion)+$")
+KERNEL_SUFFIX = "_kernel_time"
+# What ONNX Runtime's optimizers, `rewrite_for_amx` and `rewrite_for_winograd` append to the names of the
+# nodes that they replace or split.
+OPTIMIZER_SUFFIXES = re.compile(
+    rf"({re.escape(STRIP_SUFFIX)}\d+|{re.escape(WINOGRAD_SUFFIX)}\w+|_token_\d+|_nchwc|/MatMulAddFusion)+$"
+)
 # Kernels that multiply integers.
 INT8_KINDS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger")
 TYPES = {"float": "float32", "double": "float64"}
@@ -54,17 +56,17 @@ def onnxruntime_kernels(graph: Path, spec: ModelSpec) -> tuple[Kernel, ...]:
         images = np.zeros((spec.batch, *spec.input_size_hw, 3), np.uint8)
         session.run(None, {"images": images, "score_threshold": np.array(0.5, np.float32)})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return tuple(_kernel(event) for event in events if event["name"].endswith(ENDING))
+    return tuple(_kernel(event) for event in events if event["name"].endswith(KERNEL_SUFFIX))
 
 
 def _kernel(event: dict[str, Any]) -> Kernel:
-    facts = event["args"]
-    kind = facts["op_name"]
-    taken, given = (_types(facts.get(key, [])) for key in ("input_type_shape", "output_type_shape"))
+    arguments = event["args"]
+    kind = arguments["op_name"]
+    inputs, outputs = (_types(arguments.get(key, [])) for key in ("input_type_shape", "output_type_shape"))
     # The profiler tells no weights from values; of the kernels that multiply integers one is of either.
     constants = ("int8",) if kind in INT8_KINDS else ()
-    node = APPENDED.sub("", event["name"].removesuffix(ENDING))
-    return Kernel(name=node, kind=kind, inputs=taken, constants=constants, outputs=given, nodes=(node,))
+    node = OPTIMIZER_SUFFIXES.sub("", event["name"].removesuffix(KERNEL_SUFFIX))
+    return Kernel(name=node, kind=kind, inputs=inputs, constants=constants, outputs=outputs, nodes=(node,))
 
 
 def _types(ports: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -32,31 +32,31 @@ def openvino_kernels(graph: Path, spec: ModelSpec, precision: str) -> tuple[Kern
     """
     backend = OpenVinoBackend(graph, spec, precision=precision)
     nodes = backend.execution_graph().get_ordered_ops()
-    kernels = tuple(_kernel(node) for node in nodes if _fact(node, "layerType") not in PORTS)
+    kernels = tuple(_kernel(node) for node in nodes if _rt_info(node, "layerType") not in PORTS)
     backend.close()
     return kernels
 
 
 def _kernel(node: Any) -> Kernel:
     sources = [port.get_source_output() for port in node.inputs()]
-    held = [_fact(source.get_node(), "layerType") == CONSTANT for source in sources]
-    taken = [_type_of(source) for source in sources]
+    is_constant = [_rt_info(source.get_node(), "layerType") == CONSTANT for source in sources]
+    input_types = [_type_of(source) for source in sources]
     return Kernel(
         name=node.get_friendly_name(),
-        kind=_fact(node, "layerType"),
-        inputs=tuple(kind for kind, constant in zip(taken, held, strict=True) if not constant),
-        constants=tuple(kind for kind, constant in zip(taken, held, strict=True) if constant),
+        kind=_rt_info(node, "layerType"),
+        inputs=tuple(kind for kind, constant in zip(input_types, is_constant, strict=True) if not constant),
+        constants=tuple(kind for kind, constant in zip(input_types, is_constant, strict=True) if constant),
         outputs=tuple(_type_of(port) for port in node.outputs()),
         # A convolution is taken apart from its bias before it is compiled.
         nodes=tuple(
-            name.removesuffix("/WithoutBiases") for name in _fact(node, "originalLayersNames").split(",")
+            name.removesuffix("/WithoutBiases") for name in _rt_info(node, "originalLayersNames").split(",")
         ),
     )
 
 
-def _fact(node: Any, name: str) -> str:
-    facts = node.get_rt_info()
-    return str(facts[name].astype(str)) if name in facts else ""
+def _rt_info(node: Any, name: str) -> str:
+    rt_info = node.get_rt_info()
+    return str(rt_info[name].astype(str)) if name in rt_info else ""
 
 
 def _type_of(port: Any) -> str:

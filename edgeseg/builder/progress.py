@@ -20,36 +20,36 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._before: dict[int, Any] = {}
+        self._requested = threading.Event()
+        self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+            self._previous_handlers = {number: signal.signal(number, self._request) for number in SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     @property
-    def asked(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether the builder is to stop."""
-        return self._asked.is_set()
+        return self._requested.is_set()
 
-    def raise_if_asked(self) -> None:
+    def raise_if_requested(self) -> None:
         """Do now what the signal wanted.
 
         Raises:
             KeyboardInterrupt: There was one.
         """
-        if self.asked:
+        if self.is_requested:
             raise KeyboardInterrupt
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked.set()
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self._requested.set()
 
 
 def progress_monitor(module: Any, progress: Callable[[str], None], interruption: Interruption) -> Any:
@@ -78,7 +78,7 @@ def progress_monitor(module: Any, progress: Callable[[str], None], interruption:
             steps = self._steps.get(phase_name, 0)
             if steps > 1:
                 progress(f"{phase_name}: {step + 1} of {steps}")
-            return not interruption.asked
+            return not interruption.is_requested
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)

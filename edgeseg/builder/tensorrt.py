@@ -15,8 +15,8 @@ from edgeseg.bundle.engines import EngineOptions, Kernel
 from edgeseg.bundle.external_data import check_self_contained
 from edgeseg.errors import ArtifactError, BuildError, ConfigError
 from edgeseg.files.native import native_path
-from edgeseg.files.records import write_whole
-from edgeseg.runtime.backends.tensorrt.library import Flavour
+from edgeseg.files.records import write_atomically
+from edgeseg.runtime.backends.tensorrt.library import TensorRTKind
 
 from .kernels import kernels_from_inspector, kernels_from_log
 from .progress import Interruption, progress_monitor
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     import tensorrt as trt
     import tensorrt_rtx_bindings as rtx
 
-    from edgeseg.runtime.backends.tensorrt.library import Heard, Library
+    from edgeseg.runtime.backends.tensorrt.library import Library, LogCapture
 
 MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BuiltPlan:
     """A serialised engine, and what it took to build it.
 
     Attributes:
@@ -53,14 +53,14 @@ class Plan:
     not_on_dla: tuple[str, ...] = ()
 
 
-def build_plan(
+def build_tensorrt_plan(
     library: Library,
     graph: Path,
     options: EngineOptions,
     *,
     timing_cache: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
-) -> Plan:
+) -> BuiltPlan:
     """Parse a graph and build an engine from it.
 
     Args:
@@ -78,31 +78,33 @@ def build_plan(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the builder has stopped orderly.
     """
     start = time.perf_counter()
-    with library.listening() as heard, Interruption() as interruption:
-        builder, network = _parsed(library, graph, heard)
+    with library.capture_log() as captured, Interruption() as interruption:
+        builder, network = _parse_graph(library, graph, captured)
         config = builder.create_builder_config()
         config.progress_monitor = progress_monitor(library.module, progress, interruption)
-        not_on_dla = _apply(library, builder, network, config, options)
+        not_on_dla = _configure(library, builder, network, config, options)
         cache = _open_timing_cache(config, timing_cache)
         data = builder.build_serialized_network(network, config)
         _keep_timing_cache(cache, timing_cache)
-        interruption.raise_if_asked()
+        interruption.raise_if_requested()
         # A refusal is told by None; the reason is only in the log.
         if data is None:
-            _forget_refusal(library)
-            raise BuildError(_refusal(library, graph, heard, options))
+            _build_dummy_engine(library)
+            raise BuildError(_refusal(library, graph, captured, options))
         plan = bytes(data)
         layers = network.num_layers
-    return Plan(
+    return BuiltPlan(
         data=plan,
         layers=layers,
         build_s=time.perf_counter() - start,
-        kernels=_kernels(library, plan, options, heard),
+        kernels=_kernels(library, plan, options, captured),
         not_on_dla=not_on_dla,
     )
 
 
-def _parsed(library: Library, graph: Path, heard: Heard) -> tuple[trt.Builder, trt.INetworkDefinition]:
+def _parse_graph(
+    library: Library, graph: Path, captured: LogCapture
+) -> tuple[trt.Builder, trt.INetworkDefinition]:
     if not graph.is_file():
         msg = f"no graph at {graph}; make it with `edgeseg export`"
         raise ArtifactError(msg)
@@ -118,18 +120,18 @@ def _parsed(library: Library, graph: Path, heard: Heard) -> tuple[trt.Builder, t
         parsed = parser.parse_from_file(name)
     if parsed:
         return builder, network
-    refusals = [_sentence(parser.get_error(index)) for index in range(parser.num_errors)]
-    heard.errors[:0] = refusals
-    msg = f"{library.title} cannot parse {graph}: {heard.reason}"
+    refusals = [_describe_error(parser.get_error(index)) for index in range(parser.num_errors)]
+    captured.errors[:0] = refusals
+    msg = f"{library.title} cannot parse {graph}: {captured.reason}"
     raise BuildError(msg)
 
 
-def _sentence(error: trt.ParserError) -> str:
+def _describe_error(error: trt.ParserError) -> str:
     where = f"node {error.node_name()!r} ({error.node_operator()})" if error.node_operator() else "graph"
     return f"{where}: {error.desc()}"
 
 
-def _apply(
+def _configure(
     library: Library,
     builder: trt.Builder,
     network: trt.INetworkDefinition,
@@ -148,7 +150,7 @@ def _apply(
         config.set_flag(api.BuilderFlag.VERSION_COMPATIBLE)
     if options.hardware_compatible:
         config.hardware_compatibility_level = api.HardwareCompatibilityLevel.AMPERE_PLUS
-    if library.flavour is Flavour.RTX:
+    if library.tensorrt_kind is TensorRTKind.RTX:
         _set_capabilities(library, config, options)
     elif options.compute_capabilities:
         msg = "TensorRT builds for the GPU in this machine; --compute-capability is for --target tensorrt-rtx"
@@ -216,22 +218,24 @@ def _open_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> trt.ITi
 def _keep_timing_cache(cache: trt.ITimingCache | None, path: Path | None) -> None:
     if cache is None or path is None:
         return
-    write_whole(path, bytes(cache.serialize()))
+    write_atomically(path, bytes(cache.serialize()))
 
 
-def _refusal(library: Library, graph: Path, heard: Heard, options: EngineOptions) -> str:
-    if any("out of memory" in message.lower() for message in heard.errors):
+def _refusal(library: Library, graph: Path, captured: LogCapture, options: EngineOptions) -> str:
+    if any("out of memory" in message.lower() for message in captured.errors):
         limit = options.workspace_mib
         smaller = f"; try --workspace-mib {limit // 2}" if limit and limit > 1 else ""
-        return f"{library.title} ran out of memory while building {graph.name}{smaller}; {heard.reason}"
-    return f"{library.title} cannot build {graph}: {heard.reason}"
+        return f"{library.title} ran out of memory while building {graph.name}{smaller}; {captured.reason}"
+    return f"{library.title} cannot build {graph}: {captured.reason}"
 
 
-def _kernels(library: Library, plan: bytes, options: EngineOptions, heard: Heard) -> tuple[Kernel, ...]:
+def _kernels(
+    library: Library, plan: bytes, options: EngineOptions, captured: LogCapture
+) -> tuple[Kernel, ...]:
     """List what was built: TensorRT tells it of an engine on its GPU, TensorRT for RTX while it builds."""
-    if library.flavour is Flavour.RTX:
+    if library.tensorrt_kind is TensorRTKind.RTX:
         # For several generations the lists follow each other without a name.
-        return kernels_from_log(heard.infos) if len(options.compute_capabilities) == 1 else ()
+        return kernels_from_log(captured.infos) if len(options.compute_capabilities) == 1 else ()
     if TYPE_CHECKING:
         import tensorrt as api
     else:
@@ -240,19 +244,19 @@ def _kernels(library: Library, plan: bytes, options: EngineOptions, heard: Heard
     runtime.engine_host_code_allowed = options.version_compatible
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        msg = f"{library.title} cannot load the engine that it has just built: {heard.reason}"
+        msg = f"{library.title} cannot load the engine that it has just built: {captured.reason}"
         raise BuildError(msg)
     inspector = engine.create_engine_inspector()
     return kernels_from_inspector(inspector.get_engine_information(api.LayerInformationFormat.JSON))
 
 
-def _forget_refusal(library: Library) -> None:
+def _build_dummy_engine(library: Library) -> None:
     """Build a network of one layer.
 
     TensorRT for RTX 1.7.1 compiles the first build after a refused one for the GPU that was refused: an
     engine for SM86 came out with no convolution in 8 bits, as for SM75. This build takes that place.
     """
-    if library.flavour is not Flavour.RTX:
+    if library.tensorrt_kind is not TensorRTKind.RTX:
         return
     if TYPE_CHECKING:
         import tensorrt_rtx_bindings as api

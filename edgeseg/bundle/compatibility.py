@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import ArtifactError
-from edgeseg.files.pairs import placing
-from edgeseg.files.reading import sha256_of
+from edgeseg.files.pairs import exclusive_publishing
+from edgeseg.files.reading import sha256_from_file
 
 from .engines import (
-    FOLDER,
-    FULL_WEIGHTS,
+    ENGINES_FOLDER,
+    FULL_WEIGHT_BITS,
     EngineRecord,
     Gpu,
     Precision,
@@ -22,7 +22,7 @@ from .engines import (
     rebuild_command,
 )
 from .external_data import GRAPH_SUFFIX, check_self_contained
-from .manifest import TABLE_FILE, FileRecord, difference
+from .manifest import CALIBRATION_FILE, FileRecord, file_mismatch
 
 if TYPE_CHECKING:
     from .manifest import Bundle
@@ -44,8 +44,8 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
-    """What an engine must fit.
+class DeviceInfo:
+    """What this machine offers, and so what an engine must fit.
 
     Attributes:
         machine: Family of this machine's processor.
@@ -55,7 +55,7 @@ class Here:
     """
 
     machine: str
-    weight_bits: int = FULL_WEIGHTS
+    weight_bits: int = FULL_WEIGHT_BITS
     backend_version: str | None = None
     gpu: Gpu | None = None
 
@@ -72,14 +72,14 @@ class UnfitEngineError(ArtifactError):
         super().__init__(message)
 
 
-def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Here) -> Engine:
+def open_engine(bundle: Bundle, backend: Target, precision: Precision, device: DeviceInfo) -> Engine:
     """Find an engine and check that it fits.
 
     Args:
         bundle: Opened.
         backend: What is to run it.
         precision: What it is to compute in.
-        here: What this machine has.
+        device: What this machine offers.
 
     Raises:
         ArtifactError: There is none.
@@ -87,22 +87,22 @@ def open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Her
             machine; the message says what differs and names the command that builds it again.
     """
     try:
-        return _open_engine(bundle, backend, precision, here)
+        return _open_engine(bundle, backend, precision, device)
     except UnfitEngineError:
         # A program may be putting engine and record into their places now, or was killed between the two.
-        with placing(bundle.path / FOLDER):
-            return _open_engine(bundle, backend, precision, here)
+        with exclusive_publishing(bundle.path / ENGINES_FOLDER):
+            return _open_engine(bundle, backend, precision, device)
 
 
-def _open_engine(bundle: Bundle, backend: Target, precision: Precision, here: Here) -> Engine:
+def _open_engine(bundle: Bundle, backend: Target, precision: Precision, device: DeviceInfo) -> Engine:
     record = read_engine_record(bundle.path, backend, precision)
     path = loaded_path(bundle.path, record)
-    again = f"`--rebuild` or `{rebuild_command(bundle.path, record)}` builds it again"
+    remedy = f"`--rebuild` or `{rebuild_command(bundle.path, record)}` builds it again"
     if record.file is not None and (fault := _fault(path, record.file)):
-        msg = f"{fault}; {again}"
+        msg = f"{fault}; {remedy}"
         raise UnfitEngineError(msg, record)
-    if differs := [*_stale(bundle, record), *_elsewhere(record, here)]:
-        msg = f"{path} was built for another {'; another '.join(differs)}; {again}"
+    if differs := [*_source_differences(bundle, record), *_machine_differences(record, device)]:
+        msg = f"{path} was built for another {'; another '.join(differs)}; {remedy}"
         raise UnfitEngineError(msg, record)
     if record.file is not None and path.suffix == GRAPH_SUFFIX:
         check_self_contained(path)
@@ -111,7 +111,7 @@ def _open_engine(bundle: Bundle, backend: Target, precision: Precision, here: He
 
 def _fault(path: Path, recorded: FileRecord) -> str:
     try:
-        fault = difference(path, recorded)
+        fault = file_mismatch(path, recorded)
     except FileNotFoundError:
         return f"{path} is missing"
     except OSError as exc:
@@ -119,52 +119,54 @@ def _fault(path: Path, recorded: FileRecord) -> str:
     return f"{path} was truncated or altered after it was built" if fault else ""
 
 
-def _stale(bundle: Bundle, record: EngineRecord) -> list[str]:
+def _source_differences(bundle: Bundle, record: EngineRecord) -> list[str]:
     """Compare what an engine was made from with what the bundle holds now."""
-    graph, table = bundle.files.get(record.graph), bundle.path / TABLE_FILE
+    graph, table = bundle.files.get(record.graph), bundle.path / CALIBRATION_FILE
     found = [("graph", record.graph_sha256, graph.sha256 if graph else "none")]
     if record.calibration_sha256 is not None and table.is_file():
-        found.append(("calibration", record.calibration_sha256, sha256_of(table)))
-    return [f"{name} ({built[:12]}, here {here[:12]})" for name, built, here in found if built != here]
+        found.append(("calibration", record.calibration_sha256, sha256_from_file(table)))
+    return [
+        f"{name} ({built[:12]}, here {current[:12]})" for name, built, current in found if built != current
+    ]
 
 
-def _elsewhere(record: EngineRecord, here: Here) -> list[str]:
+def _machine_differences(record: EngineRecord, device: DeviceInfo) -> list[str]:
     """Compare the machine that an engine was made for with this one."""
-    options, facts = record.options, [("machine", record.options.machine, here.machine)]
+    options, facts = record.options, [("machine", record.options.machine, device.machine)]
     if record.file is None:
         # The exported graph, which every machine takes.
         return []
     if not record.backend.needs_gpu:
-        if options.machine == here.machine and _overflows(record, here):
+        if options.machine == device.machine and _overflows(record, device):
             facts.append(("processor", "with AVX-512 VNNI or AVX-VNNI", "none found"))
         return _differences(facts)
-    if here.backend_version is not None and not _loads(record, here.backend_version):
+    if device.backend_version is not None and not _version_loads(record, device.backend_version):
         name = f"version of {record.backend.value}"
-        facts.append((name, record.backend_version, here.backend_version))
+        facts.append((name, record.backend_version, device.backend_version))
     if options.compute_capabilities:
-        sm = f"SM{here.gpu.compute_capability.replace('.', '')}" if here.gpu else "none"
+        sm = f"SM{device.gpu.compute_capability.replace('.', '')}" if device.gpu else "none"
         if sm not in options.compute_capabilities:
             facts.append(("GPU", ", ".join(options.compute_capabilities), sm))
-    elif record.gpu is not None and not _runs_on(record, here.gpu):
-        facts.append(("GPU", record.gpu.name, here.gpu.name if here.gpu else "none"))
+    elif record.gpu is not None and not _runs_on(record, device.gpu):
+        facts.append(("GPU", record.gpu.name, device.gpu.name if device.gpu else "none"))
     return _differences(facts)
 
 
-def _overflows(record: EngineRecord, here: Here) -> bool:
+def _overflows(record: EngineRecord, device: DeviceInfo) -> bool:
     """Whether this machine's processor would add products of an engine's weights wrongly."""
-    bits = record.options.weight_bits or FULL_WEIGHTS
-    return record.precision is Precision.INT8 and bits > here.weight_bits
+    bits = record.options.weight_bits or FULL_WEIGHT_BITS
+    return record.precision is Precision.INT8 and bits > device.weight_bits
 
 
-def _loads(record: EngineRecord, version: str) -> bool:
+def _version_loads(record: EngineRecord, version: str) -> bool:
     """Whether a version loads an engine: its own, and later ones if it was built for that."""
     if record.backend_version == version or not record.options.version_compatible:
         return record.backend_version == version
-    built, here = (
+    built, loading = (
         [int(part) for part in name.split(".")[:2] if part.isdigit()]
         for name in (record.backend_version, version)
     )
-    return here >= built
+    return loading >= built
 
 
 def _runs_on(record: EngineRecord, gpu: Gpu | None) -> bool:
@@ -175,4 +177,4 @@ def _runs_on(record: EngineRecord, gpu: Gpu | None) -> bool:
 
 
 def _differences(facts: list[tuple[str, str, str]]) -> list[str]:
-    return [f"{name} ({built}, here {here})" for name, built, here in facts if built != here]
+    return [f"{name} ({built}, here {current})" for name, built, current in facts if built != current]

@@ -7,9 +7,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import ArtifactError, ConfigError
-from edgeseg.files.pairs import CACHE, place_pair
+from edgeseg.files.pairs import CACHE_SUFFIX, publish_pair
 from edgeseg.files.records import read_record, write_record
-from edgeseg.records import shown
+from edgeseg.records import short_repr
 from edgeseg.spec import Lowering
 
 from .manifest import SHA256, FileRecord
@@ -17,10 +17,10 @@ from .manifest import SHA256, FileRecord
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOLDER = "engines"
+ENGINES_FOLDER = "engines"
 FORMAT = 1
 # Bits of an INT8 engine's weights; `runtime.machine.weight_bits` says which processors need the fewer.
-FULL_WEIGHTS, NARROW_WEIGHTS = 8, 7
+FULL_WEIGHT_BITS, NARROW_WEIGHT_BITS = 8, 7
 
 
 class Target(str, Enum):
@@ -79,7 +79,7 @@ class EngineOptions:
     version_compatible: bool = False
     hardware_compatible: bool = False
 
-    def anywhere(self) -> EngineOptions:
+    def without_machine(self) -> EngineOptions:
         """Give the same settings, open as to the machine."""
         return replace(self, machine="", amx=False, weight_bits=None, compute_capabilities=())
 
@@ -91,8 +91,8 @@ class EngineOptions:
         return f"{self.machine}, {self.weight_bits}-bit weights" if self.weight_bits else self.machine
 
     def __post_init__(self) -> None:
-        if self.weight_bits not in (None, NARROW_WEIGHTS, FULL_WEIGHTS):
-            msg = f"weight_bits must be {NARROW_WEIGHTS} or {FULL_WEIGHTS}, got {self.weight_bits}"
+        if self.weight_bits not in (None, NARROW_WEIGHT_BITS, FULL_WEIGHT_BITS):
+            msg = f"weight_bits must be {NARROW_WEIGHT_BITS} or {FULL_WEIGHT_BITS}, got {self.weight_bits}"
             raise ConfigError(msg)
         if self.workspace_mib is not None and self.workspace_mib < 1:
             msg = f"workspace_mib must be at least 1, got {self.workspace_mib}"
@@ -176,7 +176,7 @@ class EngineRecord:
     def __post_init__(self) -> None:
         graphs = [lowering.file_name for lowering in Lowering]
         if self.graph not in graphs:
-            msg = f"graph must be a graph of the bundle ({', '.join(graphs)}), got {shown(self.graph)}"
+            msg = f"graph must be a graph of the bundle ({', '.join(graphs)}), got {short_repr(self.graph)}"
             raise ConfigError(msg)
         if self.file is None and self.backend.needs_gpu:
             msg = f"an engine of {self.backend.value} is a file, and file is missing"
@@ -184,14 +184,14 @@ class EngineRecord:
         for name in ("graph_sha256", "calibration_sha256"):
             value = getattr(self, name)
             if value is not None and not SHA256.fullmatch(value):
-                msg = f"{name} must be 64 hexadecimal digits, got {shown(value)}"
+                msg = f"{name} must be 64 hexadecimal digits, got {short_repr(value)}"
                 raise ConfigError(msg)
 
 
 def engine_path(bundle: Path, backend: Target, precision: Precision) -> Path:
     """Where a bundle keeps an engine; its record has the same name and ends in `.json`."""
     suffix = "engine" if backend.needs_gpu else "onnx"
-    return bundle / FOLDER / f"{backend.value}-{precision.value}.{suffix}"
+    return bundle / ENGINES_FOLDER / f"{backend.value}-{precision.value}.{suffix}"
 
 
 def loaded_path(bundle: Path, record: EngineRecord) -> Path:
@@ -206,7 +206,7 @@ def machine_family(name: str) -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name.lower(), name.lower())
 
 
-def engines_of(bundle: Path) -> tuple[tuple[Target, Precision], ...]:
+def recorded_engines(bundle: Path) -> tuple[tuple[Target, Precision], ...]:
     """Name the engines that a bundle has a record of, the fastest first."""
     return tuple(
         (target, precision)
@@ -224,17 +224,17 @@ def read_engine_record(bundle: Path, backend: Target, precision: Precision) -> E
     """
     path = engine_path(bundle, backend, precision)
     command = f"edgeseg build-engine --{precision.value} --target {backend.value} --model {bundle}"
-    again = f"build it again with `{command} --force`"
+    remedy = f"build it again with `{command} --force`"
     record = read_record(
         EngineRecord,
         path.with_suffix(".json"),
         version=FORMAT,
-        absent=f"no engine {path}; build it with `{command}`",
-        again=again,
+        missing_message=f"no engine {path}; build it with `{command}`",
+        remedy=remedy,
     )
     if (record.backend, record.precision) != (backend, precision):
         found = f"{record.backend.value} {record.precision.value}"
-        msg = f"{path.with_suffix('.json')} is the record of another engine ({found}); {again}"
+        msg = f"{path.with_suffix('.json')} is the record of another engine ({found}); {remedy}"
         raise ArtifactError(msg)
     return record
 
@@ -244,11 +244,11 @@ def write_engine_record(path: Path, record: EngineRecord) -> None:
     write_record(path.with_suffix(".json"), record)
 
 
-def place_engine(draft: Path, path: Path, record: EngineRecord) -> None:
+def publish_engine(staged: Path, path: Path, record: EngineRecord) -> None:
     """Move an engine that was built into its place, with its record, without which it is nothing.
 
     Args:
-        draft: The engine in a temporary folder beside `path`; not there where `record` has no file.
+        staged: The engine in a temporary folder beside `path`; not there where `record` has no file.
         path: Its place.
         record: Of the engine.
 
@@ -257,11 +257,11 @@ def place_engine(draft: Path, path: Path, record: EngineRecord) -> None:
     """
     if record.file is None:
         write_engine_record(path, record)
-        for stale in (path, path.with_suffix(CACHE)):
+        for stale in (path, path.with_suffix(CACHE_SUFFIX)):
             stale.unlink(missing_ok=True)
         return
-    write_engine_record(draft, record)
-    place_pair(draft, path)
+    write_engine_record(staged, record)
+    publish_pair(staged, path)
 
 
 def rebuild_command(bundle: Path, record: EngineRecord) -> str:

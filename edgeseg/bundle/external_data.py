@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GRAPH_SUFFIX = ".onnx"
 # Which fields of a message hold which message, by their numbers in onnx.proto.
-MESSAGES: dict[str, dict[int, str]] = {
+NESTED_MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "function": {7: "node", 11: "attribute"},
@@ -37,17 +37,17 @@ MESSAGES: dict[str, dict[int, str]] = {
     "sparse tensor": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-NAME = {"node": 3, "tensor": 8}
-OPERATOR = 4
+NAME_FIELD = {"node": 3, "tensor": 8}
+OPERATOR_FIELD = 4
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 # Its attribute is the path of an engine, which ONNX Runtime opens.
-ENGINE_CONTEXT = b"EPContext"
-VARINT, FIXED_64, BYTES, START, END, FIXED_32 = range(6)
+ENGINE_CONTEXT_OPERATOR = b"EPContext"
+VARINT, FIXED_64, BYTES, START_GROUP, END_GROUP, FIXED_32 = range(6)
 # Protocol buffers refuse deeper ones themselves.
-DEEPEST = 100
+MAX_DEPTH = 100
 # A graph of edgeseg has some ten thousand; so many are read in half a second.
-MOST_MESSAGES = 300_000
-LONGEST_VARINT = 10
+MAX_MESSAGES = 300_000
+MAX_VARINT_BYTES = 10
 
 
 class _Field(NamedTuple):
@@ -84,38 +84,40 @@ def _fault_in(file: int) -> str:
     if not size:
         return ""
     with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as data:
-        waiting = [("model", 0, size, 0)]
+        pending = [("model", 0, size, 0)]
         count = 0
-        while waiting:
-            kind, start, end, depth = waiting.pop()
+        while pending:
+            kind, start, end, depth = pending.pop()
             count += 1
-            if count > MOST_MESSAGES or depth > DEEPEST:
+            if count > MAX_MESSAGES or depth > MAX_DEPTH:
                 return "has more parts, or deeper ones, than a graph of edgeseg can have"
-            inner = MESSAGES[kind]
+            inner = NESTED_MESSAGES[kind]
             for field in _fields(data, start, end):
                 if fault := _fault(data, kind, field, (start, end)):
                     return fault
                 if field.kind == BYTES and field.number in inner:
-                    waiting.append((inner[field.number], field.start, field.end, depth + 1))
+                    pending.append((inner[field.number], field.start, field.end, depth + 1))
     return ""
 
 
-def _fault(data: mmap.mmap, kind: str, field: _Field, place: tuple[int, int]) -> str:
+def _fault(data: mmap.mmap, kind: str, field: _Field, span: tuple[int, int]) -> str:
     if kind == "tensor" and (
         field.number == EXTERNAL_DATA
         or (field.number == DATA_LOCATION and _varint(data, field.start, field.end)[0] != 0)
     ):
-        return f"takes the numbers of {_name(data, kind, place)} from another file (external data)"
-    if kind == "node" and field.number == OPERATOR and data[field.start : field.end] == ENGINE_CONTEXT:
-        return (
-            f"has a node {_name(data, kind, place)} that loads an engine (EPContext), maybe of another file"
-        )
+        return f"takes the numbers of {_name(data, kind, span)} from another file (external data)"
+    if (
+        kind == "node"
+        and field.number == OPERATOR_FIELD
+        and data[field.start : field.end] == ENGINE_CONTEXT_OPERATOR
+    ):
+        return f"has a node {_name(data, kind, span)} that loads an engine (EPContext), maybe of another file"
     return ""
 
 
-def _name(data: mmap.mmap, kind: str, place: tuple[int, int]) -> str:
-    for field in _fields(data, *place):
-        if field.number == NAME[kind] and field.kind == BYTES:
+def _name(data: mmap.mmap, kind: str, span: tuple[int, int]) -> str:
+    for field in _fields(data, *span):
+        if field.number == NAME_FIELD[kind] and field.kind == BYTES:
             return ascii(data[field.start : min(field.end, field.start + 80)].decode(errors="replace"))
     return "without a name"
 
@@ -137,9 +139,9 @@ def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[_Field]:
         elif kind == BYTES:
             length, start = _varint(data, start, end)
             position = start + length
-        elif kind in (START, END):
+        elif kind in (START_GROUP, END_GROUP):
             # Long out of use: whatever stands between the two belongs to no field that is known.
-            groups += 1 if kind == START else -1
+            groups += 1 if kind == START_GROUP else -1
             position = start
             continue
         else:
@@ -153,7 +155,7 @@ def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[_Field]:
 
 def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
     value = 0
-    for shift in range(LONGEST_VARINT):
+    for shift in range(MAX_VARINT_BYTES):
         if position >= end:
             break
         byte = data[position]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import ArtifactError, ConfigError
-from edgeseg.files.placement import Placement, content, restore, stays
-from edgeseg.files.reading import open_regular, sha256_of
-from edgeseg.files.records import check_folder, read_record, write_record, writing
-from edgeseg.records import shown
+from edgeseg.files.placement import FolderReplacement, is_unmovable, recover, visible_entries
+from edgeseg.files.reading import open_regular, sha256_from_file
+from edgeseg.files.records import check_folder, mapped_write_errors, read_record, write_record
+from edgeseg.records import short_repr
 from edgeseg.spec import Lowering, ModelSpec
 
 from .external_data import GRAPH_SUFFIX, check_self_contained
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = Path("edgeseg-model")
 MANIFEST = "model.json"
-TABLE_FILE = "calibration.json"
+CALIBRATION_FILE = "calibration.json"
 # A further input size is a bundle of its own below the first one.
 SIZE_MANIFEST = re.compile(r"sizes/[1-9][0-9]{0,4}x[1-9][0-9]{0,4}/model\.json")
 FORMAT = 1
 # What protocol buffers, and so ONNX, can hold; no engine of such a model comes near it.
-MOST_BYTES = 1 << 31
+MAX_FILE_BYTES = 1 << 31
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # No separator or drive of any system, and nothing hidden; on Windows a dot or a space at the end is cut off.
 PLAIN_NAME = re.compile(r"(?!\.)[^\x00-\x1f\x7f-\x9f/\\:]+(?<![. ])")
-LONGEST_NAME = 255
+MAX_NAME_BYTES = 255
 # Of a bundle that is replaced again and again while it is read.
-READINGS, LISTINGS, PAUSE_S = 20, 3, 0.05
+READ_ATTEMPTS, LIST_ATTEMPTS, RETRY_PAUSE_S = 20, 3, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +46,11 @@ class FileRecord:
     sha256: str
 
     def __post_init__(self) -> None:
-        if not 0 <= self.size <= MOST_BYTES:
-            msg = f"size must be 0 to {MOST_BYTES} bytes, got {self.size}"
+        if not 0 <= self.size <= MAX_FILE_BYTES:
+            msg = f"size must be 0 to {MAX_FILE_BYTES} bytes, got {self.size}"
             raise ConfigError(msg)
         if not SHA256.fullmatch(self.sha256):
-            msg = f"sha256 must be 64 hexadecimal digits, got {shown(self.sha256)}"
+            msg = f"sha256 must be 64 hexadecimal digits, got {short_repr(self.sha256)}"
             raise ConfigError(msg)
 
 
@@ -65,7 +65,7 @@ class Manifest:
     def __post_init__(self) -> None:
         for name in self.files:
             if not is_plain_name(name) and not SIZE_MANIFEST.fullmatch(name):
-                msg = f"files must lie in the bundle itself and have plain names, got {shown(name)}"
+                msg = f"files must lie in the bundle itself and have plain names, got {short_repr(name)}"
                 raise ConfigError(msg)
 
 
@@ -109,14 +109,14 @@ def open_bundle(path: Path) -> Bundle:
     Raises:
         ArtifactError: No bundle there, or a file is missing, truncated or altered.
     """
-    for _ in range(READINGS):
+    for _ in range(READ_ATTEMPTS):
         stamp = _stamp(path)
         try:
             return replace(_open_sizes(path), stamp=stamp)
         except ArtifactError:
-            if not restore(path, MANIFEST) and _stamp(path) == stamp:
+            if not recover(path, MANIFEST) and _stamp(path) == stamp:
                 raise
-            time.sleep(PAUSE_S)
+            time.sleep(RETRY_PAUSE_S)
     return replace(_open_sizes(path), stamp=_stamp(path))
 
 
@@ -145,7 +145,7 @@ def is_plain_name(name: str) -> bool:
     if not PLAIN_NAME.fullmatch(name):
         return False
     try:
-        return len(name.encode()) <= LONGEST_NAME
+        return len(name.encode()) <= MAX_NAME_BYTES
     except UnicodeEncodeError:
         return False
 
@@ -196,7 +196,7 @@ def write_manifest(folder: Path, spec: ModelSpec, names: list[str]) -> None:
 
 def file_record(path: Path) -> FileRecord:
     """Measure a file: its size and SHA-256."""
-    return FileRecord(size=path.stat().st_size, sha256=sha256_of(path))
+    return FileRecord(size=path.stat().st_size, sha256=sha256_from_file(path))
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -204,14 +204,15 @@ def _read_manifest(path: Path) -> Manifest:
         Manifest,
         path / MANIFEST,
         version=FORMAT,
-        absent=f"no bundle at {path}: {MANIFEST} is missing; make one with `edgeseg export CKPT -o {path}`",
-        again="export the bundle again",
+        missing_message=f"no bundle at {path}: {MANIFEST} is missing; "
+        f"make one with `edgeseg export CKPT -o {path}`",
+        remedy="export the bundle again",
     )
 
 
 def _verify(path: Path, recorded: FileRecord) -> None:
     try:
-        fault = difference(path, recorded)
+        fault = file_mismatch(path, recorded)
     except FileNotFoundError as exc:
         msg = f"{path} is missing from the bundle; export it again or copy the whole folder"
         raise ArtifactError(msg) from exc
@@ -225,7 +226,7 @@ def _verify(path: Path, recorded: FileRecord) -> None:
         check_self_contained(path)
 
 
-def difference(path: Path, recorded: FileRecord) -> str:
+def file_mismatch(path: Path, recorded: FileRecord) -> str:
     """Say how a file differs from what was recorded of it; empty where it does not.
 
     Its size is compared first: nothing is read of a file of another size.
@@ -237,12 +238,12 @@ def difference(path: Path, recorded: FileRecord) -> str:
         size = os.fstat(stream.fileno()).st_size
     if size != recorded.size:
         return f"has {size} bytes and must have {recorded.size}: truncated or altered"
-    if sha256_of(path) != recorded.sha256:
+    if sha256_from_file(path) != recorded.sha256:
         return f"was altered after export (SHA-256 differs from {MANIFEST}); copy or export it again"
     return ""
 
 
-def check_target(target: Path, *, force: bool) -> None:
+def check_bundle_folder(target: Path, *, force: bool) -> None:
     """Say before the work whether a bundle may be written.
 
     Args:
@@ -252,28 +253,28 @@ def check_target(target: Path, *, force: bool) -> None:
     Raises:
         ConfigError: Something is there and `force` is off, or it is not a bundle.
     """
-    with writing(target):
-        restore(target, MANIFEST)
-        there = _listed(target)
-        if (target.exists() and not target.is_dir()) or (there and MANIFEST not in there):
+    with mapped_write_errors(target):
+        recover(target, MANIFEST)
+        existing = _entry_names(target)
+        if (target.exists() and not target.is_dir()) or (existing and MANIFEST not in existing):
             msg = f"{target} exists and is not a bundle (no {MANIFEST} in it); choose another -o"
             raise ConfigError(msg)
-        if there and not force:
+        if existing and not force:
             msg = f"{target} already holds a bundle; pass --force to replace it, or choose another -o"
             raise ConfigError(msg)
-        place = target if stays(target) else target.absolute().parent
+        written_folder = target if is_unmovable(target) else target.absolute().parent
     check_folder(target)
-    check_folder(place)
+    check_folder(written_folder)
 
 
-def _listed(target: Path) -> list[str]:
+def _entry_names(target: Path) -> list[str]:
     """List the names in a folder; again where it is no bundle, as another program may just replace one."""
     names: list[str] = []
-    for _ in range(LISTINGS):
-        names = [path.name for path in content(target)] if target.is_dir() else []
+    for _ in range(LIST_ATTEMPTS):
+        names = [path.name for path in visible_entries(target)] if target.is_dir() else []
         if not names or MANIFEST in names:
             break
-        time.sleep(PAUSE_S)
+        time.sleep(RETRY_PAUSE_S)
     return names
 
 
@@ -281,20 +282,20 @@ def _listed(target: Path) -> list[str]:
 def staged(target: Path, *, force: bool) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
 
-    A bundle that is replaced is there under its name, whole, until the new one is; see `disk.placement`.
+    A bundle that is replaced is there under its name, whole, until the new one is; see `disk.replacement`.
 
     Args:
         target: Folder that the bundle will be; its parent is made if need be.
         force: Replace a bundle that is there.
 
     Raises:
-        ConfigError: As `check_target`, or another program wrote there meanwhile.
+        ConfigError: As `check_bundle_folder`, or another program wrote there meanwhile.
         EdgeSegError: It cannot be written.
     """
-    check_target(target, force=force)
-    with writing(target):
-        placement = Placement(target, MANIFEST, replace=force)
-    with closing(placement):
-        yield placement.folder
-        with writing(target):
-            placement.keep()
+    check_bundle_folder(target, force=force)
+    with mapped_write_errors(target):
+        replacement = FolderReplacement(target, MANIFEST, replace=force)
+    with closing(replacement):
+        yield replacement.folder
+        with mapped_write_errors(target):
+            replacement.commit()

@@ -13,8 +13,8 @@ import numpy as np
 
 from edgeseg.errors import ArtifactError, CalibrationError
 from edgeseg.files.reading import read_regular
-from edgeseg.files.records import write_whole
-from edgeseg.records import json_from_record, parsed_json, record_from_json
+from edgeseg.files.records import write_atomically
+from edgeseg.records import json_from_record, parse_json, record_from_json
 
 from .histogram import BINS, Histogram, empty_histogram
 
@@ -22,22 +22,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .images import ChosenImage
-    from .observers import Tap
+    from .images import CalibrationImage
+    from .observers import RangeObserver
 
 # Some hundred histograms of 16 KB, each with its name.
 MOST_BYTES = 256 << 20
-BROKEN = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError)
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+)
 PARTIAL_FILE = "calibration.partial.npz"
-_AGAIN = "start again without --resume"
+_RESTART_HINT = "start again without --resume"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What must be the same for counts to be added to.
+class CalibrationIdentity:
+    """What must be the same for an interrupted calibration to be resumed.
 
     Attributes:
-        values: Hash of the taps, how they are shared out over runs, and the bins.
+        values: Hash of the observers, their distribution over passes, and the bins.
         image_list: Hash of the images in the order they are taken.
         bit_depth: That they are read with; None where it is found for each.
     """
@@ -51,101 +60,106 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class CalibrationProgress:
     """What has been counted so far; a batch is in it whole or not at all.
 
     Attributes:
         batches: How many, over all runs.
-        histograms: By key of the tap.
+        histograms: By key of the observer.
     """
 
     batches: int
     histograms: dict[str, Histogram]
 
-    def plus(self, fresh: dict[str, Histogram]) -> Counted:
+    def plus(self, batch_histograms: dict[str, Histogram]) -> CalibrationProgress:
         """Add a batch."""
-        sums = {key: self.histograms[key] + histogram for key, histogram in fresh.items()}
-        return Counted(batches=self.batches + 1, histograms={**self.histograms, **sums})
+        sums = {key: self.histograms[key] + histogram for key, histogram in batch_histograms.items()}
+        return CalibrationProgress(batches=self.batches + 1, histograms={**self.histograms, **sums})
 
 
-def nothing_counted(passes: Sequence[Sequence[Tap]]) -> Counted:
+def empty_progress(passes: Sequence[Sequence[RangeObserver]]) -> CalibrationProgress:
     """Begin."""
-    return Counted(batches=0, histograms={tap.key: empty_histogram() for taps in passes for tap in taps})
+    return CalibrationProgress(
+        batches=0,
+        histograms={observer.key: empty_histogram() for observers in passes for observer in observers},
+    )
 
 
-def identity_of(
+def calibration_identity(
     graph_sha256: str,
-    passes: Sequence[Sequence[Tap]],
-    images: Sequence[ChosenImage],
+    passes: Sequence[Sequence[RangeObserver]],
+    images: Sequence[CalibrationImage],
     seed: int,
     bit_depth: int | None,
-) -> Identity:
+) -> CalibrationIdentity:
     """Say what is being counted."""
-    values = [BINS, *([json_from_record(tap) for tap in taps] for taps in passes)]
-    return Identity(
+    values = [BINS, *([json_from_record(observer) for observer in observers] for observers in passes)]
+    return CalibrationIdentity(
         graph=graph_sha256,
-        values=_hash(json.dumps(values)),
+        values=_sha256(json.dumps(values)),
         images=len(images),
         seed=seed,
-        image_list=_hash("\n".join(image.sha256 for image in images)),
+        image_list=_sha256("\n".join(image.sha256 for image in images)),
         bit_depth=bit_depth,
     )
 
 
-def write_partial(path: Path, identity: Identity, counted: Counted) -> None:
+def write_progress(path: Path, identity: CalibrationIdentity, collected: CalibrationProgress) -> None:
     """Keep what has been counted.
 
     Raises:
         CalibrationError: The file cannot be written.
     """
-    found = list(counted.histograms.values())
+    histograms = list(collected.histograms.values())
     meta = {
         "identity": json_from_record(identity),
-        "batches": counted.batches,
-        "keys": list(counted.histograms),
-        "exponents": [histogram.exponent for histogram in found],
+        "batches": collected.batches,
+        "keys": list(collected.histograms),
+        "exponents": [histogram.exponent for histogram in histograms],
     }
     stream = io.BytesIO()
     np.savez(
         stream,
         meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
-        extremes=np.array([(histogram.low, histogram.high) for histogram in found]),
-        counts=np.stack([histogram.counts for histogram in found]),
+        extremes=np.array([(histogram.low, histogram.high) for histogram in histograms]),
+        counts=np.stack([histogram.counts for histogram in histograms]),
     )
-    write_whole(path, stream.getvalue())
+    write_atomically(path, stream.getvalue())
 
 
-def read_partial(path: Path, identity: Identity) -> Counted:
+def read_progress(path: Path, identity: CalibrationIdentity) -> CalibrationProgress:
     """Take up what had been counted.
 
     Raises:
         CalibrationError: The file is broken, or of another calibration.
     """
     try:
-        data = io.BytesIO(read_regular(path, most=MOST_BYTES))
-        _check_stored(data)
+        data = io.BytesIO(read_regular(path, max_bytes=MOST_BYTES))
+        _check_uncompressed(data)
         with np.load(data, allow_pickle=False) as arrays:
-            meta = parsed_json(arrays["meta"].tobytes().decode())
-            earlier = record_from_json(Identity, meta["identity"], source=path.name)
+            meta = parse_json(arrays["meta"].tobytes().decode())
+            stored_identity = record_from_json(CalibrationIdentity, meta["identity"], source=path.name)
             extremes, counts = arrays["extremes"], arrays["counts"]
             if counts.dtype != np.int64 or counts.shape != (len(meta["keys"]), BINS):
                 msg = f"counts of another form, {counts.dtype}{list(counts.shape)}"
                 raise ValueError(msg)
             rows = zip(meta["exponents"], extremes, counts, strict=True)
-            found = [
+            histograms = [
                 Histogram(low=float(low), high=float(high), exponent=exponent, counts=counts)
                 for exponent, (low, high), counts in rows
             ]
-        counted = Counted(batches=meta["batches"], histograms=dict(zip(meta["keys"], found, strict=True)))
-    except (*BROKEN, zipfile.BadZipFile, ArtifactError) as exc:
-        msg = f"{path} is truncated or damaged and cannot be resumed from ({exc}); {_AGAIN}"
+        collected = CalibrationProgress(
+            batches=meta["batches"], histograms=dict(zip(meta["keys"], histograms, strict=True))
+        )
+    except (*READ_ERRORS, zipfile.BadZipFile, ArtifactError) as exc:
+        msg = f"{path} is truncated or damaged and cannot be resumed from ({exc}); {_RESTART_HINT}"
         raise CalibrationError(msg) from exc
-    _check_same(path, earlier, identity)
-    return counted
+    _check_identity(path, stored_identity, identity)
+    return collected
 
 
-def _check_stored(data: io.BytesIO) -> None:
-    """Refuse an archive whose members unfold to more than the file: `write_partial` packs nothing."""
+def _check_uncompressed(data: io.BytesIO) -> None:
+    """Refuse an archive whose members unfold to more than the file: `write_progress` packs nothing."""
     with zipfile.ZipFile(data) as archive:
         if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
             msg = "it was compressed after it was written"
@@ -153,21 +167,23 @@ def _check_stored(data: io.BytesIO) -> None:
     data.seek(0)
 
 
-def _check_same(path: Path, earlier: Identity, identity: Identity) -> None:
+def _check_identity(path: Path, stored_identity: CalibrationIdentity, identity: CalibrationIdentity) -> None:
     pairs = {
-        field.name: (getattr(earlier, field.name), getattr(identity, field.name))
-        for field in fields(Identity)
+        field.name: (getattr(stored_identity, field.name), getattr(identity, field.name))
+        for field in fields(CalibrationIdentity)
     }
-    if differing := [name for name, (then, now) in pairs.items() if then != now]:
+    if differing := [
+        name for name, (stored_value, current_value) in pairs.items() if stored_value != current_value
+    ]:
         name = differing[0]
-        then, now = (str(value)[:12] for value in pairs[name])
+        stored_value, current_value = (str(value)[:12] for value in pairs[name])
         what = {"graph": "graph", "values": "list of values", "images": "number of images"}
         msg = (
             f"cannot resume from {path}: the {what.get(name, name.replace('_', ' '))} is another "
-            f"({then} then, {now} now); {_AGAIN}"
+            f"({stored_value} then, {current_value} now); {_RESTART_HINT}"
         )
         raise CalibrationError(msg)
 
 
-def _hash(text: str) -> str:
+def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""From a bundle, taps and images to the table of ranges."""
+"""Measure the ranges of a bundle's values on images."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from edgeseg.vision.letterbox import letterbox_batch
 
 from .checkpoint import (
     PARTIAL_FILE,
-    Counted,
-    Identity,
-    identity_of,
-    nothing_counted,
-    read_partial,
-    write_partial,
+    CalibrationIdentity,
+    CalibrationProgress,
+    calibration_identity,
+    empty_progress,
+    read_progress,
+    write_progress,
 )
 from .consistency import check_detections, check_images, runtime_detections, runtime_images
-from .counting import check_rows, count_values
-from .images import ChosenImage, choose_images, images_sha256, read_chosen
-from .instrumented_graph import TappedGraph, detections_in, passes_of
+from .counting import check_rows, histograms_from_values
+from .images import CalibrationImage, choose_images, images_sha256, read_calibration_image
+from .instrumented_graph import InstrumentedGraph, detections_from_values, plan_passes
 from .methods import range_from_histogram
-from .observers import Rows, Tap
+from .observers import FirstAxis, RangeObserver
 from .table import CalibrationTable
-from .time_left import Clock
+from .time_left import ProgressClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from .histogram import Histogram
     from .images import CalibrationConfig
-    from .observers import Taps
+    from .observers import RangeObservers
 
 # An interruption loses at most this much.
 SAVE_EVERY_S = 20.0
@@ -51,19 +51,19 @@ SAVE_EVERY_S = 20.0
 
 def collect(
     bundle: Bundle,
-    taps: Sequence[Taps],
+    observers: Sequence[RangeObservers],
     config: CalibrationConfig,
     progress: Callable[[str], None] = lambda line: None,
     note: Callable[[str], None] = lambda line: None,
 ) -> CalibrationTable:
-    """Run the FP32 graph on images and cut a range for every tap.
+    """Run the FP32 graph on images and derive a range for every observer.
 
     What has been counted is kept in the bundle when this is interrupted, for `config.resume`.
 
     Args:
         bundle: Its portable graph is run; one of several input sizes on the images that the runtime would
             give it.
-        taps: Values to measure in the graph of each input size; their keys are the same.
+        observers: Values to measure in the graph of each input size; their keys are the same.
         config: Which images, which method.
         progress: Called with a line at every image: how far it is, how long it will take.
         note: Called with what a user should know, such as an image that was skipped.
@@ -73,25 +73,36 @@ def collect(
             that does not see what the runtime sees, or an interrupted one that cannot be resumed.
         DependencyError: `onnx` or `onnxruntime` is missing.
     """
-    passes = [passes_of(each, its) for each, its in zip(bundle.sizes, taps, strict=True)]
+    passes = [
+        plan_passes(each, size_observers)
+        for each, size_observers in zip(bundle.sizes, observers, strict=True)
+    ]
     images = choose_images(config, progress, note)
     sizes_hw = [each.spec.input_size_hw for each in bundle.sizes]
     if advice := size_advice([image.size_hw for image in images], sizes_hw, str(config.folder)):
         note(advice)
-    runs = [
-        run
-        for each, its, groups, batches in zip(
-            bundle.sizes, taps, passes, _shared_out(images, sizes_hw, bundle.spec.batch), strict=True
+    all_passes = [
+        one_pass
+        for each, size_observers, groups, batches in zip(
+            bundle.sizes,
+            observers,
+            passes,
+            _batches_by_size(images, sizes_hw, bundle.spec.batch),
+            strict=True,
         )
-        for run in _runs(each, its.present, groups, batches, config, several=bool(bundle.other_sizes))
+        for one_pass in _passes_at_size(
+            each, size_observers.present, groups, batches, config, several=bool(bundle.other_sizes)
+        )
     ]
-    job = _Job(path=bundle.path / PARTIAL_FILE, runs=runs, progress=progress, note=note)
+    measurement = _Measurement(
+        path=bundle.path / PARTIAL_FILE, all_passes=all_passes, progress=progress, note=note
+    )
     graphs = [each.files[Lowering.PORTABLE.file_name].sha256 for each in bundle.sizes]
-    measured = [run.taps for run in runs]
-    identity = identity_of("+".join(graphs), measured, images, config.seed, config.bit_depth)
-    counted = _measure(job, identity, _begin(job, identity, resume=config.resume))
-    job.path.unlink(missing_ok=True)
-    _check_seen(counted, len(images))
+    measured = [one_pass.observers for one_pass in all_passes]
+    identity = calibration_identity("+".join(graphs), measured, images, config.seed, config.bit_depth)
+    collected = _measure(measurement, identity, _start_or_resume(measurement, identity, resume=config.resume))
+    measurement.path.unlink(missing_ok=True)
+    _check_all_observed(collected, len(images))
     progress("cutting ranges")
     return CalibrationTable(
         method=config.method,
@@ -101,27 +112,27 @@ def collect(
         seed=config.seed,
         ranges={
             key: range_from_histogram(histogram, config.method)
-            for key, histogram in counted.histograms.items()
+            for key, histogram in collected.histograms.items()
         },
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class _Pass:
     """One pass of one graph over the images of its input size.
 
     Attributes:
-        whole: The last pass, which runs the graph to its end, so that what it finds can be compared.
+        is_last: The last pass, which runs the graph to its end, so that what it finds can be compared.
         name: What tells it from the other runs; empty where it is the only one.
     """
 
     bundle: Bundle
     present: str
-    taps: tuple[Tap, ...]
+    observers: tuple[RangeObserver, ...]
     folder: Path
     bit_depth: int | None
-    batches: list[tuple[ChosenImage, ...]]
-    whole: bool
+    batches: list[tuple[CalibrationImage, ...]]
+    is_last: bool
     name: str
 
     @property
@@ -135,145 +146,152 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
+class _Measurement:
     """Everything that stays the same while measuring; `path` is where it is kept when interrupted."""
 
     path: Path
-    runs: list[_Run]
+    all_passes: list[_Pass]
     progress: Callable[[str], None]
     note: Callable[[str], None]
 
     @property
     def steps(self) -> list[str]:
         """Name each batch of each run, in order."""
-        return [step for run in self.runs for step in run.steps]
+        return [step for one_pass in self.all_passes for step in one_pass.steps]
 
 
-def _runs(
+def _passes_at_size(
     bundle: Bundle,
     present: str,
-    passes: Sequence[tuple[Tap, ...]],
-    batches: list[tuple[ChosenImage, ...]],
+    passes: Sequence[tuple[RangeObserver, ...]],
+    batches: list[tuple[CalibrationImage, ...]],
     config: CalibrationConfig,
     *,
     several: bool,
-) -> Iterator[_Run]:
+) -> Iterator[_Pass]:
     """Give the passes of one input size; their names say which size where there are several."""
     height, width = bundle.spec.input_size_hw
     at = f" at {height}x{width}" if several else ""
-    for number, taps in enumerate(passes, start=1):
-        yield _Run(
+    for number, observers in enumerate(passes, start=1):
+        yield _Pass(
             bundle=bundle,
             present=present,
-            taps=taps,
+            observers=observers,
             folder=config.folder,
             bit_depth=config.bit_depth,
             batches=batches,
-            whole=number == len(passes),
+            is_last=number == len(passes),
             name=at + (f", pass {number} of {len(passes)}" if len(passes) > 1 else ""),
         )
 
 
-def _shared_out(
-    images: Sequence[ChosenImage], sizes_hw: Sequence[tuple[int, int]], batch: int
-) -> list[list[tuple[ChosenImage, ...]]]:
+def _batches_by_size(
+    images: Sequence[CalibrationImage], sizes_hw: Sequence[tuple[int, int]], batch: int
+) -> list[list[tuple[CalibrationImage, ...]]]:
     """Give each input size the images that the runtime would compute at it, in batches."""
-    taken: list[list[ChosenImage]] = [[] for _ in sizes_hw]
+    images_by_size: list[list[CalibrationImage]] = [[] for _ in sizes_hw]
     for image in images:
-        taken[best_input(image.size_hw, sizes_hw)].append(image)
-    return [[tuple(its[start : start + batch]) for start in range(0, len(its), batch)] for its in taken]
+        images_by_size[best_input(image.size_hw, sizes_hw)].append(image)
+    return [
+        [tuple(size_observers[start : start + batch]) for start in range(0, len(size_observers), batch)]
+        for size_observers in images_by_size
+    ]
 
 
-def _begin(job: _Job, identity: Identity, *, resume: bool) -> Counted:
+def _start_or_resume(
+    measurement: _Measurement, identity: CalibrationIdentity, *, resume: bool
+) -> CalibrationProgress:
     """Take up an earlier calibration or begin anew; finds out now whether the bundle can be written to."""
-    counted = nothing_counted([run.taps for run in job.runs])
-    if resume and job.path.exists():
-        counted = read_partial(job.path, identity)
+    collected = empty_progress([one_pass.observers for one_pass in measurement.all_passes])
+    if resume and measurement.path.exists():
+        collected = read_progress(measurement.path, identity)
     elif resume:
-        job.note(f"nothing to resume: {job.path} is not there; starting from the first image")
-    write_partial(job.path, identity, counted)
-    return counted
+        measurement.note(f"nothing to resume: {measurement.path} is not there; starting from the first image")
+    write_progress(measurement.path, identity, collected)
+    return collected
 
 
-def _measure(job: _Job, identity: Identity, counted: Counted) -> Counted:
-    steps = job.steps
-    clock = Clock(steps, done=counted.batches, progress=job.progress)
-    saved = time.monotonic()
+def _measure(
+    measurement: _Measurement, identity: CalibrationIdentity, collected: CalibrationProgress
+) -> CalibrationProgress:
+    steps = measurement.steps
+    clock = ProgressClock(steps, done=collected.batches, progress=measurement.progress)
+    saved_s = time.monotonic()
     try:
-        for fresh in _counts(job, counted.batches, clock):
+        for batch_histograms in _histograms(measurement, collected.batches, clock):
             # One assignment: an interruption finds the batch in it whole or not at all.
-            counted = counted.plus(fresh)
-            if time.monotonic() - saved > SAVE_EVERY_S:
-                _save(job, identity, counted)
-                saved = time.monotonic()
+            collected = collected.plus(batch_histograms)
+            if time.monotonic() - saved_s > SAVE_EVERY_S:
+                _save(measurement, identity, collected)
+                saved_s = time.monotonic()
     except BaseException as exc:
-        _save(job, identity, counted)
+        _save(measurement, identity, collected)
         if isinstance(exc, KeyboardInterrupt):
-            job.note(f"stopped after {counted.batches} of {len(steps)} steps; go on with --resume")
+            measurement.note(f"stopped after {collected.batches} of {len(steps)} steps; go on with --resume")
         raise
-    return counted
+    return collected
 
 
-def _save(job: _Job, identity: Identity, counted: Counted) -> None:
+def _save(measurement: _Measurement, identity: CalibrationIdentity, collected: CalibrationProgress) -> None:
     """Keep what is counted; a full disk is told and does not end a calibration that can still be finished."""
     try:
-        write_partial(job.path, identity, counted)
+        write_progress(measurement.path, identity, collected)
     except CalibrationError as exc:
-        job.note(f"{exc}; an interruption would lose what was measured")
+        measurement.note(f"{exc}; an interruption would lose what was measured")
 
 
-def _counts(job: _Job, done: int, clock: Clock) -> Iterator[dict[str, Histogram]]:
+def _histograms(measurement: _Measurement, done: int, clock: ProgressClock) -> Iterator[dict[str, Histogram]]:
     """Measure one batch after the other, run after run, from batch `done` on."""
-    for run in job.runs:
-        batches = run.batches[done:]
-        done = max(0, done - len(run.batches))
+    for one_pass in measurement.all_passes:
+        batches = one_pass.batches[done:]
+        done = max(0, done - len(one_pass.batches))
         if batches:
-            yield from _counts_of_run(run, batches, clock)
+            yield from _histograms_of_pass(one_pass, batches, clock)
 
 
-def _counts_of_run(
-    run: _Run, batches: Sequence[Sequence[ChosenImage]], clock: Clock
+def _histograms_of_pass(
+    one_pass: _Pass, batches: Sequence[Sequence[CalibrationImage]], clock: ProgressClock
 ) -> Iterator[dict[str, Histogram]]:
-    spec = run.bundle.spec
+    spec = one_pass.bundle.spec
     # Before the other session is there: two would take half as much memory again.
-    expected = _expected(run, batches[0]) if run.whole else None
-    graph = TappedGraph(run.bundle, _wanted(run))
+    expected = _expected(one_pass, batches[0]) if one_pass.is_last else None
+    graph = InstrumentedGraph(one_pass.bundle, _output_names(one_pass))
     for batch in batches:
-        clock.tell()
+        clock.report()
         where = ", ".join(image.name for image in batch)
-        frames = _frames(run, batch)
+        frames = _frames(one_pass, batch)
         images, _ = letterbox_batch(frames, spec)
         check_images(images, runtime_images(frames, spec), where)
         values = graph(images)
-        check_rows(run.taps, values, spec)
+        check_rows(one_pass.observers, values, spec)
         if expected is not None:
-            check_detections(detections_in(values), expected, spec, where)
+            check_detections(detections_from_values(values), expected, spec, where)
             expected = None
-        present = values.get(run.present)
-        yield count_values(run.taps, values, len(batch), present, where)
+        present = values.get(one_pass.present)
+        yield histograms_from_values(one_pass.observers, values, len(batch), present, where)
         clock.step()
 
 
-def _expected(run: _Run, batch: Sequence[ChosenImage]) -> RawDetections:
-    return runtime_detections(run.bundle, runtime_images(_frames(run, batch), run.bundle.spec))
+def _expected(one_pass: _Pass, batch: Sequence[CalibrationImage]) -> RawDetections:
+    return runtime_detections(one_pass.bundle, runtime_images(_frames(one_pass, batch), one_pass.bundle.spec))
 
 
-def _wanted(run: _Run) -> list[str]:
+def _output_names(one_pass: _Pass) -> list[str]:
     """Name the values that a run hands out."""
-    names = [tap.tensor for tap in run.taps]
-    if any(tap.rows is Rows.PROPOSALS for tap in run.taps):
-        names.append(run.present)
-    return [*names, *OUTPUTS] if run.whole else names
+    names = [observer.tensor for observer in one_pass.observers]
+    if any(observer.rows is FirstAxis.PROPOSALS for observer in one_pass.observers):
+        names.append(one_pass.present)
+    return [*names, *OUTPUTS] if one_pass.is_last else names
 
 
-def _frames(run: _Run, batch: Sequence[ChosenImage]) -> list[NDArray[np.uint8]]:
+def _frames(one_pass: _Pass, batch: Sequence[CalibrationImage]) -> list[NDArray[np.uint8]]:
     """Read a batch; the last image fills what is missing of it."""
-    frames = [read_chosen(run.folder, image, bit_depth=run.bit_depth) for image in batch]
-    return frames + frames[-1:] * (run.bundle.spec.batch - len(frames))
+    frames = [read_calibration_image(one_pass.folder, image, bit_depth=one_pass.bit_depth) for image in batch]
+    return frames + frames[-1:] * (one_pass.bundle.spec.batch - len(frames))
 
 
-def _check_seen(counted: Counted, images: int) -> None:
-    unseen = [key for key, histogram in counted.histograms.items() if not histogram.total]
+def _check_all_observed(collected: CalibrationProgress, images: int) -> None:
+    unseen = [key for key, histogram in collected.histograms.items() if not histogram.total]
     if unseen:
         msg = (
             f"the model found nothing in {images} images, so {len(unseen)} values that come after a "

@@ -1,4 +1,4 @@
-"""The guard: calibration must see what the runtime sees, or its ranges are of other numbers.
+"""Check that calibration sees what the runtime sees; otherwise its ranges are of other numbers.
 
 A swapped channel or a forgotten division by 255 leaves plausible ranges behind and a model that is a little
 worse, which nobody would notice; here it is an error.
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
 
 # The graph with its inner values as outputs is fused otherwise, which rounds otherwise: about 0.01 px.
-BOX_PX = 0.5
-SCORE = 0.005
+MAX_BOX_ERROR_PX = 0.5
+MAX_SCORE_ERROR = 0.005
 
 
 def runtime_images(frames: Sequence[NDArray[np.uint8]], spec: ModelSpec) -> NDArray[np.uint8]:
     """Let the runtime prepare frames, and catch what it would compute: `uint8[B, H, W, 3]`."""
-    recorder = _Recorder(spec)
-    Model(spec, recorder)(list(frames))
-    return recorder.images
+    recording = _RecordingBackend(spec)
+    Model(spec, recording)(list(frames))
+    return recording.images
 
 
 def runtime_detections(bundle: Bundle, images: NDArray[np.uint8]) -> RawDetections:
@@ -72,29 +72,29 @@ def check_detections(found: RawDetections, expected: RawDetections, spec: ModelS
     """
     for image in range(spec.batch):
         for one, other in ((found, expected), (expected, found)):
-            if alone := _alone(one, other, image, spec):
+            if alone := _count_unmatched(one, other, image, spec):
                 msg = (
                     f"the graph that is measured must find what the runtime finds on {where}, and {alone} of "
-                    f"{int(expected.counts[image])} detections differ by more than {BOX_PX} px or a score of "
-                    f"{SCORE}; please report it"
+                    f"{int(expected.counts[image])} detections differ by more than {MAX_BOX_ERROR_PX} px or "
+                    f"a score of {MAX_SCORE_ERROR}; please report it"
                 )
                 raise CalibrationError(msg)
 
 
-def _alone(one: RawDetections, other: RawDetections, image: int, spec: ModelSpec) -> int:
+def _count_unmatched(one: RawDetections, other: RawDetections, image: int, spec: ModelSpec) -> int:
     """Count detections of one without a partner in the other."""
     rows, columns = slice(int(one.counts[image])), slice(int(other.counts[image]))
     scores, partners = one.scores[image, rows], other.scores[image, columns]
-    floor = spec.score_threshold + SCORE
+    floor = spec.score_threshold + MAX_SCORE_ERROR
     if max(len(scores), len(partners)) == spec.max_detections:
-        floor = max(floor, float(min(scores.min(initial=1), partners.min(initial=1))) + SCORE)
-    near = np.abs(one.boxes_xyxy[image, rows, None] - other.boxes_xyxy[image, None, columns]).max(-1)
-    matches = (near <= BOX_PX) & (np.abs(scores[:, None] - partners) <= SCORE)
+        floor = max(floor, float(min(scores.min(initial=1), partners.min(initial=1))) + MAX_SCORE_ERROR)
+    box_errors = np.abs(one.boxes_xyxy[image, rows, None] - other.boxes_xyxy[image, None, columns]).max(-1)
+    matches = (box_errors <= MAX_BOX_ERROR_PX) & (np.abs(scores[:, None] - partners) <= MAX_SCORE_ERROR)
     matches &= one.labels[image, rows, None] == other.labels[image, columns]
     return int((~matches.any(1) & (scores > floor)).sum())
 
 
-class _Recorder:
+class _RecordingBackend:
     """A backend that keeps its input and finds nothing."""
 
     def __init__(self, spec: ModelSpec) -> None:

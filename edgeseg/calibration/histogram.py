@@ -51,7 +51,7 @@ class Histogram:
             low=min(self.low, other.low),
             high=max(self.high, other.high),
             exponent=exponent,
-            counts=_widened(self, exponent) + _widened(other, exponent),
+            counts=_rebinned(self, exponent) + _rebinned(other, exponent),
         )
 
 
@@ -81,10 +81,10 @@ def histogram_of(values: NDArray[np.float32], name: str) -> Histogram:
         raise CalibrationError(msg)
     largest = max(-low, high)
     exponent = max(MIN_EXPONENT, math.frexp(largest)[1]) if largest else MIN_EXPONENT
-    return Histogram(low=low, high=high, exponent=exponent, counts=_counted(flat, exponent))
+    return Histogram(low=low, high=high, exponent=exponent, counts=_bin_counts(flat, exponent))
 
 
-def _counted(flat: NDArray[np.float32], exponent: int) -> NDArray[np.int64]:
+def _bin_counts(flat: NDArray[np.float32], exponent: int) -> NDArray[np.int64]:
     """Count into bins over `[0, 2 ** exponent)`.
 
     OpenCV counts 16-bit integers through a table. Millions of numbers a second on one core of a Xeon: this
@@ -92,21 +92,21 @@ def _counted(flat: NDArray[np.float32], exponent: int) -> NDArray[np.int64]:
     """
     counts = np.zeros(BINS, np.int64)
     scaled = np.empty(min(_CHUNK, flat.size), np.float32)
-    codes = np.empty(scaled.shape, np.uint16)
+    bin_indices = np.empty(scaled.shape, np.uint16)
     scale = np.float32(math.ldexp(BINS, -exponent))
     for start in range(0, flat.size, _CHUNK):
         chunk = flat[start : start + _CHUNK]
         size = chunk.size
         np.abs(chunk, out=scaled[:size])
         np.multiply(scaled[:size], scale, out=scaled[:size])
-        codes[:size] = scaled[:size]
+        bin_indices[:size] = scaled[:size]
         # Counts come as float32, exact as long as a chunk is below 2^24; OpenCV 4 gives a column, 5 a row.
-        found = cv2.calcHist([codes[:size].reshape(1, -1)], [0], None, [BINS], [0, BINS])
-        counts += found.ravel().astype(np.int64)
+        chunk_counts = cv2.calcHist([bin_indices[:size].reshape(1, -1)], [0], None, [BINS], [0, BINS])
+        counts += chunk_counts.ravel().astype(np.int64)
     return counts
 
 
-def _widened(histogram: Histogram, exponent: int) -> NDArray[np.int64]:
+def _rebinned(histogram: Histogram, exponent: int) -> NDArray[np.int64]:
     """Merge neighbouring bins until they reach `2 ** exponent`."""
     factor = min(BINS, 1 << (exponent - histogram.exponent))
     counts = np.zeros(BINS, np.int64)

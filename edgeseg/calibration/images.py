@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from edgeseg.errors import CalibrationError, ConfigError, InputError
-from edgeseg.files.reading import sha256_of
+from edgeseg.files.reading import sha256_from_file
 from edgeseg.vision.images.bitdepth import check_bit_depth
 from edgeseg.vision.images.reader import ImageReader, image_paths, read_image
 
@@ -36,8 +36,8 @@ class CalibrationConfig:
 
     Attributes:
         folder: Searched with all folders below it.
-        images: How many to take, neither more nor fewer; None for those that are there, up to `most`.
-        most: How many are enough.
+        images: How many to take, neither more nor fewer; None for those that are there, up to `max_images`.
+        max_images: How many are enough.
         seed: Of the choice, 0 or more.
         method: How ranges are cut.
         bit_depth: As `ImageReader`.
@@ -46,7 +46,7 @@ class CalibrationConfig:
 
     folder: Path
     images: int | None = None
-    most: int = DEFAULT_IMAGES
+    max_images: int = DEFAULT_IMAGES
     seed: int = 0
     method: Method = Method.ENTROPY
     bit_depth: int | None = None
@@ -55,7 +55,7 @@ class CalibrationConfig:
     @property
     def wanted(self) -> int:
         """How many to look for."""
-        return self.most if self.images is None else self.images
+        return self.max_images if self.images is None else self.images
 
     def __post_init__(self) -> None:
         if self.wanted < MIN_IMAGES:
@@ -71,7 +71,7 @@ class CalibrationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChosenImage:
+class CalibrationImage:
     """An image that was found usable.
 
     Attributes:
@@ -85,7 +85,7 @@ class ChosenImage:
     size_hw: tuple[int, int]
 
 
-def images_sha256(images: Iterable[ChosenImage]) -> str:
+def images_sha256(images: Iterable[CalibrationImage]) -> str:
     """Hash names and contents of images, whatever their order."""
     lines = sorted(f"{image.name}\0{image.sha256}\n" for image in images)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
@@ -95,7 +95,7 @@ def choose_images(
     config: CalibrationConfig,
     progress: Callable[[str], None] = lambda line: None,
     note: Callable[[str], None] = lambda line: None,
-) -> tuple[ChosenImage, ...]:
+) -> tuple[CalibrationImage, ...]:
     """Choose images in an order that the seed decides, each read once to know that it can be used.
 
     Args:
@@ -107,26 +107,28 @@ def choose_images(
     Raises:
         CalibrationError: No such folder, fewer usable images in it than asked for, or a handful.
     """
-    paths = _shuffled(config)
+    paths = _shuffled_paths(config)
     reader = ImageReader(bit_depth=config.bit_depth, note=note)
-    chosen: dict[str, ChosenImage] = {}  # by the hash of their content
-    flat = 0
+    chosen: dict[str, CalibrationImage] = {}  # by the hash of their content
+    flat_count = 0
     for path in paths:
         progress(f"choosing images: {len(chosen) + 1} of {min(config.wanted, len(paths))}")
         try:
-            image = _chosen(path, config.folder, reader)
+            image = _calibration_image(path, config.folder, reader)
             if image.sha256 in chosen:
                 note(f"skipped {path}: the same as {chosen[image.sha256].name}")
             chosen.setdefault(image.sha256, image)
-        except _FlatError as exc:
-            flat += 1
+        except _FlatImageError as exc:
+            flat_count += 1
             note(f"skipped {exc}")
         except InputError as exc:
             note(f"skipped: {exc}")
         if len(chosen) == config.wanted:
             return tuple(chosen.values())
     if config.images is not None or len(chosen) < MIN_IMAGES:
-        raise _too_few(config, found=len(chosen), skipped=len(paths) - len(chosen), flat=flat)
+        raise _too_few_images_error(
+            config, found=len(chosen), skipped=len(paths) - len(chosen), flat_count=flat_count
+        )
     note(
         f"calibrating on all {len(chosen)} usable images in {config.folder}; {config.wanted} of different "
         "scenes would give ranges that fit more of what the model will see"
@@ -134,7 +136,9 @@ def choose_images(
     return tuple(chosen.values())
 
 
-def read_chosen(folder: Path, image: ChosenImage, *, bit_depth: int | None = None) -> NDArray[np.uint8]:
+def read_calibration_image(
+    folder: Path, image: CalibrationImage, *, bit_depth: int | None = None
+) -> NDArray[np.uint8]:
     """Read an image, `uint8[H, W, 3]` BGR, which must still be what it was when it was chosen.
 
     Raises:
@@ -143,21 +147,21 @@ def read_chosen(folder: Path, image: ChosenImage, *, bit_depth: int | None = Non
     path = folder / image.name
     try:
         frame = read_image(path, bit_depth=bit_depth)
-        same = sha256_of(path) == image.sha256
+        unchanged = sha256_from_file(path) == image.sha256
     except (InputError, OSError) as exc:
         msg = f"{path} could be read when calibration began and no longer can: {exc}"
         raise CalibrationError(msg) from exc
-    if not same:
+    if not unchanged:
         msg = f"{path} was altered while calibrating; start again without --resume"
         raise CalibrationError(msg)
     return frame
 
 
-class _FlatError(InputError):
+class _FlatImageError(InputError):
     """An image of one colour."""
 
 
-def _shuffled(config: CalibrationConfig) -> list[Path]:
+def _shuffled_paths(config: CalibrationConfig) -> list[Path]:
     folder = config.folder
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "is not there"
@@ -171,37 +175,39 @@ def _shuffled(config: CalibrationConfig) -> list[Path]:
     return paths
 
 
-def _chosen(path: Path, folder: Path, reader: ImageReader) -> ChosenImage:
+def _calibration_image(path: Path, folder: Path, reader: ImageReader) -> CalibrationImage:
     """Read an image to the end and hash its file.
 
     Raises:
         InputError: It cannot be read, or is of one colour.
     """
     frame = reader.read(path)
-    if all(_spread(frame, channel) <= FLAT_LEVELS for channel in range(3)):
+    if all(_level_range(frame, channel) <= FLAT_LEVELS for channel in range(3)):
         msg = f"{path}: it is of one flat colour and carries no ranges"
-        raise _FlatError(msg)
+        raise _FlatImageError(msg)
     height, width = frame.shape[:2]
     name = path.relative_to(folder).as_posix()
-    return ChosenImage(name=name, sha256=sha256_of(path), size_hw=(height, width))
+    return CalibrationImage(name=name, sha256=sha256_from_file(path), size_hw=(height, width))
 
 
-def _spread(frame: NDArray[np.uint8], channel: int) -> float:
+def _level_range(frame: NDArray[np.uint8], channel: int) -> float:
     # NumPy's minimum over the pixels of a colour image takes thirty times as long.
     low, high, *_ = cv2.minMaxLoc(cv2.extractChannel(frame, channel))
     return high - low
 
 
-def _too_few(config: CalibrationConfig, *, found: int, skipped: int, flat: int) -> CalibrationError:
-    if not found and flat == skipped:
+def _too_few_images_error(
+    config: CalibrationConfig, *, found: int, skipped: int, flat_count: int
+) -> CalibrationError:
+    if not found and flat_count == skipped:
         return CalibrationError(
-            f"all {flat} images in {config.folder} are of one flat colour and carry no ranges; "
+            f"all {flat_count} images in {config.folder} are of one flat colour and carry no ranges; "
             "calibrate on images like those that the model will see"
         )
-    without = f" ({skipped} skipped)" if skipped else ""
+    skipped_note = f" ({skipped} skipped)" if skipped else ""
     needed, advice = f"{config.wanted}", f"pass --images {found} to accept"
     if found < MIN_IMAGES:
         needed, advice = f"at least {MIN_IMAGES}", "add images like those that the model will see"
     return CalibrationError(
-        f"calibration needs {needed} images, found {found} in {config.folder}{without}; {advice}"
+        f"calibration needs {needed} images, found {found} in {config.folder}{skipped_note}; {advice}"
     )

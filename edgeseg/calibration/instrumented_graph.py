@@ -1,4 +1,4 @@
-"""The portable graph with the values to measure as outputs, in as many passes as memory asks for."""
+"""The portable graph instrumented to output the observed values, in as many passes as memory needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeseg.runtime.contract import RawDetections
 from edgeseg.runtime.host.processors import inference_threads
 from edgeseg.spec import Lowering
 
-from .observers import Rows
+from .observers import FirstAxis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Bundle
     from edgeseg.spec import ModelSpec
 
-    from .observers import Tap, Taps
+    from .observers import RangeObserver, RangeObservers
 
 # What one pass may hand out. ONNX Runtime's arena takes up to 0.7 GB besides what is in use: the 2 GB of R50
 # at 800x1344 peak at 4.0 GB in one pass and at 2.3 GB in two, the first of which runs a third of the graph.
-PASS_BYTES = 1_100_000_000
+MAX_PASS_BYTES = 1_100_000_000
 _PURPOSE = "measure the values of a graph"
 
 
-def passes_of(bundle: Bundle, taps: Taps) -> list[tuple[Tap, ...]]:
-    """Share taps out over as few passes as memory allows, in the order in which the graph computes them.
+def plan_passes(bundle: Bundle, observers: RangeObservers) -> list[tuple[RangeObserver, ...]]:
+    """Split observers into as few passes as memory allows, in the order in which the graph computes them.
 
     Raises:
         CalibrationError: The graph lacks one of the values, or it is of another type.
     """
     model = _load(bundle)
-    types = _types(model, [taps.present, *(tap.tensor for tap in taps.taps)])
-    _check_types(types, taps)
+    types = _types(model, [observers.present, *(observer.tensor for observer in observers.observers)])
+    _check_types(types, observers)
     order = {name: place for place, node in enumerate(model.graph.node) for name in node.output}
-    passes: list[list[Tap]] = [[]]
+    passes: list[list[RangeObserver]] = [[]]
     used = 0
-    for tap in sorted(taps.taps, key=lambda tap: order.get(tap.tensor, -1)):
-        size = _bytes(types[tap.tensor], tap, bundle.spec)
-        if passes[-1] and used + size > PASS_BYTES:
+    for observer in sorted(observers.observers, key=lambda observer: order.get(observer.tensor, -1)):
+        size = _estimated_bytes(types[observer.tensor], observer, bundle.spec)
+        if passes[-1] and used + size > MAX_PASS_BYTES:
             passes.append([])
             used = 0
-        passes[-1].append(tap)
+        passes[-1].append(observer)
         used += size
     return [tuple(taken) for taken in passes]
 
 
-class TappedGraph:
+class InstrumentedGraph:
     """The portable graph on ONNX Runtime's CPU provider, up to the values it is to hand out.
 
     Args:
@@ -69,7 +69,7 @@ class TappedGraph:
         ort = require("onnxruntime", purpose=_PURPOSE)
         self._threshold = np.array(bundle.spec.score_threshold, np.float32)
         self._names = list(dict.fromkeys(tensors))
-        model = _cut(_load(bundle), self._names)
+        model = _keep_only(_load(bundle), self._names)
         options = ort.SessionOptions()
         # Its own log would say on stderr what the exception says again.
         options.log_severity_level = 4
@@ -97,35 +97,35 @@ class TappedGraph:
             raise CalibrationError(msg) from exc
 
 
-def detections_in(values: dict[str, NDArray[Any]]) -> RawDetections:
+def detections_from_values(values: dict[str, NDArray[Any]]) -> RawDetections:
     """Take the graph's own outputs from what it handed out."""
     counts, boxes, scores, labels, masks = (values[name] for name in OUTPUTS)
     return RawDetections(counts=counts, boxes_xyxy=boxes, scores=scores, labels=labels, masks=masks)
 
 
-def _cut(model: Any, names: Sequence[str]) -> Any:
+def _keep_only(model: Any, names: Sequence[str]) -> Any:
     """Make values the outputs of a graph and drop what they do not need."""
     graph = model.graph
     outputs = list(_types(model, names).values())
-    wanted, kept = set(names), []
+    needed, kept_nodes = set(names), []
     for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            wanted.update(_inputs(node))
-            kept.append(node)
-    constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
-    for field, content in (("node", kept[::-1]), ("initializer", constants), ("output", outputs)):
+        if needed.intersection(node.output):
+            needed.update(_all_inputs(node))
+            kept_nodes.append(node)
+    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
+    for field, content in (("node", kept_nodes[::-1]), ("initializer", constants), ("output", outputs)):
         graph.ClearField(field)
         getattr(graph, field).extend(content)
     return model
 
 
-def _inputs(node: Any) -> Iterator[str]:
+def _all_inputs(node: Any) -> Iterator[str]:
     """Name what a node reads, in its loops and branches too."""
     yield from node.input
     for attribute in node.attribute:
         for inner in (attribute.g, *attribute.graphs):
             for each in inner.node:
-                yield from _inputs(each)
+                yield from _all_inputs(each)
 
 
 def _first_line(exc: Exception) -> str:
@@ -139,40 +139,40 @@ def _load(bundle: Bundle) -> Any:
 
 def _types(model: Any, names: Sequence[str]) -> dict[str, Any]:
     """Look up what the graph says of values; where it says nothing, infer it."""
-    known = {value.name: value for value in _described(model)}
+    known = {value.name: value for value in _value_infos(model)}
     if not set(names) <= set(known):
         onnx = require("onnx", purpose=_PURPOSE)
-        known = {value.name: value for value in _described(onnx.shape_inference.infer_shapes(model))}
+        known = {value.name: value for value in _value_infos(onnx.shape_inference.infer_shapes(model))}
     if missing := sorted(set(names) - set(known)):
         msg = f"the graph must hold a value named {missing[0]!r} to be measured, and has none"
         raise CalibrationError(msg)
     return {name: known[name] for name in names}
 
 
-def _described(model: Any) -> Iterator[Any]:
+def _value_infos(model: Any) -> Iterator[Any]:
     yield from model.graph.input
     yield from model.graph.output
     yield from model.graph.value_info
 
 
-def _check_types(types: dict[str, Any], taps: Taps) -> None:
+def _check_types(types: dict[str, Any], observers: RangeObservers) -> None:
     onnx = require("onnx", purpose=_PURPOSE)
-    wanted = {tap.tensor: onnx.TensorProto.FLOAT for tap in taps.taps}
-    wanted[taps.present] = onnx.TensorProto.BOOL
-    for name, kind in wanted.items():
+    needed = {observer.tensor: onnx.TensorProto.FLOAT for observer in observers.observers}
+    needed[observers.present] = onnx.TensorProto.BOOL
+    for name, kind in needed.items():
         if (found := types[name].type.tensor_type.elem_type) != kind:
             names = onnx.TensorProto.DataType.Name
             msg = f"the value {name!r} must be {names(kind)} to be measured, and is {names(found)}"
             raise CalibrationError(msg)
 
 
-def _bytes(value: Any, tap: Tap, spec: ModelSpec) -> int:
+def _estimated_bytes(value: Any, observer: RangeObserver, spec: ModelSpec) -> int:
     """Estimate the size of a value; where the graph does not say, it is taken to be as large as may be."""
     first = {
-        Rows.IMAGES: spec.batch,
-        Rows.PROPOSALS: spec.batch * spec.max_proposals,
-        Rows.DETECTIONS: spec.batch * spec.max_detections,
-    }[tap.rows]
+        FirstAxis.IMAGES: spec.batch,
+        FirstAxis.PROPOSALS: spec.batch * spec.max_proposals,
+        FirstAxis.DETECTIONS: spec.batch * spec.max_detections,
+    }[observer.rows]
     # The finest feature map is a quarter of the input.
     rest = max(spec.input_size_hw) // 4
     sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]

@@ -1,4 +1,4 @@
-"""From what was counted to the range that 8 bits share out."""
+"""Derive the range of a quantised value from its histogram."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .entropy import LEVELS, best_clip
+from .entropy import LEVELS, best_bin_count
 from .histogram import MIN_EXPONENT, Histogram
 from .table import Method, Range
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 # that is nearly always zero they would be all that is kept. 99.99 is what NVIDIA's tools take.
 PERCENTILE = 99.99
 # TensorRT counts into 2048 bins up to the largest magnitude. Pairs of ours give 2049 to 4096 up to there.
-_ENTROPY_MERGE = 2
+_BINS_PER_ENTROPY_BIN = 2
 # Share of the magnitudes above the first bin that entropy may clip. It clips at most 0.7 % of what networks
 # hold (normal, Laplace, ReLU, SiLU, hard swish), but where one magnitude is frequent it clips right there
 # and all above is lost.
 _MAX_CLIPPED = 0.02
 # Of a value that was zero throughout. Not next to nothing: the bias of a layer is counted in steps of its
 # input's scale times its weights', in 32 bits, and a bias of 100 must fit.
-_DEAD_HIGH = 0.1
+_ALWAYS_ZERO_HIGH = 0.1
 
 
 def range_from_histogram(histogram: Histogram, method: Method) -> Range:
@@ -35,7 +35,7 @@ def range_from_histogram(histogram: Histogram, method: Method) -> Range:
         method: How to cut.
     """
     if histogram.exponent == MIN_EXPONENT:
-        return Range(low=0.0, high=_DEAD_HIGH)
+        return Range(low=0.0, high=_ALWAYS_ZERO_HIGH)
     clip = _clip(histogram, method)
     low, high = max(histogram.low, -clip), min(histogram.high, clip)
     return Range(low=min(0.0, low), high=max(0.0, high))
@@ -45,14 +45,14 @@ def _clip(histogram: Histogram, method: Method) -> float:
     if method is Method.MINMAX:
         return max(-histogram.low, histogram.high)
     if method is Method.PERCENTILE:
-        return _bins_holding(histogram.counts, PERCENTILE / 100) * histogram.bin_width
-    merged = histogram.counts.reshape(-1, _ENTROPY_MERGE).sum(1)
+        return _bins_covering(histogram.counts, PERCENTILE / 100) * histogram.bin_width
+    merged = histogram.counts.reshape(-1, _BINS_PER_ENTROPY_BIN).sum(1)
     merged = merged[: int(np.flatnonzero(merged)[-1]) + 1]
-    least = max(LEVELS, _bins_holding(merged, 1 - _MAX_CLIPPED))
-    return best_clip(merged, least) * _ENTROPY_MERGE * histogram.bin_width
+    min_bins = max(LEVELS, _bins_covering(merged, 1 - _MAX_CLIPPED))
+    return best_bin_count(merged, min_bins) * _BINS_PER_ENTROPY_BIN * histogram.bin_width
 
 
-def _bins_holding(counts: NDArray[np.int64], share: float) -> int:
+def _bins_covering(counts: NDArray[np.int64], share: float) -> int:
     """Count the bins from zero on that hold a share of what is above the first."""
     sums = np.cumsum(counts[1:])
     return int(np.searchsorted(sums, sums[-1] * share)) + 2

@@ -8,7 +8,7 @@ from enum import Enum
 from edgeseg.errors import ConfigError
 
 
-class Rows(str, Enum):
+class FirstAxis(str, Enum):
     """What the first axis of a value counts, and so which of its rows are real.
 
     Attributes:
@@ -23,7 +23,7 @@ class Rows(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tap:
+class RangeObserver:
     """A value to measure.
 
     Attributes:
@@ -34,22 +34,22 @@ class Tap:
 
     key: str
     tensor: str
-    rows: Rows
+    rows: FirstAxis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taps:
+class RangeObservers:
     """All values to measure.
 
     Attributes:
         present: Name of the graph's `bool[B, max_proposals]`, True where a proposal is.
     """
 
-    taps: tuple[Tap, ...]
+    observers: tuple[RangeObserver, ...]
     present: str
 
     def __post_init__(self) -> None:
-        keys = [tap.key for tap in self.taps]
+        keys = [observer.key for observer in self.observers]
         if not keys:
             msg = "calibration needs at least one value to measure, got none"
             raise ConfigError(msg)

@@ -1,4 +1,4 @@
-"""`calibration.json`: the ranges of every value that is rounded to 8 bits, and what they were measured on."""
+"""`calibration.json`: the ranges of every quantised value, and what they were measured on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from edgeseg.bundle.manifest import TABLE_FILE
+from edgeseg.bundle.manifest import CALIBRATION_FILE
 from edgeseg.errors import ArtifactError, ConfigError
 from edgeseg.files.records import read_record, write_record
 from edgeseg.spec import Lowering
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Bundle
 
 FORMAT = 1
-AGAIN = "make it again with `edgeseg calibrate --calib DIR --force`"
+RECALIBRATE_HINT = "make it again with `edgeseg calibrate --calib DIR --force`"
 
 
 class Method(str, Enum):
@@ -54,8 +54,8 @@ class CalibrationTable:
         images_sha256: Of the images, as `edgeseg.calibration.images.images_sha256` takes it.
         graph_sha256: Of the `portable.onnx` that was measured.
         seed: Of the choice of images.
-        ranges: Key of a tap to its range.
-        float_layers: Layers that stay in higher precision, as rounding them was measured to cost too much.
+        ranges: Key of an observer to its range.
+        float_layers: Layers that stay in higher precision, as quantising them was measured to cost too much.
     """
 
     format: int = FORMAT
@@ -83,8 +83,10 @@ def read_table(path: Path) -> CalibrationTable:
     Raises:
         ArtifactError: Missing, truncated, of another format, or not a table.
     """
-    absent = f"no calibration at {path}; make it with `edgeseg calibrate --calib DIR`"
-    return read_record(CalibrationTable, path, version=FORMAT, absent=absent, again=AGAIN)
+    missing_message = f"no calibration at {path}; make it with `edgeseg calibrate --calib DIR`"
+    return read_record(
+        CalibrationTable, path, version=FORMAT, missing_message=missing_message, remedy=RECALIBRATE_HINT
+    )
 
 
 def table_for(bundle: Bundle) -> CalibrationTable:
@@ -93,7 +95,7 @@ def table_for(bundle: Bundle) -> CalibrationTable:
     Raises:
         ArtifactError: As `read_table`, or it was measured on another graph.
     """
-    path = bundle.path / TABLE_FILE
+    path = bundle.path / CALIBRATION_FILE
     table = read_table(path)
     name = Lowering.PORTABLE.file_name
     bundle.graph_path(Lowering.PORTABLE)
@@ -101,7 +103,7 @@ def table_for(bundle: Bundle) -> CalibrationTable:
     if table.graph_sha256 != found:
         msg = (
             f"{path} was measured on another graph: on a {name} of SHA-256 {table.graph_sha256[:12]}, and "
-            f"the bundle's is {found[:12]}; {AGAIN}"
+            f"the bundle's is {found[:12]}; {RECALIBRATE_HINT}"
         )
         raise ArtifactError(msg)
     return table

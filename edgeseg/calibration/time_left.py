@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-class Clock:
+class ProgressClock:
     """Tells the progress, step by step.
 
     Args:
@@ -29,16 +29,16 @@ class Clock:
         """Count one step more as done."""
         self._done += 1
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say what comes next."""
         line = self._steps[self._done]
         if self._done > self._first:
-            each = (time.monotonic() - self._began) / (self._done - self._first)
-            line += f", {duration(each * (len(self._steps) - self._done))} left"
+            seconds_per_step = (time.monotonic() - self._began) / (self._done - self._first)
+            line += f", {format_duration(seconds_per_step * (len(self._steps) - self._done))} left"
         self._progress(line)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a time for people: `1 min 40 s`."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import InputError
 from edgeseg.files.reading import read_regular
-from edgeseg.vision.images.pixels import check_pixels
+from edgeseg.vision.images.pixels import check_image_size
 
-from .categories import Categories, read_categories, whole_number
+from .categories import Categories, read_categories, read_whole_number
 from .segmentations import rle_from_segmentation
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 SECTIONS = ("images", "annotations", "categories")
 # Whatever has a larger side is a mistake in the file.
-LARGEST_SIDE = 100_000
+MAX_SIDE_PX = 100_000
 
 # COCO's own of 2017 have 0.5 GB.
-MOST_BYTES = 2 << 30
+MAX_FILE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Annotations:
 
     def truth(self, image_ids: Iterable[int]) -> dict[str, Any]:
         """Give what is known of some of the images, as a COCO dataset."""
-        wanted = set(image_ids)
+        requirement = set(image_ids)
         return {
             "images": [
                 {
@@ -64,9 +64,9 @@ class Annotations:
                     "width": image.size_hw[1],
                 }
                 for image in self.images
-                if image.image_id in wanted
+                if image.image_id in requirement
             ],
-            "annotations": [item for item in self.instances if item["image_id"] in wanted],
+            "annotations": [item for item in self.instances if item["image_id"] in requirement],
             "categories": [{"id": key, "name": name} for key, name in self.categories.names.items()],
         }
 
@@ -97,7 +97,7 @@ def read_annotations(path: Path) -> Annotations:
 
 def _content(path: Path) -> dict[str, list[Any]]:
     try:
-        text = read_regular(path, most=MOST_BYTES).decode("utf-8-sig")
+        text = read_regular(path, max_bytes=MAX_FILE_BYTES).decode("utf-8-sig")
     except FileNotFoundError as exc:
         msg = f"no annotations at {path}"
         raise InputError(msg) from exc
@@ -117,37 +117,40 @@ def _content(path: Path) -> dict[str, list[Any]]:
 
 
 def _check_sections(content: Any, path: Path) -> None:
-    wanted = "annotations must be a COCO object with lists of images, annotations and categories"
+    requirement = "annotations must be a COCO object with lists of images, annotations and categories"
     if not isinstance(content, dict):
         results = "; a list is what COCO results are" if isinstance(content, list) else ""
-        msg = f"{wanted}, {path} holds a {type(content).__name__}{results}"
+        msg = f"{requirement}, {path} holds a {type(content).__name__}{results}"
         raise InputError(msg)
-    if lacking := [name for name in SECTIONS if not isinstance(content.get(name), list)]:
-        msg = f"{wanted}, {path} has no {lacking[0]}"
+    if missing := [name for name in SECTIONS if not isinstance(content.get(name), list)]:
+        msg = f"{requirement}, {path} has no {missing[0]}"
         raise InputError(msg)
     if empty := [name for name in SECTIONS if not content[name]]:
         msg = f"{path} must have at least one of {', '.join(SECTIONS)} each; its list of {empty[0]} is empty"
         raise InputError(msg)
     for name in SECTIONS:
-        if strange := [item for item in content[name] if not isinstance(item, dict)]:
-            msg = f"{path}: {name} must be a list of objects, got {strange[0]!r}"
+        if wrong := [item for item in content[name] if not isinstance(item, dict)]:
+            msg = f"{path}: {name} must be a list of objects, got {wrong[0]!r}"
             raise InputError(msg)
 
 
 def _image(item: dict[str, Any], path: Path) -> AnnotatedImage:
-    image_id = whole_number(item, "id", f"{path}: an image")
+    image_id = read_whole_number(item, "id", f"{path}: an image")
     where = f"{path}: image {image_id}"
-    size_hw = (whole_number(item, "height", where), whole_number(item, "width", where))
-    if not all(0 < side <= LARGEST_SIDE for side in size_hw):
-        msg = f"{where}: height and width must be 1 to {LARGEST_SIDE}, got {size_hw[0]} and {size_hw[1]}"
+    size_hw = (read_whole_number(item, "height", where), read_whole_number(item, "width", where))
+    if not all(0 < side <= MAX_SIDE_PX for side in size_hw):
+        msg = f"{where}: height and width must be 1 to {MAX_SIDE_PX}, got {size_hw[0]} and {size_hw[1]}"
         raise InputError(msg)
-    check_pixels(size_hw, where)
+    check_image_size(size_hw, where)
     return AnnotatedImage(image_id=image_id, file_name=_text(item, "file_name", where), size_hw=size_hw)
 
 
 def _instance(item: dict[str, Any], images: dict[int, AnnotatedImage], path: Path) -> dict[str, Any]:
     where = f"{path}: annotation {item.get('id')}"
-    image_id, category_id = whole_number(item, "image_id", where), whole_number(item, "category_id", where)
+    image_id, category_id = (
+        read_whole_number(item, "image_id", where),
+        read_whole_number(item, "category_id", where),
+    )
     if image_id not in images:
         msg = f"{where} is of image {image_id}, which the file does not describe"
         raise InputError(msg)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # COCO's own setting: the best so many of an image and a class are scored.
 MAX_DETECTIONS = 100
 # Places of 0.5 and 0.75 among COCO's overlaps 0.5, 0.55, ... 0.95.
-AT_50, AT_75 = 0, 5
+AP50_INDEX, AP75_INDEX = 0, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,20 +110,20 @@ def average_precision(truth: dict[str, Any], results: Sequence[dict[str, Any]]) 
     if not instances:
         msg = f"there must be an annotated instance to score against, the {len(known)} images have none"
         raise InputError(msg)
-    if strange := sorted({result["image_id"] for result in results} - known):
-        msg = f"results must be of annotated images, got one of image {strange[0]}, which is none"
+    if unknown := sorted({result["image_id"] for result in results} - known):
+        msg = f"results must be of annotated images, got one of image {unknown[0]}, which is none"
         raise InputError(msg)
     # COCO's evaluator prints its progress.
     with contextlib.redirect_stdout(io.StringIO()):
-        expected, found = _indexed(truth, truth["annotations"]), _indexed(truth, results)
+        expected, found = _coco_index(truth, truth["annotations"]), _coco_index(truth, results)
         boxes, masks = (_precision(expected, found, kind) for kind in ("bbox", "segm"))
     return AveragePrecision(
         box_ap=_mean(boxes),
-        box_ap50=_mean(boxes[AT_50]),
-        box_ap75=_mean(boxes[AT_75]),
+        box_ap50=_mean(boxes[AP50_INDEX]),
+        box_ap75=_mean(boxes[AP75_INDEX]),
         mask_ap=_mean(masks),
-        mask_ap50=_mean(masks[AT_50]),
-        mask_ap75=_mean(masks[AT_75]),
+        mask_ap50=_mean(masks[AP50_INDEX]),
+        mask_ap75=_mean(masks[AP75_INDEX]),
         images=len(known),
         instances=instances,
         detections=len(results),
@@ -163,7 +163,7 @@ def truth_from_detections(
     }
 
 
-def _indexed(truth: dict[str, Any], items: Sequence[dict[str, Any]]) -> Any:
+def _coco_index(truth: dict[str, Any], items: Sequence[dict[str, Any]]) -> Any:
     from pycocotools.coco import COCO
 
     coco = COCO()

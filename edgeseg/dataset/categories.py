@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 # torchvision's name for labels of COCO that no object has.
-UNUSED = "N/A"
+UNUSED_NAME = "N/A"
 # What a bundle calls classes whose names nobody gave.
 NUMBERED = re.compile(r"class_\d+")
 # What people call the background, underscores around it aside.
@@ -20,7 +20,7 @@ BACKGROUND_NAMES = ("background", "bg")
 # What the `supercategory` of a group is that belongs to no other.
 NO_GROUP = ("", "none")
 NAMES_SHOWN = 10
-WHOLE = re.compile(r"\s*[-+]?[0-9]{1,18}\s*")
+WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]{1,18}\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +30,22 @@ class Categories:
     Attributes:
         names: Id to name, by ascending id.
         used: Ids that annotations have.
-        idle: Ids without annotations that are no class: the background, or the name of a group of categories,
-            which Roboflow writes as category 0.
+        non_classes: Ids without annotations that are no class: the background, or the name of a group of
+            categories, which Roboflow writes as category 0.
     """
 
     names: dict[int, str]
     used: frozenset[int]
-    idle: frozenset[int]
+    non_classes: frozenset[int]
 
     @property
     def classes(self) -> list[int]:
         """Ids of all that may be a class, ascending."""
-        return [key for key in self.names if key not in self.idle]
+        return [key for key in self.names if key not in self.non_classes]
 
-    def listed(self, ids: Iterable[int]) -> str:
+    def describe(self, ids: Iterable[int]) -> str:
         """Write some of the categories into a sentence."""
-        return _listed([f"{self.names[key]!r} (id {key})" for key in sorted(ids)])
+        return _joined([f"{self.names[key]!r} (id {key})" for key in sorted(ids)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def read_categories(
     names: dict[int, str] = {}
     groups: dict[int, str] = {}
     for row in rows:
-        key = whole_number(row, "id", f"{source}: a category")
+        key = read_whole_number(row, "id", f"{source}: a category")
         name = row.get("name")
         if not isinstance(name, str) or not name.strip():
             msg = f"{source}: category {key}: name must be a text, got {name!r}"
@@ -86,17 +86,19 @@ def read_categories(
         if names.setdefault(key, name.strip()) != name.strip():
             msg = f"{source}: ids of categories must differ, {key} is both {names[key]!r} and {name!r}"
             raise InputError(msg)
-        groups[key] = _key(str(row.get("supercategory") or ""))
+        groups[key] = _normalized_name(str(row.get("supercategory") or ""))
     used = {_category_id(item, names, source) for item in annotations}
-    idle = {key for key in names if is_background(names[key]) or _is_group(key, names, groups)}
+    non_classes = {key for key in names if is_background(names[key]) or _is_group(key, names, groups)}
     return Categories(
-        names=dict(sorted(names.items())), used=frozenset(used), idle=frozenset(idle.difference(used))
+        names=dict(sorted(names.items())),
+        used=frozenset(used),
+        non_classes=frozenset(non_classes.difference(used)),
     )
 
 
 def _category_id(item: Mapping[str, Any], names: Mapping[int, str], source: str) -> int:
     where = f"{source}: annotation {item.get('id')}"
-    key = whole_number(item, "category_id", where)
+    key = read_whole_number(item, "category_id", where)
     if key not in names:
         msg = f"{where} is of category {key}, which the file does not describe"
         raise InputError(msg)
@@ -109,17 +111,17 @@ def _is_group(key: int, names: Mapping[int, str], groups: Mapping[int, str]) -> 
     if not others or groups[key] not in NO_GROUP:
         return False
     alone = groups[key] == "none" and "none" not in others and key == min(names)
-    return alone or _key(names[key]) in others
+    return alone or _normalized_name(names[key]) in others
 
 
-def whole_number(item: Mapping[str, Any], name: str, where: str) -> int:
+def read_whole_number(item: Mapping[str, Any], name: str, where: str) -> int:
     """Read a whole number, which some tools write as a float or as a text.
 
     Raises:
         InputError: It is missing or something else.
     """
     value = item.get(name)
-    if isinstance(value, str) and WHOLE.fullmatch(value):
+    if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
         return int(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -131,7 +133,7 @@ def whole_number(item: Mapping[str, Any], name: str, where: str) -> int:
 
 def is_background(name: str) -> bool:
     """Tell whether a name is one of those that people give to the background."""
-    return _key(name).strip("_") in BACKGROUND_NAMES
+    return _normalized_name(name).strip("_") in BACKGROUND_NAMES
 
 
 def ids_by_label(classes: int, categories: Categories) -> dict[int, int] | None:
@@ -163,7 +165,7 @@ def ids_by_label(classes: int, categories: Categories) -> dict[int, int] | None:
 def order_remark(ids: Mapping[int, int], categories: Categories) -> str:
     """Say how labels were given to categories."""
     left_out = set(categories.names).difference(ids.values())
-    left = f", without {categories.listed(left_out)}" if left_out else ""
+    left = f", without {categories.describe(left_out)}" if left_out else ""
     if all(label == key for label, key in ids.items()):
         return f"category ids were taken as labels{left}"
     return f"categories were taken as labels 1 to {max(ids)} in the order of their ids{left}"
@@ -182,12 +184,12 @@ def category_map(class_names: Sequence[str], categories: Categories) -> Category
     Raises:
         InputError: A category that has instances is no class of the model, or names are not unique.
     """
-    named = {label: name for label, name in enumerate(class_names) if label and name != UNUSED}
+    named = {label: name for label, name in enumerate(class_names) if label and name != UNUSED_NAME}
     names, used = categories.names, categories.used
     ids = _by_name(named, categories)
-    lacking = [key for key in sorted(used.difference(ids.values())) if not is_background(names[key])]
-    if not lacking:
-        return CategoryMap(ids=ids, remark=_left_out(named, ids, categories))
+    missing = [key for key in sorted(used.difference(ids.values())) if not is_background(names[key])]
+    if not missing:
+        return CategoryMap(ids=ids, remark=_unscored_remark(named, ids, categories))
     if len(named) == len(categories.classes) == 1:
         (label, name), (key,) = *named.items(), categories.classes
         remark = f"the model's only class {name!r} is scored as the annotations' only category {names[key]!r}"
@@ -195,11 +197,11 @@ def category_map(class_names: Sequence[str], categories: Categories) -> Category
     if all(NUMBERED.fullmatch(name) for name in named.values()):
         known = {key: key for key in names if key in named}
         ids = ids_by_label(len(class_names) - 1, categories) or known
-        if set(lacking) <= set(ids.values()):
+        if set(missing) <= set(ids.values()):
             remark = f"the model's classes have no names; {order_remark(ids, categories)}"
             return CategoryMap(ids=ids, remark=remark)
     msg = (
-        f"the annotations have instances of {_quoted(names[key] for key in lacking)}, which the model does "
+        f"the annotations have instances of {_quoted(names[key] for key in missing)}, which the model does "
         f"not know: its classes are {_quoted(named.values())}, the categories {_quoted(names.values())}; "
         "take annotations of the model's classes, or name its classes with `edgeseg export --classes FILE`"
     )
@@ -217,7 +219,7 @@ def _by_name(named: Mapping[int, str], categories: Categories) -> dict[int, int]
             same = scored or same
         if scored and len(same) > len(mine):
             msg = (
-                f"names of categories must differ, got {categories.listed(same)}; rename one, or make "
+                f"names of categories must differ, got {categories.describe(same)}; rename one, or make "
                 "them one category"
             )
             raise InputError(msg)
@@ -232,34 +234,34 @@ def _grouped(names: Mapping[int, str]) -> dict[str, list[int]]:
     """Group what has the same name; in a group in the order of the names as they are written."""
     groups: dict[str, list[int]] = {}
     for number, name in sorted(names.items(), key=lambda item: (item[1], item[0])):
-        groups.setdefault(_key(name), []).append(number)
+        groups.setdefault(_normalized_name(name), []).append(number)
     return groups
 
 
-def _left_out(named: Mapping[int, str], ids: Mapping[int, int], categories: Categories) -> str:
+def _unscored_remark(named: Mapping[int, str], ids: Mapping[int, int], categories: Categories) -> str:
     """Say what is not scored, and which of two categories of one name."""
     remarks = []
     if unscored := [name for label, name in named.items() if label not in ids]:
         remarks.append(f"not scored, for the annotations have no such category: {_quoted(unscored)}")
     if background := categories.used.difference(ids.values()):
-        remarks.append(f"not scored, for it is the background: {categories.listed(background)}")
-    taken = {_key(categories.names[key]) for key in ids.values()}
+        remarks.append(f"not scored, for it is the background: {categories.describe(background)}")
+    taken = {_normalized_name(categories.names[key]) for key in ids.values()}
     left = set(categories.names).difference(ids.values(), background)
-    if twice := [key for key in left if _key(categories.names[key]) in taken]:
+    if twice := [key for key in left if _normalized_name(categories.names[key]) in taken]:
         remarks.append(
-            f"left out, for a category with instances has the same name: {categories.listed(twice)}"
+            f"left out, for a category with instances has the same name: {categories.describe(twice)}"
         )
     return "; ".join(remarks)
 
 
 def _quoted(names: Iterable[str]) -> str:
-    return _listed([repr(name) for name in names])
+    return _joined([repr(name) for name in names])
 
 
-def _listed(items: Sequence[str]) -> str:
+def _joined(items: Sequence[str]) -> str:
     more = f" and {len(items) - NAMES_SHOWN} more" if len(items) > NAMES_SHOWN else ""
     return ", ".join(items[:NAMES_SHOWN]) + more
 
 
-def _key(name: str) -> str:
+def _normalized_name(name: str) -> str:
     return " ".join(name.split()).casefold()

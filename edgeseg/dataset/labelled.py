@@ -99,7 +99,7 @@ def labelled_images(
         msg = f"max_images must be at least 1, got {max_images}"
         raise ConfigError(msg)
     classes = category_map(class_names, annotations.categories)
-    found, skipped = _found(annotations, folder)
+    found, skipped = _match_files(annotations, folder)
     paths: dict[int, Path] = {}
     chosen = dict(islice(found.items(), max_images))
     images = {image.image_id: image for image in annotations.images}
@@ -129,21 +129,21 @@ def labelled_images(
     )
 
 
-def _found(annotations: Annotations, folder: Path) -> tuple[dict[int, Path], list[Skipped]]:
-    below: dict[str, list[Path]] = {}
-    for there in image_paths(folder):
-        below.setdefault(there.name, []).append(there)
+def _match_files(annotations: Annotations, folder: Path) -> tuple[dict[int, Path], list[Skipped]]:
+    files_by_name: dict[str, list[Path]] = {}
+    for file in image_paths(folder):
+        files_by_name.setdefault(file.name, []).append(file)
     found: dict[int, Path] = {}
     missing: list[Skipped] = []
     for image in annotations.images:
-        if path := _path(image, folder, below):
+        if path := _file_of(image, folder, files_by_name):
             found[image.image_id] = path
         else:
             missing.append(Skipped(name=image.file_name, reason=MISSING_REASON))
     if not found:
         names = ", ".join(item.name for item in missing[:NAMES_SHOWN])
         more = ", ..." if len(missing) > NAMES_SHOWN else ""
-        count = sum(map(len, below.values()))
+        count = sum(map(len, files_by_name.values()))
         msg = (
             f"the annotations do not match the images: {annotations.source} describes {len(missing)} "
             f"({names}{more}), and none of these names is among the {count} images in {folder}; name their "
@@ -154,15 +154,15 @@ def _found(annotations: Annotations, folder: Path) -> tuple[dict[int, Path], lis
     return found, missing
 
 
-def _path(image: AnnotatedImage, folder: Path, below: dict[str, list[Path]]) -> Path | None:
+def _file_of(image: AnnotatedImage, folder: Path, files_by_name: dict[str, list[Path]]) -> Path | None:
     name = PurePosixPath(image.file_name.replace("\\", "/"))
-    alike = below.get(name.name, [])
+    same_name = files_by_name.get(name.name, [])
     exact = folder / name
-    if exact in alike or len(alike) < 2:
-        return exact if exact in alike else next(iter(alike), None)
+    if exact in same_name or len(same_name) < 2:
+        return exact if exact in same_name else next(iter(same_name), None)
     msg = (
-        f"{image.file_name} is annotated, and {folder} has {len(alike)} images of that name: {alike[0]}, "
-        f"{alike[1]}; name the folder of the right one with --images"
+        f"{image.file_name} is annotated, and {folder} has {len(same_name)} images of that name: "
+        f"{same_name[0]}, {same_name[1]}; name the folder of the right one with --images"
     )
     raise InputError(msg)
 

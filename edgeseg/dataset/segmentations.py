@@ -12,13 +12,13 @@ import numpy as np
 from edgeseg.errors import InputError
 
 # A triangle, as x and y.
-FEWEST_COORDINATES = 6
+MIN_COORDINATES = 6
 # pycocotools walks along every outline in steps of a fifth of a pixel; one far outside would fill the memory.
-FARTHEST_PX = 1e5
+MAX_COORDINATE_PX = 1e5
 # The steps of an outline of this length take 80 MB; a coast across a picture of 100 megapixels is shorter.
-LONGEST_OUTLINE_PX = 1 << 20
+MAX_OUTLINE_PX = 1 << 20
 # No run of a picture has more bits.
-MOST_RUN_BITS = 60
+MAX_RUN_BITS = 60
 
 
 def rle_from_segmentation(segmentation: Any, size_hw: tuple[int, int]) -> dict[str, Any]:
@@ -59,16 +59,17 @@ def _check_polygon(polygon: Any) -> None:
     except (TypeError, ValueError) as exc:
         msg = "a polygon must be a list of numbers x1, y1, x2, y2, ..."
         raise InputError(msg) from exc
-    if points.ndim != 1 or points.size < FEWEST_COORDINATES or points.size % 2:
-        msg = f"a polygon must be {FEWEST_COORDINATES} or more numbers in pairs x, y, got {points.size}"
+    if points.ndim != 1 or points.size < MIN_COORDINATES or points.size % 2:
+        msg = f"a polygon must be {MIN_COORDINATES} or more numbers in pairs x, y, got {points.size}"
         raise InputError(msg)
-    if not (np.abs(points) <= FARTHEST_PX).all():
-        msg = f"a polygon must be of pixels of the image, got {points[~(np.abs(points) <= FARTHEST_PX)][0]}"
+    if not (np.abs(points) <= MAX_COORDINATE_PX).all():
+        outside = points[~(np.abs(points) <= MAX_COORDINATE_PX)]
+        msg = f"a polygon must be of pixels of the image, got {outside[0]}"
         raise InputError(msg)
     corners = points.reshape(-1, 2)
     length = np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum()
-    if length > LONGEST_OUTLINE_PX:
-        msg = f"the outline of a polygon must be {LONGEST_OUTLINE_PX} pixels long at most, got {length:.0f}"
+    if length > MAX_OUTLINE_PX:
+        msg = f"the outline of a polygon must be {MAX_OUTLINE_PX} pixels long at most, got {length:.0f}"
         raise InputError(msg)
 
 
@@ -117,7 +118,7 @@ def runs_from_text(counts: str) -> list[int]:
             raise InputError(msg)
         value |= (code & 0x1F) << shift
         shift += 5
-        if shift > MOST_RUN_BITS:
+        if shift > MAX_RUN_BITS:
             msg = "the counts of its RLE hold a run that no picture has"
             raise InputError(msg)
         if code & 0x20:

@@ -120,11 +120,11 @@ class ConveyorScene:
         parts = self._layout.between(travelled - width, travelled)
         self._sprites = {p.track_id: self._sprite(p) for p in parts}
         canvas = np.roll(self._belt, travelled % (2 * width), axis=1)[:, :width].copy()
-        owner = np.zeros((height, width), dtype=np.int32)
+        instance_map = np.zeros((height, width), dtype=np.int32)
         for part in parts:
             top_left = (round(part.across_px), round(travelled - part.along_px))
-            _paste(canvas, owner, self._sprites[part.track_id], top_left, part.track_id)
-        return self._record(index, self._develop(canvas, index), owner, parts)
+            _paste(canvas, instance_map, self._sprites[part.track_id], top_left, part.track_id)
+        return self._frame_with_truth(index, self._render_image(canvas, index), instance_map, parts)
 
     def _sprite(self, part: Placement) -> Sprite:
         known = self._sprites.get(part.track_id)
@@ -133,24 +133,24 @@ class ConveyorScene:
         rng = np.random.default_rng([self._seed, 2, part.seed])
         return render_part(part.label, part.radius_px, part.angle_rad, self._light, rng)
 
-    def _develop(self, canvas: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
+    def _render_image(self, canvas: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
         cover = self._rails[..., 3:]
-        lit = (canvas * (1 - cover) + self._rails[..., :3] * cover) * self._fall_off
+        shaded = (canvas * (1 - cover) + self._rails[..., :3] * cover) * self._fall_off
         rng = np.random.default_rng([self._seed, 3, index])
         dy, dx = rng.integers(0, 64, 2)
         height, width = self.size_hw
-        sensed = cv2.GaussianBlur(lit, (0, 0), 0.6) + self._noise[dy : dy + height, dx : dx + width]
-        return np.asarray(np.clip(sensed, 0, 255), dtype=np.uint8)
+        blurred = cv2.GaussianBlur(shaded, (0, 0), 0.6) + self._noise[dy : dy + height, dx : dx + width]
+        return np.asarray(np.clip(blurred, 0, 255), dtype=np.uint8)
 
-    def _record(
-        self, index: int, image: NDArray[np.uint8], owner: NDArray[np.int32], parts: list[Placement]
+    def _frame_with_truth(
+        self, index: int, image: NDArray[np.uint8], instance_map: NDArray[np.int32], parts: list[Placement]
     ) -> ConveyorFrame:
         last = parts[-1].track_id if parts else 0
-        seen = np.bincount(owner.ravel(), minlength=last + 1)
-        whole = {p.track_id: int(self._sprites[p.track_id].solid.sum()) for p in parts}
-        kept = [p for p in parts if seen[p.track_id] >= MIN_VISIBLE * whole[p.track_id]]
+        visible_areas = np.bincount(instance_map.ravel(), minlength=last + 1)
+        full_areas = {p.track_id: int(self._sprites[p.track_id].solid.sum()) for p in parts}
+        kept = [p for p in parts if visible_areas[p.track_id] >= MIN_VISIBLE * full_areas[p.track_id]]
         ids = np.array([p.track_id for p in kept], dtype=np.int64)
-        masks = owner[None] == ids[:, None, None].astype(np.int32)
+        masks = instance_map[None] == ids[:, None, None].astype(np.int32)
         return ConveyorFrame(
             index=index,
             image=image,
@@ -158,7 +158,9 @@ class ConveyorScene:
             boxes_xyxy=boxes_from_masks(masks),
             masks=masks,
             track_ids=ids,
-            visible=np.array([seen[p.track_id] / whole[p.track_id] for p in kept], dtype=np.float32),
+            visible=np.array(
+                [visible_areas[p.track_id] / full_areas[p.track_id] for p in kept], dtype=np.float32
+            ),
         )
 
 
@@ -179,29 +181,33 @@ def boxes_from_masks(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def _draw_light(rng: np.random.Generator) -> Light:
-    bearing, lift = rng.uniform(np.pi, 1.75 * np.pi), rng.uniform(0.75, 1.05)
-    flat = np.cos(lift)
-    x, y, z = float(flat * np.cos(bearing)), float(flat * np.sin(bearing)), float(np.sin(lift))
+    bearing, elevation = rng.uniform(np.pi, 1.75 * np.pi), rng.uniform(0.75, 1.05)
+    horizontal = np.cos(elevation)
+    x, y, z = (
+        float(horizontal * np.cos(bearing)),
+        float(horizontal * np.sin(bearing)),
+        float(np.sin(elevation)),
+    )
     return Light(direction=(x, y, z), ambient=float(rng.uniform(0.28, 0.42)))
 
 
 def _paste(
     canvas: NDArray[np.float32],
-    owner: NDArray[np.int32],
+    instance_map: NDArray[np.int32],
     sprite: Sprite,
     centre_yx: tuple[int, int],
     track_id: int,
 ) -> None:
     half = sprite.alpha.shape[0] // 2
     top, left = centre_yx[0] - half, centre_yx[1] - half
-    height, width = owner.shape
+    height, width = instance_map.shape
     y1, x1 = max(top, 0), max(left, 0)
     y2, x2 = min(top + 2 * half + 1, height), min(left + 2 * half + 1, width)
     if y1 >= y2 or x1 >= x2:
         return
-    there = np.s_[y1:y2, x1:x2]
-    here = np.s_[y1 - top : y2 - top, x1 - left : x2 - left]
-    alpha = sprite.alpha[here][..., None]
-    below = canvas[there] * (1 - sprite.shadow[here])[..., None]
-    canvas[there] = below + (sprite.colour[here] - below) * alpha
-    owner[there][sprite.solid[here]] = track_id
+    canvas_window = np.s_[y1:y2, x1:x2]
+    sprite_window = np.s_[y1 - top : y2 - top, x1 - left : x2 - left]
+    alpha = sprite.alpha[sprite_window][..., None]
+    below = canvas[canvas_window] * (1 - sprite.shadow[sprite_window])[..., None]
+    canvas[canvas_window] = below + (sprite.colour[sprite_window] - below) * alpha
+    instance_map[canvas_window][sprite.solid[sprite_window]] = track_id

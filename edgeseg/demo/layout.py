@@ -21,7 +21,7 @@ RADIUS_PX: dict[str, tuple[float, float]] = {
 CLUSTER_SHARE = 0.45
 """Share of the parts dropped onto or against an earlier one."""
 
-CLOSEST = 0.62
+MIN_CENTRE_DISTANCE = 0.62
 """Two parts' centres stay this fraction of their summed radii apart, so that no part hides another."""
 
 
@@ -91,8 +91,8 @@ class BeltLayout:
         # A part lies within three radii of the front it was dropped at, so a long run need not be searched.
         start = bisect_left(self._fronts_px, first_px - 4 * self.reach_px)
         stop = bisect_right(self._fronts_px, last_px + 4 * self.reach_px)
-        near = self._placed[start:stop]
-        return [p for p in near if first_px - p.radius_px <= p.along_px <= last_px + p.radius_px]
+        neighbour = self._placed[start:stop]
+        return [p for p in neighbour if first_px - p.radius_px <= p.along_px <= last_px + p.radius_px]
 
     def _drop(self) -> None:
         self._front_px += float(self._rng.exponential(self._spacing_px))
@@ -108,10 +108,12 @@ class BeltLayout:
 
     def _candidate(self, radius: float, recent: list[Placement]) -> tuple[float, float]:
         if recent and self._rng.random() < CLUSTER_SHARE:
-            near = recent[int(self._rng.integers(max(0, len(recent) - 5), len(recent)))]
+            neighbour = recent[int(self._rng.integers(max(0, len(recent) - 5), len(recent)))]
             bearing = self._rng.uniform(0, 2 * np.pi)
-            gap = (near.radius_px + radius) * self._rng.uniform(CLOSEST, 1.02)
-            return near.along_px + float(gap * np.cos(bearing)), near.across_px + float(gap * np.sin(bearing))
+            gap = (neighbour.radius_px + radius) * self._rng.uniform(MIN_CENTRE_DISTANCE, 1.02)
+            return neighbour.along_px + float(gap * np.cos(bearing)), neighbour.across_px + float(
+                gap * np.sin(bearing)
+            )
         top, bottom = self._rows_px
         return self._front_px, float(self._rng.uniform(top + radius, bottom - radius))
 
@@ -122,7 +124,7 @@ class BeltLayout:
         apart = (np.hypot(p.along_px - along, p.across_px - across) / (p.radius_px + radius) for p in recent)
         ratios = sorted(apart)[:3]
         # At most two neighbours may overlap a part, or the pile hides what lies below.
-        return not ratios or (ratios[0] >= CLOSEST and (len(ratios) < 3 or ratios[2] >= 0.95))
+        return not ratios or (ratios[0] >= MIN_CENTRE_DISTANCE and (len(ratios) < 3 or ratios[2] >= 0.95))
 
     def _place(self, label: int, along: float, across: float, radius: float) -> None:
         self._fronts_px.append(self._front_px)

@@ -14,12 +14,12 @@ from edgeseg.dataset.average_precision import average_precision
 from edgeseg.errors import ConfigError, InputError
 from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
-from edgeseg.files.draft import Draft
+from edgeseg.files.draft import AtomicFile
 from edgeseg.files.native import native_path
-from edgeseg.files.records import check_folder, claimed_folder, write_whole, writing
+from edgeseg.files.records import check_folder, claim_folder, mapped_write_errors, write_atomically
 from edgeseg.files.temporary import sweep
 from edgeseg.runtime.model import load
-from edgeseg.streaming.config import Observer, RunConfig, RunSummary
+from edgeseg.streaming.config import RunCallbacks, RunConfig, RunSummary
 from edgeseg.streaming.runner import run
 
 from . import checkpoint_path
@@ -99,7 +99,7 @@ class DemoReport:
     picture: str
 
 
-def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, DemoReport]:
+def run_demo(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, DemoReport]:
     """Export the shipped checkpoint, run it on an unseen clip and score it on unseen scenes.
 
     Args:
@@ -110,7 +110,7 @@ def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, D
         ConfigError: Something else than an earlier demo is in the way.
         ParityError: The exported graphs do not find what PyTorch finds.
     """
-    out = _folder(config)
+    out = _output_folder(config)
     progress("rendering the belt")
     scene = ConveyorScene(seed=FIRST_UNSEEN_SEED + config.scored)
     for index in range(CHECK_FRAMES):
@@ -128,7 +128,7 @@ def show(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundle, D
     )
     clip = run(
         RunConfig(sources=(str(out / CLIP_FILE),), model=bundle.path, output=out / "found", force=True),
-        Observer(progress=progress),
+        RunCallbacks(progress=progress),
     )
     return bundle, _score(config.scored, bundle, clip, out / "picture.png", progress)
 
@@ -140,16 +140,16 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         InputError: The format is not known.
         EdgeSegError: The disk is full.
     """
-    good, data = cv2.imencode(path.suffix, image)
-    if not good:
+    encoded_ok, data = cv2.imencode(path.suffix, image)
+    if not encoded_ok:
         msg = f"cannot write {path}: {path.suffix} is no format for pictures"
         raise InputError(msg)
-    write_whole(path, data.tobytes())
+    write_atomically(path, data.tobytes())
 
 
-def _folder(config: DemoConfig) -> Path:
+def _output_folder(config: DemoConfig) -> Path:
     if config.output is None and not config.force:
-        return claimed_folder(DEFAULT_OUTPUT, CLIP_FILE, lambda folder: (folder / CLIP_FILE).exists())
+        return claim_folder(DEFAULT_OUTPUT, CLIP_FILE, lambda folder: (folder / CLIP_FILE).exists())
     out = config.output or DEFAULT_OUTPUT
     if out.exists() and not out.is_dir():
         msg = f"{out} is a file; choose another -o"
@@ -158,7 +158,7 @@ def _folder(config: DemoConfig) -> Path:
         msg = f"{out} already holds a demo; pass --force to replace it, or choose another -o"
         raise ConfigError(msg)
     check_folder(out)
-    with writing(out):
+    with mapped_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     sweep(out)
     return out
@@ -166,18 +166,18 @@ def _folder(config: DemoConfig) -> Path:
 
 def _write_clip(path: Path, scene: ConveyorScene, frames: int) -> None:
     size = scene.size_hw[::-1]
-    with writing(path), closing(Draft(path, path.suffix)) as draft:
-        with native_path(draft.path) as name:
+    with mapped_write_errors(path), closing(AtomicFile(path, path.suffix)) as pending_file:
+        with native_path(pending_file.path) as name:
             writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
         try:
             for index in range(frames):
                 writer.write(scene.frame(index).image)
         finally:
             writer.release()
-        if not draft.path.stat().st_size:
+        if not pending_file.path.stat().st_size:
             msg = f"cannot write {path}: check the free space and the permissions of {path.parent}"
             raise InputError(msg)
-        draft.keep()
+        pending_file.commit()
 
 
 def _score(

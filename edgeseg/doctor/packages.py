@@ -17,24 +17,24 @@ from edgeseg.runtime.backends.openvino import has_bfloat16
 from edgeseg.runtime.backends.tensorrt.library import (
     OLDEST_TENSORRT,
     RTX_BINDINGS,
-    Flavour,
+    TensorRTKind,
     is_installed,
     load_library,
 )
 from edgeseg.runtime.cuda.driver import BINDINGS, PYCUDA
 from edgeseg.runtime.cuda.opening import open_cuda
 from edgeseg.runtime.host.machine import (
-    DRIVER,
-    JETPACK,
-    SYSTEM_VENV,
+    DRIVER_COMMAND,
+    JETPACK_COMMAND,
+    SYSTEM_VENV_COMMAND,
     Component,
+    ComponentState,
     Host,
-    State,
-    checked,
     machine_components,
+    run_check,
     sees_system_packages,
 )
-from edgeseg.streaming.sources.live.plugins import SYSTEM_OPENCV
+from edgeseg.streaming.sources.live.plugins import SYSTEM_OPENCV_COMMAND
 
 from .tested_versions import tested_versions
 
@@ -58,18 +58,18 @@ LIVE_PACKAGES = {
 }
 CUDA_WHEELS = ("cuda-bindings", "pycuda")
 NO_GPU = "of no use without a GPU"
-NEW_JETPACK = "install JetPack 6.1 or later"
-PIP_TENSORRT = "pip install 'edgeseg[tensorrt]'"
+NEW_JETPACK_HINT = "install JetPack 6.1 or later"
+PIP_TENSORRT_COMMAND = "pip install 'edgeseg[tensorrt]'"
 # A Jetson's driver is part of its system, but a user outside these groups cannot use it.
-GPU_GROUPS = 'sudo usermod -aG video,render "$USER", then log in again'
-WINDOW_OPENCV = (
+GPU_GROUPS_COMMAND = 'sudo usermod -aG video,render "$USER", then log in again'
+WINDOW_OPENCV_COMMAND = (
     "sudo apt install libgl1 && pip uninstall -y opencv-python-headless && pip install opencv-python"
 )
 # Imported in a process of its own: torch would stay in this one, and a broken pair may crash.
 IMPORT_CHECK = "try:\n import torchvision\nexcept Exception as exc:\n print(exc)\nelse:\n print('ok')"
 
 
-def look_around(host: Host | None = None) -> list[Component]:
+def inspect_machine(host: Host | None = None) -> list[Component]:
     """Report on this machine, hardware first.
 
     Args:
@@ -77,8 +77,8 @@ def look_around(host: Host | None = None) -> list[Component]:
     """
     host = host or Host()
     hardware = machine_components(host)
-    gpu = any(item.name == "GPU" and item.state is State.OK for item in hardware)
-    return [*hardware, *package_components(host, gpu=gpu), *checked("Tested versions", _tested)]
+    gpu = any(item.name == "GPU" and item.state is ComponentState.OK for item in hardware)
+    return [*hardware, *package_components(host, gpu=gpu), *run_check("Tested versions", _tested_versions)]
 
 
 def package_components(host: Host, *, gpu: bool) -> list[Component]:
@@ -88,17 +88,17 @@ def package_components(host: Host, *, gpu: bool) -> list[Component]:
         host: Where the machine's facts come from.
         gpu: Whether there is an NVIDIA GPU to use.
     """
-    again = "pip install --force-reinstall"
-    tensorrt_again = JETPACK if host.is_jetson else _again(PIP_TENSORRT)
+    reinstall = "pip install --force-reinstall"
+    tensorrt_again = JETPACK_COMMAND if host.is_jetson else _reinstall_command(PIP_TENSORRT_COMMAND)
     return [
-        *checked("OpenCV", opencv, f"{again} opencv-python-headless"),
-        *checked("ONNX Runtime", lambda: onnxruntime(host, gpu=gpu), f"{again} onnxruntime"),
-        *checked("OpenVINO", lambda: [openvino()], f"{again} openvino"),
-        *checked("Export packages", lambda: [export_packages(host)], f"{again} 'edgeseg[export]'"),
-        *(package_set(name, *facts) for name, facts in LIVE_PACKAGES.items()),
-        *checked("CUDA", lambda: [cuda(host, gpu=gpu)], f"{again} cuda-bindings"),
-        *checked("TensorRT", lambda: [tensorrt(host, gpu=gpu)], tensorrt_again),
-        *checked("TensorRT for RTX", lambda: [tensorrt_rtx()], f"{again} 'edgeseg[rtx]'"),
+        *run_check("OpenCV", opencv, f"{reinstall} opencv-python-headless"),
+        *run_check("ONNX Runtime", lambda: onnxruntime(host, gpu=gpu), f"{reinstall} onnxruntime"),
+        *run_check("OpenVINO", lambda: [openvino()], f"{reinstall} openvino"),
+        *run_check("Export packages", lambda: [export_packages(host)], f"{reinstall} 'edgeseg[export]'"),
+        *(package_group(name, *facts) for name, facts in LIVE_PACKAGES.items()),
+        *run_check("CUDA", lambda: [cuda(host, gpu=gpu)], f"{reinstall} cuda-bindings"),
+        *run_check("TensorRT", lambda: [tensorrt(host, gpu=gpu)], tensorrt_again),
+        *run_check("TensorRT for RTX", lambda: [tensorrt_rtx()], f"{reinstall} 'edgeseg[rtx]'"),
     ]
 
 
@@ -109,22 +109,22 @@ def opencv() -> list[Component]:
     except DependencyError as exc:
         # The wheel with windows needs a library that servers and containers lack.
         command = install_command("cv2")
-        mend = "sudo apt install libgl1" if "libGL" in str(exc) else _again(command)
-        return [_broken("OpenCV", _first_part(exc), "read images", mend)]
+        mend = "sudo apt install libgl1" if "libGL" in str(exc) else _reinstall_command(command)
+        return [_broken("OpenCV", _without_advice(exc), "read images", mend)]
     return [
         _sole_distribution("OpenCV", cv2, OPENCV_WHEELS, "opencv-python-headless"),
-        *opencv_abilities(cv2.getBuildInformation()),
+        *opencv_features(cv2.getBuildInformation()),
     ]
 
 
-def opencv_abilities(build: str) -> list[Component]:
+def opencv_features(build: str) -> list[Component]:
     """Read from `cv2.getBuildInformation()` what the build was made with."""
-    gstreamer, ffmpeg, window = (_ability(build, name) for name in ("GStreamer", "FFMPEG", "GUI"))
+    gstreamer, ffmpeg, window = (_build_feature(build, name) for name in ("GStreamer", "FFMPEG", "GUI"))
     return [
-        Component(name="OpenCV: GStreamer", state=State.OK, detail=gstreamer)
+        Component(name="OpenCV: GStreamer", state=ComponentState.OK, detail=gstreamer)
         if gstreamer
-        else _absent("OpenCV: GStreamer", "not in this build", "open csi:// cameras", SYSTEM_OPENCV),
-        Component(name="OpenCV: FFmpeg", state=State.OK, detail=ffmpeg)
+        else _absent("OpenCV: GStreamer", "not in this build", "open csi:// cameras", SYSTEM_OPENCV_COMMAND),
+        Component(name="OpenCV: FFmpeg", state=ComponentState.OK, detail=ffmpeg)
         if ffmpeg
         else _absent(
             "OpenCV: FFmpeg",
@@ -132,9 +132,9 @@ def opencv_abilities(build: str) -> list[Component]:
             "open video files and rtsp://",
             "pip install opencv-python-headless",
         ),
-        Component(name="OpenCV: window", state=State.OK, detail=window)
+        Component(name="OpenCV: window", state=ComponentState.OK, detail=window)
         if window
-        else _absent("OpenCV: window", "not in this build", "show a window", WINDOW_OPENCV),
+        else _absent("OpenCV: window", "not in this build", "show a window", WINDOW_OPENCV_COMMAND),
     ]
 
 
@@ -146,15 +146,15 @@ def onnxruntime(host: Host, *, gpu: bool) -> list[Component]:
     except DependencyError as exc:
         return [_unusable(name, "onnxruntime", exc, purpose, install_command("onnxruntime"))]
     found = _sole_distribution(name, ort, ONNXRUNTIME_WHEELS, "onnxruntime")
-    if found.state is not State.OK:
+    if found.state is not ComponentState.OK:
         return [found]
     providers = ort.get_available_providers()
     listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in providers)
-    whole = Component(name=name, state=State.OK, detail=f"{found.detail}: {listed}")
+    whole = Component(name=name, state=ComponentState.OK, detail=f"{found.detail}: {listed}")
     return [whole, _onnxruntime_gpu(host, providers, gpu=gpu)]
 
 
-def package_set(name: str, purpose: str, needed: tuple[str, ...]) -> Component:
+def package_group(name: str, purpose: str, needed: tuple[str, ...]) -> Component:
     """Packages that are installed together or are of no use; they are not imported, which takes a second."""
     versions = {package: _version(package) for package in needed}
     absent = [package for package, found in versions.items() if not found]
@@ -162,21 +162,21 @@ def package_set(name: str, purpose: str, needed: tuple[str, ...]) -> Component:
         detail = f"no {', '.join(absent)}"
         return _absent(name, detail, purpose, install_command(needed[0]))
     detail = ", ".join(f"{package} {found}" for package, found in versions.items())
-    return Component(name=name, state=State.OK, detail=detail)
+    return Component(name=name, state=ComponentState.OK, detail=detail)
 
 
 def openvino() -> Component:
     """OpenVINO, which is used on x86 only, and whether this processor computes in bfloat16."""
     name, purpose = "OpenVINO", "build and run OpenVINO engines"
     if machine_family(platform.machine()) != "x86_64":
-        return Component(name=name, state=State.NONE, detail="used on x86 only")
+        return Component(name=name, state=ComponentState.NONE, detail="used on x86 only")
     try:
         module = require("openvino", purpose=purpose)
     except DependencyError as exc:
         return _unusable(name, "openvino", exc, purpose, install_command("openvino"))
     number = str(module.__version__).partition("-")[0]
     bfloat16 = "BF16" if has_bfloat16() else "no BF16"
-    return Component(name=name, state=State.OK, detail=f"{number}, {bfloat16} in this processor")
+    return Component(name=name, state=ComponentState.OK, detail=f"{number}, {bfloat16} in this processor")
 
 
 def export_packages(host: Host) -> Component:
@@ -191,95 +191,99 @@ def export_packages(host: Host) -> Component:
     if not verdict.endswith("ok"):
         reason = verdict.splitlines()[-1]
         detail = f"torchvision does not import: {reason}"
-        return _broken("Export packages", detail, EXPORT_PURPOSE, _again(install_command("torch")))
-    return Component(name="Export packages", state=State.OK, detail=present)
+        return _broken(
+            "Export packages", detail, EXPORT_PURPOSE, _reinstall_command(install_command("torch"))
+        )
+    return Component(name="Export packages", state=ComponentState.OK, detail=present)
 
 
 def cuda(host: Host, *, gpu: bool) -> Component:
     """What reaches CUDA from Python; TensorRT's engines run through it."""
     name, purpose = "CUDA", "run TensorRT engines"
-    there = [module for module in (BINDINGS, PYCUDA) if _is_there(module)]
+    present = [module for module in (BINDINGS, PYCUDA) if _is_importable(module)]
     if not gpu:
         installed = ", ".join(f"{wheel} {_version(wheel)}" for wheel in CUDA_WHEELS if _version(wheel))
-        return Component(name=name, state=State.NONE, detail=f"{installed or 'not installed'}, {NO_GPU}")
-    if not there:
+        return Component(
+            name=name, state=ComponentState.NONE, detail=f"{installed or 'not installed'}, {NO_GPU}"
+        )
+    if not present:
         detail = "neither cuda-bindings nor pycuda is installed"
         return _absent(name, detail, purpose, install_command(BINDINGS))
     try:
         reached = open_cuda()
         driver = reached.device.driver
     except (ArtifactError, DependencyError) as exc:
-        unreached = GPU_GROUPS if host.is_jetson else DRIVER
-        mend = _again(install_command(BINDINGS)) if "does not import" in str(exc) else unreached
-        return _broken(name, _first_part(exc), purpose, mend)
+        unreached = GPU_GROUPS_COMMAND if host.is_jetson else DRIVER_COMMAND
+        mend = _reinstall_command(install_command(BINDINGS)) if "does not import" in str(exc) else unreached
+        return _broken(name, _without_advice(exc), purpose, mend)
     detail = f"{reached.title}, driver of CUDA {driver}"
-    if BINDINGS not in there:
+    if BINDINGS not in present:
         mend = install_command(BINDINGS)
         return _broken(name, f"{detail}, no CUDA graphs", "launch a frame's kernels as one", mend)
-    return Component(name=name, state=State.OK, detail=detail)
+    return Component(name=name, state=ComponentState.OK, detail=detail)
 
 
 def tensorrt(host: Host, *, gpu: bool) -> Component:
     """TensorRT proper, which needs a GPU both to build and to run."""
     name, purpose = "TensorRT", "build and run TensorRT engines"
-    if not is_installed(Flavour.TENSORRT):
+    if not is_installed(TensorRTKind.TENSORRT):
         if not gpu:
-            return Component(name=name, state=State.NONE, detail=f"not installed, {NO_GPU}")
+            return Component(name=name, state=ComponentState.NONE, detail=f"not installed, {NO_GPU}")
         return _absent(name, "not installed", purpose, _tensorrt_command(host))
     try:
-        number = load_library(Flavour.TENSORRT, purpose=purpose).version
+        number = load_library(TensorRTKind.TENSORRT, purpose=purpose).version
     except DependencyError as exc:
         oldest = ".".join(map(str, OLDEST_TENSORRT))
-        mend = NEW_JETPACK if host.is_jetson else _again(f"pip install 'tensorrt>={oldest}'")
-        return _broken(name, _first_part(exc), purpose, mend)
+        mend = NEW_JETPACK_HINT if host.is_jetson else _reinstall_command(f"pip install 'tensorrt>={oldest}'")
+        return _broken(name, _without_advice(exc), purpose, mend)
     if not gpu:
-        return Component(name=name, state=State.NONE, detail=f"{number}, {NO_GPU}")
-    return Component(name=name, state=State.OK, detail=number)
+        return Component(name=name, state=ComponentState.NONE, detail=f"{number}, {NO_GPU}")
+    return Component(name=name, state=ComponentState.OK, detail=number)
 
 
 def tensorrt_rtx() -> Component:
     """TensorRT for RTX, which builds without a GPU."""
     name, purpose = "TensorRT for RTX", "build engines without a GPU"
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return Component(name=name, state=State.NONE, detail="for Linux on x86-64 only")
+        return Component(name=name, state=ComponentState.NONE, detail="for Linux on x86-64 only")
     mend = install_command(RTX_BINDINGS)
-    if not is_installed(Flavour.RTX):
+    if not is_installed(TensorRTKind.RTX):
         return _absent(name, "not installed, or one of its two wheels is missing", purpose, mend)
     try:
-        number = load_library(Flavour.RTX, purpose=purpose).version
+        number = load_library(TensorRTKind.RTX, purpose=purpose).version
     except DependencyError as exc:
-        return _broken(name, _first_part(exc), purpose, _again(mend))
-    return Component(name=name, state=State.OK, detail=number)
+        return _broken(name, _without_advice(exc), purpose, _reinstall_command(mend))
+    return Component(name=name, state=ComponentState.OK, detail=number)
 
 
-def _tested() -> list[Component]:
+def _tested_versions() -> list[Component]:
     return [tested_versions()]
 
 
 def _onnxruntime_gpu(host: Host, providers: list[str], *, gpu: bool) -> Component:
     """Tell of ONNX Runtime on NVIDIA GPUs; TensorRT's engines do without."""
     name = "ONNX Runtime: GPU"
-    if there := [provider for provider in (CUDA, TENSORRT) if provider in providers]:
-        listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in there)
-        state, detail = (State.OK, listed) if gpu else (State.NONE, f"{listed}, {NO_GPU}")
+    if present := [provider for provider in (CUDA, TENSORRT) if provider in providers]:
+        listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in present)
+        state, detail = (ComponentState.OK, listed) if gpu else (ComponentState.NONE, f"{listed}, {NO_GPU}")
         return Component(name=name, state=state, detail=detail)
     if not gpu:
-        return Component(name=name, state=State.NONE, detail=NO_GPU)
+        return Component(name=name, state=ComponentState.NONE, detail=NO_GPU)
     if host.is_jetson:
         detail = "not in this build; pip has none for a Jetson, whose GPU TensorRT uses"
-        return Component(name=name, state=State.NONE, detail=detail)
+        return Component(name=name, state=ComponentState.NONE, detail=detail)
     mend = "pip uninstall -y onnxruntime && pip install 'edgeseg[cuda]'"
     return _absent(name, "not in this build", "run graphs on the GPU without an engine", mend)
 
 
 def _tensorrt_command(host: Host) -> str:
     if not host.is_jetson:
-        return PIP_TENSORRT
+        return PIP_TENSORRT_COMMAND
     # JetPack's TensorRT lies among the packages of the system's Python, or is not there at all.
-    return JETPACK if sees_system_packages() else SYSTEM_VENV
+    return JETPACK_COMMAND if sees_system_packages() else SYSTEM_VENV_COMMAND
 
 
-def _is_there(module: str) -> bool:
+def _is_importable(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ImportError:
@@ -289,17 +293,17 @@ def _is_there(module: str) -> bool:
 
 def _unusable(name: str, module: str, exc: DependencyError, needed_to: str, mend: str) -> Component:
     """Tell a package that is absent from one that does not import."""
-    if not _is_there(module):
+    if not _is_importable(module):
         return _absent(name, "not installed", needed_to, mend)
-    return _broken(name, _first_part(exc), needed_to, _again(mend))
+    return _broken(name, _without_advice(exc), needed_to, _reinstall_command(mend))
 
 
-def _again(command: str) -> str:
+def _reinstall_command(command: str) -> str:
     """Install what pip believes to be there."""
     return command.replace("install", "install --force-reinstall", 1)
 
 
-def _first_part(exc: ArtifactError | DependencyError) -> str:
+def _without_advice(exc: ArtifactError | DependencyError) -> str:
     """Leave out the advice: the report has its own."""
     return str(exc).partition(";")[0]
 
@@ -311,10 +315,10 @@ def _sole_distribution(name: str, module: ModuleType, wheels: tuple[str, ...], k
         mend = f"pip uninstall -y {' '.join(installed)} && pip install {keep}"
         return _broken(name, detail, f"know which {name} is used", mend)
     origin = installed[0] if installed else "not from pip"
-    return Component(name=name, state=State.OK, detail=f"{module.__version__} ({origin})")
+    return Component(name=name, state=ComponentState.OK, detail=f"{module.__version__} ({origin})")
 
 
-def _ability(build: str, name: str) -> str:
+def _build_feature(build: str, name: str) -> str:
     """Read one line of OpenCV's build information; empty for `NO`, `NONE` and an absent line."""
     line = re.search(rf"^\s*{name}:[ \t]*(.*)$", build, re.MULTILINE)
     value = line[1].strip() if line else ""
@@ -331,8 +335,8 @@ def _version(distribution: str) -> str:
 
 
 def _absent(name: str, detail: str, needed_to: str, mend: str) -> Component:
-    return Component(name=name, state=State.MISSING, detail=detail, needed_to=needed_to, mend=mend)
+    return Component(name=name, state=ComponentState.MISSING, detail=detail, needed_to=needed_to, mend=mend)
 
 
 def _broken(name: str, detail: str, needed_to: str, mend: str) -> Component:
-    return Component(name=name, state=State.LIMITED, detail=detail, needed_to=needed_to, mend=mend)
+    return Component(name=name, state=ComponentState.LIMITED, detail=detail, needed_to=needed_to, mend=mend)

@@ -6,7 +6,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 
-from edgeseg.runtime.host.machine import Component, State
+from edgeseg.runtime.host.machine import Component, ComponentState
 
 TITLE = "Tested versions"
 # By distribution: all that pyproject.toml names for those who use `edgeseg`. Raised before a release.
@@ -56,14 +56,16 @@ def tested_versions() -> Component:
     """Say whether anything is installed in a newer version than was tested."""
     newer = newer_packages()
     if not newer:
-        return Component(name=TITLE, state=State.OK, detail="no package is newer than what was tested")
+        return Component(
+            name=TITLE, state=ComponentState.OK, detail="no package is newer than what was tested"
+        )
     listed = ", ".join(
         f"{package} {_installed(package)} (tested up to {TESTED[package]})" for package in newer
     )
     older = " ".join(f"'{package}=={TESTED[package]}.*'" for package in newer)
     return Component(
         name=TITLE,
-        state=State.LIMITED,
+        state=ComponentState.LIMITED,
         detail=f"newer than tested: {listed}",
         needed_to="have what was tested, should something fail",
         mend=f"pip install {older}",

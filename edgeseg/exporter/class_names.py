@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.dataset.categories import UNUSED, ids_by_label, is_background, order_remark, read_categories
+from edgeseg.dataset.categories import UNUSED_NAME, ids_by_label, is_background, order_remark, read_categories
 from edgeseg.errors import InputError
 from edgeseg.files.reading import read_regular
-from edgeseg.records import parsed_json, shown
+from edgeseg.records import parse_json, short_repr
 from edgeseg.spec import BACKGROUND
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ COCO_CLASSES = 91
 MAX_LABEL = 10_000
 # COCO's own annotations, which may stand in for names, have 0.5 GB.
 MOST_BYTES = 2 << 30
-LONGEST_LABEL = 10
-OTHERWISE = (
+MAX_LABEL_DIGITS = 10
+OTHER_ORDER_HINT = (
     "If training took them otherwise, pass a text file with one name a line, in the order of the labels"
 )
 
@@ -43,12 +43,12 @@ def names_from_file(
         InputError: The file is missing, empty or holds something else, or the number of names does not fit.
     """
     try:
-        text = read_regular(path, most=MOST_BYTES).decode("utf-8-sig")
+        text = read_regular(path, max_bytes=MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         msg = f"cannot read class names from {path}: {getattr(exc, 'strerror', None) or exc}"
         raise InputError(msg) from exc
     as_json = path.suffix.lower() == ".json"
-    content = _json(text, path) if as_json else [line for line in text.splitlines() if line.strip()]
+    content = _parse_json(text, path) if as_json else [line for line in text.splitlines() if line.strip()]
     if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):
         content = {"categories": content}
     if isinstance(content, dict) and isinstance(content.get("categories"), list):
@@ -57,10 +57,10 @@ def names_from_file(
     if not names:
         msg = f"{path} holds no class names; write one a line, in the order of the labels"
         raise InputError(msg)
-    return names_for(classes, tuple(names), source=str(path), note=note)
+    return fit_names(classes, tuple(names), source=str(path), note=note)
 
 
-def names_for(
+def fit_names(
     classes: int, given: tuple[str, ...], *, source: str, note: Callable[[str], None] = lambda line: None
 ) -> tuple[str, ...]:
     """Fit names to a model of `classes` classes, background included; COCO's or numbers if none are given.
@@ -87,7 +87,7 @@ def names_for(
         plural = "es" * (classes > 2)
         msg = (
             f"the checkpoint has {classes - 1} class{plural} and the background, {source} has {len(given)} "
-            f"names ({shown(given[0])[1:-1]}, ...); it must have {classes - 1}, or {classes} with the "
+            f"names ({short_repr(given[0])[1:-1]}, ...); it must have {classes - 1}, or {classes} with the "
             "background first"
         )
         raise InputError(msg)
@@ -96,9 +96,9 @@ def names_for(
     return (BACKGROUND, *(f"class_{label}" for label in range(1, classes)))
 
 
-def _json(text: str, path: Path) -> Any:
+def _parse_json(text: str, path: Path) -> Any:
     try:
-        return parsed_json(text)
+        return parse_json(text)
     except ValueError as exc:
         msg = f"{path} is not valid JSON: {exc}"
         raise InputError(msg) from exc
@@ -120,21 +120,21 @@ def _names_from_coco(
         plural = "es" * (classes > 2)
         msg = (
             f"the checkpoint has {classes - 1} class{plural} and the background, and the categories in "
-            f"{path} are {categories.listed(categories.names)}, {len(categories.used)} of "
+            f"{path} are {categories.describe(categories.names)}, {len(categories.used)} of "
             f"{len(categories.names)} with annotations; take the file that the model was trained with, or a "
             "text file with one name a line, in the order of the labels"
         )
         raise InputError(msg)
     nameless = [label for label in range(1, classes) if label not in ids]
     if nameless or len(ids) < len(categories.names) or any(label != key for label, key in ids.items()):
-        called = f"; labels without a category are called {UNUSED}: {nameless}" if nameless else ""
-        note(f"{path}: {order_remark(ids, categories)}{called}. {OTHERWISE}")
+        unnamed_note = f"; labels without a category are called {UNUSED_NAME}: {nameless}" if nameless else ""
+        note(f"{path}: {order_remark(ids, categories)}{unnamed_note}. {OTHER_ORDER_HINT}")
     names = {label: categories.names[key] for label, key in ids.items()}
-    return (BACKGROUND, *(names.get(label, UNUSED) for label in range(1, classes)))
+    return (BACKGROUND, *(names.get(label, UNUSED_NAME) for label in range(1, classes)))
 
 
 def _names_from_json(content: Any, path: Path) -> list[str]:
-    if isinstance(content, dict) and all(key.isdecimal() and len(key) <= LONGEST_LABEL for key in content):
+    if isinstance(content, dict) and all(key.isdecimal() and len(key) <= MAX_LABEL_DIGITS for key in content):
         content = _names_by_label({int(key): name for key, name in content.items()}, path)
     if isinstance(content, list) and all(isinstance(name, str) and name.strip() for name in content):
         return [name.strip() for name in content]

@@ -25,8 +25,8 @@ class ExportConfig:
         classes: File with class names.
         settings: JSON file with settings that neither tensors nor the checkpoint show.
         factory: `package.module:function` that builds the model.
-        check: Folder of images for the parity gate; None for the built-in ones.
-        parity: Run the gate.
+        check: Folder of images for the parity check; None for the built-in ones.
+        parity: Run the parity check.
         force: Replace a bundle at `output`.
     """
 
@@ -69,7 +69,7 @@ class ExportConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class DetectionLimits:
     """Counts and thresholds that torchvision keeps inside the model."""
 
     max_detections: int
@@ -78,20 +78,20 @@ class Limits:
     nms_threshold: float
 
 
-def limits_of(model: Any, config: ExportConfig) -> Limits:
+def detection_limits(model: Any, config: ExportConfig) -> DetectionLimits:
     """Take each from the settings, else from torchvision's `model`, as far as the profile lets it.
 
     Raises:
         ConfigError: More proposals than the graph can rank.
     """
     heads, rpn = model.roi_heads, model.rpn
-    own = Limits(
+    own = DetectionLimits(
         max_detections=heads.detections_per_img,
         max_proposals=rpn._post_nms_top_n["testing"],
         score_threshold=heads.score_thresh,
         nms_threshold=heads.nms_thresh,
     )
-    asked = {name: getattr(config, name) for name in Limits.__slots__}
+    asked = {name: getattr(config, name) for name in DetectionLimits.__slots__}
     given = {name: value for name, value in asked.items() if value is not None}
     limits = replace(own, **{**_capped(own, config.profile), **given})
     ranked = rpn._pre_nms_top_n["testing"]
@@ -101,14 +101,14 @@ def limits_of(model: Any, config: ExportConfig) -> Limits:
     return limits
 
 
-def _capped(own: Limits, profile: Profile) -> dict[str, int]:
+def _capped(own: DetectionLimits, profile: Profile) -> dict[str, int]:
     """Take what a profile sets, but no more than the model has: a profile makes nothing slower."""
     settings = PROFILES[profile]
     caps = {"max_proposals": settings.max_proposals, "max_detections": settings.max_detections}
     return {name: min(getattr(own, name), cap) for name, cap in caps.items() if cap is not None}
 
 
-def impose(limits: Limits, model: Any) -> None:
+def apply_limits(limits: DetectionLimits, model: Any) -> None:
     """Set torchvision's `model` to the same counts and thresholds, so that it can be the reference."""
     model.rpn._post_nms_top_n["testing"] = limits.max_proposals
     model.roi_heads.detections_per_img = limits.max_detections

@@ -9,18 +9,25 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgeseg import __version__
-from edgeseg.bundle.manifest import MANIFEST, check_target, open_bundle, size_folder, staged, write_manifest
+from edgeseg.bundle.manifest import (
+    MANIFEST,
+    check_bundle_folder,
+    open_bundle,
+    size_folder,
+    staged,
+    write_manifest,
+)
 from edgeseg.runtime.input_sizes import size_advice
 from edgeseg.settings import ModelSettings, Origin
 from edgeseg.spec import Lowering, ModelSpec, Preprocess
 
 from .checkpoint import read_checkpoint
-from .class_names import names_for, names_from_file
-from .config import impose, limits_of
+from .class_names import fit_names, names_from_file
+from .config import apply_limits, detection_limits
 from .graph import write_graph
 from .model.architecture import class_count
 from .model.loading import LoadedModel, load_model, settings_from_file
-from .parity.check import check_images, run_gate
+from .parity.check import check_parity, read_parity_images
 from .torch_threads import torch_threads
 
 if TYPE_CHECKING:
@@ -31,11 +38,11 @@ if TYPE_CHECKING:
 
     from .checkpoint import Checkpoint
     from .config import ExportConfig
-    from .parity.check import CheckImages
+    from .parity.check import ParityImages
 
 RECORDED_VERSIONS = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "onnxruntime")
 # Settings that have an option of their own.
-OWN_OPTIONS = MappingProxyType(
+SETTING_BY_OPTION = MappingProxyType(
     {
         "input_size_hw": "input_size_hw",
         "score_threshold": "box_score_thresh",
@@ -65,16 +72,16 @@ def export(
 
     Raises:
         ConfigError: Settings that cannot work, or something is already at the output.
-        InputError: The checkpoint, the class names or the images of the gate are unusable.
+        InputError: The checkpoint, the class names or the images of the parity check are unusable.
         ExportError: The graph could not be made.
         GraphParityError: A graph does not find what PyTorch finds; no bundle is written.
     """
-    check_target(config.output, force=config.force)
-    check = check_images(config.check) if config.parity else None
+    check_bundle_folder(config.output, force=config.force)
+    check = read_parity_images(config.check) if config.parity else None
     progress(f"reading {config.checkpoint.name}")
     checkpoint = read_checkpoint(config.checkpoint)
-    loaded = model_of(checkpoint, config)
-    model, spec = loaded.model, spec_of(loaded, checkpoint, config, note)
+    loaded = load_configured_model(checkpoint, config)
+    model, spec = loaded.model, describe_export(loaded, checkpoint, config, note)
     sizes_hw = config.chosen_sizes_hw(loaded.settings.training_size_hw)
     specs = {size_hw: replace(spec, input_size_hw=size_hw) for size_hw in sizes_hw}
     if check is not None and config.check is not None:
@@ -83,12 +90,16 @@ def export(
             note(advice)
     with staged(config.output, force=config.force) as folder:
         write = partial(_write_size, model, check=check, progress=progress)
-        further = {size_hw: size_folder(size_hw) for size_hw in sizes_hw[1:]}
-        for size_hw, below in further.items():
-            (folder / below).mkdir(parents=True)
-            write(specs[size_hw], folder / below)
+        other_folders = {size_hw: size_folder(size_hw) for size_hw in sizes_hw[1:]}
+        for size_hw, subfolder in other_folders.items():
+            (folder / subfolder).mkdir(parents=True)
+            write(specs[size_hw], folder / subfolder)
         # Last, as it lists the others.
-        write(specs[sizes_hw[0]], folder, listed=[f"{below}/{MANIFEST}" for below in further.values()])
+        write(
+            specs[sizes_hw[0]],
+            folder,
+            listed=[f"{subfolder}/{MANIFEST}" for subfolder in other_folders.values()],
+        )
     return open_bundle(config.output)
 
 
@@ -97,7 +108,7 @@ def _write_size(
     spec: ModelSpec,
     folder: Path,
     *,
-    check: CheckImages | None,
+    check: ParityImages | None,
     progress: Callable[[str], None],
     listed: Sequence[str] = (),
 ) -> None:
@@ -107,7 +118,7 @@ def _write_size(
         model: torchvision `MaskRCNN` with the counts and thresholds of `spec`.
         spec: What to write.
         folder: Where to.
-        check: Images of the parity gate; None to leave it out.
+        check: Images of the parity check; None to leave it out.
         progress: Called with each stage as it begins.
         listed: Files in `folder` that the bundle lists besides.
     """
@@ -116,12 +127,12 @@ def _write_size(
         progress(f"exporting {lowering.file_name} at {height}x{width}")
         write_graph(model, spec, lowering, folder / lowering.file_name)
     if check is not None:
-        spec = run_gate(model, spec, folder, check, progress)
+        spec = check_parity(model, spec, folder, check, progress)
     progress("writing the bundle")
     write_manifest(folder, spec, [*(lowering.file_name for lowering in Lowering), *listed])
 
 
-def model_of(checkpoint: Checkpoint, config: ExportConfig) -> LoadedModel:
+def load_configured_model(checkpoint: Checkpoint, config: ExportConfig) -> LoadedModel:
     """Build torchvision's model of a checkpoint, in evaluation, with the settings that the user names.
 
     Raises:
@@ -132,7 +143,7 @@ def model_of(checkpoint: Checkpoint, config: ExportConfig) -> LoadedModel:
     return load_model(checkpoint, factory=config.factory, given=given)
 
 
-def spec_of(
+def describe_export(
     loaded: LoadedModel,
     checkpoint: Checkpoint,
     config: ExportConfig,
@@ -145,9 +156,9 @@ def spec_of(
         InputError: The class names do not do.
     """
     model = loaded.model
-    limits = limits_of(model, config)
-    impose(limits, model)
-    settings, origins = _as_exported(loaded, config)
+    limits = detection_limits(model, config)
+    apply_limits(limits, model)
+    settings, origins = _exported_settings(loaded, config)
     return ModelSpec(
         class_names=_class_names(model, checkpoint, config.classes, note),
         input_size_hw=config.size_hw(loaded.settings.training_size_hw),
@@ -168,10 +179,10 @@ def spec_of(
     )
 
 
-def _as_exported(loaded: LoadedModel, config: ExportConfig) -> tuple[ModelSettings, dict[str, Origin]]:
+def _exported_settings(loaded: LoadedModel, config: ExportConfig) -> tuple[ModelSettings, dict[str, Origin]]:
     """Put what was given by options of their own into the settings, so that they are not called assumed."""
-    asked = {name: getattr(config, option) for option, name in OWN_OPTIONS.items()}
-    given = {name: value for name, value in asked.items() if value is not None}
+    option_values = {name: getattr(config, option) for option, name in SETTING_BY_OPTION.items()}
+    given = {name: value for name, value in option_values.items() if value is not None}
     return replace(loaded.settings, **given), {**loaded.origins, **dict.fromkeys(given, Origin.OPTION)}
 
 
@@ -190,4 +201,4 @@ def _class_names(
     classes = class_count(model)
     if path is not None:
         return names_from_file(classes, path, note)
-    return names_for(classes, checkpoint.class_names, source=checkpoint.path.name, note=note)
+    return fit_names(classes, checkpoint.class_names, source=checkpoint.path.name, note=note)

@@ -15,7 +15,7 @@ from edgeseg.optional import require
 from edgeseg.spec import Lowering
 
 from .network import boxes, portable
-from .network.mask_rcnn import OUTPUT_NAMES, Network
+from .network.mask_rcnn import OUTPUT_NAMES, ExportedNetwork
 from .network.portable import PortableOperators
 from .network.tensorrt import TensorRTOperators
 
@@ -55,8 +55,8 @@ def write_graph(model: Any, spec: ModelSpec, lowering: Lowering, path: Path) -> 
             f"onnxsim changed what the {lowering.value} graph computes; please report it with the checkpoint"
         )
         raise ExportError(msg)
-    _check_promises(graph, lowering)
-    _label(graph, spec, lowering)
+    _check_lowering(graph, lowering)
+    _add_metadata(graph, spec, lowering)
     try:
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
@@ -77,9 +77,9 @@ def _export(model: Any, spec: ModelSpec, lowering: Lowering) -> Any:
     else:
         operators = TensorRTOperators(precision)
         names.append("nms_converged")
-    network = Network(model, spec, operators, precision).eval()
+    network = ExportedNetwork(model, spec, operators, precision).eval()
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), _silence_exporter():
             program = torch.onnx.export(
                 network,
                 arguments,
@@ -100,7 +100,7 @@ def _export(model: Any, spec: ModelSpec, lowering: Lowering) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_exporter() -> Iterator[None]:
     """Keep the exporter's progress prints and the deprecations inside PyTorch from the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -113,7 +113,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _check_promises(graph: Any, lowering: Lowering) -> None:
+def _check_lowering(graph: Any, lowering: Lowering) -> None:
     if lowering is Lowering.PORTABLE:
         return
     found = sorted({node.op_type for node in graph.graph.node} & set(FORBIDDEN_IN_TENSORRT))
@@ -121,18 +121,18 @@ def _check_promises(graph: Any, lowering: Lowering) -> None:
         msg = f"the {lowering.value} graph must not hold {', '.join(found)}"
         raise ExportError(msg)
     values = [*graph.graph.input, *graph.graph.output, *graph.graph.value_info]
-    moving = [v.name for v in values if any(d.dim_param for d in v.type.tensor_type.shape.dim)]
-    if moving:
-        msg = f"the {lowering.value} graph must be static, {moving[0]} has a symbolic dimension"
+    dynamic = [v.name for v in values if any(d.dim_param for d in v.type.tensor_type.shape.dim)]
+    if dynamic:
+        msg = f"the {lowering.value} graph must be static, {dynamic[0]} has a symbolic dimension"
         raise ExportError(msg)
 
 
-def _label(graph: Any, spec: ModelSpec, lowering: Lowering) -> None:
+def _add_metadata(graph: Any, spec: ModelSpec, lowering: Lowering) -> None:
     graph.producer_name = PRODUCER
     graph.producer_version = spec.versions.get("edgeseg", "")
     graph.graph.name = f"{spec.architecture} ({lowering.value})"
     graph.doc_string = "uint8 BGR images [B, H, W, 3] to boxes, scores, labels and masks; see model.json"
-    facts = {
+    metadata = {
         "architecture": spec.architecture,
         "checkpoint_sha256": spec.checkpoint_sha256,
         "lowering": lowering.value,
@@ -140,5 +140,5 @@ def _label(graph: Any, spec: ModelSpec, lowering: Lowering) -> None:
         "input_size_hw": f"{spec.input_size_hw[0]} {spec.input_size_hw[1]}",
     }
     del graph.metadata_props[:]
-    for key, value in facts.items():
+    for key, value in metadata.items():
         graph.metadata_props.add(key=key, value=value)

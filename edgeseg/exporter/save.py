@@ -11,17 +11,17 @@ import torch
 from torchvision.models.detection import MaskRCNN
 
 from edgeseg.errors import ConfigError, InputError
-from edgeseg.files.records import write_whole
+from edgeseg.files.records import write_atomically
 from edgeseg.optional import require
 from edgeseg.records import json_from_record
 from edgeseg.settings import ModelSettings
 
-from .checkpoint.defects import readable
-from .checkpoint.metadata import RECORD
-from .checkpoint.state_dict import ANCHOR, WRAPPERS
-from .class_names import names_for
+from .checkpoint.defects import float_weights
+from .checkpoint.metadata import SETTINGS_KEY
+from .checkpoint.state_dict import ANCHOR_TENSOR, WRAPPER_PATTERN
+from .class_names import fit_names
 from .model.architecture import empty_model
-from .model.modules import differences, facts_of, settings_of
+from .model.modules import describe_modules, differences, settings_from_modules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,21 +60,23 @@ def save_checkpoint(
     if path.suffix.lower() not in SUFFIXES:
         msg = f"a checkpoint must end in one of {', '.join(SUFFIXES)}, got {path.name}"
         raise ConfigError(msg)
-    network = _mask_rcnn(model)
-    weights = {WRAPPERS.sub("", name): value.detach().cpu() for name, value in network.state_dict().items()}
-    checked = readable(weights, type(network).__name__)
+    network = _unwrapped_model(model)
+    weights = {
+        WRAPPER_PATTERN.sub("", name): value.detach().cpu() for name, value in network.state_dict().items()
+    }
+    checked = float_weights(weights, type(network).__name__)
     settings = _settings(network, checked)
-    names = _names(int(checked[ANCHOR].shape[0]), class_names)
-    data = _safetensors if path.suffix.lower() == SAFETENSORS else _torch_file
-    write_whole(path, data(weights, json_from_record(settings), names))
+    names = _names(int(checked[ANCHOR_TENSOR].shape[0]), class_names)
+    data = _safetensors_bytes if path.suffix.lower() == SAFETENSORS else _torch_bytes
+    write_atomically(path, data(weights, json_from_record(settings), names))
 
 
 def settings_of_model(model: torch.nn.Module) -> ModelSettings:
     """Read from a live model what its tensors do not show."""
-    return ModelSettings(**settings_of(facts_of(model)))
+    return ModelSettings(**settings_from_modules(describe_modules(model)))
 
 
-def _mask_rcnn(model: torch.nn.Module) -> MaskRCNN:
+def _unwrapped_model(model: torch.nn.Module) -> MaskRCNN:
     inner: Any = model
     while not isinstance(inner, MaskRCNN):
         wrapped = getattr(inner, "module", None) or getattr(inner, "_orig_mod", None)
@@ -87,16 +89,16 @@ def _mask_rcnn(model: torch.nn.Module) -> MaskRCNN:
 
 def _settings(model: MaskRCNN, weights: dict[str, Tensor]) -> ModelSettings:
     """Read the settings, and see that a model of them and of these weights' shapes is the same."""
-    facts = facts_of(model)
+    descriptions = describe_modules(model)
     settings = settings_of_model(model)
     try:
         rebuilt = empty_model(weights, settings)
-        unlike = differences(facts, facts_of(rebuilt))
+        faults = differences(descriptions, describe_modules(rebuilt))
     except InputError as exc:
-        unlike = [str(exc)]
-    if unlike:
+        faults = [str(exc)]
+    if faults:
         msg = (
-            f"weights and settings are not enough to build this model again: {unlike[0]}; save it with "
+            f"weights and settings are not enough to build this model again: {faults[0]}; save it with "
             "`torch.save(model.state_dict(), path)` and export it with --factory package.module:function"
         )
         raise ConfigError(msg)
@@ -109,12 +111,12 @@ def _names(classes: int, given: Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(given, str) or not all(isinstance(name, str) for name in given):
         msg = f"class_names must be a list of names, got {given!r}"
         raise InputError(msg)
-    return names_for(classes, tuple(given), source="class_names")
+    return fit_names(classes, tuple(given), source="class_names")
 
 
-def _safetensors(weights: dict[str, Tensor], settings: dict[str, Any], names: tuple[str, ...]) -> bytes:
+def _safetensors_bytes(weights: dict[str, Tensor], settings: dict[str, Any], names: tuple[str, ...]) -> bytes:
     safetensors = require("safetensors.torch", purpose="write a .safetensors checkpoint")
-    metadata = {"format": "pt", RECORD: json.dumps(settings)}
+    metadata = {"format": "pt", SETTINGS_KEY: json.dumps(settings)}
     if names:
         metadata["class_names"] = json.dumps(names)
     # Tensors that share memory are refused.
@@ -122,11 +124,11 @@ def _safetensors(weights: dict[str, Tensor], settings: dict[str, Any], names: tu
     return data
 
 
-def _torch_file(weights: dict[str, Tensor], settings: dict[str, Any], names: tuple[str, ...]) -> bytes:
+def _torch_bytes(weights: dict[str, Tensor], settings: dict[str, Any], names: tuple[str, ...]) -> bytes:
     buffer = io.BytesIO()
     content = {
         "model_state_dict": weights,
-        RECORD: settings,
+        SETTINGS_KEY: settings,
         **({"class_names": list(names)} if names else {}),
     }
     torch.save(content, buffer)

@@ -1,18 +1,18 @@
-"""Bundles that are made to be measured and thrown away: one checkpoint at other sizes, counts or batches."""
+"""Variants of a bundle, made to be measured and thrown away: other sizes, counts or batches."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeseg.bundle.manifest import TABLE_FILE, open_bundle, write_manifest
+from edgeseg.bundle.manifest import CALIBRATION_FILE, open_bundle, write_manifest
 from edgeseg.calibration.table import write_table
-from edgeseg.files.records import writing
+from edgeseg.files.records import mapped_write_errors
 from edgeseg.spec import Lowering
 
 from .checkpoint import read_checkpoint
-from .config import limits_of
-from .export import model_of, spec_of
+from .config import detection_limits
+from .export import describe_export, load_configured_model
 from .graph import write_graph
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from .config import ExportConfig
 
 
-class Drafts:
-    """Writes bundles of one checkpoint without the parity gate; the checkpoint is read once.
+class VariantWriter:
+    """Writes bundles of one checkpoint without the parity check; the checkpoint is read once.
 
     Args:
         config: What they have in common.
 
     Attributes:
-        own: Counts and thresholds where nothing else is asked for.
+        model_limits: Counts and thresholds where nothing else is asked for.
         size_hw: Of the input, where nothing else is asked for.
 
     Raises:
@@ -45,24 +45,24 @@ class Drafts:
     def __init__(self, config: ExportConfig) -> None:
         self._config = config
         self._checkpoint = read_checkpoint(config.checkpoint)
-        self._loaded = model_of(self._checkpoint, config)
-        self.own = limits_of(self._loaded.model, config)
+        self._loaded = load_configured_model(self._checkpoint, config)
+        self.model_limits = detection_limits(self._loaded.model, config)
         self.size_hw = config.size_hw(self._loaded.settings.training_size_hw)
 
     def spec(self, size_hw: tuple[int, int], max_proposals: int) -> ModelSpec:
-        """Describe a draft without writing it.
+        """Describe a variant without writing it.
 
         Raises:
             ConfigError: A size or count that cannot work.
         """
-        asked = replace(
+        variant_config = replace(
             self._config,
             sizes_hw=(size_hw,),
             max_proposals=max_proposals,
-            # The model has the last draft's counts by now.
-            max_detections=self.own.max_detections,
+            # The model has the last variant's counts by now.
+            max_detections=self.model_limits.max_detections,
         )
-        return spec_of(self._loaded, self._checkpoint, asked)
+        return describe_export(self._loaded, self._checkpoint, variant_config)
 
     def write(
         self,
@@ -84,11 +84,11 @@ class Drafts:
             EdgeSegError: The disk is full.
             ExportError: A graph could not be made.
         """
-        return write_draft(folder, self._loaded.model, self.spec(size_hw, max_proposals), lowerings)
+        return write_variant(folder, self._loaded.model, self.spec(size_hw, max_proposals), lowerings)
 
 
-def write_draft(folder: Path, model: Any, spec: ModelSpec, lowerings: Sequence[Lowering]) -> Bundle:
-    """Write a bundle with some of the graphs, without the parity gate.
+def write_variant(folder: Path, model: Any, spec: ModelSpec, lowerings: Sequence[Lowering]) -> Bundle:
+    """Write a bundle with some of the graphs, without the parity check.
 
     Args:
         folder: Does not exist yet.
@@ -100,7 +100,7 @@ def write_draft(folder: Path, model: Any, spec: ModelSpec, lowerings: Sequence[L
         EdgeSegError: The disk is full.
         ExportError: A graph could not be made.
     """
-    with writing(folder):
+    with mapped_write_errors(folder):
         folder.mkdir(parents=True)
         for lowering in lowerings:
             write_graph(model, spec, lowering, folder / lowering.file_name)
@@ -108,16 +108,16 @@ def write_draft(folder: Path, model: Any, spec: ModelSpec, lowerings: Sequence[L
     return open_bundle(folder)
 
 
-def carry_table(table: CalibrationTable, draft: Bundle) -> None:
-    """Give a draft the ranges that were measured on another graph of the same network and input size.
+def copy_table(table: CalibrationTable, variant: Bundle) -> None:
+    """Give a variant the ranges that were measured on another graph of the same network and input size.
 
     Ranges are named after the checkpoint's weights, which counts and batch do not change; building an engine
     refuses a table that lacks one.
 
     Raises:
-        ArtifactError: The draft has no portable graph.
+        ArtifactError: The variant has no portable graph.
         EdgeSegError: The disk is full.
     """
-    draft.graph_path(Lowering.PORTABLE)
-    graph = draft.files[Lowering.PORTABLE.file_name]
-    write_table(replace(table, graph_sha256=graph.sha256), draft.path / TABLE_FILE)
+    variant.graph_path(Lowering.PORTABLE)
+    graph = variant.files[Lowering.PORTABLE.file_name]
+    write_table(replace(table, graph_sha256=graph.sha256), variant.path / CALIBRATION_FILE)

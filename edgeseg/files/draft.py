@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # What a rename over a mount point ends in.
-FIXED = (errno.EBUSY, errno.EXDEV)
-DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+MOUNT_ERRORS = (errno.EBUSY, errno.EXDEV)
+DENIED_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class Draft:
-    """A file that takes the place of another once it is kept, and is gone if it is not.
+class AtomicFile:
+    """A file that replaces another one when it is committed, and is removed when it is not.
 
     Args:
         target: What it becomes; a link stays, and what it points to is replaced.
@@ -43,28 +43,28 @@ class Draft:
         """Write all of some bytes at the end."""
         write_all(self._descriptor, data)
 
-    def keep(self, *, lasting: bool = True) -> None:
-        """Put it into its place at once and whole.
+    def commit(self, *, durable: bool = True) -> None:
+        """Replace the target in one step.
 
         Args:
-            lasting: It is to outlast a loss of power, which takes some milliseconds.
+            durable: It is to outlast a loss of power, which takes some milliseconds.
         """
-        if lasting:
+        if durable:
             os.fsync(self._descriptor)
         try:
             self.path.replace(self._target)
         except OSError as exc:
-            if exc.errno not in FIXED or not self._target.is_file():
+            if exc.errno not in MOUNT_ERRORS or not self._target.is_file():
                 raise
             # A file that is mounted into a container keeps its place.
             with self.path.open("rb") as source, self._target.open("wb") as copy:
                 shutil.copyfileobj(source, copy)
-        if lasting:
+        if durable:
             sync_folder(self._target.parent)
         self.close()
 
     def close(self) -> None:
-        """Remove it unless it was kept; harmless if done before."""
+        """Remove it unless it was committed; harmless if done before."""
         if self._open:
             self._open = False
             with suppress(FileNotFoundError):
@@ -72,16 +72,16 @@ class Draft:
             os.close(self._descriptor)
 
 
-def draft_or_none(target: Path) -> Draft | None:
-    """Begin a file; None where its folder takes no other, and the file that is there can be written.
+def atomic_file_or_none(target: Path) -> AtomicFile | None:
+    """Create an `AtomicFile`; None where the folder takes no new file but the existing one can be written.
 
     Raises:
         OSError: Neither can be done.
     """
     try:
-        return Draft(target)
+        return AtomicFile(target)
     except OSError as exc:
-        if exc.errno in DENIED and target.is_file() and os.access(target, os.W_OK):
+        if exc.errno in DENIED_ERRORS and target.is_file() and os.access(target, os.W_OK):
             return None
         raise
 
@@ -91,7 +91,7 @@ def real_path(path: Path) -> Path:
     return type(path)(os.path.realpath(path))
 
 
-def is_special(path: Path) -> bool:
+def is_special_file(path: Path) -> bool:
     """Whether a path is a device, pipe or socket, which no file may take the place of."""
     try:
         mode = path.stat().st_mode

@@ -44,22 +44,22 @@ class FolderLock:
 
     Args:
         folder: Is there.
-        doing: What the owner does, as in `another program {doing} {folder}`.
+        activity: What the owner does, as in `another program {activity} {folder}`.
         wait_s: Wait so long for another owner.
 
     Raises:
         ConfigError: Another program has it.
     """
 
-    def __init__(self, folder: Path, doing: str, wait_s: float = 0.0) -> None:
-        self._descriptor = _opened(folder)
+    def __init__(self, folder: Path, activity: str, wait_s: float = 0.0) -> None:
+        self._descriptor = _open_folder(folder)
         if self._descriptor is None:
             return
         until = time.monotonic() + wait_s
         while try_lock(self._descriptor) is False:
             if time.monotonic() >= until:
                 self.close()
-                msg = f"another program {doing} {folder}; wait for it, or name another folder"
+                msg = f"another program {activity} {folder}; wait for it, or name another folder"
                 raise ConfigError(msg)
             time.sleep(POLL_S)
 
@@ -71,16 +71,16 @@ class FolderLock:
 
 
 @contextmanager
-def locked(folder: Path, doing: str, wait_s: float = 0.0) -> Iterator[None]:
+def locked(folder: Path, activity: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold a `FolderLock` while the block runs."""
-    lock = FolderLock(folder, doing, wait_s)
+    lock = FolderLock(folder, activity, wait_s)
     try:
         yield
     finally:
         lock.close()
 
 
-def _opened(folder: Path) -> int | None:
+def _open_folder(folder: Path) -> int | None:
     try:
         return os.open(folder, os.O_RDONLY)
     except OSError:

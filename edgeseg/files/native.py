@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # FFmpeg takes a name with this for a series of numbered files.
-PATTERN = "%"
+SERIES_MARK = "%"
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def native_path(path: Path) -> Iterator[str]:
         InputError: The file has such a name, and no link can be made.
     """
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - without following links
-    if is_native(str(absolute)) and PATTERN not in absolute.name:
+    if is_native(str(absolute)) and SERIES_MARK not in absolute.name:
         yield str(absolute)
         return
     with ExitStack() as stack:
@@ -38,12 +38,12 @@ def native_path(path: Path) -> Iterator[str]:
 
 def _linked(path: Path, stack: ExitStack) -> Path:
     try:
-        link = stack.enter_context(scratch_folder()) / f"file{_plain(path.suffix)}"
+        link = stack.enter_context(scratch_folder()) / f"file{_plain_suffix(path.suffix)}"
         link.symlink_to(path)
     except (OSError, NotImplementedError) as exc:
         msg = (
-            f"the name of a file must be UTF-8 and without {PATTERN!r} to be handed to OpenCV or an engine, "
-            f"got {str(path)!r}; rename it"
+            f"the name of a file must be UTF-8 and without {SERIES_MARK!r} to be handed to OpenCV or an "
+            f"engine, got {str(path)!r}; rename it"
         )
         raise InputError(msg) from exc
     return link
@@ -57,5 +57,5 @@ def is_native(name: str) -> bool:
         return False
 
 
-def _plain(suffix: str) -> str:
-    return suffix if suffix.isascii() and PATTERN not in suffix else ""
+def _plain_suffix(suffix: str) -> str:
+    return suffix if suffix.isascii() and SERIES_MARK not in suffix else ""

@@ -15,28 +15,28 @@ from edgeseg.errors import ConfigError
 from .draft import real_path
 from .locks import locked
 from .renames import exchange, sync_folder, sync_tree
-from .temporary import NAME, claimed, new_folder, remove, sweep, temporary_folder
+from .temporary import TEMPORARY_NAME, claim_orphan, new_folder, remove, sweep, temporary_folder
 
 # In a volume of a container; no part of what is written into it.
-FOREIGN = frozenset(("lost+found",))
-TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+SYSTEM_FOLDERS = frozenset(("lost+found",))
+OCCUPIED_ERRORS = (errno.ENOTEMPTY, errno.EEXIST)
 MOUNTS = Path("/proc/self/mountinfo")
-WRITES = "writes"
+LOCK_ACTIVITY = "writes"
 # Beside what was moved away once nothing of it is left in its place.
-ALL_MOVED = ".edgeseg-all.old"
+ALL_MOVED_MARKER = ".edgeseg-all.old"
 # Moving a few names takes milliseconds.
 WAIT_S = 10.0
 
 
-class Placement:
-    """A temporary folder that becomes another one when it is kept and vanishes when it is not.
+class FolderReplacement:
+    """A temporary folder that replaces another one when it is committed and vanishes when it is not.
 
     A link stays, and what it points to is written. Where `target` itself cannot be renamed, as it is a mount
     point or lies in a folder that may not be written to, its content is replaced and not the folder.
 
     Args:
         target: A folder that is there, or will be.
-        last: Name of the file in it without which it is nothing; the last that is moved there.
+        marker: Name of the file in it without which it is nothing; the last that is moved there.
         replace: It may be replaced if it holds anything by then.
 
     Attributes:
@@ -46,78 +46,78 @@ class Placement:
         OSError: It cannot be made.
     """
 
-    def __init__(self, target: Path, last: str, *, replace: bool) -> None:
-        self._target, self._last, self._replace = real_path(target), last, replace
-        restore(self._target, last)
-        self._inside = stays(self._target)
-        self._base = self._target if self._inside else self._target.parent
+    def __init__(self, target: Path, marker: str, *, replace: bool) -> None:
+        self._target, self._last, self._replace = real_path(target), marker, replace
+        recover(self._target, marker)
+        self._in_place = is_unmovable(self._target)
+        self._base = self._target if self._in_place else self._target.parent
         self._base.mkdir(parents=True, exist_ok=True)
         sweep(self._base)
         self._stack = ExitStack()
         self.folder = self._stack.enter_context(temporary_folder(self._base))
 
-    def keep(self) -> None:
-        """Put the folder into its place.
+    def commit(self) -> None:
+        """Replace the target with the folder.
 
         Raises:
             ConfigError: Another program has written there meanwhile, and nothing may be replaced.
             OSError: It cannot be written; what was there is there.
         """
         sync_tree(self.folder)
-        if self._inside:
-            with locked(self._target, WRITES, WAIT_S):
-                _fill(self._target, self.folder, self._last, replace=self._replace)
+        if self._in_place:
+            with locked(self._target, LOCK_ACTIVITY, WAIT_S):
+                _replace_content(self._target, self.folder, self._last, replace=self._replace)
         else:
-            _rename(self._target, self.folder, replace=self._replace)
+            _replace_folder(self._target, self.folder, replace=self._replace)
         sync_folder(self._base)
 
     def close(self) -> None:
-        """Remove the folder unless it was kept, and what it has replaced."""
+        """Remove the folder unless it was committed, and remove what it has replaced."""
         self._stack.close()
 
 
-def stays(target: Path) -> bool:
+def is_unmovable(target: Path) -> bool:
     """Whether a folder is there that cannot be renamed, so that only its content can be replaced."""
     if not target.is_dir():
         return False
     return _is_mount(target) or not os.access(target.parent, os.W_OK | os.X_OK)
 
 
-def content(folder: Path) -> list[Path]:
+def visible_entries(folder: Path) -> list[Path]:
     """List a folder but for what has a temporary name or is the file system's; nothing if it is gone."""
     try:
-        there = list(folder.iterdir())
+        entries = list(folder.iterdir())
     except FileNotFoundError:
         return []
-    return sorted(path for path in there if not (_is_temporary(path.name) or path.name in FOREIGN))
+    return sorted(path for path in entries if not (_is_temporary(path.name) or path.name in SYSTEM_FOLDERS))
 
 
-def restore(target: Path, last: str) -> bool:
-    """Put back what a program has moved away that was killed before it put the new in its place.
+def recover(target: Path, marker: str) -> bool:
+    """Restore what a program had moved away when it was killed before the new content was in place.
 
     Args:
-        target: As in `Placement`.
-        last: As in `Placement`.
+        target: As in `FolderReplacement`.
+        marker: As in `FolderReplacement`.
 
     Returns:
         Whether there was anything to put right, here or by the program that is at it.
     """
     target = real_path(target)
     found = False
-    for folder, pattern in ((target.parent, _old_name("*", target)), (target, _old_name("*", None))):
+    for folder, pattern in ((target.parent, _backup_name("*", target)), (target, _backup_name("*", None))):
         for path in _matching(folder, pattern):
             found = True
-            _restore(path, target, last)
+            _recover(path, target, marker)
     return found
 
 
-def _restore(path: Path, target: Path, last: str) -> None:
-    with claimed(path) as old:
+def _recover(path: Path, target: Path, marker: str) -> None:
+    with claim_orphan(path) as old:
         if old is None:
             return
         try:
             if old.parent == target:
-                _take_back(target, old, last)
+                _roll_back(target, old, marker)
             elif not os.path.lexists(target):
                 old.rename(target)
         except OSError:
@@ -126,66 +126,66 @@ def _restore(path: Path, target: Path, last: str) -> None:
         remove(old)
 
 
-def _take_back(target: Path, old: Path, last: str) -> None:
-    if os.path.lexists(target / last):
+def _roll_back(target: Path, old: Path, marker: str) -> None:
+    if os.path.lexists(target / marker):
         # The new one is whole, or the old one was not touched.
         return
-    if (old / ALL_MOVED).exists():
-        for path in content(target):
+    if (old / ALL_MOVED_MARKER).exists():
+        for path in visible_entries(target):
             remove(path)
-    for path in sorted(content(old), key=lambda path: path.name == last):
+    for path in sorted(visible_entries(old), key=lambda path: path.name == marker):
         path.rename(target / path.name)
 
 
-def _fill(target: Path, folder: Path, last: str, *, replace: bool) -> None:
-    """Replace the content of a folder: what is there goes first `last`, what comes comes last `last`."""
-    there = sorted(content(target), key=lambda path: path.name != last)
-    if there and not replace:
-        raise ConfigError(_taken(target))
+def _replace_content(target: Path, folder: Path, marker: str, *, replace: bool) -> None:
+    """Replace the content of a folder: what is there goes first `marker`, what comes comes last `marker`."""
+    entries = sorted(visible_entries(target), key=lambda path: path.name != marker)
+    if entries and not replace:
+        raise ConfigError(_occupied_message(target))
     old, descriptor = new_folder(target)
-    kept = old.with_name(_old_name(secrets.token_hex(8), None))
-    old.rename(kept)
+    backup = old.with_name(_backup_name(secrets.token_hex(8), None))
+    old.rename(backup)
     try:
-        for path in there:
-            path.rename(kept / path.name)
-        (kept / ALL_MOVED).touch()
-        for path in sorted(content(folder), key=lambda path: path.name == last):
+        for path in entries:
+            path.rename(backup / path.name)
+        (backup / ALL_MOVED_MARKER).touch()
+        for path in sorted(visible_entries(folder), key=lambda path: path.name == marker):
             path.rename(target / path.name)
     except BaseException:
-        _take_back(target, kept, last)
+        _roll_back(target, backup, marker)
         raise
     finally:
-        remove(kept)
+        remove(backup)
         if descriptor is not None:
             os.close(descriptor)
 
 
-def _rename(target: Path, folder: Path, *, replace: bool) -> None:
+def _replace_folder(target: Path, folder: Path, *, replace: bool) -> None:
     while True:
         if replace and target.exists():
             # What was there has the temporary name afterwards, and goes with it.
-            if exchange(folder, target) or _renamed_twice(target, folder):
+            if exchange(folder, target) or _replace_by_two_renames(target, folder):
                 return
             continue
         try:
             folder.rename(target)
         except OSError as exc:
-            if exc.errno not in TAKEN:
+            if exc.errno not in OCCUPIED_ERRORS:
                 raise
             if not replace:
-                raise ConfigError(_taken(target)) from exc
+                raise ConfigError(_occupied_message(target)) from exc
         else:
             return
 
 
-def _renamed_twice(target: Path, folder: Path) -> bool:
-    """Replace a folder where names cannot change places; `restore` mends what a kill between leaves.
+def _replace_by_two_renames(target: Path, folder: Path) -> bool:
+    """Replace a folder where names cannot change places; `recover` mends what a kill between leaves.
 
     Returns:
         False where another program came between.
     """
-    old = target.with_name(_old_name(secrets.token_hex(8), target))
-    with locked(target, WRITES, WAIT_S):
+    old = target.with_name(_backup_name(secrets.token_hex(8), target))
+    with locked(target, LOCK_ACTIVITY, WAIT_S):
         try:
             target.rename(old)
         except FileNotFoundError:
@@ -193,7 +193,7 @@ def _renamed_twice(target: Path, folder: Path) -> bool:
         try:
             folder.rename(target)
         except OSError as exc:
-            if exc.errno not in TAKEN:
+            if exc.errno not in OCCUPIED_ERRORS:
                 old.rename(target)
                 raise
             remove(old)
@@ -202,18 +202,18 @@ def _renamed_twice(target: Path, folder: Path) -> bool:
     return True
 
 
-def _taken(target: Path) -> str:
+def _occupied_message(target: Path) -> str:
     return f"{target} was written by another program meanwhile; pass --force to replace it"
 
 
-def _old_name(token: str, target: Path | None) -> str:
+def _backup_name(token: str, target: Path | None) -> str:
     """Name what is moved away from `target`, of which a hash is in the name; None for its content."""
-    whose = "content" if target is None else hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
-    return f".edgeseg-{token}.{whose}.old"
+    owner = "content" if target is None else hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+    return f".edgeseg-{token}.{owner}.old"
 
 
 def _is_temporary(name: str) -> bool:
-    return bool(NAME.fullmatch(name)) or (name.startswith(".edgeseg-") and name.endswith(".old"))
+    return bool(TEMPORARY_NAME.fullmatch(name)) or (name.startswith(".edgeseg-") and name.endswith(".old"))
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:

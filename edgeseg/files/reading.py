@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 # The largest record that was seen, of an engine with all its kernels, has 0.2 MB; parsed, JSON takes up to
 # twenty times its size.
-MOST_JSON = 4 << 20
-KINDS = (
+MAX_JSON_BYTES = 4 << 20
+SPECIAL_KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
 # Opening a pipe that nobody writes to would wait forever without the first.
-OPENING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -34,7 +34,7 @@ def open_regular(path: Path) -> BinaryIO:
     """
     # A device is not even opened: some act on it.
     _check_kind(path.stat(), path)
-    stream = os.fdopen(os.open(path, OPENING), "rb")
+    stream = os.fdopen(os.open(path, OPEN_FLAGS), "rb")
     try:
         _check_kind(os.fstat(stream.fileno()), path)
     except OSError:
@@ -56,24 +56,24 @@ def open_input(path: Path) -> BinaryIO:
         raise InputError(msg) from exc
 
 
-def kind_of(path: Path) -> str:
+def special_file_kind(path: Path) -> str:
     """Say what a path names that is no regular file; empty for a file, and where nothing can be said."""
     try:
         _check_kind(path.stat(), path)
     except IsADirectoryError:
         return _must_be_file("a folder")
     except (OSError, ValueError) as exc:
-        is_kind = isinstance(exc, OSError) and exc.errno == errno.EINVAL
-        return str(exc.strerror) if is_kind else ""  # type: ignore[union-attr]
+        is_special = isinstance(exc, OSError) and exc.errno == errno.EINVAL
+        return str(exc.strerror) if is_special else ""  # type: ignore[union-attr]
     return ""
 
 
-def read_regular(path: Path, *, most: int = MOST_JSON) -> bytes:
+def read_regular(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> bytes:
     """Read a regular file whole.
 
     Args:
         path: File.
-        most: Bytes that it may have; of a larger one nothing is read.
+        max_bytes: Bytes that it may have; of a larger one nothing is read.
 
     Raises:
         OSError: As `open_regular`, or it is larger.
@@ -81,14 +81,14 @@ def read_regular(path: Path, *, most: int = MOST_JSON) -> bytes:
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         # Files below /proc have a size of 0 and content without end.
-        data = b"" if size > most else stream.read(most + 1)
-    if max(size, len(data)) > most:
-        shown = f"{max(size, len(data)) / 1e6:,.1f} MB"
-        raise OSError(errno.EFBIG, f"it has {shown} and may have {most / 1e6:,.1f}", str(path))
+        data = b"" if size > max_bytes else stream.read(max_bytes + 1)
+    if max(size, len(data)) > max_bytes:
+        size_text = f"{max(size, len(data)) / 1e6:,.1f} MB"
+        raise OSError(errno.EFBIG, f"it has {size_text} and may have {max_bytes / 1e6:,.1f}", str(path))
     return data
 
 
-def sha256_of(path: Path) -> str:
+def sha256_from_file(path: Path) -> str:
     """Hash a regular file, as lower-case hexadecimal.
 
     Raises:
@@ -103,18 +103,18 @@ def sha256_of(path: Path) -> str:
 
 def allocated_size(stream: IO[bytes]) -> int:
     """Count the bytes of a file that are stored: fewer than its size where it has holes."""
-    facts = os.fstat(stream.fileno())
+    status = os.fstat(stream.fileno())
     # Some network file systems count no blocks at all.
-    stored = getattr(facts, "st_blocks", 0) * 512
-    return min(facts.st_size, stored) if stored else facts.st_size
+    stored = getattr(status, "st_blocks", 0) * 512
+    return min(status.st_size, stored) if stored else status.st_size
 
 
-def _check_kind(facts: os.stat_result, path: Path) -> None:
-    if stat.S_ISREG(facts.st_mode):
+def _check_kind(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISREG(status.st_mode):
         return
-    if stat.S_ISDIR(facts.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    kind = next((name for test, name in KINDS if test(facts.st_mode)), "something else")
+    kind = next((name for test, name in SPECIAL_KINDS if test(status.st_mode)), "something else")
     raise OSError(errno.EINVAL, _must_be_file(kind), str(path))
 
 

@@ -10,10 +10,17 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
-from edgeseg.records import check_text, escaped, json_from_record, parsed_json, record_from_json, shown
+from edgeseg.records import (
+    check_text,
+    escape_surrogates,
+    json_from_record,
+    parse_json,
+    record_from_json,
+    short_repr,
+)
 
-from .draft import Draft, draft_or_none, is_special, real_path, write_in_place
-from .reading import MOST_JSON, read_regular
+from .draft import AtomicFile, atomic_file_or_none, is_special_file, real_path, write_in_place
+from .reading import MAX_JSON_BYTES, read_regular
 from .temporary import sweep
 
 if TYPE_CHECKING:
@@ -21,13 +28,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RecordT = TypeVar("RecordT")
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 # Key of a record's own checksum; records of older versions have none.
-CHECKSUM = "sha256"
+CHECKSUM_KEY = "sha256"
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def mapped_write_errors(path: Path) -> Iterator[None]:
     """Turn a system call's failure into a sentence that names the file.
 
     Raises:
@@ -37,7 +44,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         reason = exc.strerror or str(exc)
-        make_room = "make room or " if exc.errno in FULL else ""
+        make_room = "make room or " if exc.errno in DISK_FULL_ERRORS else ""
         msg = f"cannot write {path}: {reason}; {make_room}name another folder"
         raise EdgeSegError(msg) from exc
 
@@ -54,57 +61,57 @@ def check_folder(folder: Path) -> None:
     except UnicodeEncodeError as exc:
         msg = f"the name of a folder to write must be UTF-8, got {os.fspath(folder)!r}; name another folder"
         raise ConfigError(msg) from exc
-    with writing(folder):
+    with mapped_write_errors(folder):
         if "\0" in os.fspath(folder):
             raise OSError(errno.EINVAL, "a NUL byte in the name")
-        there = real_path(folder)
+        existing = real_path(folder)
         missing = []
-        while not os.path.lexists(there):
-            missing.append(there.name)
-            there = there.parent
+        while not os.path.lexists(existing):
+            missing.append(existing.name)
+            existing = existing.parent
         for name in missing:
             with suppress(FileNotFoundError):
                 # Finds a name that is too long.
-                (there / name).lstat()
-        if there.exists() and not there.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
+                (existing / name).lstat()
+        if existing.exists() and not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{existing} is no folder")
         # As root only a file system that is read-only or full can refuse. A folder that is gone meanwhile is
         # being replaced by another program, and can be made.
         with suppress(FileNotFoundError):
-            Draft(there / "draft").close()
+            AtomicFile(existing / "draft").close()
 
 
-def claimed_folder(folder: Path, first: str, holds_results: Callable[[Path], bool]) -> Path:
+def claim_folder(folder: Path, marker: str, holds_results: Callable[[Path], bool]) -> Path:
     """Make a folder for results, or the first of `NAME-2`, `NAME-3`, ... where there are results already.
 
     Of two programs that ask at the same time, each gets a folder of its own.
 
     Args:
         folder: Taken as it is where it is missing or holds something else.
-        first: File that is made in it, empty, which marks it as taken.
+        marker: File that is made in it, empty, which marks it as taken.
         holds_results: Tells whether an earlier program's results are in a folder.
 
     Raises:
         EdgeSegError: It cannot be written.
     """
     path, number = folder, 1
-    while holds_results(path) or not _claims(path, first):
+    while holds_results(path) or not _try_claim(path, marker):
         number += 1
         path = folder.with_name(f"{folder.name}-{number}")
     return path
 
 
-def _claims(folder: Path, first: str) -> bool:
-    with writing(folder):
+def _try_claim(folder: Path, marker: str) -> bool:
+    with mapped_write_errors(folder):
         try:
             folder.mkdir(exist_ok=True)
-            (folder / first).touch(exist_ok=False)
+            (folder / marker).touch(exist_ok=False)
         except FileExistsError:
             return False
     return True
 
 
-def write_whole(path: Path, data: bytes, *, one_of_many: bool = False) -> None:
+def write_atomically(path: Path, data: bytes, *, bulk: bool = False) -> None:
     """Write a file under a temporary name and rename it, so that it is never seen in part.
 
     A link stays, and what it points to is written. What is no regular file, such as `/dev/stdout`, and what
@@ -113,26 +120,26 @@ def write_whole(path: Path, data: bytes, *, one_of_many: bool = False) -> None:
     Args:
         path: Replaced if it exists; its folder is made.
         data: All of it.
-        one_of_many: It need not outlast a loss of power, and its folder was looked through by `sweep`.
+        bulk: It need not outlast a loss of power, and its folder was looked through by `sweep`.
 
     Raises:
         EdgeSegError: It could not be written; nothing is left of it.
     """
-    with writing(path):
-        if is_special(path):
+    with mapped_write_errors(path):
+        if is_special_file(path):
             write_in_place(path, data)
             return
         target = real_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not one_of_many:
+        if not bulk:
             sweep(target.parent)
-        draft = draft_or_none(target)
-        if draft is None:
+        pending_file = atomic_file_or_none(target)
+        if pending_file is None:
             write_in_place(target, data)
             return
-        with closing(draft):
-            draft.write(data)
-            draft.keep(lasting=not one_of_many)
+        with closing(pending_file):
+            pending_file.write(data)
+            pending_file.commit(durable=not bulk)
 
 
 def check_file(path: Path) -> None:
@@ -141,8 +148,8 @@ def check_file(path: Path) -> None:
     Raises:
         EdgeSegError: It cannot be; the message says why.
     """
-    with writing(path):
-        if is_special(path):
+    with mapped_write_errors(path):
+        if is_special_file(path):
             return
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -151,31 +158,37 @@ def check_file(path: Path) -> None:
         with suppress(FileNotFoundError):
             # Finds a name that is too long.
             target.lstat()
-        draft = draft_or_none(target)
-        if draft is not None:
-            draft.close()
+        pending_file = atomic_file_or_none(target)
+        if pending_file is not None:
+            pending_file.close()
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write an indented JSON object; see `write_whole`."""
+    """Write an indented JSON object; see `write_atomically`."""
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode(errors="backslashreplace"))
+    write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Write a record as JSON with a checksum of its own, which `read_record` checks; see `write_whole`."""
-    data = escaped(json_from_record(record))
-    write_json(path, {**data, CHECKSUM: checksum_of(data)})
+    """Write a record as JSON with its own checksum, which `read_record` checks; see `write_atomically`."""
+    data = escape_surrogates(json_from_record(record))
+    write_json(path, {**data, CHECKSUM_KEY: checksum_from_json(data)})
 
 
-def checksum_of(data: dict[str, Any]) -> str:
+def checksum_from_json(data: dict[str, Any]) -> str:
     """Hash a JSON object without its checksum, whatever its layout and the order of its keys."""
-    rest = {name: value for name, value in data.items() if name != CHECKSUM}
+    rest = {name: value for name, value in data.items() if name != CHECKSUM_KEY}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_record(
-    kind: type[RecordT], path: Path, *, version: int, absent: str, again: str, most: int = MOST_JSON
+    kind: type[RecordT],
+    path: Path,
+    *,
+    version: int,
+    missing_message: str,
+    remedy: str,
+    max_bytes: int = MAX_JSON_BYTES,
 ) -> RecordT:
     """Read a record from a JSON file of a known format.
 
@@ -183,39 +196,39 @@ def read_record(
         kind: The dataclass to build.
         path: File.
         version: What its key `format` must be.
-        absent: What to say where there is none.
-        again: How to make the file again, as the end of a sentence.
-        most: Bytes that it may have.
+        missing_message: What to say where there is none.
+        remedy: How to make the file again, as the end of a sentence.
+        max_bytes: Bytes that it may have.
 
     Raises:
         ArtifactError: Missing, truncated, too large, of another format, not such a record, or altered after
             it was written.
     """
-    data = _json_of(path, absent, again, most)
+    data = _read_json(path, missing_message, remedy, max_bytes)
     if isinstance(data, dict) and data.get("format") != version:
-        msg = f"{path} is of format {shown(data.get('format'))}, not {version}; {again}"
+        msg = f"{path} is of format {short_repr(data.get('format'))}, not {version}; {remedy}"
         raise ArtifactError(msg)
-    checksum = data.pop(CHECKSUM, None) if isinstance(data, dict) else None
+    checksum = data.pop(CHECKSUM_KEY, None) if isinstance(data, dict) else None
     try:
         record = record_from_json(kind, data, source=str(path))
         check_text(data, source=str(path))
     except ArtifactError as exc:
-        msg = f"{exc}; {again}"
+        msg = f"{exc}; {remedy}"
         raise ArtifactError(msg) from exc
-    if checksum is not None and checksum != checksum_of(data):
-        msg = f"{path} was altered after it was written (its SHA-256 differs); {again}, or copy it again"
+    if checksum is not None and checksum != checksum_from_json(data):
+        msg = f"{path} was altered after it was written (its SHA-256 differs); {remedy}, or copy it again"
         raise ArtifactError(msg)
     return record
 
 
-def _json_of(path: Path, absent: str, again: str, most: int) -> Any:
+def _read_json(path: Path, missing_message: str, remedy: str, max_bytes: int) -> Any:
     try:
-        return parsed_json(read_regular(path, most=most).decode())
+        return parse_json(read_regular(path, max_bytes=max_bytes).decode())
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise ArtifactError(absent) from exc
+        raise ArtifactError(missing_message) from exc
     except OSError as exc:
         msg = f"cannot read {path}: {exc.strerror}"
         raise ArtifactError(msg) from exc
     except ValueError as exc:
-        msg = f"{path} is not valid JSON ({exc}); {again}"
+        msg = f"{path} is not valid JSON ({exc}); {remedy}"
         raise ArtifactError(msg) from exc

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 # A kernel, C library or file system that cannot, and sandboxes that know the call from no list.
-CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
+UNSUPPORTED_ERRORS = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -33,7 +33,7 @@ def exchange(one: Path, other: Path) -> bool:
     if call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
-    if number in CANNOT:
+    if number in UNSUPPORTED_ERRORS:
         return False
     raise OSError(number, os.strerror(number), str(other))
 
@@ -56,14 +56,14 @@ def sync_tree(folder: Path) -> None:
     """
     if sys.platform == "win32":
         return
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
-            descriptor = os.open(os.path.join(place, name), os.O_RDONLY)  # noqa: PTH118
+            descriptor = os.open(os.path.join(parent, name), os.O_RDONLY)  # noqa: PTH118
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        sync_folder(type(folder)(place))
+        sync_folder(type(folder)(parent))
 
 
 def _renameat2() -> Any:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Of fixed length, so that a name of 255 bytes can be written, and of ASCII, which every library takes.
-NAME = re.compile(r"\.edgeseg-[0-9a-f]{16}\.partial(\.[a-z0-9]{1,8})?")
-PRIVATE = 0o700
-FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+TEMPORARY_NAME = re.compile(r"\.edgeseg-[0-9a-f]{16}\.partial(\.[a-z0-9]{1,8})?")
+PRIVATE_MODE = 0o700
+OPEN_FOLDER_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
-class Temporary(NamedTuple):
+class LockedFolder(NamedTuple):
     """A folder, and the descriptor that holds its lock; None where folders cannot be opened."""
 
     path: Path
@@ -46,25 +46,25 @@ def new_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
         path = folder / temporary_name(suffix)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags, 0o666)
-        if _is_mine(path, descriptor):
+        if _lock_new(path, descriptor):
             return path, descriptor
         os.close(descriptor)
 
 
-def new_folder(parent: Path, mode: int = 0o777) -> Temporary:
+def new_folder(parent: Path, mode: int = 0o777) -> LockedFolder:
     """Make an empty folder, open to whom the umask lets."""
     while True:
         path = parent / temporary_name()
         path.mkdir(mode)
         try:
-            descriptor = os.open(path, os.O_RDONLY | FOLDER)
+            descriptor = os.open(path, os.O_RDONLY | OPEN_FOLDER_FLAGS)
         except FileNotFoundError:
             continue
         except OSError:
             # Windows opens no folders: this one stays if its owner is killed.
-            return Temporary(path, None)
-        if _is_mine(path, descriptor):
-            return Temporary(path, descriptor)
+            return LockedFolder(path, None)
+        if _lock_new(path, descriptor):
+            return LockedFolder(path, descriptor)
         os.close(descriptor)
 
 
@@ -88,26 +88,26 @@ def scratch_folder() -> Iterator[Path]:
     """
     parent = Path(tempfile.gettempdir())
     sweep(parent)
-    with temporary_folder(parent, PRIVATE) as folder:
+    with temporary_folder(parent, PRIVATE_MODE) as folder:
         yield folder
 
 
 def sweep(folder: Path) -> None:
     """Remove what programs that are dead have left in a folder under temporary names, as far as it can be."""
     try:
-        found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)]
+        found = [path for path in folder.iterdir() if TEMPORARY_NAME.fullmatch(path.name)]
     except OSError:
         return
     for each in found:
-        with claimed(each) as path:
+        with claim_orphan(each) as path:
             if path is not None:
                 remove(path)
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[Path | None]:
-    """Take over what a dead program has left; None where it lives, or nobody can tell."""
-    descriptor = _orphan(path)
+def claim_orphan(path: Path) -> Iterator[Path | None]:
+    """Take over what a dead program has left; None where its owner is alive or cannot be determined."""
+    descriptor = _lock_orphan(path)
     try:
         yield None if descriptor is None else path
     finally:
@@ -124,7 +124,7 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def _orphan(path: Path) -> int | None:
+def _lock_orphan(path: Path) -> int | None:
     try:
         status = path.lstat()
         # In /tmp anybody may use such a name.
@@ -132,7 +132,7 @@ def _orphan(path: Path) -> int | None:
         if shared and hasattr(os, "geteuid") and status.st_uid != os.geteuid():
             return None
         if stat.S_ISDIR(status.st_mode):
-            descriptor = os.open(path, os.O_RDONLY | FOLDER)
+            descriptor = os.open(path, os.O_RDONLY | OPEN_FOLDER_FLAGS)
         elif stat.S_ISREG(status.st_mode):
             # NFS locks only what is open for writing.
             descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
@@ -146,8 +146,8 @@ def _orphan(path: Path) -> int | None:
     return None
 
 
-def _is_mine(path: Path, descriptor: int) -> bool:
-    """Lock what was just made, unless a program that swept up was faster."""
+def _lock_new(path: Path, descriptor: int) -> bool:
+    """Lock a new file or folder; False where another program's sweep has already removed it."""
     if try_lock(descriptor) is False:
         return False
     try:

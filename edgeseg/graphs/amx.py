@@ -1,4 +1,4 @@
-"""The 8-bit graph of ONNX Runtime for processors with AMX: the same results, sooner.
+"""Rewrite the 8-bit graph of ONNX Runtime for processors with AMX: same results, less time.
 
 Where the zero point of the weights is 0, ONNX Runtime convolves by a kernel of its own, which knows no AMX;
 with any other zero point it lays the input out as a matrix and multiplies, for which it uses AMX.
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .editor import Rewrite
+from .editor import GraphRewriter
 from .layers import ACTIVATIONS
 
 # With fewer products for each result, laying out costs more than multiplying saves.
-LEAST_PRODUCTS = 1024
+MIN_PRODUCTS = 1024
 # Weights are within -127 to 127, so that stored one step lower they are int8 still; those of 7 bits are then
 # within -64 to 62, with which two products with uint8 still fit 16 bits.
 ZERO_POINT = -1
@@ -23,87 +23,89 @@ ZERO_POINT = -1
 MATRIX_BYTES = 16 << 20
 ROW_AXIS = 2
 # Between the name of a node and the number of a strip of it.
-STRIP = ".strip_"
+STRIP_SUFFIX = ".strip_"
 
 
-def for_amx(model: Any) -> Any:
+def rewrite_for_amx(model: Any) -> Any:
     """Have convolutions of many products computed as products of matrices, large ones strip by strip.
 
     Args:
         model: 8-bit graph for ONNX Runtime; not changed.
     """
-    return _Rewrite(model).rewritten()
+    return _AmxRewriter(model).rewrite()
 
 
-class _Rewrite(Rewrite):
-    def rewritten(self) -> Any:
+class _AmxRewriter(GraphRewriter):
+    def rewrite(self) -> Any:
         shifted: set[str] = set()
         replaced: set[str] = set()
         for node in self.model.graph.node:
-            if node.op_type == "Conv" and self._products(node) >= LEAST_PRODUCTS:
+            if node.op_type == "Conv" and self._products_per_output(node) >= MIN_PRODUCTS:
                 weight = self.producers[node.input[1]]
                 shifted |= {weight.input[0], weight.input[2]}
-                after = self._until_rounded(node)
-                strips = self._strips(node) if after else 1
+                next_nodes = self._chain_to_quantisation(node)
+                strips = self._strip_count(node) if next_nodes else 1
                 if strips > 1:
-                    replaced |= {value.output[0] for value in self._cut(node, after, strips)}
+                    replaced |= {
+                        value.output[0] for value in self._split_into_strips(node, next_nodes, strips)
+                    }
             if node.output[0] not in replaced:
                 self.nodes.append(node)
         for name in shifted:
             self.constant(name, self.array(name) + np.int8(ZERO_POINT))
-        return self.finished()
+        return self.finish()
 
-    def _products(self, conv: Any) -> int:
+    def _products_per_output(self, conv: Any) -> int:
         """Count the products that make one result; none where they are not of 8-bit values."""
         weight = self.producers.get(conv.input[1])
         if weight is None or weight.op_type != "DequantizeLinear":
             return 0
         return int(np.prod(self.constants[weight.input[0]].dims[1:]))
 
-    def _until_rounded(self, conv: Any) -> list[Any]:
-        """List what follows a convolution up to its rounding; empty where something else takes it too."""
-        found: list[Any] = []
+    def _chain_to_quantisation(self, conv: Any) -> list[Any]:
+        """List what follows a convolution up to its quantisation; empty where something else takes it too."""
+        chain: list[Any] = []
         value = conv.output[0]
         while len(self.consumers[value]) == 1:
             (node,) = self.consumers[value]
-            found.append(node)
+            chain.append(node)
             if node.op_type == "QuantizeLinear":
-                return found
+                return chain
             if node.op_type not in ACTIVATIONS:
                 break
             value = node.output[0]
         return []
 
-    def _strips(self, conv: Any) -> int:
+    def _strip_count(self, conv: Any) -> int:
         """Count the strips that a convolution is to be cut into."""
         sizes = self.shapes.get(conv.output[0], [0])
         if 0 in sizes or self.ints(conv, "kernel_shape") == self.ints(conv, "strides") == [1, 1]:
             return 1
         *_, height, width = sizes
-        return int(min(height, -(-height * width * self._products(conv) // MATRIX_BYTES)))
+        return int(min(height, -(-height * width * self._products_per_output(conv) // MATRIX_BYTES)))
 
-    def _cut(self, conv: Any, after: list[Any], strips: int) -> list[Any]:
+    def _split_into_strips(self, conv: Any, next_nodes: list[Any], strips: int) -> list[Any]:
         """Compute a convolution in strips of rows; gives the nodes that this replaces."""
-        taken = self.producers[conv.input[0]]
+        input_node = self.producers[conv.input[0]]
         height_in, height_out = (self.shapes[value][ROW_AXIS] for value in (conv.input[0], conv.output[0]))
         kernel, stride, dilation = (
             self.ints(conv, name)[0] for name in ("kernel_shape", "strides", "dilations")
         )
         above, left, _, right = self.ints(conv, "pads")
-        made = []
+        strip_outputs = []
         for index, (begin, end) in enumerate(pairwise(height_out * n // strips for n in range(strips + 1))):
             first = begin * stride - above
-            beyond = (end - 1) * stride - above + dilation * (kernel - 1) + 1
-            rows = (max(first, 0), min(beyond, height_in))
-            mark = f"{STRIP}{index}"
-            value = self._rows(taken.input[0], rows, f"{conv.output[0]}{mark}.rows")
-            for node in (taken, conv, *after):
-                value = self.repeat(node, value, mark)
+            last = (end - 1) * stride - above + dilation * (kernel - 1) + 1
+            rows = (max(first, 0), min(last, height_in))
+            suffix = f"{STRIP_SUFFIX}{index}"
+            value = self._rows(input_node.input[0], rows, f"{conv.output[0]}{suffix}.rows")
+            for node in (input_node, conv, *next_nodes):
+                value = self.append_copy(node, value, suffix)
                 if node is conv:
-                    self._pad(self.nodes[-1], [rows[0] - first, left, beyond - rows[1], right])
-            made.append(value)
-        self.add("Concat", made, after[-1].output[0], axis=ROW_AXIS)
-        return [conv, *after]
+                    self._pad(self.nodes[-1], [rows[0] - first, left, last - rows[1], right])
+            strip_outputs.append(value)
+        self.add("Concat", strip_outputs, next_nodes[-1].output[0], axis=ROW_AXIS)
+        return [conv, *next_nodes]
 
     def _rows(self, value: str, rows: tuple[int, int], name: str) -> str:
         """Take some rows of a value."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Rewrite:
+class GraphRewriter:
     """A copy of a graph whose nodes are listed anew, in the order of computation.
 
     Args:
@@ -25,7 +25,7 @@ class Rewrite:
         model: The copy; until it is finished, with the nodes that it had.
         nodes: Those that it shall have; what nothing takes is left out in the end.
         shapes: Value name to sizes, 0 where they depend on data.
-        results: Names of what the graph gives.
+        output_names: Names of what the graph gives.
         producers: Value name to the node that gave it.
         consumers: Value name to the nodes that took it.
         constants: Name to tensor.
@@ -41,7 +41,7 @@ class Rewrite:
             for info in (*described.input, *described.value_info, *described.output)
         }
         graph = self.model.graph
-        self.results = {value.name for value in graph.output}
+        self.output_names = {value.name for value in graph.output}
         self.producers = {output: node for node in graph.node for output in node.output}
         self.consumers: dict[str, list[Any]] = defaultdict(list)
         for node in graph.node:
@@ -68,23 +68,23 @@ class Rewrite:
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
-    def repeat(self, node: Any, value: str, mark: str) -> str:
-        """Append a node again, with another value to take; `mark` ends its name and that of what it gives."""
-        again = copy.deepcopy(node)
-        again.name += mark
-        again.input[0] = value
-        again.output[0] += mark
-        self.nodes.append(again)
-        return str(again.output[0])
+    def append_copy(self, node: Any, value: str, suffix: str) -> str:
+        """Append a copy of a node with another input; `suffix` is added to its name and its output's."""
+        copied = copy.deepcopy(node)
+        copied.name += suffix
+        copied.input[0] = value
+        copied.output[0] += suffix
+        self.nodes.append(copied)
+        return str(copied.output[0])
 
-    def finished(self) -> Any:
+    def finish(self) -> Any:
         """Give the copy with its new nodes."""
         graph = self.model.graph
-        used = {value for node in self.nodes for value in node.input} | self.results
+        used = {value for node in self.nodes for value in node.input} | self.output_names
         nodes = [node for node in self.nodes if used.intersection(node.output)]
-        taken = {value for node in nodes for value in node.input}
+        used_values = {value for node in nodes for value in node.input}
         del graph.node[:], graph.initializer[:]
         graph.node.extend(nodes)
-        graph.initializer.extend(tensor for name, tensor in self.constants.items() if name in taken)
+        graph.initializer.extend(tensor for name, tensor in self.constants.items() if name in used_values)
         self.onnx.checker.check_model(self.model)
         return self.model

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 # Operators between layers that work on the same numbers; what they give is named after what they take.
-CARRIED = ("Relu", "Clip", "HardSwish", "HardSigmoid", "Add", "Mul", "Resize", "MaxPool", "GlobalAveragePool")
+PASS_THROUGH_OPERATORS = (
+    "Relu",
+    "Clip",
+    "HardSwish",
+    "HardSigmoid",
+    "Add",
+    "Mul",
+    "Resize",
+    "MaxPool",
+    "GlobalAveragePool",
+)
 ACTIVATIONS = ("Relu", "Clip")
 WEIGHT = ".weight"
 
@@ -23,14 +33,14 @@ class Layer:
         name: Where its weights are in the checkpoint, such as `backbone.body.layer1.0.conv1`; the second use
             of the same weights ends in `#1`.
         node: The ONNX node: `Conv` or `Gemm`.
-        source: Value that it takes.
-        product: Value that it gives, after the ReLU if that is all that follows.
+        input_value: Value that it takes.
+        output_value: Value that it gives, after the ReLU if that is all that follows.
     """
 
     name: str
     node: Any
-    source: str
-    product: str
+    input_value: str
+    output_value: str
 
     @property
     def block(self) -> str:
@@ -62,7 +72,7 @@ class LayerGraph:
 
     def key_of_input(self, layer: Layer) -> str:
         """Shared name of what a layer takes; crops of a pyramid are named after the layer."""
-        return self.keys.get(layer.source, f"{layer.name}.input")
+        return self.keys.get(layer.input_value, f"{layer.name}.input")
 
     def _layers(self) -> list[Layer]:
         uses: Counter[str] = Counter()
@@ -74,15 +84,20 @@ class LayerGraph:
             name = f"{base}#{uses[base]}" if uses[base] else base
             uses[base] += 1
             found.append(
-                Layer(name=name, node=node, source=node.input[0], product=self.activated(node.output[0]))
+                Layer(
+                    name=name,
+                    node=node,
+                    input_value=node.input[0],
+                    output_value=self.after_activation(node.output[0]),
+                )
             )
         return found
 
-    def activated(self, value: str) -> str:
+    def after_activation(self, value: str) -> str:
         """Value after the activation, where the activation is the only consumer."""
-        after = self.consumers[value]
-        if len(after) == 1 and after[0].op_type in ACTIVATIONS:
-            return str(after[0].output[0])
+        next_nodes = self.consumers[value]
+        if len(next_nodes) == 1 and next_nodes[0].op_type in ACTIVATIONS:
+            return str(next_nodes[0].output[0])
         return value
 
     def _keys(self) -> dict[str, str]:
@@ -90,7 +105,7 @@ class LayerGraph:
         taken = Counter(keys.values())
         for node in self.model.graph.node:
             known = [keys[value] for value in node.input if value in keys]
-            if node.op_type not in CARRIED or not known:
+            if node.op_type not in PASS_THROUGH_OPERATORS or not known:
                 continue
             key = f"{known[0]}.{node.op_type.lower()}"
             taken[key] += 1

@@ -25,7 +25,7 @@ class Macs(NamedTuple):
     per_detection: int
 
     def gmacs(self, detections: float, batch: int) -> float:
-        """Of one image with so many detections, in thousand millions."""
+        """Multiply-adds of one image with so many detections, in billions."""
         return (self.fixed / batch + self.per_detection * detections) / 1e9
 
 
@@ -36,25 +36,25 @@ def count_macs(graph: Path) -> Macs:
         DependencyError: onnx is not installed.
     """
     onnx = require("onnx", purpose="count multiply-adds")
-    content = onnx.load(str(graph), load_external_data=False).graph
-    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in content.initializer}
-    for value in (*content.input, *content.value_info, *content.output):
+    graph_proto = onnx.load(str(graph), load_external_data=False).graph
+    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph_proto.initializer}
+    for value in (*graph_proto.input, *graph_proto.value_info, *graph_proto.output):
         shapes[value.name] = _shape(value)
     fixed = per_detection = 0
-    for node in content.node:
-        reduced = _reduced(node, shapes)
+    for node in graph_proto.node:
+        products_per_output = _products_per_output(node, shapes)
         output = shapes.get(node.output[0])
-        if reduced is None or output is None:
+        if products_per_output is None or output is None:
             continue
         # The one size that is known only at run time is the number of detections.
-        macs = math.prod(size for size in output if size is not None) * reduced
+        macs = math.prod(size for size in output if size is not None) * products_per_output
         fixed, per_detection = (
             (fixed, per_detection + macs) if None in output else (fixed + macs, per_detection)
         )
     return Macs(fixed, per_detection)
 
 
-def _reduced(node: Any, shapes: dict[str, Shape]) -> int | None:
+def _products_per_output(node: Any, shapes: dict[str, Shape]) -> int | None:
     """Products that are summed for one number of the output; None for what is no sum of products."""
     if node.op_type == "Conv":
         # Channels of a group, and the kernel.
@@ -67,9 +67,9 @@ def _reduced(node: Any, shapes: dict[str, Shape]) -> int | None:
         whole = _product((weight[0], *weight[2:]))
         return None if whole is None else whole // math.prod(strides) // groups
     if node.op_type == "Gemm":
-        turned = any(item.name == "transA" and item.i for item in node.attribute)
+        transposed = any(item.name == "transA" and item.i for item in node.attribute)
         first = shapes.get(node.input[0], (None, None))
-        return first[0] if turned else first[-1]
+        return first[0] if transposed else first[-1]
     if node.op_type == "MatMul":
         return shapes.get(node.input[0], (None,))[-1]
     return None

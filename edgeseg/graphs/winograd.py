@@ -1,4 +1,4 @@
-"""The FP32 graph of ONNX Runtime with half the products in its largest convolutions.
+"""Rewrite the FP32 graph of ONNX Runtime to compute its largest convolutions with half the products.
 
 Winograd's F(4, 3) along the columns of the image: four rows of results are taken from six products of rows of
 the input, where twelve are usual. A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .editor import Rewrite
+from .editor import GraphRewriter
 from .layers import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # With fewer channels or pixels, sums before and after cost more than the products that are saved.
-LEAST_CHANNELS = 256
-LEAST_PIXELS = 4000
-PLAIN = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "pads": [1, 1, 1, 1]}
+MIN_CHANNELS = 256
+MIN_PIXELS = 4000
+SUPPORTED_CONV = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "pads": [1, 1, 1, 1]}
 # Of results that are computed together.
-ROWS = 4
+ROWS_PER_TILE = 4
 ROW_AXIS = 2
 # Between the name of a node and the part of it.
-PART = ".winograd_"
+WINOGRAD_SUFFIX = ".winograd_"
 # Six rows of the input, from one above the first result to one below the last, to what is multiplied.
-INPUT = np.array(
+INPUT_TRANSFORM = np.array(
     [
         [4, 0, -5, 0, 1, 0],
         [0, -4, -4, 1, 1, 0],
@@ -40,27 +40,29 @@ INPUT = np.array(
     np.float32,
 )
 # Three rows of the kernel to what they are multiplied with.
-KERNEL = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float64) / 24
+KERNEL_TRANSFORM = (
+    np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float64) / 24
+)
 
 
-def for_winograd(model: Any) -> Any:
+def rewrite_for_winograd(model: Any) -> Any:
     """Have large convolutions of 3x3 pixels computed with half the products; None where there is none.
 
     Args:
         model: FP32 graph; not changed.
     """
-    return _Rewrite(model).rewritten()
+    return _WinogradRewriter(model).rewrite()
 
 
-class _Rewrite(Rewrite):
-    def rewritten(self) -> Any:
+class _WinogradRewriter(GraphRewriter):
+    def rewrite(self) -> Any:
         replaced: set[str] = set()
         for node in self.model.graph.node:
             if self._is_large(node):
-                replaced |= {gone.output[0] for gone in self._replace(node)}
+                replaced |= {replaced_nodes.output[0] for replaced_nodes in self._replace(node)}
             elif node.output[0] not in replaced:
                 self.nodes.append(node)
-        return self.finished() if replaced else None
+        return self.finish() if replaced else None
 
     def _is_large(self, node: Any) -> bool:
         if node.op_type != "Conv" or node.input[1] not in self.constants:
@@ -69,34 +71,34 @@ class _Rewrite(Rewrite):
         pixels = self.shapes.get(node.output[0], [0])[ROW_AXIS:]
         groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
         return (
-            all(self.ints(node, name) == wanted for name, wanted in PLAIN.items())
+            all(self.ints(node, name) == wanted for name, wanted in SUPPORTED_CONV.items())
             and groups == 1
-            and min(channels) >= LEAST_CHANNELS
-            and np.prod(pixels) >= LEAST_PIXELS
+            and min(channels) >= MIN_CHANNELS
+            and np.prod(pixels) >= MIN_PIXELS
         )
 
     def _replace(self, conv: Any) -> list[Any]:
         """Append what gives the same; lists the nodes that it stands for."""
-        rows = _Rows(self, conv).appended()
-        gone, last = [conv], conv.output[0]
-        after = self._all_that_takes(last)
-        if len(after) == 1 and after[0].op_type in ACTIVATIONS:
-            gone, last = [*gone, *after], after[0].output[0]
-            rows = self._of_each(after[0], rows)
-            after = self._all_that_takes(last)
-        if not self._fewer(after, last):
-            self._put_in_order(rows, last)
-            return gone
+        rows = _SplitRows(self, conv).append_rows()
+        replaced_nodes, last = [conv], conv.output[0]
+        next_nodes = self._consumers_of(last)
+        if len(next_nodes) == 1 and next_nodes[0].op_type in ACTIVATIONS:
+            replaced_nodes, last = [*replaced_nodes, *next_nodes], next_nodes[0].output[0]
+            rows = self._apply_to_each(next_nodes[0], rows)
+            next_nodes = self._consumers_of(last)
+        if not self._reduces_channels(next_nodes, last):
+            self._interleave_rows(rows, last)
+            return replaced_nodes
         # Their results are fewer to put in order.
-        for node in after:
-            self._put_in_order(self._of_each(node, rows), node.output[0])
-        return [*gone, *after]
+        for node in next_nodes:
+            self._interleave_rows(self._apply_to_each(node, rows), node.output[0])
+        return [*replaced_nodes, *next_nodes]
 
-    def _all_that_takes(self, value: str) -> list[Any]:
+    def _consumers_of(self, value: str) -> list[Any]:
         """List the nodes that take a value; empty if the graph gives it, too."""
-        return [] if value in self.results else self.consumers[value]
+        return [] if value in self.output_names else self.consumers[value]
 
-    def _fewer(self, nodes: list[Any], value: str) -> bool:
+    def _reduces_channels(self, nodes: list[Any], value: str) -> bool:
         """Whether nodes take pixels one by one, and give fewer channels than `value` has."""
         if not nodes or not all(node.op_type == "Conv" and self._is_pointwise(node) for node in nodes):
             return False
@@ -105,65 +107,75 @@ class _Rewrite(Rewrite):
     def _is_pointwise(self, conv: Any) -> bool:
         return self.ints(conv, "kernel_shape") == self.ints(conv, "strides") == [1, 1]
 
-    def _of_each(self, node: Any, rows: list[str]) -> list[str]:
+    def _apply_to_each(self, node: Any, rows: list[str]) -> list[str]:
         """Append a node once for each value."""
-        return [self.repeat(node, row, f"{PART}row_{index}") for index, row in enumerate(rows)]
+        return [
+            self.append_copy(node, row, f"{WINOGRAD_SUFFIX}row_{index}") for index, row in enumerate(rows)
+        ]
 
-    def _put_in_order(self, rows: list[str], name: str) -> None:
+    def _interleave_rows(self, rows: list[str], name: str) -> None:
         """Append `name`: the first row of each, the second row of each, and so on."""
         _, channels, height, width = self.shapes[name]
         axis = self.constant("winograd.row_axis", np.array([ROW_AXIS + 1]))
-        apart = [self.add("Unsqueeze", [row, axis], f"{row}_apart") for row in rows]
-        stacked = self.add("Concat", apart, f"{name}{PART}stacked", axis=ROW_AXIS + 1)
-        all_rows = _in_fours(height)
-        sizes = self.constant(f"{name}{PART}sizes", np.array([0, channels, all_rows, width]))
+        unsqueezed = [self.add("Unsqueeze", [row, axis], f"{row}_apart") for row in rows]
+        stacked = self.add("Concat", unsqueezed, f"{name}{WINOGRAD_SUFFIX}stacked", axis=ROW_AXIS + 1)
+        all_rows = _padded_height(height)
+        sizes = self.constant(f"{name}{WINOGRAD_SUFFIX}sizes", np.array([0, channels, all_rows, width]))
         if all_rows == height:
             self.add("Reshape", [stacked, sizes], name)
             return
-        joined = self.add("Reshape", [stacked, sizes], f"{name}{PART}joined")
-        limits = [self.constant(f"winograd.{limit}", np.array([limit])) for limit in (0, height, ROW_AXIS)]
-        self.add("Slice", [joined, *limits], name)
+        joined = self.add("Reshape", [stacked, sizes], f"{name}{WINOGRAD_SUFFIX}joined")
+        bounds = [self.constant(f"winograd.{bound}", np.array([bound])) for bound in (0, height, ROW_AXIS)]
+        self.add("Slice", [joined, *bounds], name)
 
 
-class _Rows:
+class _SplitRows:
     """The rows of one convolution, taken apart: every fourth from the first, the second and so on."""
 
-    def __init__(self, rewrite: Rewrite, conv: Any) -> None:
-        self._rewrite = rewrite
+    def __init__(self, rewriter: GraphRewriter, conv: Any) -> None:
+        self._rewrite = rewriter
         self._taken, self._weight, *self._bias = conv.input
-        self._name = f"{conv.name}{PART}"
-        self._channels_out, self._channels_in, *_ = rewrite.constants[self._weight].dims
-        self._height = rewrite.shapes[conv.output[0]][ROW_AXIS]
+        self._name = f"{conv.name}{WINOGRAD_SUFFIX}"
+        self._channels_out, self._channels_in, *_ = rewriter.constants[self._weight].dims
+        self._height = rewriter.shapes[conv.output[0]][ROW_AXIS]
 
-    def appended(self) -> list[str]:
+    def append_rows(self) -> list[str]:
         first, second = self._product(1, self._bias), self._product(2)
-        even, odd = self._sum(second, 1, first, "even"), self._sum(second, -1, first, "odd")
+        even, odd = self._weighted_sum(second, 1, first, "even"), self._weighted_sum(second, -1, first, "odd")
         third, fourth = self._product(3), self._product(4)
-        even_far, odd_far = self._sum(fourth, 1, third, "even_far"), self._sum(fourth, -1, third, "odd_far")
-        inner, outer = self._sum(even_far, 1, even, "inner"), self._sum(odd_far, 8, odd, "outer")
+        even_far, odd_far = (
+            self._weighted_sum(fourth, 1, third, "even_far"),
+            self._weighted_sum(fourth, -1, third, "odd_far"),
+        )
+        inner, outer = (
+            self._weighted_sum(even_far, 1, even, "inner"),
+            self._weighted_sum(odd_far, 8, odd, "outer"),
+        )
         return [
-            self._sum(self._product(0), 1, inner, "row_0"),
-            self._sum(odd_far, 2, odd, "row_1"),
-            self._sum(even_far, 4, even, "row_2"),
-            self._sum(self._product(5), 1, outer, "row_3"),
+            self._weighted_sum(self._product(0), 1, inner, "row_0"),
+            self._weighted_sum(odd_far, 2, odd, "row_1"),
+            self._weighted_sum(even_far, 4, even, "row_2"),
+            self._weighted_sum(self._product(5), 1, outer, "row_3"),
         ]
 
     def _product(self, index: int, bias: Sequence[str] = ()) -> str:
         """Append one of the six products of rows: convolutions of 1x3 pixels, on a quarter of the rows."""
         edit = self._rewrite
-        below = _in_fours(self._height) + 1 - self._height
+        below = _padded_height(self._height) + 1 - self._height
         taken = edit.add(
             "Conv",
-            [self._taken, self._filter(f"input_{index}", INPUT[index], self._channels_in)],
+            [self._taken, self._filter(f"input_{index}", INPUT_TRANSFORM[index], self._channels_in)],
             f"{self._name}input_{index}",
             group=self._channels_in,
-            kernel_shape=[len(INPUT), 1],
-            strides=[ROWS, 1],
+            kernel_shape=[len(INPUT_TRANSFORM), 1],
+            strides=[ROWS_PER_TILE, 1],
             pads=[1, 0, below, 0],
         )
-        kernel = f"{self._weight}{PART}{index}"
+        kernel = f"{self._weight}{WINOGRAD_SUFFIX}{index}"
         if kernel not in edit.constants:
-            rows = np.einsum("r,ocrk->ock", KERNEL[index], edit.array(self._weight).astype(np.float64))
+            rows = np.einsum(
+                "r,ocrk->ock", KERNEL_TRANSFORM[index], edit.array(self._weight).astype(np.float64)
+            )
             edit.constant(kernel, rows[:, :, None].astype(np.float32))
         return edit.add(
             "Conv",
@@ -173,7 +185,7 @@ class _Rows:
             pads=[0, 1, 0, 1],
         )
 
-    def _sum(self, value: str, times: int, other: str, part: str) -> str:
+    def _weighted_sum(self, value: str, times: int, other: str, part: str) -> str:
         """Append `times * value + other`."""
         edit, name = self._rewrite, f"{self._name}{part}"
         if times != 1:
@@ -189,6 +201,6 @@ class _Rows:
         return self._rewrite.constant(f"winograd.{part}_{channels}", values)
 
 
-def _in_fours(height: int) -> int:
+def _padded_height(height: int) -> int:
     """Rows that are computed where `height` are wanted."""
-    return -(-height // ROWS) * ROWS
+    return -(-height // ROWS_PER_TILE) * ROWS_PER_TILE

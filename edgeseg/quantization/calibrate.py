@@ -1,4 +1,4 @@
-"""From a bundle and a folder of images to its calibration table, checked before it is kept."""
+"""Calibrate a bundle on a folder of images, and check the table before it is kept."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeseg.bundle.engines import FULL_WEIGHTS, EngineOptions
-from edgeseg.bundle.manifest import DEFAULT_PATH, TABLE_FILE, open_bundle
+from edgeseg.bundle.engines import FULL_WEIGHT_BITS, EngineOptions
+from edgeseg.bundle.manifest import CALIBRATION_FILE, DEFAULT_PATH, open_bundle
 from edgeseg.calibration.collector import collect
 from edgeseg.calibration.images import CalibrationConfig
 from edgeseg.calibration.table import Method, write_table
@@ -22,22 +22,22 @@ from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.runtime.model import load
 from edgeseg.spec import Lowering
 
-from .candidate import Trials
-from .evaluator import AgreementYardstick, AnnotatedYardstick, Score
-from .plan import taps_of
-from .sensitivity import Bench, BlockCost, Budget, block_costs, fit_budget
+from .candidate import QuantisedModels
+from .evaluator import AgreementEvaluator, AnnotationEvaluator, Score
+from .plan import range_observers
+from .sensitivity import AccuracyBudget, BlockCost, SensitivityAnalysis, block_costs, fit_to_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeseg.bundle.manifest import Bundle
 
-    from .evaluator import Yardstick
+    from .evaluator import Evaluator
 
 # Points of AP below FP32 at which something must be wrong; docs/int8.md has what was measured.
 MAX_PLAUSIBLE_DROP = 30.0
 # A program that has just exported the bundle lets go of it.
-WAIT_S = 1.0
+LOCK_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class CalibrateConfig:
         resume: Go on with an interrupted calibration.
         weight_bits: Of the engine that INT8 is measured for; None for that of this machine.
         check: Compare INT8 with FP32 before the table is kept.
-        sensitivity: Rank the blocks by what rounding each alone costs.
+        sensitivity: Rank the blocks by the accuracy lost when each alone is quantised.
         max_map_drop: Points of AP that may be lost on the annotated images; None for no budget.
         annotations: COCO annotations to measure AP on; None to measure agreement with FP32.
         annotated_images: Their images; None for where `edgeseg evaluate` looks.
@@ -79,12 +79,12 @@ class CalibrateConfig:
     force: bool = False
 
     @property
-    def measures(self) -> bool:
+    def compares_with_fp32(self) -> bool:
         """Whether INT8 is compared with FP32."""
         return self.check or self.sensitivity or self.max_map_drop is not None
 
     @property
-    def chosen_images(self) -> CalibrationConfig:
+    def calibration_config(self) -> CalibrationConfig:
         """What of this concerns the images and the ranges."""
         return CalibrationConfig(
             folder=self.calib,
@@ -97,7 +97,7 @@ class CalibrateConfig:
 
     def __post_init__(self) -> None:
         # Refuses settings now and not after the images were looked at.
-        _ = self.chosen_images, EngineOptions(weight_bits=self.weight_bits)
+        _ = self.calibration_config, EngineOptions(weight_bits=self.weight_bits)
         if self.max_map_drop is None:
             return
         if self.annotations is None:
@@ -129,11 +129,11 @@ class CalibrationReport:
     ranges: int
     float_layers: tuple[str, ...] = ()
     measured_on: str = ""
-    weight_bits: int = FULL_WEIGHTS
+    weight_bits: int = FULL_WEIGHT_BITS
     fp32: Score | None = None
     int8: Score | None = None
     costs: tuple[BlockCost, ...] = ()
-    budget: Budget | None = None
+    budget: AccuracyBudget | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -171,34 +171,34 @@ def calibrate(
     """
     bundle = open_bundle(config.model)
     check_folder(bundle.path)
-    with locked(bundle.path, "calibrates", WAIT_S):
+    with locked(bundle.path, "calibrates", LOCK_TIMEOUT_S):
         sweep(bundle.path)
-        return _calibrated(config, bundle, progress, note)
+        return _calibrate_locked(config, bundle, progress, note)
 
 
-def _calibrated(
+def _calibrate_locked(
     config: CalibrateConfig,
     bundle: Bundle,
     progress: Callable[[str], None],
     note: Callable[[str], None],
 ) -> CalibrationReport:
     """Calibrate a bundle that no other program calibrates."""
-    target = bundle.path / TABLE_FILE
+    target = bundle.path / CALIBRATION_FILE
     if target.exists() and not config.force:
         msg = f"{target} exists; build from it without --calib, or pass --force to replace it"
         raise ConfigError(msg)
     notes: list[str] = []
 
-    def told(line: str) -> None:
+    def add_note(line: str) -> None:
         notes.append(line)
         note(line)
 
-    ruler = _ruler(config, bundle, progress, told) if config.measures else None
-    bits = _bits_to_measure(config, told)
-    trials = Trials(bundle, bits)
-    graph = LayerGraph(trials.models[0])
-    taps = [taps_of(LayerGraph(model)) for model in trials.models]
-    table = collect(bundle, taps, config.chosen_images, progress=progress, note=told)
+    baseline = _measure_baseline(config, bundle, progress, add_note) if config.compares_with_fp32 else None
+    bits = _weight_bits_to_measure(config, add_note)
+    quantised_models = QuantisedModels(bundle, bits)
+    graph = LayerGraph(quantised_models.models[0])
+    observers = [range_observers(LayerGraph(model)) for model in quantised_models.models]
+    table = collect(bundle, observers, config.calibration_config, progress=progress, note=add_note)
     report = CalibrationReport(
         table=str(target),
         method=table.method,
@@ -207,49 +207,57 @@ def _calibrated(
         weight_bits=bits,
         notes=tuple(notes),
     )
-    if ruler is not None:
-        bench = Bench(trials=trials, table=table, graph=graph, yardstick=ruler.yardstick, base=ruler.base)
-        report = _judged(config, bench, replace(report, measured_on=ruler.name, fp32=ruler.base), progress)
+    if baseline is not None:
+        analysis = SensitivityAnalysis(
+            quantised_models=quantised_models,
+            table=table,
+            graph=graph,
+            evaluator=baseline.evaluator,
+            base=baseline.base,
+        )
+        report = _check_accuracy(
+            config, analysis, replace(report, measured_on=baseline.name, fp32=baseline.base), progress
+        )
     # Ranges are named after the network's weights, which are the same at every input size.
     for each in bundle.sizes:
         graph_sha256 = each.files[Lowering.PORTABLE.file_name].sha256
-        kept = replace(table, graph_sha256=graph_sha256, float_layers=report.float_layers)
-        write_table(kept, each.path / TABLE_FILE)
+        table_to_write = replace(table, graph_sha256=graph_sha256, float_layers=report.float_layers)
+        write_table(table_to_write, each.path / CALIBRATION_FILE)
     return report
 
 
-def _bits_to_measure(config: CalibrateConfig, note: Callable[[str], None]) -> int:
+def _weight_bits_to_measure(config: CalibrateConfig, note: Callable[[str], None]) -> int:
     """Choose the weights to measure with: those of the engine, if this processor computes them exactly."""
-    here = weight_bits(Host())
-    asked = config.weight_bits or here
-    if asked > here and config.measures:
+    exact = weight_bits(Host())
+    wanted = config.weight_bits or exact
+    if wanted > exact and config.compares_with_fp32:
         note(
-            f"INT8 is measured with {here}-bit weights instead of {asked}-bit: this processor has neither "
+            f"INT8 is measured with {exact}-bit weights instead of {wanted}-bit: this processor has neither "
             "AVX-512 VNNI nor AVX-VNNI and would compute the latter wrongly"
         )
-    return min(asked, here)
+    return min(wanted, exact)
 
 
-class _Ruler(NamedTuple):
-    """A yardstick, what it is called, and what FP32 reaches on it."""
+class _Baseline(NamedTuple):
+    """An evaluator, its name, and the score of FP32."""
 
     name: str
-    yardstick: Yardstick
+    evaluator: Evaluator
     base: Score
 
 
-def _ruler(
+def _measure_baseline(
     config: CalibrateConfig, bundle: Bundle, progress: Callable[[str], None], note: Callable[[str], None]
-) -> _Ruler:
-    """Make the yardstick before the long part, so that unusable annotations are told at once."""
+) -> _Baseline:
+    """Score FP32 before the long part, so that unusable annotations are reported at once."""
     with load(bundle.path, backend="onnxruntime", precision="fp32") as fp32:
         if config.annotations is None:
             progress("finding what FP32 finds")
-            name, yardstick = (
+            name, evaluator = (
                 "agreement with FP32",
-                AgreementYardstick(fp32, config.calib, bit_depth=config.bit_depth),
+                AgreementEvaluator(fp32, config.calib, bit_depth=config.bit_depth),
             )
-            return _Ruler(name, yardstick, yardstick.score(fp32))
+            return _Baseline(name, evaluator, evaluator.score(fp32))
         labelled = labelled_images(
             read_annotations(config.annotations),
             config.annotated_images or image_folder_of(config.annotations),
@@ -266,25 +274,28 @@ def _ruler(
             if remark:
                 note(remark)
         progress("measuring FP32")
-        annotated = AnnotatedYardstick(labelled)
-        return _Ruler(str(config.annotations), annotated, annotated.score(fp32))
+        annotated = AnnotationEvaluator(labelled)
+        return _Baseline(str(config.annotations), annotated, annotated.score(fp32))
 
 
-def _judged(
-    config: CalibrateConfig, bench: Bench, report: CalibrationReport, progress: Callable[[str], None]
+def _check_accuracy(
+    config: CalibrateConfig,
+    analysis: SensitivityAnalysis,
+    report: CalibrationReport,
+    progress: Callable[[str], None],
 ) -> CalibrationReport:
     """Measure INT8 and refuse it where it loses too much.
 
     Raises:
         AccuracyError: As `calibrate`.
     """
-    costs = block_costs(bench, progress) if config.sensitivity else ()
+    costs = block_costs(analysis, progress) if config.sensitivity else ()
     if config.max_map_drop is not None:
-        return _within_budget(config.max_map_drop, bench, replace(report, costs=costs), progress)
+        return _fit_to_budget(config.max_map_drop, analysis, replace(report, costs=costs), progress)
     progress("measuring INT8")
-    score = bench.score(())
+    score = analysis.score(())
     report = replace(report, costs=costs, int8=score)
-    if (drop := score.drop_from(bench.base)) > MAX_PLAUSIBLE_DROP:
+    if (drop := score.drop_from(analysis.base)) > MAX_PLAUSIBLE_DROP:
         msg = (
             f"INT8 must stay within {MAX_PLAUSIBLE_DROP:g} points of FP32 and lost {drop:.1f} "
             f"({report.measured_on}), so the images do not stand for what the model sees, or something is "
@@ -294,22 +305,22 @@ def _judged(
     return report
 
 
-def _within_budget(
-    max_drop: float, bench: Bench, report: CalibrationReport, progress: Callable[[str], None]
+def _fit_to_budget(
+    max_drop: float, analysis: SensitivityAnalysis, report: CalibrationReport, progress: Callable[[str], None]
 ) -> CalibrationReport:
     costs = report.costs
 
-    def ranked() -> tuple[BlockCost, ...]:
+    def ranked_costs() -> tuple[BlockCost, ...]:
         nonlocal costs
-        costs = costs or block_costs(bench, progress)
+        costs = costs or block_costs(analysis, progress)
         return costs
 
-    budget = fit_budget(bench, max_drop, ranked, progress)
+    budget = fit_to_budget(analysis, max_drop, ranked_costs, progress)
     report = replace(report, costs=costs, budget=budget, int8=budget.score, float_layers=budget.float_layers)
     if not budget.met:
         msg = (
             f"INT8 must lose at most {max_drop:g} points of AP and loses "
-            f"{budget.score.drop_from(bench.base):.2f} with every block reverted; no table was written"
+            f"{budget.score.drop_from(analysis.base):.2f} with every block reverted; no table was written"
         )
         raise AccuracyError(msg, report)
     return report

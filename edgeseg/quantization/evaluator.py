@@ -1,4 +1,4 @@
-"""How good a rounded network is: average precision on annotations, or agreement with FP32 without any."""
+"""Measure the accuracy of a quantised network: against annotations, or against FP32 where there are none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AGREEMENT_IMAGES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What a network reaches on the yardstick's images.
+    """The score of a network on the evaluator's images.
 
     Attributes:
         box_ap: In points, 0 to 100.
@@ -46,31 +46,31 @@ class Score:
         return max(base.box_ap - self.box_ap, base.mask_ap - self.mask_ap)
 
 
-class Yardstick(Protocol):
-    """Images and what should be found in them."""
+class Evaluator(Protocol):
+    """Scores a model on a fixed set of images."""
 
     def score(self, model: Model) -> Score:
         """Run a model on all of the images."""
 
 
 @dataclass(frozen=True, slots=True)
-class AnnotatedYardstick:
+class AnnotationEvaluator:
     """Average precision on annotated images."""
 
     labelled: LabelledImages
 
     def score(self, model: Model) -> Score:
-        """See `Yardstick.score`."""
-        timed = _Timed(model)
-        found = evaluate(timed, self.labelled)
+        """See `Evaluator.score`."""
+        timed_model = _TimedModel(model)
+        found = evaluate(timed_model, self.labelled)
         return Score(
             box_ap=100 * found.box_ap,
             mask_ap=100 * found.mask_ap,
-            latency_ms=timed.median_ms(model.spec.batch),
+            latency_ms=timed_model.median_ms(model.spec.batch),
         )
 
 
-class AgreementYardstick:
+class AgreementEvaluator:
     """Average precision against what the FP32 graph finds above 0.5, on images without annotations.
 
     Args:
@@ -85,7 +85,7 @@ class AgreementYardstick:
 
     def __init__(self, reference: Model, folder: Path, *, bit_depth: int | None = None) -> None:
         self._reader = ImageReader(bit_depth=bit_depth)
-        self._paths = _readable(image_paths(folder), folder, self._reader)
+        self._paths = _readable_images(image_paths(folder), folder, self._reader)
         found = [
             (number, reference(self._reader.read(path), reference.spec.score_threshold))
             for number, path in enumerate(self._paths)
@@ -99,20 +99,22 @@ class AgreementYardstick:
             raise CalibrationError(msg)
 
     def score(self, model: Model) -> Score:
-        """See `Yardstick.score`."""
-        timed = _Timed(model)
+        """See `Evaluator.score`."""
+        timed_model = _TimedModel(model)
         results = [
             result
             for number, path in enumerate(self._paths)
-            for found in timed([self._reader.read(path)], model.spec.score_threshold)
+            for found in timed_model([self._reader.read(path)], model.spec.score_threshold)
             for result in found.to_coco(number)
         ]
         found = average_precision(self._truth, results)
-        return Score(box_ap=100 * found.box_ap, mask_ap=100 * found.mask_ap, latency_ms=timed.median_ms(1))
+        return Score(
+            box_ap=100 * found.box_ap, mask_ap=100 * found.mask_ap, latency_ms=timed_model.median_ms(1)
+        )
 
 
 @dataclass(slots=True)
-class _Timed:
+class _TimedModel:
     """A detector that keeps how long each call took."""
 
     model: Model
@@ -133,14 +135,14 @@ class _Timed:
         return 1e3 * statistics.median(self.seconds[1:] or self.seconds) / frames
 
 
-def _readable(paths: Sequence[Path], folder: Path, reader: ImageReader) -> list[Path]:
+def _readable_images(paths: Sequence[Path], folder: Path, reader: ImageReader) -> list[Path]:
     """Take readable images evenly, `AGREEMENT_IMAGES` at most."""
     step = max(1, len(paths) // AGREEMENT_IMAGES)
     found: list[Path] = []
     for path in [*paths[::step], *paths]:
         if len(found) == AGREEMENT_IMAGES:
             break
-        if path not in found and _reads(path, reader):
+        if path not in found and _is_readable(path, reader):
             found.append(path)
     if not found:
         msg = f"none of the {len(paths)} images in {folder} can be read"
@@ -148,7 +150,7 @@ def _readable(paths: Sequence[Path], folder: Path, reader: ImageReader) -> list[
     return found
 
 
-def _reads(path: Path, reader: ImageReader) -> bool:
+def _is_readable(path: Path, reader: ImageReader) -> bool:
     try:
         reader.read(path)
     except InputError:

@@ -1,4 +1,4 @@
-"""What rounding each block costs, and reverting the worst until a budget holds."""
+"""Measure the accuracy that each block loses in INT8, and revert the worst until a budget holds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from edgeseg.calibration.table import CalibrationTable
 from edgeseg.graphs.layers import LayerGraph
 
-from .candidate import Trials
-from .evaluator import Score, Yardstick
-from .plan import blocks_of
+from .candidate import QuantisedModels
+from .evaluator import Evaluator, Score
+from .plan import quantisable_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockCost:
-    """What rounding one block alone costs against FP32.
+    """The accuracy lost against FP32 when one block alone is quantised.
 
     Attributes:
         block: Such as `backbone.body.layer1.0`.
@@ -56,7 +56,7 @@ class BudgetStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class AccuracyBudget:
     """The way to a network within the budget.
 
     Attributes:
@@ -72,74 +72,77 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class SensitivityAnalysis:
     """What sensitivity is measured with.
 
     Attributes:
-        trials: Makes the networks.
+        quantised_models: Makes the networks.
         table: Ranges.
         graph: The FP32 portable graph as layers.
-        yardstick: Scores them.
+        evaluator: Scores them.
         base: Score of the FP32 graph.
     """
 
-    trials: Trials
+    quantised_models: QuantisedModels
     table: CalibrationTable
     graph: LayerGraph
-    yardstick: Yardstick
+    evaluator: Evaluator
     base: Score
 
-    def score(self, float_layers: Sequence[str]) -> Score:
-        """Score the network that leaves `float_layers` in higher precision."""
-        with self.trials.model_with(self.table, float_layers) as model:
-            return self.yardstick.score(model)
+    def score(self, excluded_layers: Sequence[str]) -> Score:
+        """Score the network that leaves `excluded_layers` in higher precision."""
+        with self.quantised_models.model_with(self.table, excluded_layers) as model:
+            return self.evaluator.score(model)
 
 
-def block_costs(bench: Bench, progress: Callable[[str], None]) -> tuple[BlockCost, ...]:
-    """Round each block alone and score it; the costliest first."""
-    blocks = blocks_of(bench.graph)
+def block_costs(analysis: SensitivityAnalysis, progress: Callable[[str], None]) -> tuple[BlockCost, ...]:
+    """Quantise each block alone and score it; the costliest first."""
+    blocks = quantisable_blocks(analysis.graph)
     costs = []
     for number, (block, layers) in enumerate(blocks.items(), start=1):
         progress(f"sensitivity: block {number} of {len(blocks)}, {block}")
         others = [layer for name, group in blocks.items() if name != block for layer in group]
-        score = bench.score(others)
+        score = analysis.score(others)
         costs.append(
             BlockCost(
                 block=block,
                 layers=layers,
-                box_drop=bench.base.box_ap - score.box_ap,
-                mask_drop=bench.base.mask_ap - score.mask_ap,
+                box_drop=analysis.base.box_ap - score.box_ap,
+                mask_drop=analysis.base.mask_ap - score.mask_ap,
             )
         )
     return tuple(sorted(costs, key=lambda cost: -cost.drop))
 
 
-def fit_budget(
-    bench: Bench, max_drop: float, costs: Callable[[], Sequence[BlockCost]], progress: Callable[[str], None]
-) -> Budget:
+def fit_to_budget(
+    analysis: SensitivityAnalysis,
+    max_drop: float,
+    costs: Callable[[], Sequence[BlockCost]],
+    progress: Callable[[str], None],
+) -> AccuracyBudget:
     """Revert the costliest blocks one by one until the loss of AP is within the budget.
 
     Args:
-        bench: What to measure with.
+        analysis: What to measure with.
         max_drop: Points of AP that may be lost, of boxes and of masks.
-        costs: Gives the blocks, costliest first; only called where rounding everything loses too much.
+        costs: Gives the blocks, costliest first; only called where quantising everything loses too much.
         progress: Called with a line before each measurement.
     """
     reverted: list[str] = []
     progress("measuring INT8")
-    score = bench.score(reverted)
-    steps = [_step("", score, bench.base)]
+    score = analysis.score(reverted)
+    steps = [_step("", score, analysis.base)]
     remaining: Iterator[BlockCost] | None = None
-    while score.drop_from(bench.base) > max_drop:
+    while score.drop_from(analysis.base) > max_drop:
         remaining = remaining or iter(costs())
         if (cost := next(remaining, None)) is None:
             break
         reverted += cost.layers
         progress(f"measuring INT8 without {cost.block}")
-        score = bench.score(reverted)
-        steps.append(_step(cost.block, score, bench.base))
-    return Budget(
-        met=score.drop_from(bench.base) <= max_drop,
+        score = analysis.score(reverted)
+        steps.append(_step(cost.block, score, analysis.base))
+    return AccuracyBudget(
+        met=score.drop_from(analysis.base) <= max_drop,
         score=score,
         float_layers=tuple(reverted),
         steps=tuple(steps),

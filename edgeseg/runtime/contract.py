@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
 
 # Half precision and rounding leave a result that far outside: boxes in pixels, probabilities in shares of 1.
-BOX_SLACK_PX = 1.0
-SLACK = 0.01
+BOX_TOLERANCE_PX = 1.0
+PROBABILITY_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class RawDetections:
         )
 
 
-def fault_in(raw: RawDetections, spec: ModelSpec) -> str:
+def output_fault(raw: RawDetections, spec: ModelSpec) -> str:
     """Say what in a graph's outputs cannot be of that model: such a result would be drawn, counted and sent.
 
     Args:
@@ -57,14 +57,14 @@ def fault_in(raw: RawDetections, spec: ModelSpec) -> str:
         What is wrong, such as `a box that is not finite`; empty if nothing is.
     """
     batch, rows, side = spec.batch, spec.max_detections, spec.mask_size
-    wanted = {
+    expected = {
         "counts": (raw.counts, "i", (batch,)),
         "boxes": (raw.boxes_xyxy, "f", (batch, rows, 4)),
         "scores": (raw.scores, "f", (batch, rows)),
         "labels": (raw.labels, "i", (batch, rows)),
         "masks": (raw.masks, "f", (batch, rows, side, side)),
     }
-    for name, (array, kind, shape) in wanted.items():
+    for name, (array, kind, shape) in expected.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != kind or array.shape != shape:
             found = (
                 f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
@@ -73,31 +73,35 @@ def fault_in(raw: RawDetections, spec: ModelSpec) -> str:
     if not _within(raw.counts, 0, rows):
         return f"a count of detections beyond 0 to {rows}"
     kept = np.arange(rows) < raw.counts[:, None]
-    return _fault_in_rows(raw, kept, spec)
+    return _row_fault(raw, kept, spec)
 
 
-def _fault_in_rows(raw: RawDetections, kept: NDArray[np.bool_], spec: ModelSpec) -> str:
+def _row_fault(raw: RawDetections, kept: NDArray[np.bool_], spec: ModelSpec) -> str:
     boxes, masks = raw.boxes_xyxy[kept], raw.masks[kept]
     if not np.isfinite(boxes).all():
         return "a box that is not finite"
     height, width = spec.input_size_hw
     if not all(
-        _within(side, -BOX_SLACK_PX, most + BOX_SLACK_PX)
-        for side, most in zip(boxes.T, (width, height) * 2, strict=True)
+        _within(side, -BOX_TOLERANCE_PX, high + BOX_TOLERANCE_PX)
+        for side, high in zip(boxes.T, (width, height) * 2, strict=True)
     ):
         return f"a box outside of its input of {height}x{width} pixels (height x width)"
     if (boxes[:, 2:] < boxes[:, :2]).any():
         return "a box of a negative size"
-    if not _within(raw.scores[kept], -SLACK, 1 + SLACK):
+    if not _within(raw.scores[kept], -PROBABILITY_TOLERANCE, 1 + PROBABILITY_TOLERANCE):
         return "a score that is not within 0 and 1"
     if not _within(raw.labels[kept], 1, len(spec.class_names) - 1):
         return f"a label beyond its {len(spec.class_names) - 1} classes"
     # NaN, too, is not within.
-    return "" if _within(masks, -SLACK, 1 + SLACK) else "a mask that is not within 0 and 1"
+    return (
+        ""
+        if _within(masks, -PROBABILITY_TOLERANCE, 1 + PROBABILITY_TOLERANCE)
+        else "a mask that is not within 0 and 1"
+    )
 
 
-def _within(values: NDArray[Any], least: float, most: float) -> bool:
-    return not values.size or bool(values.min() >= least and values.max() <= most)
+def _within(values: NDArray[Any], low: float, high: float) -> bool:
+    return not values.size or bool(values.min() >= low and values.max() <= high)
 
 
 class Backend(Protocol):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import platform
 
-from edgeseg.bundle.compatibility import Here
+from edgeseg.bundle.compatibility import DeviceInfo
 from edgeseg.bundle.engines import Gpu, Target, machine_family
 from edgeseg.errors import ArtifactError, DependencyError
 
-from .backends.tensorrt.library import Flavour, load_library
+from .backends.tensorrt.library import TensorRTKind, load_library
 from .cuda.opening import open_cuda
 from .host.machine import Host, weight_bits
 
-FLAVOURS = {Target.TENSORRT: Flavour.TENSORRT, Target.TENSORRT_RTX: Flavour.RTX}
+TENSORRT_KINDS = {Target.TENSORRT: TensorRTKind.TENSORRT, Target.TENSORRT_RTX: TensorRTKind.RTX}
 
 
-def this_gpu() -> Gpu:
+def find_gpu() -> Gpu:
     """Find the GPU that CUDA would use.
 
     Raises:
@@ -25,17 +25,17 @@ def this_gpu() -> Gpu:
     return Gpu(name=device.name, compute_capability=device.compute_capability, driver=device.driver)
 
 
-def here_for(target: Target) -> Here:
-    """Gather what an engine of one kind must fit; without a GPU it fits no engine that needs one."""
+def read_device_info(target: Target) -> DeviceInfo:
+    """Read what this machine offers to engines of one kind; without a GPU no engine that needs one fits."""
     machine = machine_family(platform.machine())
     if not target.needs_gpu:
-        return Here(machine=machine, weight_bits=weight_bits(Host()))
+        return DeviceInfo(machine=machine, weight_bits=weight_bits(Host()))
     try:
-        gpu = this_gpu()
+        gpu = find_gpu()
     except (ArtifactError, DependencyError):
         gpu = None
     try:
-        version = load_library(FLAVOURS[target], purpose="run an engine").version
+        version = load_library(TENSORRT_KINDS[target], purpose="run an engine").version
     except DependencyError:
         version = None
-    return Here(machine=machine, backend_version=version, gpu=gpu)
+    return DeviceInfo(machine=machine, backend_version=version, gpu=gpu)

@@ -11,13 +11,13 @@ from edgeseg.bundle.engines import (
     EngineRecord,
     Precision,
     Target,
-    engines_of,
     loaded_path,
     read_engine_record,
+    recorded_engines,
 )
 from edgeseg.errors import ArtifactError, DependencyError
 
-from .selection import fitting_engine
+from .selection import open_fitting_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Bundle
 
 # Kernels of ONNX Runtime that only round: what was not fused into those around it.
-ROUNDING_KINDS = ("QuantizeLinear", "DequantizeLinear")
+QUANTIZATION_KERNELS = ("QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class EngineInfo:
 
 def engine_names(bundle: Path) -> tuple[str, ...]:
     """Name the engines of a bundle, the fastest first."""
-    return tuple(f"{target.value}-{precision.value}" for target, precision in engines_of(bundle))
+    return tuple(f"{target.value}-{precision.value}" for target, precision in recorded_engines(bundle))
 
 
 def read_engine(bundle: Bundle, name: str) -> EngineInfo:
@@ -76,7 +76,7 @@ def read_engine(bundle: Bundle, name: str) -> EngineInfo:
     Raises:
         ArtifactError: There is no such engine, or its record is broken.
     """
-    target, precision = _named(bundle, name)
+    target, precision = _engine_from_name(bundle, name)
     record = read_engine_record(bundle.path, target, precision)
     counts = Counter((kernel.kind, ", ".join(dict.fromkeys(kernel.inputs))) for kernel in record.kernels)
     types = Counter(record.layers.values())
@@ -91,11 +91,11 @@ def read_engine(bundle: Bundle, name: str) -> EngineInfo:
         kernels=tuple(
             KernelCount(kind=kind, reads=reads, count=count) for (kind, reads), count in counts.most_common()
         ),
-        rounding=sum(kernel.kind in ROUNDING_KINDS for kernel in record.kernels),
+        rounding=sum(kernel.kind in QUANTIZATION_KERNELS for kernel in record.kernels),
     )
 
 
-def _named(bundle: Bundle, name: str) -> tuple[Target, Precision]:
+def _engine_from_name(bundle: Bundle, name: str) -> tuple[Target, Precision]:
     known = {
         f"{target.value}-{precision.value}": (target, precision)
         for target in Target
@@ -110,7 +110,7 @@ def _named(bundle: Bundle, name: str) -> tuple[Target, Precision]:
 
 def _unfit(bundle: Bundle, target: Target, precision: Precision) -> str:
     try:
-        fitting_engine(bundle, target, precision)
+        open_fitting_engine(bundle, target, precision)
     except (ArtifactError, DependencyError) as exc:
         return str(exc)
     return ""

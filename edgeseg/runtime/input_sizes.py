@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from edgeseg.vision.frames import Frame
 
 # Below this share of torchvision's scale a user is told: at 0.6 half of the small objects were missed.
-LOW_SHARE = 0.85
+MIN_SCALE_SHARE = 0.85
 # A size that fewer frames than this share need is not worth an export of its own, nor are many sizes.
-WORTH_A_SIZE = 0.1
-MOST_ADVISED = 4
+MIN_FRAME_SHARE = 0.1
+MAX_ADVISED_SIZES = 4
 # Sides are whole pixels.
 SAME_SCALE = 0.99
 
@@ -95,11 +95,11 @@ def advised_sizes(
         ((480, 640), (640, 480))
     """
     limits = resize_limits(sizes_hw)
-    wanted = Counter(_padded(frame, limits) for frame in frame_sizes_hw)
+    needed = Counter(_padded(frame, limits) for frame in frame_sizes_hw)
     missing = [
         size
-        for size, count in wanted.most_common(MOST_ADVISED)
-        if size not in sizes_hw and count >= WORTH_A_SIZE * len(frame_sizes_hw)
+        for size, count in needed.most_common(MAX_ADVISED_SIZES)
+        if size not in sizes_hw and count >= MIN_FRAME_SHARE * len(frame_sizes_hw)
     ]
     known = [*sizes_hw, *missing]
     used = {known[best_input(frame, known)] for frame in frame_sizes_hw}
@@ -153,18 +153,21 @@ class ScaleRemark:
 
     def __init__(self, sizes_hw: Sequence[tuple[int, int]], note: Callable[[str], None]) -> None:
         self._sizes_hw, self._note = sizes_hw, note
-        self._told: set[int] = set()
+        self._noted_sources: set[int] = set()
 
     def __call__(self, frame: Frame) -> None:
         """Look at a frame's shape."""
         height, width = frame.image.shape[:2]
-        if frame.source in self._told or (share := scale_share((height, width), self._sizes_hw)) >= LOW_SHARE:
+        if (
+            frame.source in self._noted_sources
+            or (share := scale_share((height, width), self._sizes_hw)) >= MIN_SCALE_SHARE
+        ):
             return
-        self._told.add(frame.source)
-        asked = dict.fromkeys([*self._sizes_hw, *advised_sizes([(height, width)], self._sizes_hw)])
+        self._noted_sources.add(frame.source)
+        sizes = dict.fromkeys([*self._sizes_hw, *advised_sizes([(height, width)], self._sizes_hw)])
         self._note(
             f"{frame.name}, {height}x{width} (height x width), is computed at {share:.2f} of torchvision's "
-            f"scale, so small objects may be missed; export with `{size_options([*asked])}`"
+            f"scale, so small objects may be missed; export with `{size_options([*sizes])}`"
         )
 
 

@@ -17,9 +17,9 @@ from edgeseg.vision.detections import Detections
 from edgeseg.vision.letterbox import Letterbox, letterbox_batch
 from edgeseg.vision.masks import crop_masks
 
-from .contract import fault_in
+from .contract import output_fault
 from .input_sizes import best_input
-from .selection import Wanted, open_backend
+from .selection import EngineChoice, open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
 
     from .contract import Backend, RawDetections
-    from .selection import Opened
+    from .selection import EngineSelection
 
-LOADINGS = 5
+LOAD_ATTEMPTS = 5
 
 
 def load(
@@ -57,31 +57,31 @@ def load(
         ConfigError: No such backend, precision or provider.
         DependencyError: The backend is not installed, or its GPU is missing.
     """
-    wanted = Wanted(backend=backend, precision=precision, provider=provider, threads=threads)
-    bundle, opened = _opened(Path(path), wanted)
-    first, *others = map(Network, (each.spec for each in bundle.sizes), opened.backends)
-    return Model(*first, remark=opened.remark, other_sizes=others)
+    choice = EngineChoice(backend=backend, precision=precision, provider=provider, threads=threads)
+    bundle, selection = _open_selected(Path(path), choice)
+    first, *others = map(SizedBackend, (each.spec for each in bundle.sizes), selection.backends)
+    return Model(*first, remark=selection.remark, other_sizes=others)
 
 
-def _opened(path: Path, wanted: Wanted) -> tuple[Bundle, Opened]:
+def _open_selected(path: Path, choice: EngineChoice) -> tuple[Bundle, EngineSelection]:
     """Open a bundle and what computes it; again where it was replaced between the two."""
-    for _ in range(LOADINGS):
+    for _ in range(LOAD_ATTEMPTS):
         bundle = open_bundle(path)
         try:
-            opened = open_backend(bundle, wanted)
+            selection = open_backend(bundle, choice)
         except EdgeSegError:
             if is_current(bundle):
                 raise
             continue
         if is_current(bundle):
-            return bundle, opened
-        for backend in opened.backends:
+            return bundle, selection
+        for backend in selection.backends:
             backend.close()
     msg = f"{path} is replaced again and again while it is loaded; wait for the program that does it"
     raise ArtifactError(msg)
 
 
-class Network(NamedTuple):
+class SizedBackend(NamedTuple):
     """One input size of a model, and what computes it."""
 
     spec: ModelSpec
@@ -93,13 +93,13 @@ class PreparedBatch:
     """Frames as the network of one input size takes them.
 
     Attributes:
-        network: Index of the input size in `Model.sizes_hw`.
+        size_index: Index of the input size in `Model.sizes_hw`.
         rows: Place of each frame among those that were given.
         images: `uint8[B, H, W, 3]`, letterboxed BGR.
         boxes: Where each frame lies in its image; fewer than `B` where the batch is not full.
     """
 
-    network: int
+    size_index: int
     rows: tuple[int, ...]
     images: NDArray[np.uint8]
     boxes: tuple[Letterbox, ...]
@@ -123,11 +123,16 @@ class Model:
     """
 
     def __init__(
-        self, spec: ModelSpec, backend: Backend, remark: str = "FP32", *, other_sizes: Sequence[Network] = ()
+        self,
+        spec: ModelSpec,
+        backend: Backend,
+        remark: str = "FP32",
+        *,
+        other_sizes: Sequence[SizedBackend] = (),
     ) -> None:
         self.spec = spec
         self.remark = remark
-        self._networks = (Network(spec, backend), *other_sizes)
+        self._sized_backends = (SizedBackend(spec, backend), *other_sizes)
 
     def __enter__(self) -> Model:
         return self
@@ -140,12 +145,12 @@ class Model:
     @property
     def description(self) -> str:
         """What computes, where and in which precision, for people."""
-        return f"{self._networks[0].backend.description}, {self.remark}"
+        return f"{self._sized_backends[0].backend.description}, {self.remark}"
 
     @property
     def sizes_hw(self) -> tuple[tuple[int, int], ...]:
         """Height and width of each input size, the first one first."""
-        return tuple(network.spec.input_size_hw for network in self._networks)
+        return tuple(network.spec.input_size_hw for network in self._sized_backends)
 
     @overload
     def __call__(self, frames: NDArray[np.uint8], score_threshold: float = 0.5) -> Detections: ...
@@ -193,7 +198,7 @@ class Model:
         for row, frame in enumerate(frames):
             check_frame(frame)
             rows_of.setdefault(best_input(frame.shape[:2], self.sizes_hw), []).append(row)
-        return tuple(self._batch(network, rows, frames) for network, rows in rows_of.items())
+        return tuple(self._batch(size_index, rows, frames) for size_index, rows in rows_of.items())
 
     def infer(self, prepared: Prepared, score_threshold: float) -> Outputs:
         """Compute the network on prepared frames: the second stage.
@@ -202,7 +207,8 @@ class Model:
             ArtifactError: The model is closed, or its graph failed.
         """
         return tuple(
-            self._networks[batch.network].backend(batch.images, score_threshold) for batch in prepared
+            self._sized_backends[batch.size_index].backend(batch.images, score_threshold)
+            for batch in prepared
         )
 
     def finish(self, outputs: Outputs, prepared: Prepared) -> list[Detections]:
@@ -212,7 +218,7 @@ class Model:
             ArtifactError: A number that is not finite, or that no result of this model can be.
         """
         for raw, batch in zip(outputs, prepared, strict=True):
-            if fault := fault_in(raw, self._networks[batch.network].spec):
+            if fault := output_fault(raw, self._sized_backends[batch.size_index].spec):
                 msg = f"the graph gave {fault} on {self.description}; export the model again"
                 raise ArtifactError(msg)
         found = {
@@ -224,12 +230,14 @@ class Model:
 
     def close(self) -> None:
         """Release the memory; calls afterwards fail."""
-        for network in self._networks:
+        for network in self._sized_backends:
             network.backend.close()
 
-    def _batch(self, network: int, rows: Sequence[int], frames: Sequence[NDArray[np.uint8]]) -> PreparedBatch:
-        images, boxes = letterbox_batch([frames[row] for row in rows], self._networks[network].spec)
-        return PreparedBatch(network=network, rows=tuple(rows), images=images, boxes=tuple(boxes))
+    def _batch(
+        self, size_index: int, rows: Sequence[int], frames: Sequence[NDArray[np.uint8]]
+    ) -> PreparedBatch:
+        images, boxes = letterbox_batch([frames[row] for row in rows], self._sized_backends[size_index].spec)
+        return PreparedBatch(size_index=size_index, rows=tuple(rows), images=images, boxes=tuple(boxes))
 
     def _detect(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
         prepared = self.prepare(frames)

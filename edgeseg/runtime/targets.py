@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from edgeseg.bundle.engines import (
-    FULL_WEIGHTS,
-    NARROW_WEIGHTS,
+    FULL_WEIGHT_BITS,
+    NARROW_WEIGHT_BITS,
     PRECISIONS_OF,
     EngineOptions,
     Precision,
@@ -20,7 +20,7 @@ from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.optional import require
 
 from .backends.tensorrt.library import is_installed, load_library
-from .device import FLAVOURS, this_gpu
+from .device import TENSORRT_KINDS, find_gpu
 from .host.machine import Host, has_amx, weight_bits
 
 # Compute capabilities that TensorRT for RTX 1.7 has; neither Jetson Orin nor H100 is among them.
@@ -29,7 +29,7 @@ RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 MACHINES = ("x86_64", "aarch64")
 
 
-class Choice(NamedTuple):
+class BuildChoice(NamedTuple):
     """What to build for and in, and why, for people."""
 
     target: Target
@@ -37,7 +37,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(target: Target | None, precision: Precision | None, options: EngineOptions) -> Choice:
+def choose_engine(target: Target | None, precision: Precision | None, options: EngineOptions) -> BuildChoice:
     """Choose what was not named.
 
     Args:
@@ -48,13 +48,13 @@ def choose(target: Target | None, precision: Precision | None, options: EngineOp
     Raises:
         ConfigError: The target does not compute in that precision, or does not have an option.
     """
-    having, option = _having(options)
+    supporting, option = _supporting_targets(options)
     if target is None:
-        target, reason = _fastest(precision, having, option)
+        target, reason = _fastest_available(precision, supporting, option)
     else:
         reason = "it was asked for"
-    if target not in having:
-        msg = f"{option} is for --target {' or '.join(item.value for item in having)}, got {target.value}"
+    if target not in supporting:
+        msg = f"{option} is for --target {' or '.join(item.value for item in supporting)}, got {target.value}"
         raise ConfigError(msg)
     if options.machine and options.machine not in MACHINES:
         msg = f"engines of ONNX Runtime are built for {' or '.join(MACHINES)}, got {options.machine}"
@@ -67,7 +67,7 @@ def choose(target: Target | None, precision: Precision | None, options: EngineOp
         msg = f"{target.value} computes in {names}; got {precision.value}"
         raise ConfigError(msg)
     _check_weight_bits(precision, options)
-    return Choice(target, precision, reason)
+    return BuildChoice(target, precision, reason)
 
 
 def _check_weight_bits(precision: Precision, options: EngineOptions) -> None:
@@ -85,7 +85,7 @@ def _check_weight_bits(precision: Precision, options: EngineOptions) -> None:
         raise ConfigError(msg)
 
 
-def bits_for(target: Target, options: EngineOptions) -> int:
+def engine_weight_bits(target: Target, options: EngineOptions) -> int:
     """Count the bits that the weights of an INT8 engine get.
 
     Args:
@@ -93,25 +93,25 @@ def bits_for(target: Target, options: EngineOptions) -> int:
         options: Who names a machine means any of that family, else it is this one.
     """
     if target.needs_gpu:
-        return FULL_WEIGHTS
+        return FULL_WEIGHT_BITS
     if options.weight_bits is not None:
         return options.weight_bits
     if options.machine:
-        return NARROW_WEIGHTS if options.machine == "x86_64" else FULL_WEIGHTS
+        return NARROW_WEIGHT_BITS if options.machine == "x86_64" else FULL_WEIGHT_BITS
     return weight_bits(Host())
 
 
-def completed(target: Target, precision: Precision, options: EngineOptions) -> EngineOptions:
+def resolve_options(target: Target, precision: Precision, options: EngineOptions) -> EngineOptions:
     """Fill in what was left open as to the processor."""
     machine = options.machine or machine_family(platform.machine())
     if precision is not Precision.INT8 or target.needs_gpu:
         return replace(options, machine=machine, amx=False)
-    bits = bits_for(target, options)
-    amx = options.amx or (not options.machine and bits == FULL_WEIGHTS and has_amx())
+    bits = engine_weight_bits(target, options)
+    amx = options.amx or (not options.machine and bits == FULL_WEIGHT_BITS and has_amx())
     return replace(options, machine=machine, amx=amx and target is Target.ONNXRUNTIME, weight_bits=bits)
 
 
-def _having(options: EngineOptions) -> tuple[tuple[Target, ...], str]:
+def _supporting_targets(options: EngineOptions) -> tuple[tuple[Target, ...], str]:
     """Name the targets that have all options that were given, and the option that leaves the fewest."""
     gpus = (Target.TENSORRT, Target.TENSORRT_RTX)
     given = [
@@ -124,36 +124,40 @@ def _having(options: EngineOptions) -> tuple[tuple[Target, ...], str]:
         ("--weight-bits", options.weight_bits, (Target.OPENVINO, Target.ONNXRUNTIME)),
         ("--machine", options.machine, (Target.ONNXRUNTIME,)),
     ]
-    having, option = tuple(Target), ""
+    supporting, option = tuple(Target), ""
     for name, value, targets in given:
         if not value:
             continue
-        both = tuple(target for target in having if target in targets)
+        both = tuple(target for target in supporting if target in targets)
         if not both:
-            msg = f"{option} is for {having[0].value} and {name} for {targets[0].value}; give one of them"
+            msg = f"{option} is for {supporting[0].value} and {name} for {targets[0].value}; give one of them"
             raise ConfigError(msg)
-        having, option = both, name if both != having else option
-    return having, option
+        supporting, option = both, name if both != supporting else option
+    return supporting, option
 
 
-def _fastest(precision: Precision | None, having: tuple[Target, ...], option: str) -> tuple[Target, str]:
+def _fastest_available(
+    precision: Precision | None, supporting: tuple[Target, ...], option: str
+) -> tuple[Target, str]:
     """Take the first that can run here: what this machine cannot run is built only if it is named."""
-    if len(having) == 1:
-        return having[0], f"{option} is for it alone"
-    passed = []
-    for target in having:
+    if len(supporting) == 1:
+        return supporting[0], f"{option} is for it alone"
+    rejections = []
+    for target in supporting:
         if precision is not None and precision not in PRECISIONS_OF[target]:
-            passed.append(f"{target.value} has no {precision.value}")
+            rejections.append(f"{target.value} has no {precision.value}")
             continue
-        reason = obstacle(target)
+        reason = unavailable_reason(target)
         if not reason:
-            return target, "; ".join(dict.fromkeys([*passed, f"{target.value} runs here"]))
-        passed.append(reason)
+            return target, "; ".join(dict.fromkeys([*rejections, f"{target.value} runs here"]))
+        rejections.append(reason)
     elsewhere = "; for a GPU of another machine pass --compute-capability, such as SM86"
-    raise ConfigError("; ".join(dict.fromkeys(passed)) + (elsewhere if Target.TENSORRT_RTX in having else ""))
+    raise ConfigError(
+        "; ".join(dict.fromkeys(rejections)) + (elsewhere if Target.TENSORRT_RTX in supporting else "")
+    )
 
 
-def obstacle(target: Target) -> str:
+def unavailable_reason(target: Target) -> str:
     """Say why engines of a target cannot be built or run here; empty if they can."""
     if target is Target.OPENVINO and machine_family(platform.machine()) != "x86_64":
         return "OpenVINO is for x86 here"
@@ -172,10 +176,10 @@ def _package_obstacle(target: Target) -> str:
 
 
 def _gpu_obstacle(target: Target) -> str:
-    gpu, flavour = this_gpu(), FLAVOURS[target]
-    if not is_installed(flavour):
-        return f"no {flavour.display_name}"
-    load_library(flavour, purpose="build an engine")
+    gpu, tensorrt_kind = find_gpu(), TENSORRT_KINDS[target]
+    if not is_installed(tensorrt_kind):
+        return f"no {tensorrt_kind.display_name}"
+    load_library(tensorrt_kind, purpose="build an engine")
     if target is Target.TENSORRT_RTX and gpu.compute_capability not in RTX_CAPABILITIES:
-        return f"{flavour.display_name} has nothing for compute capability {gpu.compute_capability}"
+        return f"{tensorrt_kind.display_name} has nothing for compute capability {gpu.compute_capability}"
     return ""

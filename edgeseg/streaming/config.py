@@ -96,8 +96,8 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observer:
-    """Who wants to hear how a run goes.
+class RunCallbacks:
+    """Functions that a run calls to report its progress.
 
     Attributes:
         progress: Called with a line after each frame.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from edgeseg.vision.frames import Frame, Skipped, SourceKind
 
 
-class Intake(Protocol):
+class FrameReader(Protocol):
     """Frames of one or several sources, taken as many at a time as the model computes together."""
 
     @property

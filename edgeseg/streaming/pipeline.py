@@ -13,8 +13,8 @@ from edgeseg.runtime.model import Outputs, Prepared
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 
 from .results import FrameResult
-from .shutdown import close_at_exit, is_closed
-from .stage_queue import Ended, Handoff
+from .shutdown import close_at_exit, forget_at_exit
+from .stage_queue import QueueClosed, StageQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from edgeseg.vision.detections import Detections
 
     from .controls import Controls
-    from .frame_reader import Intake
-    from .postprocessing import Interpretation
+    from .frame_reader import FrameReader
+    from .postprocessing import PostProcessor
 
 # In the order in which a frame goes through them; the last belongs to whoever takes the results.
 STAGES = ("read", "prepare", "infer", "finish", "output")
 # How soon a wish to stop is heard while no frame comes.
 POLL_S = 0.1
 # How much of the last measurement goes into a running mean.
-FRESH_SHARE = 0.3
+SMOOTHING = 0.3
 # A live frame is prepared so much before it is wanted, in units of what preparing took.
-LEAD = 2.0
+PREPARE_LEAD = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,38 +56,38 @@ class _Computed:
 
 
 class Pipeline:
-    """Takes frames from an intake through a model, in order.
+    """Takes frames from a frame reader through a model, in order.
 
     Of a live source a frame is taken only when the model is about to be free, so that it is the newest and
     its age stays below two inferences. Of files every frame is taken, a few ahead.
 
     Args:
         model: Stays the caller's.
-        intake: Stays the caller's.
+        frame_reader: Stays the caller's.
         controls: The score threshold, and the wish to stop.
-        interpretation: Comes last, in the thread that finishes.
+        post_processor: Comes last, in the thread that finishes.
         max_frames: Take no more than so many; None for all.
     """
 
     def __init__(
         self,
         model: Model,
-        intake: Intake,
+        frame_reader: FrameReader,
         controls: Controls,
-        interpretation: Interpretation,
+        post_processor: PostProcessor,
         max_frames: int | None = None,
     ) -> None:
-        self._model, self._intake, self._controls = model, intake, controls
-        self._interpretation = interpretation
-        self._left = max_frames
-        self._live = intake.kind is SourceKind.LIVE
-        self._prepared: Handoff[_Batch] = Handoff()
-        self._computed: Handoff[_Computed] = Handoff()
-        self._results: Handoff[FrameResult | Skipped] = Handoff(model.spec.batch)
+        self._model, self._frame_reader, self._controls = model, frame_reader, controls
+        self._post_processor = post_processor
+        self._frames_left = max_frames
+        self._live = frame_reader.kind is SourceKind.LIVE
+        self._prepared: StageQueue[_Batch] = StageQueue()
+        self._computed: StageQueue[_Computed] = StageQueue()
+        self._results: StageQueue[FrameResult | Skipped] = StageQueue(model.spec.batch)
         self._error: BaseException | None = None
-        self._prepare_s = self._infer_s = self._started_s = 0.0
+        self._prepare_s = self._infer_s = self._infer_started_s = 0.0
         self._threads = [
-            self._thread("prepare", self._prepare, self._intake.stop, self._prepared.complete),
+            self._thread("prepare", self._prepare, self._frame_reader.stop, self._prepared.complete),
             self._thread("infer", self._infer, self._prepared.abandon, self._computed.complete),
             self._thread("finish", self._finish, self._computed.abandon, self._results.complete),
         ]
@@ -109,7 +109,7 @@ class Pipeline:
         for thread in self._threads:
             thread.start()
 
-    def follow(self) -> Iterator[FrameResult | Skipped]:
+    def iterate(self) -> Iterator[FrameResult | Skipped]:
         """Give each result, and input that could not be read, until the end or the wish to stop.
 
         Raises:
@@ -118,7 +118,7 @@ class Pipeline:
         while not self._controls.stopping.is_set():
             try:
                 item = self.poll(POLL_S)
-            except Ended:
+            except QueueClosed:
                 return
             if item is not None:
                 yield item
@@ -127,12 +127,12 @@ class Pipeline:
         """Take the next result, or input that could not be read, if one comes in time.
 
         Raises:
-            Ended: All frames are done, or the run was stopped.
+            QueueClosed: All frames are done, or the run was stopped.
             BaseException: What a stage failed with, after the results before it.
         """
         try:
             item = self._results.poll(timeout_s)
-        except Ended:
+        except QueueClosed:
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error from None
@@ -144,11 +144,11 @@ class Pipeline:
     def close(self) -> None:
         """Stop, and wait until an inference that is under way has ended; harmless if done before."""
         self._results.abandon()
-        self._intake.stop()
+        self._frame_reader.stop()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
-        is_closed(self)
+        forget_at_exit(self)
 
     def _thread(
         self,
@@ -160,7 +160,7 @@ class Pipeline:
         def body() -> None:
             try:
                 work()
-            except Ended:
+            except QueueClosed:
                 pass
             except BaseException as exc:  # noqa: BLE001 - told by `next`, in the caller's thread
                 self._error = self._error or exc
@@ -173,10 +173,12 @@ class Pipeline:
 
     def _prepare(self) -> None:
         batch = self._model.spec.batch
-        while self._left != 0 and not self._controls.stopping.is_set():
+        while self._frames_left != 0 and not self._controls.stopping.is_set():
             if self._live:
-                self._wait_for_the_network()
-            items = self._intake.take(batch if self._left is None else min(batch, self._left))
+                self._wait_for_network()
+            items = self._frame_reader.take(
+                batch if self._frames_left is None else min(batch, self._frames_left)
+            )
             if not items:
                 return
             frames = [item for item in items if isinstance(item, Frame)]
@@ -186,29 +188,29 @@ class Pipeline:
             if frames:
                 self._prepared.put(self._batch(frames))
 
-    def _wait_for_the_network(self) -> None:
+    def _wait_for_network(self) -> None:
         """Wait until the network will soon have finished, so that what is taken then is the newest."""
         self._prepared.wait_empty()
-        free_s = self._started_s + self._infer_s
-        self._prepared.pause_until(free_s - LEAD * self._prepare_s)
+        free_s = self._infer_started_s + self._infer_s
+        self._prepared.pause_until(free_s - PREPARE_LEAD * self._prepare_s)
 
     def _batch(self, frames: list[Frame]) -> _Batch:
-        if self._left is not None:
-            self._left -= len(frames)
+        if self._frames_left is not None:
+            self._frames_left -= len(frames)
         start = time.perf_counter()
         prepared = self._model.prepare([frame.image for frame in frames])
         taken_s = time.perf_counter() - start
-        self._prepare_s = _mixed(self._prepare_s, taken_s)
+        self._prepare_s = _smoothed(self._prepare_s, taken_s)
         return _Batch(frames=frames, prepared=prepared, prepare_ms=1000 * taken_s / len(frames))
 
     def _infer(self) -> None:
         while True:
             batch = self._prepared.get()
             score_threshold = self._controls.score_threshold
-            self._started_s, start = time.monotonic(), time.perf_counter()
-            outputs = self._model.infer(batch.prepared, self._interpretation.lowest_score(score_threshold))
+            self._infer_started_s, start = time.monotonic(), time.perf_counter()
+            outputs = self._model.infer(batch.prepared, self._post_processor.lowest_score(score_threshold))
             taken_s = time.perf_counter() - start
-            self._infer_s = _mixed(self._infer_s, taken_s)
+            self._infer_s = _smoothed(self._infer_s, taken_s)
             infer_ms = 1000 * taken_s / len(batch.frames)
             self._computed.put(
                 _Computed(batch=batch, outputs=outputs, score_threshold=score_threshold, infer_ms=infer_ms)
@@ -234,11 +236,11 @@ class Pipeline:
             "finish": finish_ms,
         }
         found = FrameResult(frame=frame, detections=detections, stages_ms=stages_ms)
-        result = self._interpretation(found, computed.score_threshold)
+        result = self._post_processor(found, computed.score_threshold)
         stages_ms["finish"] += 1000 * (time.perf_counter() - start)
         return replace(result, stages_ms=stages_ms)
 
 
-def _mixed(mean: float, value: float) -> float:
+def _smoothed(mean: float, value: float) -> float:
     """Let a running mean follow a new value; the first one is taken as it is."""
-    return value if not mean else mean + FRESH_SHARE * (value - mean)
+    return value if not mean else mean + SMOOTHING * (value - mean)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .rendering.redaction import REDACT_SCORE
-from .rendering.redaction_hold import Cover
+from .rendering.redaction_hold import RedactionHold
 from .tracking import LOWEST_SCORE, SceneTracker
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .tracking import TrackConfig
 
 
-class Interpretation:
+class PostProcessor:
     """Makes a frame's result of what the network found in it; sees the frames of each source in order.
 
     Args:
@@ -44,7 +44,7 @@ class Interpretation:
             [] if track is None else [SceneTracker(track, fps=fps, note=note) for fps in rates_fps]
         )
         self._hidden_labels = list(hidden_labels)
-        self._covers: defaultdict[int, Cover] = defaultdict(Cover)
+        self._holds: defaultdict[int, RedactionHold] = defaultdict(RedactionHold)
 
     def lowest_score(self, score_threshold: float) -> float:
         """Say down to which score it needs detections, to show those above a threshold."""
@@ -66,8 +66,8 @@ class Interpretation:
         if self._hidden_labels:
             # Whatever scores enough for the one or the other: a low threshold must not show more.
             to_hide = found[np.isin(found.labels, self._hidden_labels)]
-            cover = self._covers[result.frame.source]
-            result = replace(result, hidden=cover.update(result.frame, to_hide))
+            hold = self._holds[result.frame.source]
+            result = replace(result, hidden=hold.update(result.frame, to_hide))
         if self._trackers:
             tracker = self._trackers[result.frame.source]
             shown, scene = tracker.update(result.frame, found, score_threshold)

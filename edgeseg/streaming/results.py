@@ -125,7 +125,7 @@ class Status:
     health: Health
 
 
-class Shown:
+class RenderedFrame:
     """One frame as it goes to every sink: its result, the state of the run, and its picture.
 
     Args:
@@ -150,7 +150,7 @@ class Shown:
         return self._status()
 
     @cached_property
-    def picture(self) -> NDArray[np.uint8]:
+    def image(self) -> NDArray[np.uint8]:
         """The frame, redacted and with everything drawn over it: `uint8[H, W, 3]`, BGR. Not to be changed."""
         return self._draw(self.result)
 
@@ -158,7 +158,7 @@ class Shown:
 class Sink(Protocol):
     """Takes what was found in each frame: a file, a window, a page."""
 
-    def write(self, shown: Shown) -> None:
+    def write(self, rendered: RenderedFrame) -> None:
         """Add one frame.
 
         Raises:

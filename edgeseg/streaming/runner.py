@@ -17,19 +17,19 @@ from edgeseg.runtime.model import load
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 
 from . import config as job
-from .config import Observer, RunConfig, RunStoppedError, RunSummary
+from .config import RunCallbacks, RunConfig, RunStoppedError, RunSummary
 from .controls import Controls
 from .outputs.folder import check_output, clear_output, earlier_results, open_output, video_paths
 from .outputs.overlays import ImageOverlays, VideoOverlays
 from .outputs.window import Window
 from .outputs.writers import CocoResults, JsonLines
 from .pipeline import Pipeline
-from .postprocessing import Interpretation
+from .postprocessing import PostProcessor
 from .rendering.redaction import labels_from_names
-from .rendering.rendered_image import Painter
-from .results import FrameResult, Shown, Sink, Status
-from .sources.opening import open_intake
-from .statistics import Tally
+from .rendering.rendered_image import Renderer
+from .results import FrameResult, RenderedFrame, Sink, Status
+from .sources.opening import open_frame_reader
+from .statistics import RunStatistics
 from .web.page import WebPage
 
 if TYPE_CHECKING:
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
     from edgeseg.runtime.model import Model
 
-    from .frame_reader import Intake
+    from .frame_reader import FrameReader
 
 
-def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
+def run(config: RunConfig, callbacks: RunCallbacks | None = None) -> RunSummary:
     """Detect in every frame of the sources and give the results out as they come.
 
     Ctrl-C ends the run with what was done so far.
 
     Args:
         config: What to do.
-        observer: Hears of each frame.
+        callbacks: Called for each frame and each remark.
 
     Raises:
         ConfigError: There are results already, or a setting cannot work.
@@ -57,14 +57,14 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
         ArtifactError: The bundle cannot be opened.
         RunStoppedError: It ended early, or no input could be read; everything before it is on the disk.
     """
-    observer = observer or Observer()
+    callbacks = callbacks or RunCallbacks()
     if config.output is None and config.force:
         config = replace(config, output=job.DEFAULT_OUTPUT)
     if config.files and config.output is not None:
         check_output(config.output, config)
     with (
-        closing(_opened(config, observer)) as intake,
-        _Runner(config, observer, intake) as runner,
+        closing(_open_frame_reader(config, callbacks)) as frame_reader,
+        _ActiveRun(config, callbacks, frame_reader) as active_run,
         load(
             config.model,
             backend=config.backend,
@@ -73,36 +73,36 @@ def run(config: RunConfig, observer: Observer | None = None) -> RunSummary:
             threads=config.threads,
         ) as model,
     ):
-        runner.run(model, runner.interpretation(model.spec.class_names))
-        return runner.finish(model.description)
+        active_run.run(model, active_run.post_processor(model.spec.class_names))
+        return active_run.finish(model.description)
 
 
-def _opened(config: RunConfig, observer: Observer) -> Intake:
-    return open_intake(
+def _open_frame_reader(config: RunConfig, callbacks: RunCallbacks) -> FrameReader:
+    return open_frame_reader(
         config.sources,
         exclude=earlier_results(config) if config.files else (),
         realtime=config.realtime,
         bit_depth=config.bit_depth,
         give_up_after_s=config.give_up_after_s,
-        note=observer.note,
+        note=callbacks.note,
     )
 
 
-class _Runner:
-    def __init__(self, config: RunConfig, observer: Observer, intake: Intake) -> None:
-        self._config, self._observer, self._intake = config, observer, intake
+class _ActiveRun:
+    def __init__(self, config: RunConfig, callbacks: RunCallbacks, frame_reader: FrameReader) -> None:
+        self._config, self._callbacks, self._frame_reader = config, callbacks, frame_reader
         self._controls = Controls(config.score_threshold)
-        self._painter = Painter(config.style, config.redaction)
+        self._renderer = Renderer(config.style, config.redaction)
         self._health = HealthMonitor()
-        self._tally = Tally(self._controls, intake)
+        self._statistics = RunStatistics(self._controls, frame_reader)
         self._lock: FolderLock | None = None
         # Known when it is made.
         self._output: Path | None = None
         self._outputs: dict[str, Path] = {}
         # A page or window that cannot open is told before the model is loaded, and shows that it is.
-        self._sinks: list[Sink] = self._views()
+        self._sinks: list[Sink] = self._open_views()
 
-    def __enter__(self) -> _Runner:
+    def __enter__(self) -> _ActiveRun:
         return self
 
     def __exit__(
@@ -111,79 +111,79 @@ class _Runner:
         self._close()
         self._unlock()
 
-    def interpretation(self, class_names: Sequence[str]) -> Interpretation:
+    def post_processor(self, class_names: Sequence[str]) -> PostProcessor:
         """Make sense of what is asked for, with the classes of the model."""
         config = self._config
         labels = labels_from_names(config.redact, class_names)
-        return Interpretation(
-            self._intake.rates_fps, track=config.track, hidden_labels=labels, note=self._observer.note
+        return PostProcessor(
+            self._frame_reader.rates_fps, track=config.track, hidden_labels=labels, note=self._callbacks.note
         )
 
-    def run(self, model: Model, interpretation: Interpretation) -> None:
-        """Go through the sources; the tally knows what ended it."""
+    def run(self, model: Model, post_processor: PostProcessor) -> None:
+        """Go through the sources; the statistics know what ended the run."""
         try:
             if self._config.files:
                 self._open_files()
             limit = self._config.max_frames
-            pipeline = Pipeline(model, self._intake, self._controls, interpretation, limit)
+            pipeline = Pipeline(model, self._frame_reader, self._controls, post_processor, limit)
             with closing(pipeline):
                 pipeline.start()
-                self._follow(pipeline, ScaleRemark(model.sizes_hw, self._observer.note))
+                self._process_results(pipeline, ScaleRemark(model.sizes_hw, self._callbacks.note))
         except KeyboardInterrupt:
-            self._tally.interrupted = True
+            self._statistics.interrupted = True
         except EdgeSegError as exc:
-            self._tally.error = exc
+            self._statistics.error = exc
         finally:
             self._close()
 
     def finish(self, computed_by: str) -> RunSummary:
         """Write the summary, and raise what went wrong."""
-        tally, config = self._tally, self._config
-        if not (tally.frames or tally.error or tally.interrupted) and tally.skipped:
-            count = tally.skipped_count
+        statistics, config = self._statistics, self._config
+        if not (statistics.frames or statistics.error or statistics.interrupted) and statistics.skipped:
+            count = statistics.skipped_count
             what = (
                 f"none of the {count} inputs can be read; the first"
                 if count > 1
                 else "the only input cannot be read"
             )
-            tally.error = InputError(f"{what}: {tally.skipped[0].reason}")
+            statistics.error = InputError(f"{what}: {statistics.skipped[0].reason}")
         outputs = {kind: str(path) for kind, path in self._outputs.items() if path.exists()}
-        summary = tally.summary(config, computed_by, self._health.read(), self._output, outputs)
+        summary = statistics.summary(config, computed_by, self._health.read(), self._output, outputs)
         if self._output is not None:
             try:
                 write_json(self._output / job.SUMMARY_FILE, json_from_record(summary))
             except EdgeSegError as exc:
-                tally.error = tally.error or exc
+                statistics.error = statistics.error or exc
         self._unlock()
-        if tally.error:
+        if statistics.error:
             where = f", in {summary.output}" if summary.output else ""
-            kept = f"; frames done before it: {tally.frames}{where}" if tally.frames else ""
-            msg = f"{tally.error}{kept}"
-            raise RunStoppedError(msg, summary) from tally.error
+            kept = f"; frames done before it: {statistics.frames}{where}" if statistics.frames else ""
+            msg = f"{statistics.error}{kept}"
+            raise RunStoppedError(msg, summary) from statistics.error
         return summary
 
-    def _follow(self, pipeline: Pipeline, remark: ScaleRemark) -> None:
-        for item in pipeline.follow():
+    def _process_results(self, pipeline: Pipeline, remark: ScaleRemark) -> None:
+        for item in pipeline.iterate():
             if isinstance(item, Skipped):
-                self._tally.skip(item)
-                self._observer.note(f"skipped {item.name}: {item.reason}")
+                self._statistics.add_skipped(item)
+                self._callbacks.note(f"skipped {item.name}: {item.reason}")
             else:
                 remark(item.frame)
                 self._write(item)
 
     def _write(self, result: FrameResult) -> None:
         start = time.perf_counter()
-        shown = Shown(result, self._status, self._painter)
+        rendered = RenderedFrame(result, self._status, self._renderer)
         for sink in self._sinks:
-            sink.write(shown)
-        self._tally.add(result, 1000 * (time.perf_counter() - start))
-        self._observer.progress(self._progress_line(result.frame))
+            sink.write(rendered)
+        self._statistics.add(result, 1000 * (time.perf_counter() - start))
+        self._callbacks.progress(self._progress_line(result.frame))
 
     def _status(self) -> Status:
-        return self._tally.status(self._health.read())
+        return self._statistics.status(self._health.read())
 
-    def _views(self) -> list[Sink]:
-        config, names = self._config, self._intake.names
+    def _open_views(self) -> list[Sink]:
+        config, names = self._config, self._frame_reader.names
         views: list[Sink] = []
         if config.window:
             views.append(Window(self._controls, source_names=names))
@@ -195,36 +195,38 @@ class _Runner:
                 source_names=names,
                 title=config.model.resolve().name,
             )
-            self._observer.note(f"the page is at {page.url}")
+            self._callbacks.note(f"the page is at {page.url}")
             views.append(page)
         return views
 
     def _open_files(self) -> None:
-        config, intake, outputs, sinks = self._config, self._intake, self._outputs, self._sinks
-        output = open_output(config, self._observer.note)
+        config, frame_reader, outputs, sinks = self._config, self._frame_reader, self._outputs, self._sinks
+        output = open_output(config, self._callbacks.note)
         self._lock = FolderLock(output, "writes results into")
         self._output = output
         if config.output is not None:
             clear_output(output)
-        if config.overlay and intake.kind is SourceKind.IMAGES:
+        if config.overlay and frame_reader.kind is SourceKind.IMAGES:
             outputs["overlays"] = output / job.OVERLAY_FOLDER
             sinks.append(ImageOverlays(outputs["overlays"]))
         elif config.overlay:
-            paths = video_paths(output, len(intake.names))
+            paths = video_paths(output, len(frame_reader.names))
             names = ["overlay"] if len(paths) == 1 else [f"overlay {index}" for index in range(len(paths))]
             outputs.update(zip(names, paths, strict=True))
-            sinks.append(VideoOverlays(paths, intake.rates_fps, live=intake.kind is SourceKind.LIVE))
+            sinks.append(
+                VideoOverlays(paths, frame_reader.rates_fps, live=frame_reader.kind is SourceKind.LIVE)
+            )
         outputs["coco"] = output / job.COCO_FILE
         sinks.append(CocoResults(outputs["coco"]))
         outputs["lines"] = output / job.LINES_FILE
-        sinks.append(JsonLines(outputs["lines"], intake.names))
+        sinks.append(JsonLines(outputs["lines"], frame_reader.names))
 
     def _close(self) -> None:
         while self._sinks:
             try:
                 self._sinks.pop(0).close()
             except EdgeSegError as exc:
-                self._tally.error = self._tally.error or exc
+                self._statistics.error = self._statistics.error or exc
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -232,10 +234,10 @@ class _Runner:
 
     def _progress_line(self, frame: Frame) -> str:
         """One line a frame: of a file how far it is, of a live source how it goes."""
-        if self._intake.kind is not SourceKind.LIVE:
-            total = self._intake.total
+        if self._frame_reader.kind is not SourceKind.LIVE:
+            total = self._frame_reader.total
             of_total = f" of {total}" if total else ""
-            return f"frame {self._tally.frames}{of_total}: {frame.name}"
+            return f"frame {self._statistics.frames}{of_total}: {frame.name}"
         status = self._status()
         found = sum(status.instances_by_class.values())
         parts = [f"{status.fps:.1f} frames/s", f"{found} instances"]

@@ -22,21 +22,21 @@ class Closable(Protocol):
 _open: dict[int, Closable] = {}
 
 
-def close_at_exit(thing: Closable) -> None:
-    """Close something when the program ends, unless `is_closed` is told before."""
-    _open[id(thing)] = thing
+def close_at_exit(closable: Closable) -> None:
+    """Close something when the program ends, unless `forget_at_exit` is told before."""
+    _open[id(closable)] = closable
 
 
-def is_closed(thing: Closable) -> None:
+def forget_at_exit(closable: Closable) -> None:
     """Forget something that has no threads any more."""
-    _open.pop(id(thing), None)
+    _open.pop(id(closable), None)
 
 
 def _close_all() -> None:
     # What was opened last takes from what was opened before.
     while _open:
-        _, thing = _open.popitem()
-        thing.close()
+        _, closable = _open.popitem()
+        closable.close()
 
 
 atexit.register(_close_all)

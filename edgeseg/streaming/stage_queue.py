@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 ItemT = TypeVar("ItemT")
 
 
-class Ended(Exception):  # noqa: N818 - no error: the other side has finished
-    """The other side has gone: nothing more comes, or nobody takes it."""
+class QueueClosed(Exception):  # noqa: N818 - no error: the other side has finished
+    """The other side has closed the queue: nothing more comes, or nobody takes it."""
 
 
-class Handoff(Generic[ItemT]):
+class StageQueue(Generic[ItemT]):
     """A first-in, first-out queue of bounded length.
 
     Args:
@@ -25,7 +25,7 @@ class Handoff(Generic[ItemT]):
         self._items: deque[ItemT] = deque()
         self._size = size
         self._changed = Condition()
-        self._takers = 0
+        self._waiting_readers = 0
         self._complete = False
         self._abandoned = False
 
@@ -33,12 +33,12 @@ class Handoff(Generic[ItemT]):
         """Wait for room and hand an item over.
 
         Raises:
-            Ended: Nobody takes items any more.
+            QueueClosed: Nobody takes items any more.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._abandoned or len(self._items) < self._size)
             if self._abandoned:
-                raise Ended
+                raise QueueClosed
             self._items.append(item)
             self._changed.notify_all()
 
@@ -46,49 +46,49 @@ class Handoff(Generic[ItemT]):
         """Wait for an item and take it.
 
         Raises:
-            Ended: All items are taken and no more come.
+            QueueClosed: All items are taken and no more come.
         """
         with self._changed:
-            self._takers += 1
+            self._waiting_readers += 1
             self._changed.notify_all()
             try:
-                self._changed.wait_for(self._settled)
-                return self._taken()
+                self._changed.wait_for(self._is_ready)
+                return self._pop()
             finally:
-                self._takers -= 1
+                self._waiting_readers -= 1
 
     def poll(self, timeout_s: float) -> ItemT | None:
         """Take an item if one comes in time, else None.
 
         Raises:
-            Ended: As `get`.
+            QueueClosed: As `get`.
         """
         with self._changed:
-            return self._taken() if self._changed.wait_for(self._settled, timeout_s) else None
+            return self._pop() if self._changed.wait_for(self._is_ready, timeout_s) else None
 
     def wait_empty(self) -> None:
         """Wait until everything handed over has been taken.
 
         Raises:
-            Ended: Nobody takes items any more.
+            QueueClosed: Nobody takes items any more.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._abandoned or not self._items)
             if self._abandoned:
-                raise Ended
+                raise QueueClosed
 
-    def pause_until(self, moment_s: float) -> None:
+    def pause_until(self, deadline_s: float) -> None:
         """Wait until `time.monotonic()` is so late, or until somebody waits for an item.
 
         Raises:
-            Ended: Nobody takes items any more.
+            QueueClosed: Nobody takes items any more.
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._abandoned or self._takers > 0, max(0.0, moment_s - time.monotonic())
+                lambda: self._abandoned or self._waiting_readers > 0, max(0.0, deadline_s - time.monotonic())
             )
             if self._abandoned:
-                raise Ended
+                raise QueueClosed
 
     def complete(self) -> None:
         """Say, as the one who puts, that no more items come; those that wait can still be taken."""
@@ -103,12 +103,12 @@ class Handoff(Generic[ItemT]):
             self._items.clear()
             self._changed.notify_all()
 
-    def _settled(self) -> bool:
+    def _is_ready(self) -> bool:
         return bool(self._items) or self._complete or self._abandoned
 
-    def _taken(self) -> ItemT:
+    def _pop(self) -> ItemT:
         if not self._items:
-            raise Ended
+            raise QueueClosed
         item = self._items.popleft()
         self._changed.notify_all()
         return item

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
     from .config import RunConfig, RunSummary
     from .controls import Controls
-    from .frame_reader import Intake
+    from .frame_reader import FrameReader
     from .results import FrameResult, Scene
 
 # What the rate and the stage times of the state are taken over.
 RECENT_FRAMES = 60
 RECENT_S = 5.0
-FEWEST_RECENT = 4
+MIN_RECENT_FRAMES = 4
 # A stream that gives corrupt frames for days must not fill the memory.
-NAMED_SKIPPED = 1000
+MAX_LISTED_SKIPPED = 1000
 
 
-class Tally:
+class RunStatistics:
     """What has been done so far, and what ended it.
 
     Args:
         controls: Has the threshold in force.
-        intake: Knows what was dropped.
+        frame_reader: Knows what was dropped.
 
     Attributes:
         frames: Number of frames whose results are written.
@@ -46,15 +46,15 @@ class Tally:
         error: What stopped the run.
     """
 
-    def __init__(self, controls: Controls, intake: Intake) -> None:
-        self._controls, self._intake = controls, intake
+    def __init__(self, controls: Controls, frame_reader: FrameReader) -> None:
+        self._controls, self._frame_reader = controls, frame_reader
         self.frames = 0
         self.skipped: list[Skipped] = []
         self.skipped_count = 0
         self.interrupted = False
         self.error: EdgeSegError | None = None
         self._by_class: Counter[str] = Counter()
-        self._newest: Counter[str] = Counter()
+        self._last_by_class: Counter[str] = Counter()
         self._stages_ms = dict.fromkeys(STAGES, 0.0)
         self._ages_ms: tuple[float, float] | None = None
         self._scenes: dict[str, Scene] = {}
@@ -62,10 +62,10 @@ class Tally:
         self._recent: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=RECENT_FRAMES)
         self._started_s = self._first_s = self._last_s = time.monotonic()
 
-    def skip(self, item: Skipped) -> None:
+    def add_skipped(self, item: Skipped) -> None:
         """Count an input that gave no frame."""
         self.skipped_count += 1
-        if len(self.skipped) < NAMED_SKIPPED:
+        if len(self.skipped) < MAX_LISTED_SKIPPED:
             self.skipped.append(item)
 
     def add(self, result: FrameResult, output_ms: float) -> None:
@@ -79,15 +79,15 @@ class Tally:
         if not self.frames:
             self._first_s = self._last_s
         self.frames += 1
-        self._newest = Counter(result.detections.names)
-        self._by_class.update(self._newest)
+        self._last_by_class = Counter(result.detections.names)
+        self._by_class.update(self._last_by_class)
         stages_ms = {**result.stages_ms, "output": output_ms}
         for stage, taken_ms in stages_ms.items():
             self._stages_ms[stage] += taken_ms
         self._recent.append((self._last_s, stages_ms))
         self._newest_age_ms = result.age_ms
         if result.scene is not None:
-            self._scenes[self._intake.names[result.frame.source]] = result.scene
+            self._scenes[self._frame_reader.names[result.frame.source]] = result.scene
         if result.age_ms is not None:
             total, highest = self._ages_ms or (0.0, 0.0)
             self._ages_ms = (total + result.age_ms, max(highest, result.age_ms))
@@ -96,20 +96,20 @@ class Tally:
         """Tell how the run goes."""
         now = time.monotonic()
         recent = [(moment, stages) for moment, stages in self._recent if moment > now - RECENT_S]
-        lately = recent if len(recent) >= FEWEST_RECENT else list(self._recent)[-FEWEST_RECENT:]
+        window = recent if len(recent) >= MIN_RECENT_FRAMES else list(self._recent)[-MIN_RECENT_FRAMES:]
         return Status(
             uptime_s=now - self._started_s,
             frames=self.frames,
-            fps=_rate([moment for moment, _ in lately]),
+            fps=_rate([moment for moment, _ in window]),
             stages_ms={
-                stage: sum(stages[stage] for _, stages in lately) / max(1, len(lately)) for stage in STAGES
+                stage: sum(stages[stage] for _, stages in window) / max(1, len(window)) for stage in STAGES
             },
             age_ms=self._newest_age_ms,
-            dropped=dict(self._intake.dropped),
+            dropped=dict(self._frame_reader.dropped),
             skipped=self.skipped_count,
-            reconnects=self._intake.reconnects,
+            reconnects=self._frame_reader.reconnects,
             score_threshold=self._controls.score_threshold,
-            instances_by_class=dict(self._newest),
+            instances_by_class=dict(self._last_by_class),
             health=health,
         )
 
@@ -127,7 +127,7 @@ class Tally:
         frames = max(1, self.frames)
         total, highest = self._ages_ms or (None, None)
         return RunSummary(
-            sources=self._intake.names,
+            sources=self._frame_reader.names,
             model=str(config.model),
             computed_by=computed_by,
             score_threshold=self._controls.score_threshold,
@@ -137,8 +137,8 @@ class Tally:
             instances_by_class=dict(self._by_class.most_common()),
             skipped=tuple(self.skipped),
             skipped_count=self.skipped_count,
-            dropped=dict(self._intake.dropped),
-            reconnects=self._intake.reconnects,
+            dropped=dict(self._frame_reader.dropped),
+            reconnects=self._frame_reader.reconnects,
             stages_ms={stage: round(taken_ms / frames, 2) for stage, taken_ms in self._stages_ms.items()},
             age_mean_ms=None if total is None else round(total / frames, 1),
             age_max_ms=None if highest is None else round(highest, 1),

@@ -10,8 +10,8 @@ from edgeseg.vision.frames import Skipped
 
 from .controls import Controls
 from .pipeline import Pipeline
-from .postprocessing import Interpretation
-from .sources.opening import open_intake
+from .postprocessing import PostProcessor
+from .sources.opening import open_frame_reader
 from .tracking import TrackConfig
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeseg.vision.detections import Detections
     from edgeseg.vision.frames import Frame
 
-    from .frame_reader import Intake
+    from .frame_reader import FrameReader
     from .results import FrameResult
 
 
@@ -60,13 +60,13 @@ def stream(
         DependencyError: A package that this kind of source, or tracking, needs is missing.
     """
     sources = (source,) if isinstance(source, str | int) else tuple(source)
-    intake = open_intake(sources, realtime=realtime, bit_depth=bit_depth, note=note)
+    frame_reader = open_frame_reader(sources, realtime=realtime, bit_depth=bit_depth, note=note)
     try:
-        following = (TrackConfig() if track else None) if isinstance(track, bool) else track
-        interpretation = Interpretation(intake.rates_fps, track=following, note=note)
-        return Stream(model, intake, Controls(score_threshold), interpretation, max_frames, note)
+        track_config = (TrackConfig() if track else None) if isinstance(track, bool) else track
+        post_processor = PostProcessor(frame_reader.rates_fps, track=track_config, note=note)
+        return Stream(model, frame_reader, Controls(score_threshold), post_processor, max_frames, note)
     except BaseException:
-        intake.close()
+        frame_reader.close()
         raise
 
 
@@ -80,17 +80,17 @@ class Stream:
     def __init__(
         self,
         model: Model,
-        intake: Intake,
+        frame_reader: FrameReader,
         controls: Controls,
-        interpretation: Interpretation,
+        post_processor: PostProcessor,
         max_frames: int | None,
         note: Callable[[str], None],
     ) -> None:
         self.controls = controls
-        self._intake = intake
+        self._frame_reader = frame_reader
         self._note = note
         self._sizes_hw = model.sizes_hw
-        self._pipeline = Pipeline(model, intake, controls, interpretation, max_frames)
+        self._pipeline = Pipeline(model, frame_reader, controls, post_processor, max_frames)
 
     def __enter__(self) -> Stream:
         return self
@@ -113,7 +113,7 @@ class Stream:
     @property
     def dropped(self) -> Mapping[str, int]:
         """By source, frames of a live source that a newer one replaced."""
-        return self._intake.dropped
+        return self._frame_reader.dropped
 
     def results(self) -> Iterator[FrameResult]:
         """Give each frame with all that is known of it: stage times, age, what tracking counts.
@@ -125,7 +125,7 @@ class Stream:
         remark = ScaleRemark(self._sizes_hw, self._note)
         with closing(self):
             self._pipeline.start()
-            for item in self._pipeline.follow():
+            for item in self._pipeline.iterate():
                 if isinstance(item, Skipped):
                     self._note(f"skipped {item.name}: {item.reason}")
                 else:
@@ -147,4 +147,4 @@ class Stream:
     def close(self) -> None:
         """End the threads and release the source; harmless if done before."""
         self._pipeline.close()
-        self._intake.close()
+        self._frame_reader.close()

@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 # How the options end whose values are secrets.
 SECRET_OPTIONS = ("token", "password")
 VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
-LONGEST_TOKEN = 4096
+MAX_TOKEN_CHARS = 4096
 
 
 def redacted_arguments(args: Sequence[str]) -> list[str]:
     """Hide secrets: the values of options such as `--web-token`, and passwords in sources."""
     return [
         head + (HIDDEN if secret and value else redacted(value))
-        for head, value, secret in _values_among(args)
+        for head, value, secret in _split_arguments(args)
     ]
 
 
 def secrets_in_arguments(args: Sequence[str]) -> set[str]:
     """List what `redacted_arguments` hides."""
     secrets: set[str] = set()
-    for _, value, secret in _values_among(args):
+    for _, value, secret in _split_arguments(args):
         secrets |= {value} - {""} if secret else secrets_in(value)
     return secrets
 
 
-def _values_among(args: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+def _split_arguments(args: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
     """Take each argument apart: what may be printed, a value, and whether that is a secret."""
     secret = False
     for arg in args:
         name, mark, value = arg.partition("=") if arg.startswith("--") else ("", "", arg)
-        told = name.startswith("--") and name.endswith(SECRET_OPTIONS)
-        yield name + mark, value, told or (secret and not name)
-        secret = told and not mark
+        is_secret_option = name.startswith("--") and name.endswith(SECRET_OPTIONS)
+        yield name + mark, value, is_secret_option or (secret and not name)
+        secret = is_secret_option and not mark
 
 
-def with_environment(source: str) -> str:
+def expand_variables(source: str) -> str:
     """Put variables of the environment in place of `${NAME}` in an address or pipeline; paths stay.
 
     In an address what they hold is escaped as `%XX`, so a password may have any letters; a variable that is
@@ -78,12 +78,12 @@ def token_from_file(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(LONGEST_TOKEN + 1).decode().strip()
+            text = file.read(MAX_TOKEN_CHARS + 1).decode().strip()
     except (OSError, ValueError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or "it is no text in UTF-8"
         msg = f"the token of the page cannot be read from {path}: {reason}"
         raise ConfigError(msg) from exc
-    if not text or len(text.splitlines()) > 1 or len(text) > LONGEST_TOKEN:
+    if not text or len(text.splitlines()) > 1 or len(text) > MAX_TOKEN_CHARS:
         msg = f"{path} must hold the token of the page on one line, and holds {len(text.splitlines())} lines"
         raise ConfigError(msg)
     return text

@@ -27,22 +27,22 @@ CONTROL = re.compile(
 _secrets: set[str] = set()
 
 
-def hide(secrets: Iterable[str]) -> None:
+def hide_secrets(secrets: Iterable[str]) -> None:
     """Print `***` instead of these words from now on, in remarks, errors and logs."""
     _secrets.update(secrets)
 
 
-def presentable(text: str, *, lines: bool = False) -> str:
+def sanitized(text: str, *, lines: bool = False) -> str:
     """Hide secrets, and write out what a terminal would obey.
 
     Args:
         text: Of whatever origin.
         lines: It may have several lines; else their ends are written out too.
     """
-    return _written_out(without_secrets(text, _secrets), lines=lines)
+    return _escape_controls(without_secrets(text, _secrets), lines=lines)
 
 
-def _written_out(text: str, *, lines: bool = False) -> str:
+def _escape_controls(text: str, *, lines: bool = False) -> str:
     text = text if lines else text.replace("\n", "\\n")
     return CONTROL.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
@@ -57,22 +57,22 @@ def print_json(data: Any) -> None:
 def print_lines(*lines: str) -> None:
     """Print text on stdout, one line each."""
     for line in lines:
-        _echo(_written_out(line))
+        _echo(_escape_controls(line))
 
 
 def print_note(text: str) -> None:
     """Print a remark on stderr, where it does not disturb a result that is piped on."""
-    _echo(presentable(text), err=True)
+    _echo(sanitized(text), err=True)
 
 
 def print_error(text: str) -> None:
     """Print why a command failed on stderr."""
-    _echo(f"{click.style('error', fg='red')}: {presentable(text)}", err=True)
+    _echo(f"{click.style('error', fg='red')}: {sanitized(text)}", err=True)
 
 
 def print_trace(text: str) -> None:
     """Print where an error came from on stderr."""
-    _echo(presentable(text, lines=True), err=True)
+    _echo(sanitized(text, lines=True), err=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -91,7 +91,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_written_out(cell)) for cell in row))
+        table.add_row(*(Text(_escape_controls(cell)) for cell in row))
     _show(title, table)
 
 
@@ -106,14 +106,14 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(Text(_written_out(name)), Text(_written_out(value)))
+        table.add_row(Text(_escape_controls(name)), Text(_escape_controls(value)))
     _show(title, table)
 
 
 def _show(title: str, table: Table) -> None:
     from rich.console import Console
 
-    title = _written_out(title)
+    title = _escape_controls(title)
     # Emoji and highlighting would change names such as `:0:`; colours stay off when stdout is not a terminal.
     console = Console(emoji=False, highlight=False)
     if console.is_terminal:
@@ -147,7 +147,7 @@ def progress_line() -> Iterator[Callable[[str], None]]:
         yield lambda stage: None
         return
     with console.status("") as status:
-        yield lambda stage: status.update(Text(presentable(stage)))
+        yield lambda stage: status.update(Text(sanitized(stage)))
 
 
 def _echo(text: str, *, err: bool = False) -> None:

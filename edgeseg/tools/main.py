@@ -16,11 +16,11 @@ import click
 
 from edgeseg import __version__
 from edgeseg.errors import EdgeSegError
-from edgeseg.optional import broken_need
+from edgeseg.optional import broken_requirement
 from edgeseg.streaming.sources.credentials import HIDDEN
 
 from .arguments import redacted_arguments, secrets_in_arguments
-from .console import hide, presentable, print_error, print_trace
+from .console import hide_secrets, print_error, print_trace, sanitized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ class VerbGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the command line, for the advice to run it again with `--debug`, and what of it is secret."""
         ctx.meta[__name__] = tuple(arg for arg in args if arg != "--debug")
-        hide(secrets_in_arguments(args))
+        hide_secrets(secrets_in_arguments(args))
         with _presentable_usage_errors(ctx.meta[__name__]):
             return super().parse_args(ctx, args)
 
@@ -117,7 +117,7 @@ def failure_from_error(exc: BaseException, args: tuple[str, ...]) -> Failure:
         return Failure(_sentence_from_os_error(exc))
     if isinstance(exc, MemoryError):
         return Failure("out of memory; close other programs or choose a smaller --size or --batch")
-    if broken := broken_need(exc):
+    if broken := broken_requirement(exc):
         return Failure(str(broken), broken.exit_code)
     words = str(exc).strip()
     reason = f"{type(exc).__name__}: {words.splitlines()[0]}" if words else type(exc).__name__
@@ -149,13 +149,13 @@ def _presentable_usage_errors(args: tuple[str, ...]) -> Iterator[None]:
         text = exc.message
         for arg, shown in zip(args, redacted_arguments(args), strict=True):
             text = text if arg == shown else text.replace(arg, shown)
-        exc.message = presentable(text)  # type: ignore[misc]
+        exc.message = sanitized(text)  # type: ignore[misc]
         raise
 
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return presentable(super().format(record), lines=True)
+        return sanitized(super().format(record), lines=True)
 
 
 @contextmanager

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec, ParityReport
 
 # Of objects that are annotated beside the images, PyTorch must find a few for its settings to be plausible.
-FEWEST_ANNOTATED = 5
-LEAST_FOUND = 0.2
-SOMETHING_IS_WRONG = (
+MIN_ANNOTATED = 5
+MIN_FOUND_SHARE = 0.2
+WRONG_SETTING_HINT = (
     "a setting is probably not as in training; `edgeseg inspect` lists those that were assumed"
 )
 COLUMNS = ("graph", "images", "PyTorch found", "matched", "missing", "extra", "box px", "score", "mask IoU")
 
 
-def print_proofs(bundle: Bundle) -> None:
+def print_parity_reports(bundle: Bundle) -> None:
     """Print the parity report of each input size, and what makes it worth less than it looks."""
     for each in bundle.sizes:
         if each.spec.parity is not None:
             height, width = each.spec.input_size_hw
             print_parity(each.spec.parity, f" at {height}x{width}" if bundle.other_sizes else "")
-    for remark in dict.fromkeys(remark for each in bundle.sizes for remark in remarks_on(each.spec)):
+    for remark in dict.fromkeys(remark for each in bundle.sizes for remark in parity_remarks(each.spec)):
         print_note(remark)
 
 
@@ -59,7 +59,7 @@ def print_parity(report: ParityReport, at: str = "") -> None:
     print_table(title, COLUMNS, rows)
 
 
-def remarks_on(spec: ModelSpec) -> Iterator[str]:
+def parity_remarks(spec: ModelSpec) -> Iterator[str]:
     """Say what is odd about the checkpoint, and what makes a passed gate worth less."""
     yield from spec.remarks
     report = spec.parity
@@ -71,12 +71,12 @@ def remarks_on(spec: ModelSpec) -> Iterator[str]:
     elif report.confident == 0 and report.image_source != BUILT_IN:
         yield (
             f"PyTorch is sure of nothing (no score above 0.5) on the images in {report.image_source}: if "
-            f"they show what the model was trained to find, {SOMETHING_IS_WRONG}"
+            f"they show what the model was trained to find, {WRONG_SETTING_HINT}"
         )
-    if report.annotated >= FEWEST_ANNOTATED and report.annotated_found < LEAST_FOUND * report.annotated:
+    if report.annotated >= MIN_ANNOTATED and report.annotated_found < MIN_FOUND_SHARE * report.annotated:
         yield (
             f"PyTorch finds {report.annotated_found} of {report.annotated} objects that are annotated in "
-            f"{report.image_source}: {SOMETHING_IS_WRONG}"
+            f"{report.image_source}: {WRONG_SETTING_HINT}"
         )
     if report.most_candidates > spec.max_candidates:
         yield (

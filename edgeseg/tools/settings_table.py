@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
 
 COLUMNS = ("", "setting", "said by", "to say another")
-ASSUMED = (
+ASSUMED_TITLE = (
     "Assumed, as neither the checkpoint nor an option says it. It must be as in training: a wrong value "
     "gives wrong results, and the comparison with PyTorch cannot see it"
 )
-HOW_TO_SAY = (
+SAVE_HINT = (
     "to have nothing assumed, save the model with `edgeseg.save_checkpoint(model, 'model.pth')` where it is "
     "trained; docs/checkpoints.md tells what each setting is"
 )
@@ -39,13 +39,13 @@ GROUPS = {
     "detections": ("box_score_thresh", "box_nms_thresh", "box_detections_per_img"),
 }
 SIZE = "input size"
-HOW = {
+OPTION_BY_GROUP = {
     SIZE: "--size",
     "proposals": "--settings, --proposals",
     "detections": "--settings, --score-threshold, --nms-threshold, --detections",
 }
 # torchvision's COCO weights, and what was fine-tuned from them, are of an eps of 0.
-OF_COCO = "maskrcnn_resnet50_fpn"
+COCO_ARCHITECTURE = "maskrcnn_resnet50_fpn"
 
 
 def print_settings(spec: ModelSpec, *, all_of_them: bool) -> None:
@@ -56,14 +56,19 @@ def print_settings(spec: ModelSpec, *, all_of_them: bool) -> None:
     if spec.settings is None:
         return
     rows = [
-        (group, _value(spec, group, names), _said_by(spec, group, names), HOW.get(group, "--settings"))
+        (
+            group,
+            _value(spec, group, names),
+            _origin_text(spec, group, names),
+            OPTION_BY_GROUP.get(group, "--settings"),
+        )
         for group, names in GROUPS.items()
         if all_of_them or Origin.ASSUMED in _origins(spec, group, names)
     ]
     if rows:
-        print_table("Settings that tensors do not show" if all_of_them else ASSUMED, COLUMNS, rows)
+        print_table("Settings that tensors do not show" if all_of_them else ASSUMED_TITLE, COLUMNS, rows)
     if any(Origin.ASSUMED in _origins(spec, group, names) for group, names in GROUPS.items()):
-        print_note(HOW_TO_SAY)
+        print_note(SAVE_HINT)
 
 
 def _origins(spec: ModelSpec, group: str, names: tuple[str, ...]) -> set[Origin]:
@@ -71,11 +76,11 @@ def _origins(spec: ModelSpec, group: str, names: tuple[str, ...]) -> set[Origin]
     if group != SIZE:
         return set(origins.values())
     # One of them is enough; an input size that was given wins.
-    said = [origin for origin in origins.values() if origin is not Origin.ASSUMED]
-    return {said[0] if said else Origin.ASSUMED}
+    stated = [origin for origin in origins.values() if origin is not Origin.ASSUMED]
+    return {stated[0] if stated else Origin.ASSUMED}
 
 
-def _said_by(spec: ModelSpec, group: str, names: tuple[str, ...]) -> str:
+def _origin_text(spec: ModelSpec, group: str, names: tuple[str, ...]) -> str:
     return ", ".join(sorted(origin.value for origin in _origins(spec, group, names)))
 
 
@@ -89,7 +94,7 @@ def _value(spec: ModelSpec, group: str, names: tuple[str, ...]) -> str:
         )
         return f"{height} x {width}{resize}"
     text = ", ".join(f"{name} {_text(getattr(settings, name))}" for name in names)
-    if names == ("batch_norm_eps",) and spec.architecture == OF_COCO and not text.endswith(" 0"):
+    if names == ("batch_norm_eps",) and spec.architecture == COCO_ARCHITECTURE and not text.endswith(" 0"):
         return f'{text} (0 if it was trained from weights="DEFAULT" or "COCO_V1")'
     return text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def keep_to_quota() -> None:
+def limit_opencv_threads() -> None:
     """Let OpenCV, which does not see every limit of a container, start no more threads than it allows."""
     import cv2
 

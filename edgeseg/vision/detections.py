@@ -52,9 +52,9 @@ class Detections:
         }
         if self.track_ids is not None:
             shapes["track_ids"] = (self.track_ids.shape, (count,))
-        for name, (found, wanted) in shapes.items():
-            if found != wanted:
-                msg = f"{name} must have shape {wanted} for {count} scores, got {found}"
+        for name, (found, expected) in shapes.items():
+            if found != expected:
+                msg = f"{name} must have shape {expected} for {count} scores, got {found}"
                 raise InputError(msg)
         known = len(self.class_names)
         if count and not 0 < int(self.labels.min()) <= int(self.labels.max()) < known:

@@ -12,7 +12,7 @@ import numpy as np
 from edgeseg.errors import ConfigError, InputError
 
 from .captions import Caption, draw_captions
-from .palette import NEUTRAL, Color, color_of
+from .palette import NEUTRAL, Color, color_from_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -163,8 +163,8 @@ def check_frame(detections: Instances, frame: NDArray[np.uint8]) -> None:
         InputError: It is not.
     """
     if frame.shape[:2] != detections.frame_size_hw:
-        size, wanted = ("x".join(map(str, hw)) for hw in (frame.shape[:2], detections.frame_size_hw))
-        msg = f"detections of a {wanted} frame cannot be drawn on one of {size}"
+        size, expected = ("x".join(map(str, hw)) for hw in (frame.shape[:2], detections.frame_size_hw))
+        msg = f"detections of a {expected} frame cannot be drawn on one of {size}"
         raise InputError(msg)
     if frame.dtype != np.uint8 or frame.shape[2:] != (3,):
         msg = f"a frame to draw on must be uint8[H, W, 3] in BGR, got {frame.dtype}{list(frame.shape)}"
@@ -173,10 +173,10 @@ def check_frame(detections: Instances, frame: NDArray[np.uint8]) -> None:
 
 def _colors(detections: Instances, color_by: ColorBy) -> list[Color]:
     if color_by is ColorBy.CLASS:
-        return [color_of(label) for label in detections.labels.tolist()]
+        return [color_from_number(label) for label in detections.labels.tolist()]
     if detections.track_ids is None:
-        return [color_of(row + 1) for row in range(len(detections))]
-    return [color_of(track) if track else Color(*NEUTRAL) for track in detections.track_ids.tolist()]
+        return [color_from_number(row + 1) for row in range(len(detections))]
+    return [color_from_number(track) if track else Color(*NEUTRAL) for track in detections.track_ids.tolist()]
 
 
 def _color_by_id(detections: Instances, colors: Sequence[Color]) -> dict[int, Color]:
@@ -224,13 +224,15 @@ def _tint(
     spans[:, 2:] += spans[:, :2]
     step = max(STRIP_BYTES // canvas[0].nbytes, 1)
     for top in range(0, canvas.shape[0], step):
-        here = np.flatnonzero((spans[:, 1] < top + step) & (spans[:, 3] > top) & (spans[:, 2] > spans[:, 0]))
-        if not here.size:
+        visible = np.flatnonzero(
+            (spans[:, 1] < top + step) & (spans[:, 3] > top) & (spans[:, 2] > spans[:, 0])
+        )
+        if not visible.size:
             continue
-        left, right = int(spans[here, 0].min()), int(spans[here, 2].max())
+        left, right = int(spans[visible, 0].min()), int(spans[visible, 2].max())
         part = canvas[top : top + step, left:right]
         painted = part.copy()
-        for row in here.tolist():
+        for row in visible.tolist():
             outlines, color = rows[row]
             cv2.fillPoly(painted, outlines, color, offset=(-left, -top))
         cv2.addWeighted(part, 1 - opacity, painted, opacity, 0, dst=part)

@@ -86,5 +86,5 @@ class Source(Protocol):
 class LiveSource(Source, Protocol):
     """A source that does not wait for whoever reads it."""
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         """Let a read that waits for a picture end soon, where that is possible; any thread may call it."""

@@ -38,35 +38,37 @@ class Letterbox:
     @property
     def scale(self) -> float:
         """Input pixels for one frame pixel."""
-        return min(room / side for room, side in zip(self.input_size_hw, self.frame_size_hw, strict=True))
+        return min(
+            available / side for available, side in zip(self.input_size_hw, self.frame_size_hw, strict=True)
+        )
 
     @property
     def resized_hw(self) -> tuple[int, int]:
         """Size of the frame inside the input: whole pixels, at least one."""
         pairs, scale = zip(self.input_size_hw, self.frame_size_hw, strict=True), self.scale
-        height, width = (min(room, max(1, round(side * scale))) for room, side in pairs)
+        height, width = (min(available, max(1, round(side * scale))) for available, side in pairs)
         return height, width
 
-    def fit(self, frame: NDArray[np.uint8], slot: NDArray[np.uint8], pad_bgr: tuple[int, int, int]) -> None:
+    def fit(self, frame: NDArray[np.uint8], target: NDArray[np.uint8], pad_bgr: tuple[int, int, int]) -> None:
         """Write a frame into the network's input.
 
         Args:
             frame: `uint8[H, W, 3]`, BGR, of `frame_size_hw`.
-            slot: `uint8[H, W, 3]` of `input_size_hw`; overwritten.
+            target: `uint8[H, W, 3]` of `input_size_hw`; overwritten.
             pad_bgr: Colour right of and below the frame.
         """
         height, width = self.resized_hw
         # Bilinear without antialiasing, as torchvision resizes in training.
-        cv2.resize(frame, (width, height), dst=slot[:height, :width], interpolation=cv2.INTER_LINEAR)
-        slot[:height, width:] = pad_bgr
-        slot[height:] = pad_bgr
+        cv2.resize(frame, (width, height), dst=target[:height, :width], interpolation=cv2.INTER_LINEAR)
+        target[:height, width:] = pad_bgr
+        target[height:] = pad_bgr
 
     def to_frame(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map `float32[N, 4]` boxes from input pixels to frame pixels, clipped to the frame."""
-        return resized_back(boxes_xyxy, self.resized_hw, self.frame_size_hw)
+        return boxes_from_resized(boxes_xyxy, self.resized_hw, self.frame_size_hw)
 
 
-def resized_back(
+def boxes_from_resized(
     boxes_xyxy: NDArray[np.float32], resized_hw: tuple[int, int], frame_size_hw: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Map `float32[N, 4]` boxes from a resized frame to the frame, clipped to it."""
@@ -92,6 +94,6 @@ def letterbox_batch(
     """
     images = np.zeros((spec.batch, *spec.input_size_hw, 3), np.uint8)
     boxes = [Letterbox(frame_size_hw=frame.shape[:2], input_size_hw=spec.input_size_hw) for frame in frames]
-    for box, frame, slot in zip(boxes, frames, images, strict=False):
-        box.fit(frame, slot, spec.preprocess.pad_bgr)
+    for box, frame, target in zip(boxes, frames, images, strict=False):
+        box.fit(frame, target, spec.preprocess.pad_bgr)
     return images, boxes

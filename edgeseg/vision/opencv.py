@@ -25,37 +25,37 @@ SILENT = 0
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's own log off stderr while something that may fail is tried; what failed is said once."""
-    _quiet.enter()
+    _silencer.enter()
     try:
         yield
     finally:
-        _quiet.leave()
+        _silencer.leave()
 
 
-class _Quiet:
+class _LogSilencer:
     """The level of OpenCV's log, which its threads share: several sources are opened at the same time."""
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._level = Lock(), 0, SILENT
+        self._lock, self._depth, self._level = Lock(), 0, SILENT
 
     def enter(self) -> None:
         with self._lock:
-            if not self._inside:
+            if not self._depth:
                 self._level = _log().getLogLevel()
                 _log().setLogLevel(SILENT)
-            self._inside += 1
+            self._depth += 1
 
     def leave(self) -> None:
         with self._lock:
-            self._inside -= 1
-            if not self._inside:
+            self._depth -= 1
+            if not self._depth:
                 _log().setLogLevel(self._level)
 
 
-_quiet = _Quiet()
+_silencer = _LogSilencer()
 
 
-def opened(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int, ...] = ()) -> Any:
+def open_capture(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int, ...] = ()) -> Any:
     """Open a `cv2.VideoCapture`.
 
     Args:
@@ -80,7 +80,7 @@ def opened(target: str | int, backend: int = cv2.CAP_ANY, parameters: tuple[int,
     return None
 
 
-def opened_file(path: Path) -> Any:
+def open_video_capture(path: Path) -> Any:
     """Open a `cv2.VideoCapture` of a video file, whatever its name.
 
     Returns:
@@ -92,7 +92,7 @@ def opened_file(path: Path) -> Any:
     # Other backends take a name with a number in it for one of a series, and read its neighbours.
     backend = cv2.CAP_FFMPEG if has_ffmpeg() else cv2.CAP_ANY
     with native_path(path) as name:
-        return opened(name, backend)
+        return open_capture(name, backend)
 
 
 def has_ffmpeg() -> bool:
@@ -100,7 +100,7 @@ def has_ffmpeg() -> bool:
     return bool(cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG))
 
 
-def read_picture(capture: Any) -> NDArray[np.uint8] | None:
+def read_captured_image(capture: Any) -> NDArray[np.uint8] | None:
     """Wait for the next picture, `uint8[H, W, 3]` in BGR; None where there is none."""
     try:
         good, image = capture.read()

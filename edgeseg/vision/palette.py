@@ -14,7 +14,7 @@ COLORS_RGB = (
     *(0x6655CC, 0xFF3399, 0x00FF00, 0xCC3333, 0xCC88CC, 0x8899FF, 0xFF7777, 0xFF1100),
 )
 # Later rounds are nearer to white, to black and to grey by turns.
-ROUNDS = ((0, 0.0), (255, 0.35), (0, 0.35), (128, 0.45))
+VARIANTS = ((0, 0.0), (255, 0.35), (0, 0.35), (128, 0.45))
 NEUTRAL = (200, 200, 200)
 BLACK = (0, 0, 0)
 WHITE = (255, 255, 255)
@@ -29,11 +29,11 @@ class Color(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def color_of(number: int) -> Color:
+def color_from_number(number: int) -> Color:
     """Choose a colour for a class or a track by its number; the same one every time."""
-    turn, place = divmod(number - 1, len(COLORS_RGB))
-    towards, share = ROUNDS[turn % len(ROUNDS)]
-    rgb = COLORS_RGB[place]
+    variant, index = divmod(number - 1, len(COLORS_RGB))
+    towards, share = VARIANTS[variant % len(VARIANTS)]
+    rgb = COLORS_RGB[index]
     blue, green, red = (
         round(channel + (towards - channel) * share) for channel in (rgb & 255, rgb >> 8 & 255, rgb >> 16)
     )
@@ -41,7 +41,7 @@ def color_of(number: int) -> Color:
 
 
 @lru_cache(maxsize=1024)
-def ink_on(color: Color) -> Color:
+def text_color_on(color: Color) -> Color:
     """Black or white, whichever is read more easily on a colour: a contrast of at least 4.5 to 1.
 
     Source:

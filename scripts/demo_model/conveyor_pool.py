@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FRAMES_PER_SCENE = 4
-SMALLEST_PX = 12
+MIN_MASK_PX = 12
 """A training mask with fewer pixels is left out: its box may have no area after scaling."""
 
 Target = dict[str, torch.Tensor]
@@ -31,12 +31,12 @@ class Sample:
 
     Attributes:
         image: `uint8[H, W, 3]` BGR.
-        owner: `uint8[H, W]`, 0 on the belt, `i + 1` where part `i` is seen.
+        instance_map: `uint8[H, W]`, 0 on the belt, `i + 1` where part `i` is seen.
         labels: `int64[N]`.
     """
 
     image: NDArray[np.uint8]
-    owner: NDArray[np.uint8]
+    instance_map: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
 
@@ -62,39 +62,39 @@ def batches(pool: list[Sample], batch: int, seed: int) -> Iterator[tuple[list[to
     while True:
         order = rng.permutation(len(pool))
         for start in range(0, len(order) - batch + 1, batch):
-            pairs = [_vary(pool[int(i)], rng) for i in order[start : start + batch]]
+            pairs = [_augment(pool[int(i)], rng) for i in order[start : start + batch]]
             yield [image for image, _ in pairs], [target for _, target in pairs]
 
 
 def _sample(scene: ConveyorScene, index: int, size_hw: tuple[int, int]) -> Sample:
     frame = scene.frame(index)
-    owner = np.zeros(scene.size_hw, dtype=np.uint8)
+    instance_map = np.zeros(scene.size_hw, dtype=np.uint8)
     for number, mask in enumerate(frame.masks, start=1):
-        owner[mask] = number
+        instance_map[mask] = number
     size = size_hw[::-1]
     small = cv2.resize(frame.image, size, interpolation=cv2.INTER_LINEAR)
     return Sample(
         image=small.astype(np.uint8),
-        owner=cv2.resize(owner, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8),
+        instance_map=cv2.resize(instance_map, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8),
         labels=frame.labels,
     )
 
 
-def _vary(sample: Sample, rng: np.random.Generator) -> tuple[torch.Tensor, Target]:
-    image, owner = sample.image, sample.owner
+def _augment(sample: Sample, rng: np.random.Generator) -> tuple[torch.Tensor, Target]:
+    image, instance_map = sample.image, sample.instance_map
     if rng.random() < 0.5:
-        image, owner = image[:, ::-1], owner[:, ::-1]
+        image, instance_map = image[:, ::-1], instance_map[:, ::-1]
     if rng.random() < 0.5:
-        image, owner = image[::-1], owner[::-1]
+        image, instance_map = image[::-1], instance_map[::-1]
     lut = np.clip(255 * (np.arange(256) / 255) ** rng.uniform(0.8, 1.25) * rng.uniform(0.75, 1.3), 0, 255)
-    lit = lut.astype(np.float32)[image] * rng.uniform(0.94, 1.06, 3).astype(np.float32)
+    recoloured = lut.astype(np.float32)[image] * rng.uniform(0.94, 1.06, 3).astype(np.float32)
     numbers = np.arange(1, len(sample.labels) + 1, dtype=np.uint8)
-    masks = owner[None] == numbers[:, None, None]
-    seen = masks.sum(axis=(1, 2)) >= SMALLEST_PX
+    masks = instance_map[None] == numbers[:, None, None]
+    seen = masks.sum(axis=(1, 2)) >= MIN_MASK_PX
     masks = np.ascontiguousarray(masks[seen])
     target = {
         "boxes": torch.from_numpy(boxes_from_masks(masks)),
         "labels": torch.from_numpy(sample.labels[seen]),
         "masks": torch.from_numpy(masks.view(np.uint8)),
     }
-    return tensor_from_frame(np.clip(lit, 0, 255).round()), target
+    return tensor_from_frame(np.clip(recoloured, 0, 255).round()), target

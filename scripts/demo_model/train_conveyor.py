@@ -19,7 +19,7 @@ from torch import nn
 
 from edgeseg.demo.parts import PART_NAMES
 from edgeseg.demo.score import unseen_frames
-from edgeseg.exporter.checkpoint.metadata import RECORD
+from edgeseg.exporter.checkpoint.metadata import SETTINGS_KEY
 from edgeseg.exporter.save import settings_of_model
 from edgeseg.records import json_from_record
 from edgeseg.runtime.host.processors import usable_cpus
@@ -65,10 +65,10 @@ def write_checkpoint(model: nn.Module, path: Path, facts: dict[str, str]) -> Non
         name: value.detach().to(torch.float16).contiguous() for name, value in model.state_dict().items()
     }
     names = json.dumps(["__background__", *PART_NAMES])
-    draft = path.with_suffix(".part")
+    temporary_path = path.with_suffix(".part")
     settings = json.dumps(json_from_record(settings_of_model(model)))
-    save_file(state, draft, metadata={"class_names": names, RECORD: settings, **facts})
-    draft.replace(path)
+    save_file(state, temporary_path, metadata={"class_names": names, SETTINGS_KEY: settings, **facts})
+    temporary_path.replace(path)
 
 
 def facts_from_scores(scores: dict[str, float], schedule: Schedule, step: int, images: int) -> dict[str, str]:
@@ -93,7 +93,7 @@ def train(model: nn.Module, schedule: Schedule, pool_scenes: int, output: Path) 
     optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.peak_rate, weight_decay=0.01)
     check = unseen_frames(24)
     for step in range(schedule.steps):
-        losses = _learn(model, optimiser, next(stream), schedule.rate(step))
+        losses = _train_step(model, optimiser, next(stream), schedule.rate(step))
         done = step + 1
         if done % 20 == 0:
             shown = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items())
@@ -105,7 +105,7 @@ def train(model: nn.Module, schedule: Schedule, pool_scenes: int, output: Path) 
             write_checkpoint(model, path, facts_from_scores(scores, schedule, done, len(check)))
 
 
-def _learn(
+def _train_step(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     batch: tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]],

@@ -32,9 +32,9 @@ NAMES = ("__background__", "person", "bolt", "washer", "traffic light", "car")
 TRAIL_POINTS = 60
 
 
-def detections_of(count: int, size_hw: tuple[int, int], seed: int) -> Detections:
+def make_detections(count: int, size_hw: tuple[int, int], seed: int) -> Detections:
     """Make up tracked objects; places are the same for every seed, scores are not."""
-    places, chance = np.random.default_rng(count), np.random.default_rng(seed)
+    places, rng = np.random.default_rng(count), np.random.default_rng(seed)
     height, width = size_hw
     sides = places.uniform(0.05, 0.25, (count, 2)) * height
     centres = places.uniform(0.05, 0.95, (count, 2)) * (width, height)
@@ -44,7 +44,7 @@ def detections_of(count: int, size_hw: tuple[int, int], seed: int) -> Detections
     masks = 1 - away + (np.reshape(noise, (count, 28, 28)) - 0.5) * 6
     return Detections(
         boxes_xyxy=boxes.astype(np.float32),
-        scores=np.sort(chance.uniform(0.5, 1, count))[::-1].astype(np.float32),
+        scores=np.sort(rng.uniform(0.5, 1, count))[::-1].astype(np.float32),
         labels=places.integers(1, len(NAMES), count).astype(np.int32),
         masks=crop_masks(masks.astype(np.float32), boxes.astype(np.float32), size_hw),
         frame_size_hw=size_hw,
@@ -53,14 +53,12 @@ def detections_of(count: int, size_hw: tuple[int, int], seed: int) -> Detections
     )
 
 
-def scene_of(detections: Detections) -> Scene:
+def make_scene(detections: Detections) -> Scene:
     """Give each object a trail, and the frame a line and a zone."""
     height, width = detections.frame_size_hw
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     centres = (detections.boxes_xyxy[:, :2] + detections.boxes_xyxy[:, 2:]) / 2
-    steps = chance.normal(0, height / 300, (len(centres), TRAIL_POINTS, 2)) + chance.normal(
-        0, height / 180, (2,)
-    )
+    steps = rng.normal(0, height / 300, (len(centres), TRAIL_POINTS, 2)) + rng.normal(0, height / 180, (2,))
     trails = (centres[:, None] + np.cumsum(steps, 1)[:, ::-1]).astype(np.float32)
     line = LineCount(name="gate", start_xy=(0, height / 2), end_xy=(width, height / 2), forward=12)
     corners = ((width / 2, height / 3), (width, height / 3), (width, height), (width / 2, height))
@@ -90,8 +88,8 @@ def main(size_hw: tuple[int, int], counts: tuple[int, ...], repeats: int) -> Non
     by_id = DrawStyle(color_by=ColorBy.ID)
     click.echo("objects  draw  tracked, with trails  " + "  ".join(mode.value for mode in Redaction))
     for count in counts:
-        frames = [detections_of(count, size_hw, seed) for seed in range(repeats)]
-        scene = scene_of(frames[0])
+        frames = [make_detections(count, size_hw, seed) for seed in range(repeats)]
+        scene = make_scene(frames[0])
         times = [
             median_ms(lambda found: draw_detections(found, frame), frames),
             median_ms(lambda found: draw_detections(found, frame, by_id, SceneOverlay(scene, by_id)), frames),  # noqa: B023

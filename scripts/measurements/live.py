@@ -22,14 +22,14 @@ import click
 import psutil
 
 import edgeseg
-from edgeseg.tools.memory import keep_memory_flat
+from edgeseg.tools.memory import limit_library_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SERVER = Path(__file__).parents[2] / "tests" / "streaming" / "sources" / "live" / "rtsp_server.py"
 BITS, CELL = 20, 16
-AWAY_S = 5.0
+OUTAGE_S = 5.0
 
 
 def serve(port: int, fps: int) -> subprocess.Popen[str]:
@@ -42,14 +42,14 @@ def serve(port: int, fps: int) -> subprocess.Popen[str]:
     return server
 
 
-def made_ms_ago(image: NDArray[Any]) -> float:
+def age_ms(image: NDArray[Any]) -> float:
     """Read from a picture's first row of cells how long ago it was made."""
     cells = image[CELL // 2, CELL // 2 : BITS * CELL : CELL].mean(-1) > 127
     made_ms = sum(1 << bit for bit, white in enumerate(cells) if white)
     return (1000 * time.monotonic() - made_ms) % (1 << BITS)
 
 
-def summed_up(values: list[float]) -> dict[str, float]:
+def summarise(values: list[float]) -> dict[str, float]:
     """Median, 99th percentile and highest of some values."""
     ordered = sorted(values)
     return {
@@ -59,7 +59,7 @@ def summed_up(values: list[float]) -> dict[str, float]:
     }
 
 
-class Watch:
+class StreamStatistics:
     """What is seen while the stream runs."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Watch:
     def add(self, result: Any) -> None:
         """Look at one frame."""
         now_s = time.monotonic() - self.started_s
-        self.ages_ms.append(made_ms_ago(result.frame.image))
+        self.ages_ms.append(age_ms(result.frame.image))
         self.infer_ms.append(result.stages_ms["infer"])
         # This frame waited for the inference before it, then for its own.
         self.bounds_ms.append(sum(self.infer_ms[-2:]) if len(self.infer_ms) > 1 else 2 * self.infer_ms[-1])
@@ -88,8 +88,8 @@ class Watch:
         late = [moment for moment, is_late in zip(self.times_s, self._late(), strict=True) if is_late]
         return {
             "frames": len(self.ages_ms),
-            "infer_ms": summed_up(self.infer_ms),
-            "age_ms": summed_up(self.ages_ms),
+            "infer_ms": summarise(self.infer_ms),
+            "age_ms": summarise(self.ages_ms),
             "age_in_median_inferences": round(
                 statistics.median(self.ages_ms) / statistics.median(self.infer_ms), 2
             ),
@@ -112,33 +112,33 @@ class Watch:
 def main(bundle: Path, backend: str, precision: str, minutes: float, fps: int, port: int) -> None:
     """Run, and print what was seen."""
     # As `edgeseg run` does.
-    keep_memory_flat()
+    limit_library_memory()
     servers = [serve(port, fps)]
     notes: list[str] = []
-    ends_s = time.monotonic() + 60 * minutes
+    deadline_s = time.monotonic() + 60 * minutes
 
-    def blackout() -> None:
+    def interrupt_server() -> None:
         time.sleep(30 * minutes)
         servers[-1].kill()
-        time.sleep(AWAY_S)
+        time.sleep(OUTAGE_S)
         servers.append(serve(port, fps))
 
-    threading.Thread(target=blackout, daemon=True).start()
+    threading.Thread(target=interrupt_server, daemon=True).start()
     try:
         with edgeseg.load(bundle, backend=backend, precision=precision) as model:
             stream = edgeseg.stream(model, f"rtsp://127.0.0.1:{port}/clock", track=True, note=notes.append)
-            watch = Watch()
+            seen = StreamStatistics()
             for result in stream.results():
-                watch.add(result)
-                if time.monotonic() > ends_s:
+                seen.add(result)
+                if time.monotonic() > deadline_s:
                     stream.controls.stopping.set()
-            elapsed_s = time.monotonic() - watch.started_s
+            elapsed_s = time.monotonic() - seen.started_s
             facts = {
                 "model": model.description,
                 "elapsed_s": round(elapsed_s, 1),
-                **watch.report(),
+                **seen.report(),
                 "dropped": sum(stream.dropped.values()),
-                "sent_about": round(fps * (elapsed_s - max(0.0, watch.report()["longest_gap_s"]))),
+                "sent_about": round(fps * (elapsed_s - max(0.0, seen.report()["longest_gap_s"]))),
                 "notes": notes,
             }
     finally:

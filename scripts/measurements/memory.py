@@ -24,7 +24,7 @@ import psutil
 
 import edgeseg
 from edgeseg.runtime.backends import openvino as backends
-from edgeseg.tools.memory import keep_memory_flat
+from edgeseg.tools.memory import limit_library_memory
 from edgeseg.vision.images.reader import image_paths, read_image
 
 DEFAULT_SHAPES = 5000
@@ -44,8 +44,8 @@ EVERY = 50
 def main(path: Path, images: Path, backend: str, precision: str, calls: int, default: bool) -> None:
     """Print memory and the median time of a call, each 50 calls, as JSON."""
     if not default:
-        keep_memory_flat()
-    with patch.object(backends, "KEPT_SHAPES", DEFAULT_SHAPES if default else backends.KEPT_SHAPES):
+        limit_library_memory()
+    with patch.object(backends, "CACHED_SHAPES", DEFAULT_SHAPES if default else backends.CACHED_SHAPES):
         model = edgeseg.load(path, backend=backend, precision=precision)
     rng, process = np.random.default_rng(0), psutil.Process()
     photos = [model.prepare([read_image(photo)]) for photo in image_paths(images)[:IMAGES]]

@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from edgeseg.bundle.manifest import open_bundle
-from edgeseg.runtime.selection import Wanted, open_backend
+from edgeseg.runtime.selection import EngineChoice, open_backend
 from edgeseg.vision.images.reader import read_image
 from edgeseg.vision.letterbox import letterbox_batch
 
@@ -41,9 +41,9 @@ def onnxruntime_profile(folder: Path) -> Iterator[None]:
     made = ort.SessionOptions
 
     def options() -> Any:
-        asked = made()
-        asked.enable_profiling, asked.profile_file_prefix = True, str(folder / "profile")
-        return asked
+        session_options = made()
+        session_options.enable_profiling, session_options.profile_file_prefix = True, str(folder / "profile")
+        return session_options
 
     with patch.object(ort, "SessionOptions", options):
         yield
@@ -63,28 +63,30 @@ def openvino_profile() -> Iterator[None]:
         yield
 
 
-def of_onnxruntime(folder: Path, calls: int) -> Counter[str]:
+def times_from_onnxruntime(folder: Path, calls: int) -> Counter[str]:
     """Read a profile: milliseconds of the last calls, by kind of operator."""
     (path,) = folder.glob("profile*.json")
     events = json.loads(path.read_text())
     runs = sorted((event for event in events if event["name"] == "model_run"), key=lambda event: event["ts"])
     begin = runs[-calls]["ts"]
-    spent: Counter[str] = Counter()
+    spent_ms_by_kind: Counter[str] = Counter()
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time") and event["ts"] >= begin:
-            spent[event["args"]["op_name"]] += event["dur"] / US_PER_MS / calls
-    return spent
+            spent_ms_by_kind[event["args"]["op_name"]] += event["dur"] / US_PER_MS / calls
+    return spent_ms_by_kind
 
 
-def of_openvino(backend: Any) -> Counter[str]:
+def times_from_openvino(backend: Any) -> Counter[str]:
     """Read the compiled graph: milliseconds of a call in the mean, by kind of operator and type."""
-    spent: Counter[str] = Counter()
+    spent_ms_by_kind: Counter[str] = Counter()
     for node in backend.execution_graph().get_ops():
-        facts = node.get_rt_info()
-        time_us = str(facts["execTimeMcs"].value)
+        rt_info = node.get_rt_info()
+        time_us = str(rt_info["execTimeMcs"].value)
         if time_us.isdigit():
-            spent[f"{facts['layerType'].value} {facts['runtimePrecision'].value}"] += int(time_us) / US_PER_MS
-    return spent
+            spent_ms_by_kind[f"{rt_info['layerType'].value} {rt_info['runtimePrecision'].value}"] += (
+                int(time_us) / US_PER_MS
+            )
+    return spent_ms_by_kind
 
 
 def threshold_for(backend: Any, batch: NDArray[np.uint8], boxes: int) -> float:
@@ -107,18 +109,24 @@ def main(path: Path, image: Path, name: str, precision: str, threads: int, boxes
     bundle = open_bundle(path)
     with tempfile.TemporaryDirectory() as folder:
         with onnxruntime_profile(Path(folder)) if name == "onnxruntime" else openvino_profile():
-            backend = open_backend(bundle, Wanted(backend=name, precision=precision, threads=threads)).backend
+            backend = open_backend(
+                bundle, EngineChoice(backend=name, precision=precision, threads=threads)
+            ).backend
         batch, _ = letterbox_batch([read_image(image)] * bundle.spec.batch, bundle.spec)
         threshold = threshold_for(backend, batch, boxes)
         for _ in range(WARM_CALLS + calls):
             backend(batch, threshold)
         if name == "openvino":
-            spent = of_openvino(backend)
+            spent_ms_by_kind = times_from_openvino(backend)
         backend.close()
         if name == "onnxruntime":
-            spent = of_onnxruntime(Path(folder), calls)
-    times = {kind: round(spent_ms, 2) for kind, spent_ms in spent.most_common() if spent_ms >= 0.1}
-    click.echo(json.dumps({"boxes": boxes, "sum_ms": round(sum(spent.values()), 1), "ms": times}, indent=2))
+            spent_ms_by_kind = times_from_onnxruntime(Path(folder), calls)
+    times = {kind: round(spent_ms, 2) for kind, spent_ms in spent_ms_by_kind.most_common() if spent_ms >= 0.1}
+    click.echo(
+        json.dumps(
+            {"boxes": boxes, "sum_ms": round(sum(spent_ms_by_kind.values()), 1), "ms": times}, indent=2
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from edgeseg.streaming import runner
 from edgeseg.streaming.config import RunConfig
 from edgeseg.streaming.outputs.overlays import VideoOverlays
 from edgeseg.streaming.outputs.writers import CocoResults, JsonLines
-from edgeseg.streaming.results import FrameResult, Shown, Status
+from edgeseg.streaming.results import FrameResult, RenderedFrame, Status
 from edgeseg.streaming.sources.video.reader import VideoSource
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def plain_loop(model: edgeseg.Model, source: Path, frames: int, output: Path) ->
     moments = []
     for frame in islice(video, frames):
         result = FrameResult(frame=frame, detections=model(frame.image), stages_ms={})
-        shown = Shown(result, no_status, lambda shown: shown.detections.draw(shown.frame.image))
+        shown = RenderedFrame(result, no_status, lambda shown: shown.detections.draw(shown.frame.image))
         for sink in sinks:
             sink.write(shown)
         moments.append(time.perf_counter())

@@ -22,7 +22,7 @@ import click
 from edgeseg.demo.conveyor import PART_NAMES, ConveyorFrame, ConveyorScene
 from edgeseg.runtime.host.health import Health
 from edgeseg.streaming.controls import Controls
-from edgeseg.streaming.results import FrameResult, Shown, Status
+from edgeseg.streaming.results import FrameResult, RenderedFrame, Status
 from edgeseg.streaming.web import WebAddress, WebPage
 from edgeseg.vision.detections import Detections
 from edgeseg.vision.frames import Frame
@@ -93,19 +93,19 @@ def measure(results: list[FrameResult], viewers: int) -> str:
     with closing(WebPage(WebAddress(port=0), Controls())) as page:
         command = (sys.executable, __file__, "--port", str(page.address.port), str(viewers))
         with subprocess.Popen(command) as readers:
-            start_s = due_s = time.monotonic()
+            start_s = next_frame_s = time.monotonic()
             for result in itertools.cycle(results):
-                if due_s - start_s >= SETTLE_S and not writes_ms:
+                if next_frame_s - start_s >= SETTLE_S and not writes_ms:
                     drawn.clear()
                     used_s, since_s = time.process_time(), time.monotonic()
-                if due_s - start_s > SETTLE_S + SECONDS:
+                if next_frame_s - start_s > SETTLE_S + SECONDS:
                     break
-                shown, before = Shown(result, lambda: STATUS, draw), time.perf_counter()
+                shown, before = RenderedFrame(result, lambda: STATUS, draw), time.perf_counter()
                 page.write(shown)
-                if due_s - start_s >= SETTLE_S:
+                if next_frame_s - start_s >= SETTLE_S:
                     writes_ms.append(1000 * (time.perf_counter() - before))
-                due_s += 1 / FPS
-                time.sleep(max(0, due_s - time.monotonic()))
+                next_frame_s += 1 / FPS
+                time.sleep(max(0, next_frame_s - time.monotonic()))
             took_s = time.monotonic() - since_s
             load = (time.process_time() - used_s) / took_s
             page.close()

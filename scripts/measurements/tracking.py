@@ -28,7 +28,7 @@ from edgeseg.demo.conveyor import PART_NAMES, ConveyorScene
 from edgeseg.demo.score import FIRST_UNSEEN_SEED
 from edgeseg.streaming.tracking import LOWEST_SCORE, Line, SceneTracker, TrackConfig, association, overlap
 from edgeseg.streaming.tracking import similarity as likeness
-from edgeseg.streaming.tracking.lines import LineCounter, Passage
+from edgeseg.streaming.tracking.lines import LineCounter, LineState
 from edgeseg.streaming.tracking.overlap import mask_iou
 from edgeseg.vision.detections import Detections
 from edgeseg.vision.frames import Frame
@@ -113,7 +113,7 @@ def untracked(clip: Clip, every: int) -> Iterator[Tracked]:
     """No tracking: each detection goes on with the number of the last frame's that it overlaps most."""
     known: Detections | None = None
     ids = np.zeros(0, np.int64)
-    tally = _Tally()
+    counter = _TrackCounter()
     for index in range(0, len(clip), every):
         detections, truth = clip[index]
         found = detections[detections.scores > THRESHOLD]
@@ -124,16 +124,16 @@ def untracked(clip: Clip, every: int) -> Iterator[Tracked]:
                 row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)
                 ids[column] = before[row]
                 overlaps[row], overlaps[:, column] = 0, 0
-        fresh = np.flatnonzero(ids == 0)
-        ids[fresh] = tally.highest + 1 + np.arange(len(fresh))
+        new_rows = np.flatnonzero(ids == 0)
+        ids[new_rows] = counter.highest + 1 + np.arange(len(new_rows))
         known = found
-        yield tally.tracked(index, truth, found, ids)
+        yield counter.tracked(index, truth, found, ids)
 
 
 def bytetrack(clip: Clip, every: int) -> Iterator[Tracked]:
     """The tracker of the package `trackers` with its own settings, given the same detections and times."""
     tracker = trackers.ByteTrackTracker(frame_rate=FPS)
-    tally = _Tally()
+    counter = _TrackCounter()
     for index in range(0, len(clip), every):
         found, truth = clip[index]
         rows = np.arange(len(found))
@@ -142,26 +142,26 @@ def bytetrack(clip: Clip, every: int) -> Iterator[Tracked]:
         ids = np.zeros(len(found), np.int64)
         if len(result):
             ids[result.data["row"]] = result.tracker_id + 1
-        yield tally.tracked(index, truth, found, ids)
+        yield counter.tracked(index, truth, found, ids)
 
 
-class _Tally:
+class _TrackCounter:
     """Counts numbers, classes and crossings of methods that give numbers only."""
 
     def __init__(self) -> None:
         self.highest = 0
         self._votes: dict[int, Counter[str]] = defaultdict(Counter)
         self._gate = LineCounter(GATE, 1, SIZE_HW)
-        self._passages: dict[int, Passage] = defaultdict(Passage)
+        self._passages: dict[int, LineState] = defaultdict(LineState)
 
     def tracked(self, index: int, truth: Truth, found: Detections, ids: NDArray[np.int64]) -> Tracked:
         for number, name, box in zip(ids.tolist(), found.names, found.boxes_xyxy.tolist(), strict=True):
             if number:
                 self.highest = max(self.highest, number)
                 self._votes[number][name] += 1
-                passage, (x1, y1, x2, y2) = self._passages[number], box
-                self._gate.follow(passage, ((x1 + x2) / 2, (y1 + y2) / 2), (x2 - x1 + y2 - y1) / 2)
-                self._gate.count(passage)
+                line_state, (x1, y1, x2, y2) = self._passages[number], box
+                self._gate.follow(line_state, ((x1 + x2) / 2, (y1 + y2) / 2), (x2 - x1 + y2 - y1) / 2)
+                self._gate.count(line_state)
         gate = self._gate.state((1.0, 1.0))
         shown = (ids > 0) & (found.scores > THRESHOLD)
         named = edgeseg.Detections(
@@ -248,11 +248,11 @@ def _crop(mask: NDArray[np.bool_], box: NDArray[np.float32]) -> MaskCrop:
 def ablation(clips: dict[int, list[Clip]]) -> None:
     """Print what each part of the method does: switched identities and counting error."""
     variants: dict[str, tuple[Any, str, Any]] = {
-        "as it is": (association, "BUFFER", association.BUFFER),
-        "twins and merged masks stay": (overlap, "HELD", 2.0),
-        "boxes not grown": (association, "BUFFER", 0.0),
+        "as it is": (association, "BOX_GROWTH", association.BOX_GROWTH),
+        "twins and merged masks stay": (overlap, "MAX_SHARED", 2.0),
+        "boxes not grown": (association, "BOX_GROWTH", 0.0),
         "new objects start at rest": (association, "_start_with_flow", lambda tracks: None),
-        "boxes overlap, masks not": (likeness.Likeness, "_masks", lambda *parts: 0.0),
+        "boxes overlap, masks not": (likeness.Similarity, "_masks", lambda *parts: 0.0),
     }
     cases = [(spacing, every) for spacing in clips for every in EVERY]
     click.echo("| | " + " | ".join(f"{spacing} px, every {every}" for spacing, every in cases) + " |")

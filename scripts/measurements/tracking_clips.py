@@ -33,13 +33,13 @@ CLIPS = {
     "one-by-one-person-detection.mp4": "person",
     "bottle-detection.mp4": "bottle",
 }
-LEAST_CHANGE = 35
-LEAST_SHARE = {"car": 0.01, "person": 0.01, "bottle": 0.0006}
+MIN_CHANGE = 35
+MIN_SHARE = {"car": 0.01, "person": 0.01, "bottle": 0.0006}
 BLUE = ((105, 140, 60), (130, 255, 255))
 THRESHOLD = 0.5
 
 
-def changed(first: NDArray[np.uint8]) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+def changed_pixels(first: NDArray[np.uint8]) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     """Find what differs from the first frame: `uint8[H, W]`, 1 where it does."""
 
     def find(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -47,13 +47,13 @@ def changed(first: NDArray[np.uint8]) -> Callable[[NDArray[np.uint8]], NDArray[n
         # The camera sets its exposure anew for a bright car.
         difference -= np.median(difference[::8, ::8], axis=(0, 1)).astype(np.int16)
         change = cv2.GaussianBlur(np.abs(difference).max(2).astype(np.float32), (0, 0), 2)
-        solid = (change > LEAST_CHANGE).astype(np.uint8)
+        solid = (change > MIN_CHANGE).astype(np.uint8)
         return np.asarray(cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((31, 31), np.uint8)), np.uint8)
 
     return find
 
 
-def blue(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def blue_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Find what is blue: `uint8[H, W]`, 1 where it is."""
     colours = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
     return np.asarray(cv2.inRange(colours, *BLUE) > 0, np.uint8)
@@ -62,7 +62,7 @@ def blue(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def detections(mask: NDArray[np.uint8], name: str) -> Detections:
     """Make an instance of each blob that is large enough."""
     total, _, stats, _ = cv2.connectedComponentsWithStats(mask)
-    kept = [row for row in stats[1:total].tolist() if row[4] >= LEAST_SHARE[name] * mask.size]
+    kept = [row for row in stats[1:total].tolist() if row[4] >= MIN_SHARE[name] * mask.size]
     kept.sort(key=lambda row: -row[4])
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in kept], np.float32).reshape(-1, 4)
     return Detections(
@@ -87,7 +87,7 @@ def follow(path: Path, name: str, every: int) -> dict[str, Any]:
         ok, image = capture.read()
         if not ok:
             break
-        find = find or (blue if name == "bottle" else changed(image))
+        find = find or (blue_pixels if name == "bottle" else changed_pixels(image))
         if index % every:
             continue
         found = detections(find(image), name)

@@ -24,7 +24,7 @@ import numpy as np
 import edgeseg
 from edgeseg.bundle.engines import machine_family
 from edgeseg.bundle.manifest import open_bundle
-from edgeseg.exporter.parity.comparison import Agreement, Bounds, match
+from edgeseg.exporter.parity.comparison import ParityComparison, Tolerances, match_detections
 from edgeseg.runtime.backends.onnxruntime import OUTPUTS, OnnxRuntimeBackend
 from edgeseg.spec import Lowering
 from edgeseg.tools.console import print_lines, print_note, print_table
@@ -87,7 +87,7 @@ def run(model: Path, folder: Path, output: Path, pixels_of: Path | None) -> None
         [letterbox_batch([read_image(path)], bundle.spec)[0] for path in image_paths(folder)]
     )
     given = images if pixels_of is None else np.load(pixels_of)["images"]
-    kept = {"images": images}
+    kept: dict[str, Any] = {"images": images}
     for precision in PRECISIONS:
         start = time.perf_counter()
         kept |= _found(bundle, precision, given)
@@ -164,7 +164,7 @@ class Differences:
         median_px: Of the largest difference of each matched box.
     """
 
-    agreement: Agreement
+    agreement: ParityComparison
     median_px: float
 
     def cells(self) -> tuple[str, ...]:
@@ -190,12 +190,12 @@ class Differences:
 def _differences(
     bundle: Bundle, precision: str, expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]
 ) -> Differences:
-    from edgeseg.exporter.model.reference import Found
+    from edgeseg.exporter.model.reference import ImageDetections
 
-    agreement = Agreement(
+    agreement = ParityComparison(
         lowering=Lowering.PORTABLE,
         # INT8: missing or extra is what has a score above 0.5 and no partner.
-        bounds=Bounds(score=0.5 - SCORE_THRESHOLD) if precision == "int8" else Bounds(),
+        tolerances=Tolerances(score=0.5 - SCORE_THRESHOLD) if precision == "int8" else Tolerances(),
         max_detections=bundle.spec.max_detections,
         score_threshold=SCORE_THRESHOLD,
         size_hw=bundle.spec.input_size_hw,
@@ -205,10 +205,15 @@ def _differences(
         sides = []
         for side in (expected, found):
             rows = slice(int(side[f"{precision}_counts"][index]))
-            sides.append(Found(**{name: side[f"{precision}_{name}"][index, rows] for name in FIELDS[1:]}))
+            sides.append(
+                ImageDetections(**{name: side[f"{precision}_{name}"][index, rows] for name in FIELDS[1:]})
+            )
         agreement.add(*sides)
         one, other = sides
-        moved += [float(np.abs(one.boxes_xyxy[i] - other.boxes_xyxy[j]).max()) for i, j in match(one, other)]
+        moved += [
+            float(np.abs(one.boxes_xyxy[i] - other.boxes_xyxy[j]).max())
+            for i, j in match_detections(one, other)
+        ]
     return Differences(agreement=agreement, median_px=float(np.median(moved)) if moved else 0.0)
 
 

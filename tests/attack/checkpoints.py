@@ -185,8 +185,8 @@ def _long_keys(times: int = 100_000) -> bytes:
 
 
 def _safetensors(header: dict[str, object] | bytes, data: bytes = b"") -> bytes:
-    encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(encoded)) + encoded + data
+    encode_image = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(encode_image)) + encode_image + data
 
 
 def _tensors(**facts: object) -> dict[str, object]:

@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeseg.bundle.engines import engines_of, loaded_path, read_engine_record
+from edgeseg.bundle.engines import loaded_path, read_engine_record, recorded_engines
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.demo import checkpoint_path
 from edgeseg.errors import EdgeSegError
@@ -143,7 +143,7 @@ def bundle_faults(folder: Path, *, engines: bool) -> list[str]:
     """Say whether a bundle that was there is there, whole, with its engines."""
     try:
         bundle = open_bundle(folder)
-        wanted = engines_of(folder)
+        wanted = recorded_engines(folder)
         for target, precision in wanted:
             record = read_engine_record(folder, target, precision)
             path = loaded_path(folder, record)

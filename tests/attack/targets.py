@@ -28,6 +28,7 @@ from tests.runtime.fake_bundle import make_bundle
 from .mutations import mutated, mutated_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MOST_FRAMES = 30
@@ -266,7 +267,11 @@ class Planted:
     """Faults of each kind, to see that they are seen: the first three cases fail, each in its own way."""
 
     def __init__(self, folder: Path) -> None:
-        self._ways = {0: self._raise, 1: os.abort, 2: partial(time.sleep, 60)}
+        self._ways: dict[int, Callable[[], object]] = {
+            0: self._raise,
+            1: os.abort,
+            2: partial(time.sleep, 60),
+        }
 
     def attempt(self, rng: random.Random) -> None:
         drawn = rng.random()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeseg.bundle.manifest import open_bundle, staged
-from edgeseg.files.pairs import placing
+from edgeseg.files.pairs import exclusive_publishing
 from edgeseg.files.records import write_json
 from tests.bundle.test_manifest import fill
 
@@ -99,7 +99,7 @@ def test_what_is_there_is_whole_after_a_kill(tmp_path: Path, kind: str) -> None:
 
         json.loads((tmp_path / "report.json").read_text("utf-8"))
         assert open_bundle(tmp_path / "model")
-        with placing(tmp_path) if kind == "pair" else nullcontext():
+        with exclusive_publishing(tmp_path) if kind == "pair" else nullcontext():
             assert (tmp_path / "a.json").read_text() == (tmp_path / "a.onnx").read_text()
     with staged(tmp_path / "model", force=True) as folder:
         fill(folder)

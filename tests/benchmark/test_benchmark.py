@@ -23,14 +23,19 @@ from edgeseg.benchmark import row_run as lane
 from edgeseg.benchmark.benchmark import benchmark
 from edgeseg.benchmark.config import BenchmarkConfig
 from edgeseg.benchmark.row import RowState
+from edgeseg.benchmark.row_run import measure_round
 from edgeseg.benchmark.worker.process import RowError
 from edgeseg.dataset.average_precision import truth_from_detections
 from edgeseg.exporter.model.eager import eager_from_checkpoint, torchvision_from_checkpoint
 from edgeseg.runtime.model import load
+from edgeseg.vision.images.reader import read_image
 from tests.runtime.fake_bundle import make_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edgeseg.benchmark.row_run import RowRun
+    from edgeseg.bundle.manifest import Bundle
 
 pytest.importorskip("onnxruntime")
 
@@ -48,9 +53,9 @@ print(*(row.state.value for row in report.rows), report.baseline)
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch) -> BenchmarkConfig:
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BenchmarkConfig:
     """A bundle of a few operators on four images; no matrix products."""
-    monkeypatch.setattr(module.Run, "_measure_peaks", lambda run: None)
+    monkeypatch.setattr(module.BenchmarkRun, "_measure_roofline", lambda run: None)
     make_bundle(tmp_path / "model")
     (tmp_path / "photos").mkdir()
     for number in range(1, 5):
@@ -65,7 +70,7 @@ def config(tmp_path, monkeypatch) -> BenchmarkConfig:
     )
 
 
-def test_a_run_of_a_bundle_alone(config):
+def test_a_run_of_a_bundle_alone(config: BenchmarkConfig) -> None:
     lines: list[str] = []
     report = benchmark(
         replace(config, concurrency=2), command=("edgeseg", "benchmark", "my photos"), progress=lines.append
@@ -79,9 +84,11 @@ def test_a_run_of_a_bundle_alone(config):
     assert (fp32.ratio.value, fp32.ratio.turns) == (1, 2)
     assert fp32.startup is not None
     assert fp32.startup.first_ms is not None
+    assert fp32.startup.peak_rss_mib is not None
     assert fp32.startup.peak_rss_mib > 10
     assert fp32.concurrent is not None
     assert (fp32.concurrent.callers, fp32.found) == (2, 3)
+    assert fp32.cost_per_million is not None
     assert fp32.cost_per_million > 0
     assert {item["image_id"] for item in fp32.detections} == {1, 2, 3, 4}
     assert [image.name for image in report.images] == ["1.png", "2.png", "3.png", "4.png"]
@@ -93,8 +100,8 @@ def test_a_run_of_a_bundle_alone(config):
     assert "turn 1 of 2" in lines
 
 
-def test_processes_give_way_to_others(config, monkeypatch):
-    monkeypatch.setattr(lane, "WORTH", 0)
+def test_processes_give_way_to_others(config: BenchmarkConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "MEASURING_TO_STARTUP_RATIO", 0)
     report = benchmark(replace(config, rows=("onnxruntime-fp32",), turns=3, boxes=2))
 
     (row,) = report.rows
@@ -105,9 +112,9 @@ def test_processes_give_way_to_others(config, monkeypatch):
     assert row.startup.load_ms > 0
 
 
-def test_a_ratio_that_stays_vague_is_told(config, monkeypatch):
+def test_a_ratio_that_stays_vague_is_told(config: BenchmarkConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"OpenVINO INT8": 0.061, "OpenVINO FP32": 0.02, "OpenVINO BF16": math.inf}
-    monkeypatch.setattr(module, "margins", lambda lanes: found)
+    monkeypatch.setattr(module, "ratio_margins", lambda row_runs: found)
     report = benchmark(replace(config, rows=("onnxruntime-fp32",), margin_percent=2.5, most_s=0))
 
     took = f"{report.settings.duration_s:.0f} s"
@@ -118,18 +125,18 @@ def test_a_ratio_that_stays_vague_is_told(config, monkeypatch):
     assert told in report.noise.warnings
 
 
-def test_thresholds_that_leave_so_many(config):
+def test_thresholds_that_leave_so_many(config: BenchmarkConfig) -> None:
     report = benchmark(replace(config, rows=("onnxruntime-fp32",), boxes=2))
 
     assert (report.rows[0].found, report.settings.boxes) == (2, 2)
-    assert 0.6 < report.rows[0].threshold < 0.7
+    threshold = report.rows[0].threshold
+    assert threshold is not None
+    assert 0.6 < threshold < 0.7
 
 
-def test_average_precision_of_a_row(config, tmp_path):
+def test_average_precision_of_a_row(config: BenchmarkConfig, tmp_path: Path) -> None:
     with load(config.model, threads=1) as model:
-        found = [
-            (number, model(cv2.imread(str(tmp_path / f"photos/{number}.png")), 0.5)) for number in (1, 2)
-        ]
+        found = [(number, model(read_image(tmp_path / f"photos/{number}.png"), 0.5)) for number in (1, 2)]
     truth = truth_from_detections(found, 0.5)
     for item in truth["images"]:
         item["file_name"] = f"{item['id']}.png"
@@ -149,15 +156,15 @@ def test_average_precision_of_a_row(config, tmp_path):
     assert scores.box_ap == pytest.approx(1)
 
 
-def test_a_row_that_breaks_half_way(config, monkeypatch):
-    def break_second(lane, turn, batch, **rest):
+def test_a_row_that_breaks_half_way(config: BenchmarkConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_second(lane: RowRun, turn: int, batch: int, **rest: Any) -> None:
         if turn == 1:
             msg = "its process was ended by SIGKILL"
             raise RowError(msg)
         as_is(lane, turn, batch, **rest)
 
-    as_is = rounds.take_turn
-    monkeypatch.setattr(rounds, "take_turn", break_second)
+    as_is = measure_round
+    monkeypatch.setattr(rounds, "measure_round", break_second)
     row = benchmark(config).rows[0]
 
     assert (row.state, row.reason) == (RowState.PARTIAL, "its process was ended by SIGKILL")
@@ -166,9 +173,15 @@ def test_a_row_that_breaks_half_way(config, monkeypatch):
 
 @pytest.mark.parametrize(
     ("where", "state"),
-    [("take_turns", RowState.SKIPPED), ("find_all", RowState.PARTIAL), ("open_lane", RowState.SKIPPED)],
+    [
+        ("run_rounds", RowState.SKIPPED),
+        ("measure_accuracy", RowState.PARTIAL),
+        ("start_row", RowState.SKIPPED),
+    ],
 )
-def test_ctrl_c_gives_a_report_of_what_there_is(config, monkeypatch, where, state):
+def test_ctrl_c_gives_a_report_of_what_there_is(
+    config: BenchmarkConfig, monkeypatch: pytest.MonkeyPatch, where: str, state: RowState
+) -> None:
     def interrupt(*args: Any, **rest: Any) -> None:
         raise KeyboardInterrupt
 
@@ -180,7 +193,7 @@ def test_ctrl_c_gives_a_report_of_what_there_is(config, monkeypatch, where, stat
     assert report.rows[0].reason.startswith("interrupted")
 
 
-def test_torch_is_not_here(tmp_path):
+def test_torch_is_not_here(tmp_path: Path) -> None:
     make_bundle(tmp_path / "model")
     command = [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path / "model")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -189,7 +202,9 @@ def test_torch_is_not_here(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def labelled(bundle, checkpoint, photographs, tmp_path_factory) -> Path:
+def labelled(
+    bundle: Bundle, checkpoint: Path, photographs: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Photographs of the input's size; labels are what PyTorch finds, some moved, some left out."""
     folder = tmp_path_factory.mktemp("labelled")
     model = eager_from_checkpoint(checkpoint, bundle.spec, threads=1)
@@ -213,7 +228,7 @@ def independent_ap(folder: Path, bundle: Any, checkpoint: Path) -> list[float]:
     content = json.loads((folder / "labels.json").read_text())
     results = []
     for image in content["images"]:
-        frame = cv2.imread(str(folder / image["file_name"]))
+        frame = read_image(folder / image["file_name"])
         tensor = torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1).float() / 255
         with torch.inference_mode():
             found = model([tensor])[0]
@@ -248,8 +263,10 @@ def independent_ap(folder: Path, bundle: Any, checkpoint: Path) -> list[float]:
     return scores
 
 
-def test_pytorchs_average_precision_is_that_of_pycocotools(bundle, checkpoint, labelled, monkeypatch):
-    monkeypatch.setattr(module.Run, "_measure_peaks", lambda run: None)
+def test_pytorchs_average_precision_is_that_of_pycocotools(
+    bundle: Bundle, checkpoint: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.BenchmarkRun, "_measure_roofline", lambda run: None)
     report = benchmark(
         BenchmarkConfig(
             model=bundle.path,
@@ -275,7 +292,9 @@ def test_pytorchs_average_precision_is_that_of_pycocotools(bundle, checkpoint, l
 
 
 @pytest.mark.slow
-def test_what_users_have_today_finds_what_pytorch_finds(bundle, checkpoint, photographs, tmp_path):
+def test_what_users_have_today_finds_what_pytorch_finds(
+    bundle: Bundle, checkpoint: Path, photographs: np.ndarray, tmp_path: Path
+) -> None:
     """Minutes: torch.compile, torchvision's ONNX export and OpenVINO's conversion of the whole model."""
     for number, frame in enumerate(photographs):
         cv2.imwrite(str(tmp_path / f"{number}.png"), frame)

@@ -15,23 +15,28 @@ import pytest
 import torch
 
 from edgeseg.benchmark.evaluate import EvaluateConfig, evaluate_bundle
-from edgeseg.bundle.manifest import write_manifest
+from edgeseg.bundle.manifest import Bundle, write_manifest
 from edgeseg.dataset.average_precision import truth_from_detections
 from edgeseg.errors import ConfigError, DependencyError, InputError
 from edgeseg.exporter.model.eager import EagerBackend, eager_from_checkpoint
-from edgeseg.runtime.model import Network, load
+from edgeseg.runtime.model import SizedBackend, load
 from edgeseg.spec import Lowering
 from tests.models import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+    from torchvision.models.detection import MaskRCNN
+
     from edgeseg.runtime.contract import RawDetections
     from edgeseg.runtime.model import Model
 
 
-@pytest.fixture(scope="module")
-def annotations(bundle, checkpoint, photographs, tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", name="annotations")
+def annotations_of_photographs(
+    bundle: Bundle, checkpoint: Path, photographs: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Labels beside `images/` with the photographs in other sizes than the network's input."""
     folder = tmp_path_factory.mktemp("labelled")
     (folder / "images").mkdir()
@@ -50,11 +55,11 @@ def annotations(bundle, checkpoint, photographs, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def config(annotations, bundle) -> EvaluateConfig:
+def config(annotations: Path, bundle: Bundle) -> EvaluateConfig:
     return EvaluateConfig(annotations=annotations, model=bundle.path, threads=1)
 
 
-def test_the_graph_scores_as_pytorch_does(config, checkpoint):
+def test_the_graph_scores_as_pytorch_does(config: EvaluateConfig, checkpoint: Path) -> None:
     lines: list[str] = []
     report = evaluate_bundle(replace(config, checkpoint=checkpoint), lines.append)
 
@@ -95,15 +100,19 @@ class Backend:
     ],
     ids=["channels swapped", "shifted", "scaled"],
 )
-def test_a_graph_given_other_pixels_scores_less(config, monkeypatch, mistake):
+def test_a_graph_given_other_pixels_scores_less(
+    config: EvaluateConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+) -> None:
     whole = evaluate_bundle(config).rows[0].scores
 
     def load_wrong(path: Path, **settings: Any) -> Model:
         model = load(path, **settings)
-        (network,) = model._networks
+        (network,) = model._sized_backends
         compute = network.backend
         wrong = Backend(lambda images, threshold: compute(mistake(images), threshold))
-        model._networks = (Network(network.spec, wrong),)
+        model._sized_backends = (SizedBackend(network.spec, wrong),)
         return model
 
     monkeypatch.setattr("edgeseg.benchmark.evaluate.load", load_wrong)
@@ -113,7 +122,9 @@ def test_a_graph_given_other_pixels_scores_less(config, monkeypatch, mistake):
     assert whole.box_ap - scores.box_ap > 0.003
 
 
-def test_pytorch_behind_the_backends_contract(resnet18, bundle, photographs):
+def test_pytorch_behind_the_backends_contract(
+    resnet18: MaskRCNN, bundle: Bundle, photographs: np.ndarray
+) -> None:
     spec = bundle.spec
     backend = EagerBackend(resnet18, spec, threads=1)
     before = torch.get_num_threads()
@@ -129,7 +140,9 @@ def test_pytorch_behind_the_backends_contract(resnet18, bundle, photographs):
     assert backend(photographs[:1], 1.0).counts.tolist() == [0]
 
 
-def test_pytorch_in_a_model_finds_what_the_engine_finds(checkpoint, bundle, photographs):
+def test_pytorch_in_a_model_finds_what_the_engine_finds(
+    checkpoint: Path, bundle: Bundle, photographs: np.ndarray
+) -> None:
     frame = cv2.resize(photographs[0], (411, 300))
     expected = load(bundle.path, threads=1)(frame, 0.05)
     found = eager_from_checkpoint(checkpoint, bundle.spec)(frame, 0.05)
@@ -138,14 +151,14 @@ def test_pytorch_in_a_model_finds_what_the_engine_finds(checkpoint, bundle, phot
     assert (found.labels == expected.labels).all()
 
 
-def test_only_the_first_images(config):
+def test_only_the_first_images(config: EvaluateConfig) -> None:
     report = evaluate_bundle(replace(config, max_images=2, precisions=("fp32", "fp32")))
 
     assert [row.scores.images for row in report.rows] == [2]
     assert report.images == str(config.annotations.parent / "images")
 
 
-def test_images_are_looked_for_beside_the_annotations(config, tmp_path):
+def test_images_are_looked_for_beside_the_annotations(config: EvaluateConfig, tmp_path: Path) -> None:
     alone = Path(shutil.copy(config.annotations, tmp_path))
     for path in (config.annotations.parent / "images").iterdir():
         shutil.copy(path, tmp_path)
@@ -153,7 +166,7 @@ def test_images_are_looked_for_beside_the_annotations(config, tmp_path):
     assert evaluate_bundle(replace(config, annotations=alone, max_images=1)).images == str(tmp_path)
 
 
-def test_the_checkpoint_of_another_model(config, tmp_path):
+def test_the_checkpoint_of_another_model(config: EvaluateConfig, tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
     torch.save(build("resnet18", 5).state_dict(), other)
 
@@ -163,12 +176,14 @@ def test_the_checkpoint_of_another_model(config, tmp_path):
         evaluate_bundle(replace(config, checkpoint=Path("absent")))
 
 
-def test_a_precision_that_the_bundle_has_not(config):
+def test_a_precision_that_the_bundle_has_not(config: EvaluateConfig) -> None:
     with pytest.raises(ConfigError, match=r"must be one that .* has \(fp32.*\), got 'int2'"):
         evaluate_bundle(replace(config, precisions=("int2",)))
 
 
-def test_a_factory_is_run_only_when_the_user_names_it(config, bundle, checkpoint, tmp_path, monkeypatch):
+def test_a_factory_is_run_only_when_the_user_names_it(
+    config: EvaluateConfig, bundle: Bundle, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = replace(bundle.spec, architecture="tests.models:build")
     with pytest.raises(ConfigError, match=r"exported with --factory tests\.models:build; pass it here too"):
         eager_from_checkpoint(checkpoint, spec)
@@ -183,7 +198,9 @@ def test_a_factory_is_run_only_when_the_user_names_it(config, bundle, checkpoint
     assert evaluate_bundle(asked).rows[0].name == "PyTorch"
 
 
-def test_torchvision_is_not_here(config, checkpoint, monkeypatch):
+def test_torchvision_is_not_here(
+    config: EvaluateConfig, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(DependencyError, match=r"score a checkpoint .*edgeseg\[export\]"):
         evaluate_bundle(replace(config, checkpoint=checkpoint))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from edgeseg.benchmark.config import BenchmarkConfig
-from edgeseg.benchmark.images import evenly, take_pictures
+from edgeseg.benchmark.images import evenly_spaced, load_images
 from edgeseg.errors import ConfigError, InputError
 from tests.runtime.fake_bundle import NAMES, SIZE_HW, make_spec
 
@@ -18,14 +19,14 @@ SHIPPED = ("astronaut", "chelsea", "coffee", "rocket")
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     for number in range(1, 11):
         cv2.imwrite(str(tmp_path / f"{number:02}.png"), np.full((40, 60, 3), 10 * number, np.uint8))
     return tmp_path
 
 
-def test_without_a_folder_the_shipped_photographs_are_taken():
-    pictures = take_pictures(BenchmarkConfig(), make_spec())
+def test_without_a_folder_the_shipped_photographs_are_taken() -> None:
+    pictures = load_images(BenchmarkConfig(), make_spec())
 
     assert pictures.source == "the four built-in photographs"
     assert pictures.batches.shape == (4, 1, *SIZE_HW, 3)
@@ -38,8 +39,8 @@ def test_without_a_folder_the_shipped_photographs_are_taken():
     assert pictures.compared == (1, 2, 3, 4)
 
 
-def test_images_are_taken_from_the_whole_folder(folder):
-    pictures = take_pictures(BenchmarkConfig(images=folder, frames=2), make_spec())
+def test_images_are_taken_from_the_whole_folder(folder: Path) -> None:
+    pictures = load_images(BenchmarkConfig(images=folder, frames=2), make_spec())
 
     assert list(pictures.paths) == list(range(1, 9))
     assert pictures.paths[8].name == "09.png"
@@ -48,37 +49,37 @@ def test_images_are_taken_from_the_whole_folder(folder):
     assert pictures.shown[0].size_hw == (40, 60)
 
 
-def test_batches_are_filled_and_frames_are_scaled(folder):
+def test_batches_are_filled_and_frames_are_scaled(folder: Path) -> None:
     config = BenchmarkConfig(images=folder, frames=3, frame_size_hw=(20, 30))
-    batches = take_pictures(config, make_spec(batch=2)).batches
+    batches = load_images(config, make_spec(batch=2)).batches
 
     assert batches.shape == (2, 2, 20, 30, 3)
     assert [int(frame[0, 0, 0]) for frame in batches.reshape(-1, 20, 30, 3)] == [10, 30, 70, 10]
 
 
-def test_unreadable_images_are_named_and_others_taken(folder):
+def test_unreadable_images_are_named_and_others_taken(folder: Path) -> None:
     for name in ("01.png", "05.png"):
         (folder / name).write_text("hello")
-    pictures = take_pictures(BenchmarkConfig(images=folder), make_spec())
+    pictures = load_images(BenchmarkConfig(images=folder), make_spec())
 
     assert len(pictures.paths) == 8
     assert {item.name for item in pictures.skipped} == {"01.png", "05.png"}
     assert "is not an image that can be read" in pictures.skipped[0].reason
 
 
-def test_no_images_at_all(folder, tmp_path):
+def test_no_images_at_all(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"found none in .*empty; name another with --images"):
-        take_pictures(BenchmarkConfig(images=tmp_path / "empty"), make_spec())
+        load_images(BenchmarkConfig(images=tmp_path / "empty"), make_spec())
     with pytest.raises(InputError, match="no folder at absent"):
-        take_pictures(BenchmarkConfig(images=Path("absent")), make_spec())
+        load_images(BenchmarkConfig(images=Path("absent")), make_spec())
     for path in folder.glob("*.png"):
         path.write_text("hello")
     with pytest.raises(InputError, match=r"none of the 10 images in .* can be read; the first"):
-        take_pictures(BenchmarkConfig(images=folder), make_spec())
+        load_images(BenchmarkConfig(images=folder), make_spec())
 
 
-def labels(folder: Path, **changes) -> Path:
+def labels(folder: Path, **changes: Any) -> Path:
     square = {"bbox": [1, 1, 8, 8], "area": 64, "segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]]}
     content = {
         "images": [{"id": 7, "file_name": "07.png", "height": 40, "width": 60}],
@@ -90,8 +91,8 @@ def labels(folder: Path, **changes) -> Path:
     return path
 
 
-def test_annotated_images_keep_their_ids(folder):
-    pictures = take_pictures(BenchmarkConfig(annotations=labels(folder)), make_spec())
+def test_annotated_images_keep_their_ids(folder: Path) -> None:
+    pictures = load_images(BenchmarkConfig(annotations=labels(folder)), make_spec())
 
     assert (list(pictures.paths), pictures.source) == ([7], str(folder))
     assert pictures.labelled is not None
@@ -99,17 +100,17 @@ def test_annotated_images_keep_their_ids(folder):
     assert pictures.shown[0].image_id == 7
 
 
-def test_annotations_of_other_images(folder):
+def test_annotations_of_other_images(folder: Path) -> None:
     other = labels(folder, images=[{"id": 7, "file_name": "x.png", "height": 40, "width": 60}])
     with pytest.raises(InputError, match="the annotations do not match the images"):
-        take_pictures(BenchmarkConfig(annotations=other), make_spec())
+        load_images(BenchmarkConfig(annotations=other), make_spec())
 
 
 @pytest.mark.parametrize(
     ("count", "taken"), [(1, [0]), (2, [0, 5]), (3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10)))]
 )
-def test_evenly(count, taken):
-    assert evenly(list(range(10)), count) == taken
+def test_evenly(count: int, taken: list[int]) -> None:
+    assert evenly_spaced(list(range(10)), count) == taken
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,6 @@ def test_evenly(count, taken):
         ({"frame_size_hw": (0, 5)}, "frame_size_hw must be two sizes"),
     ],
 )
-def test_settings_that_cannot_work(changes, words):
+def test_settings_that_cannot_work(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         BenchmarkConfig(**changes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from edgeseg.benchmark import machine as place
@@ -9,9 +11,12 @@ from edgeseg.benchmark.machine import cores_for, describe_machine
 from edgeseg.benchmark.worker.memory import device_memory_mib, peak_rss_mib
 from edgeseg.runtime.host.machine import Host
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 @pytest.fixture
-def four_cores_of_two_threads(tmp_path, monkeypatch) -> Host:
+def four_cores_of_two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(place, "allowed_cores", lambda: tuple(range(8)))
     for core in range(8):
         folder = tmp_path / f"sys/devices/system/cpu/cpu{core}/topology"
@@ -24,11 +29,13 @@ def four_cores_of_two_threads(tmp_path, monkeypatch) -> Host:
     ("threads", "cores"),
     [(1, (0,)), (2, (0, 2)), (4, (0, 2, 4, 6)), (5, (0, 1, 2, 4, 6)), (8, tuple(range(8))), (9, ())],
 )
-def test_a_core_for_each_thread(four_cores_of_two_threads, threads, cores):
+def test_a_core_for_each_thread(
+    four_cores_of_two_threads: Host, threads: int, cores: tuple[int, ...]
+) -> None:
     assert cores_for(threads, four_cores_of_two_threads) == cores
 
 
-def test_what_a_reader_needs():
+def test_what_a_reader_needs() -> None:
     machine = describe_machine()
 
     assert machine.cores >= 1
@@ -36,7 +43,7 @@ def test_what_a_reader_needs():
     assert "tensorrt" not in machine.versions or machine.versions["tensorrt"]
 
 
-def test_memory_by_the_kernel_and_without_it(tmp_path):
+def test_memory_by_the_kernel_and_without_it(tmp_path: Path) -> None:
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/status").write_text("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n")
 
@@ -44,7 +51,7 @@ def test_memory_by_the_kernel_and_without_it(tmp_path):
     assert peak_rss_mib(Host(root=tmp_path / "nothing")) > 10
 
 
-def test_memory_on_gpus(monkeypatch):
+def test_memory_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getpid", lambda: 42)
     monkeypatch.setattr(Host, "output_of", lambda host, command: "41, 999\n42, 100\n42, 23")
 
@@ -53,7 +60,7 @@ def test_memory_on_gpus(monkeypatch):
     assert device_memory_mib() is None
 
 
-def test_a_quota_counts_and_pins_nothing_else(tmp_path, monkeypatch):
+def test_a_quota_counts_and_pins_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
     (tmp_path / "proc/self").mkdir(parents=True)

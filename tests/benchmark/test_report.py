@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,15 +13,18 @@ from edgeseg.errors import ArtifactError, ConfigError
 
 from .samples import make_report, make_row
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def test_all_of_it_comes_back(tmp_path):
+
+def test_all_of_it_comes_back(tmp_path: Path) -> None:
     report = make_report()
     write_report(tmp_path / "report.json", report)
 
     assert read_report(tmp_path / "report.json") == report
 
 
-def test_a_row_is_found_by_name():
+def test_a_row_is_found_by_name() -> None:
     report = make_report()
 
     assert report.row("openvino-int8") is report.rows[1]
@@ -28,7 +32,7 @@ def test_a_row_is_found_by_name():
 
 
 @pytest.mark.parametrize(("state", "reason"), [(RowState.OK, "broke"), (RowState.FAILED, "")])
-def test_a_row_says_why_unless_it_is_ok(state, reason):
+def test_a_row_says_why_unless_it_is_ok(state: RowState, reason: str) -> None:
     with pytest.raises(ConfigError, match="a row says why unless it is ok; openvino-int8"):
         make_row(state=state, reason=reason)
 
@@ -41,7 +45,7 @@ def test_a_row_says_why_unless_it_is_ok(state, reason):
         ({"rows": [{"name": "x"}]}, "Row is incomplete"),
     ],
 )
-def test_what_is_no_report_is_refused(tmp_path, change, words):
+def test_what_is_no_report_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     path = tmp_path / "report.json"
     write_report(path, make_report())
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **change}), "utf-8")
@@ -50,6 +54,6 @@ def test_what_is_no_report_is_refused(tmp_path, change, words):
         read_report(path)
 
 
-def test_no_report(tmp_path):
+def test_no_report(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"no report at .*absent"):
         read_report(tmp_path / "absent.json")

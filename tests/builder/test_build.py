@@ -8,7 +8,7 @@ import shutil
 import signal
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,22 +17,22 @@ import pytest
 from edgeseg.builder import build as build_module
 from edgeseg.builder import cpu_engine, tensorrt
 from edgeseg.builder.build import BuildConfig, build_engine, rebuild_unfit
-from edgeseg.builder.tensorrt import build_plan
+from edgeseg.builder.tensorrt import build_tensorrt_plan
 from edgeseg.bundle.engines import (
     EngineOptions,
     Precision,
     Target,
-    engines_of,
     machine_family,
     read_engine_record,
+    recorded_engines,
 )
-from edgeseg.bundle.manifest import TABLE_FILE
-from edgeseg.calibration.table import write_table
+from edgeseg.bundle.manifest import CALIBRATION_FILE, Bundle
+from edgeseg.calibration.table import CalibrationTable, write_table
 from edgeseg.errors import ArtifactError, BuildError, ConfigError, DependencyError, EdgeSegError
-from edgeseg.files.reading import sha256_of
+from edgeseg.files.reading import sha256_from_file
 from edgeseg.graphs import winograd
-from edgeseg.graphs.winograd import PART
-from edgeseg.runtime.backends.tensorrt.library import Flavour, load_library
+from edgeseg.graphs.winograd import WINOGRAD_SUFFIX
+from edgeseg.runtime.backends.tensorrt.library import TensorRTKind, load_library
 from edgeseg.runtime.host import machine
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.runtime.model import load
@@ -45,29 +45,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edgeseg.bundle.compatibility import Engine
     from edgeseg.vision.detections import Detections
 
 SM86 = EngineOptions(compute_capabilities=("SM86",))
 
 
 @pytest.fixture(scope="module")
-def table(bundle, photographs):
+def table(bundle: Bundle, photographs: np.ndarray) -> CalibrationTable:
     measured = minmax_table(onnx.load(bundle.graph_path(Lowering.PORTABLE)), photographs)
     return replace(measured, graph_sha256=bundle.files[Lowering.PORTABLE.file_name].sha256)
 
 
 @pytest.fixture
-def model(bundle, table, tmp_path) -> Path:
+def model(bundle: Bundle, table: CalibrationTable, tmp_path: Path) -> Path:
     """The bundle with a calibration and no engine; the test's own."""
     folder = tmp_path / "model"
     shutil.copytree(bundle.path, folder)
-    write_table(table, folder / TABLE_FILE)
+    write_table(table, folder / CALIBRATION_FILE)
     return folder
 
 
 @pytest.fixture
-def build(model) -> Callable:
-    def built(target: Target, precision: Precision, options: EngineOptions | None = None, **rest):
+def build(model: Path) -> Callable[..., Engine]:
+    def built(
+        target: Target, precision: Precision, options: EngineOptions | None = None, **rest: Any
+    ) -> Engine:
         config = BuildConfig(
             model=model, target=target, precision=precision, options=options or EngineOptions(), **rest
         )
@@ -87,7 +90,7 @@ def files(model: Path) -> list[str]:
 
 @needs_rtx
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16, Precision.INT8])
-def test_an_engine_for_rtx(build, model, precision) -> None:
+def test_an_engine_for_rtx(build: Callable[..., Engine], model: Path, precision: Precision) -> None:
     engine = build(Target.TENSORRT_RTX, precision, SM86)
     record = engine.record
     counts = {kind: list(record.layers.values()).count(kind) for kind in ("int8", "fp16", "fp32")}
@@ -96,7 +99,8 @@ def test_an_engine_for_rtx(build, model, precision) -> None:
     assert record == read_engine_record(model, Target.TENSORRT_RTX, precision)
     assert record.options.compute_capabilities == ("SM86",)
     assert record.backend_version.startswith("1.")
-    assert record.graph_sha256 == sha256_of(model / record.graph)
+    assert record.graph_sha256 == sha256_from_file(model / record.graph)
+    assert record.file is not None
     assert record.file.size > 10_000_000
     # 37 convolutions and two dense layers; the first and the output layers stay, on five levels.
     assert (
@@ -107,12 +111,14 @@ def test_an_engine_for_rtx(build, model, precision) -> None:
             Precision.INT8: {"int8": 39, "fp16": 13, "fp32": 0},
         }[precision]
     )
-    calibrated = sha256_of(model / TABLE_FILE) if precision is Precision.INT8 else None
+    calibrated = sha256_from_file(model / CALIBRATION_FILE) if precision is Precision.INT8 else None
     assert record.calibration_sha256 == calibrated
 
 
 @needs_rtx
-def test_an_engine_for_a_gpu_that_is_not_here_is_passed_over(build, model, photographs) -> None:
+def test_an_engine_for_a_gpu_that_is_not_here_is_passed_over(
+    build: Callable[..., Engine], model: Path, photographs: np.ndarray
+) -> None:
     build(Target.TENSORRT_RTX, Precision.FP16, SM86)
 
     with load(model, threads=1) as loaded:
@@ -123,7 +129,9 @@ def test_an_engine_for_a_gpu_that_is_not_here_is_passed_over(build, model, photo
         load(model, backend="tensorrt-rtx")
 
 
-def test_an_engine_of_onnxruntime_says_what_computes_in_8_bits(build, model) -> None:
+def test_an_engine_of_onnxruntime_says_what_computes_in_8_bits(
+    build: Callable[..., Engine], model: Path
+) -> None:
     record = build(Target.ONNXRUNTIME, Precision.INT8).record
     kinds = {kernel.kind for kernel in record.kernels}
     left = sorted({name.partition("#")[0] for name, kind in record.layers.items() if kind != "int8"})
@@ -150,11 +158,17 @@ VNNI, AMX = ("avx512_vnni",), ("amx_int8", "avx512_vnni")
         (EngineOptions(machine="x86_64"), AMX, False, 7),
         (EngineOptions(machine="x86_64", weight_bits=8), AMX, False, 8),
         (EngineOptions(machine="aarch64"), (), False, 8),
-        (EngineOptions(machine="x86_64", amx=True, weight_bits=7).anywhere(), VNNI, False, 8),
+        (EngineOptions(machine="x86_64", amx=True, weight_bits=7).without_machine(), VNNI, False, 8),
     ],
 )
 def test_a_named_machine_is_any_of_its_kind(
-    build, model, monkeypatch, asked, instructions, amx, bits
+    build: Callable[..., Engine],
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: EngineOptions,
+    instructions: tuple[str, ...],
+    amx: bool,
+    bits: int,
 ) -> None:
     monkeypatch.setattr(machine, "int8_instructions", lambda host: instructions)
     engine = build(Target.ONNXRUNTIME, Precision.INT8, asked)
@@ -179,7 +193,9 @@ needs_openvino = pytest.mark.skipif(
 
 
 @needs_openvino
-def test_an_engine_of_openvino_says_what_computes_in_8_bits(build, model) -> None:
+def test_an_engine_of_openvino_says_what_computes_in_8_bits(
+    build: Callable[..., Engine], model: Path
+) -> None:
     record = build(Target.OPENVINO, Precision.INT8).record
     left = sorted({name.partition("#")[0] for name, kind in record.layers.items() if kind != "int8"})
     types = {kind for kernel in record.kernels for kind in (*kernel.inputs, *kernel.constants)}
@@ -194,7 +210,7 @@ def test_an_engine_of_openvino_says_what_computes_in_8_bits(build, model) -> Non
 @needs_openvino
 @pytest.mark.parametrize(("instructions", "bits"), [(AMX, 8), ((), 7)])
 def test_an_engine_of_openvino_has_the_weights_that_this_processor_needs(
-    build, monkeypatch, instructions, bits
+    build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, instructions: tuple[str, ...], bits: int
 ) -> None:
     monkeypatch.setattr(machine, "int8_instructions", lambda host: instructions)
     engine = build(Target.OPENVINO, Precision.INT8)
@@ -206,14 +222,18 @@ def test_an_engine_of_openvino_has_the_weights_that_this_processor_needs(
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.INT8])
-def test_only_a_record_of_int8_has_bits_of_weights(build, precision) -> None:
+def test_only_a_record_of_int8_has_bits_of_weights(
+    build: Callable[..., Engine], precision: Precision
+) -> None:
     bits = build(Target.ONNXRUNTIME, precision).record.options.weight_bits
 
     assert bits == (weight_bits(Host()) if precision is Precision.INT8 else None)
 
 
 @needs_openvino
-def test_openvino_takes_the_exported_graph_in_single_precision(build, model) -> None:
+def test_openvino_takes_the_exported_graph_in_single_precision(
+    build: Callable[..., Engine], model: Path
+) -> None:
     engine = build(Target.OPENVINO, Precision.FP32)
 
     assert engine.path == model / "portable.onnx"
@@ -224,10 +244,12 @@ def test_openvino_takes_the_exported_graph_in_single_precision(build, model) -> 
 
 
 @needs_openvino
-def test_bfloat16_needs_a_processor_that_has_it(build, monkeypatch) -> None:
+def test_bfloat16_needs_a_processor_that_has_it(
+    build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cpu_engine, "has_bfloat16", lambda: False)
     monkeypatch.setattr(machine, "int8_instructions", lambda host: ())
-    told = machine.int8_ability(Host())
+    told = machine.int8_summary(Host())
 
     # What `edgeseg doctor` says of the processor.
     assert told == "no instructions of its own, engines get 7-bit weights"
@@ -235,7 +257,9 @@ def test_bfloat16_needs_a_processor_that_has_it(build, monkeypatch) -> None:
         build(Target.OPENVINO, Precision.BF16)
 
 
-def test_output_layers_with_a_bias_are_products_of_integers_too(build, model) -> None:
+def test_output_layers_with_a_bias_are_products_of_integers_too(
+    build: Callable[..., Engine], model: Path
+) -> None:
     """ONNX Runtime would fuse product and bias to a float Gemm; trained models have biases."""
     graph = onnx.load(model / Lowering.PORTABLE.file_name)
     biased = [node for node in graph.graph.node if node.op_type == "Conv" and len(node.input) == 3]
@@ -248,15 +272,17 @@ def test_output_layers_with_a_bias_are_products_of_integers_too(build, model) ->
 
 
 @on_x86
-def test_in_single_precision_large_convolutions_have_half_the_products(build, model, photographs) -> None:
+def test_in_single_precision_large_convolutions_have_half_the_products(
+    build: Callable[..., Engine], model: Path, photographs: np.ndarray
+) -> None:
     exported = [result_of(model, image) for image in photographs]
     engine = build(Target.ONNXRUNTIME, Precision.FP32)
     nodes = {name for kernel in engine.record.kernels for name in kernel.nodes}
 
     assert engine.path == model / "engines" / "onnxruntime-fp32.onnx"
-    assert any(PART in node.name for node in onnx.load(engine.path).graph.node)
+    assert any(WINOGRAD_SUFFIX in node.name for node in onnx.load(engine.path).graph.node)
     # Named as what they stand for.
-    assert not any(PART in name for name in nodes)
+    assert not any(WINOGRAD_SUFFIX in name for name in nodes)
     assert set(engine.record.layers.values()) == {"fp32"}
     for image, wanted in zip(photographs, exported, strict=True):
         found = result_of(model, image)
@@ -266,10 +292,12 @@ def test_in_single_precision_large_convolutions_have_half_the_products(build, mo
 
 
 @pytest.mark.parametrize("reason", ["none is large", "another machine"])
-def test_what_needs_no_build_is_a_record_of_the_graph(build, model, monkeypatch, reason) -> None:
+def test_what_needs_no_build_is_a_record_of_the_graph(
+    build: Callable[..., Engine], model: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
     options = EngineOptions()
     if reason == "none is large":
-        monkeypatch.setattr(winograd, "LEAST_PIXELS", 10_000)
+        monkeypatch.setattr(winograd, "MIN_PIXELS", 10_000)
     else:
         options = EngineOptions(machine="aarch64")
     engine = build(Target.ONNXRUNTIME, Precision.FP32, options)
@@ -281,7 +309,7 @@ def test_what_needs_no_build_is_a_record_of_the_graph(build, model, monkeypatch,
         assert loaded.description.endswith("on CPU, FP32")
 
 
-def test_an_engine_is_kept_without_force(build, model) -> None:
+def test_an_engine_is_kept_without_force(build: Callable[..., Engine], model: Path) -> None:
     build(Target.ONNXRUNTIME, Precision.INT8)
 
     with pytest.raises(ConfigError, match=r"onnxruntime-int8.json exists; pass --force"):
@@ -304,7 +332,14 @@ def test_an_engine_is_kept_without_force(build, model) -> None:
         ),
     ],
 )
-def test_what_cannot_be_built_here(build, model, target, precision, options, reason) -> None:
+def test_what_cannot_be_built_here(
+    build: Callable[..., Engine],
+    model: Path,
+    target: Target,
+    precision: Precision,
+    options: dict[str, Any],
+    reason: str,
+) -> None:
     if shutil.which("nvidia-smi"):
         pytest.skip("there is a GPU")
     with pytest.raises(EdgeSegError, match=reason):
@@ -313,15 +348,15 @@ def test_what_cannot_be_built_here(build, model, target, precision, options, rea
 
 
 @needs_rtx
-def test_rtx_has_no_dla(model) -> None:
-    library = load_library(Flavour.RTX, purpose="test")
+def test_rtx_has_no_dla(model: Path) -> None:
+    library = load_library(TensorRTKind.RTX, purpose="test")
     with pytest.raises(ConfigError, match=r"--dla 1 needs a DLA core .* finds no DLA in this machine"):
-        build_plan(library, model / "tensorrt-fp16.onnx", replace(SM86, dla=1))
+        build_tensorrt_plan(library, model / "tensorrt-fp16.onnx", replace(SM86, dla=1))
 
 
 @needs_rtx
-def test_int8_without_a_calibration(build, model) -> None:
-    (model / TABLE_FILE).unlink()
+def test_int8_without_a_calibration(build: Callable[..., Engine], model: Path) -> None:
+    (model / CALIBRATION_FILE).unlink()
 
     with pytest.raises(ArtifactError, match=r"no calibration at .*edgeseg calibrate"):
         build(Target.TENSORRT_RTX, Precision.INT8, SM86)
@@ -329,7 +364,7 @@ def test_int8_without_a_calibration(build, model) -> None:
 
 
 @needs_rtx
-def test_a_graph_that_was_altered_is_refused(build, model) -> None:
+def test_a_graph_that_was_altered_is_refused(build: Callable[..., Engine], model: Path) -> None:
     build(Target.TENSORRT_RTX, Precision.FP16, SM86)
     graph = model / "tensorrt-fp16.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
@@ -342,7 +377,9 @@ def test_a_graph_that_was_altered_is_refused(build, model) -> None:
 
 @needs_rtx
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_build_stops_and_leaves_the_old_engine(build, model, number) -> None:
+def test_an_interrupted_build_stops_and_leaves_the_old_engine(
+    build: Callable[..., Engine], model: Path, number: signal.Signals
+) -> None:
     before = build(Target.TENSORRT_RTX, Precision.FP16, SM86)
     content, handler = before.path.read_bytes(), signal.getsignal(number)
     lines: list[str] = []
@@ -366,29 +403,31 @@ def test_an_interrupted_build_stops_and_leaves_the_old_engine(build, model, numb
 
 
 @needs_rtx
-def test_running_out_of_memory_is_a_sentence_with_advice(monkeypatch, model) -> None:
-    library = load_library(Flavour.RTX, purpose="test")
+def test_running_out_of_memory_is_a_sentence_with_advice(
+    monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    library = load_library(TensorRTKind.RTX, purpose="test")
 
-    def refuse(config, network):
+    def refuse(config: Any, network: Any) -> None:
         library.log.log(library.module.ILogger.Severity.ERROR, "Error Code 2: OutOfMemory (Out of memory.)")
 
     real = library.module.Builder
 
     class Builder:
-        def __init__(self, log) -> None:
+        def __init__(self, log: Any) -> None:
             self._real = real(log)
 
-        def __getattr__(self, name: str):
+        def __getattr__(self, name: str) -> Any:
             return refuse if name == "build_serialized_network" else getattr(self._real, name)
 
     monkeypatch.setattr(library.module, "Builder", Builder)
-    monkeypatch.setattr(tensorrt, "_forget_refusal", lambda library: None)
+    monkeypatch.setattr(tensorrt, "_build_dummy_engine", lambda library: None)
     with pytest.raises(BuildError, match=r"ran out of memory .*; try --workspace-mib 512; Error Code 2"):
-        build_plan(library, model / "tensorrt-fp16.onnx", replace(SM86, workspace_mib=1024))
+        build_tensorrt_plan(library, model / "tensorrt-fp16.onnx", replace(SM86, workspace_mib=1024))
 
 
 @needs_rtx
-def test_progress_is_told(model) -> None:
+def test_progress_is_told(model: Path) -> None:
     lines: list[str] = []
     config = BuildConfig(model=model, target=Target.TENSORRT_RTX, precision=Precision.FP16, options=SM86)
     build_engine(config, lines.append)
@@ -398,7 +437,7 @@ def test_progress_is_told(model) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_bundle(build, model) -> None:
+def test_a_read_only_bundle(build: Callable[..., Engine], model: Path) -> None:
     model.chmod(0o555)
     try:
         with pytest.raises(EdgeSegError, match=r"cannot write .*engines: Permission denied"):
@@ -407,8 +446,8 @@ def test_a_read_only_bundle(build, model) -> None:
         model.chmod(0o755)
 
 
-def test_a_full_disk(build, model, monkeypatch) -> None:
-    def full(*args, **rest):
+def test_a_full_disk(build: Callable[..., Engine], model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **rest: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(build_module, "build_graph_engine", full)
@@ -417,11 +456,13 @@ def test_a_full_disk(build, model, monkeypatch) -> None:
     assert files(model) == []
 
 
-def test_rebuild_mends_what_does_not_fit_and_nothing_else(build, model, table) -> None:
+def test_rebuild_mends_what_does_not_fit_and_nothing_else(
+    build: Callable[..., Engine], model: Path, table: CalibrationTable
+) -> None:
     build(Target.ONNXRUNTIME, Precision.FP32)
     kept = read_engine_record(model, Target.ONNXRUNTIME, Precision.FP32)
     stale = build(Target.ONNXRUNTIME, Precision.INT8)
-    write_table(replace(table, float_layers=("box_head.fc7",)), model / TABLE_FILE)
+    write_table(replace(table, float_layers=("box_head.fc7",)), model / CALIBRATION_FILE)
     notes: list[str] = []
 
     with pytest.raises(ArtifactError, match="another calibration"):
@@ -439,7 +480,9 @@ def test_rebuild_mends_what_does_not_fit_and_nothing_else(build, model, table) -
 
 
 @on_x86
-def test_rebuild_narrows_the_weights_for_a_processor_without_vnni(build, model, without_vnni) -> None:
+def test_rebuild_narrows_the_weights_for_a_processor_without_vnni(
+    build: Callable[..., Engine], model: Path, without_vnni: None
+) -> None:
     build(Target.ONNXRUNTIME, Precision.INT8, EngineOptions(machine="x86_64", weight_bits=8))
     notes: list[str] = []
 
@@ -453,7 +496,7 @@ def test_rebuild_narrows_the_weights_for_a_processor_without_vnni(build, model, 
         assert loaded.description.endswith("on CPU, INT8")
 
 
-def test_rebuild_mends_a_truncated_engine(build, model) -> None:
+def test_rebuild_mends_a_truncated_engine(build: Callable[..., Engine], model: Path) -> None:
     engine = build(Target.ONNXRUNTIME, Precision.INT8)
     whole = engine.path.read_bytes()
     engine.path.write_bytes(whole[:1000])
@@ -463,7 +506,7 @@ def test_rebuild_mends_a_truncated_engine(build, model) -> None:
     assert engine.path.read_bytes() == whole
 
 
-def test_rebuild_passes_over_a_broken_record(build, model) -> None:
+def test_rebuild_passes_over_a_broken_record(build: Callable[..., Engine], model: Path) -> None:
     build(Target.ONNXRUNTIME, Precision.FP32)
     engine = build(Target.ONNXRUNTIME, Precision.INT8)
     engine.path.write_bytes(b"cut")
@@ -477,17 +520,17 @@ def test_rebuild_passes_over_a_broken_record(build, model) -> None:
 
 
 @needs_rtx
-def test_rebuild_leaves_what_cannot_be_built_here(build, model) -> None:
+def test_rebuild_leaves_what_cannot_be_built_here(build: Callable[..., Engine], model: Path) -> None:
     build(Target.TENSORRT_RTX, Precision.FP16, SM86)
     notes: list[str] = []
     rebuild_unfit(model, notes.append)
 
     assert "stays as it is" in notes[-1]
-    assert engines_of(model) == ((Target.TENSORRT_RTX, Precision.FP16),)
+    assert recorded_engines(model) == ((Target.TENSORRT_RTX, Precision.FP16),)
 
 
 @pytest.mark.skipif(machine_family(platform.machine()) != "x86_64", reason="of x86 processors")
-def test_an_engine_for_arm_is_rebuilt_for_this_machine(build, model) -> None:
+def test_an_engine_for_arm_is_rebuilt_for_this_machine(build: Callable[..., Engine], model: Path) -> None:
     build(Target.ONNXRUNTIME, Precision.INT8, EngineOptions(machine="aarch64"))
     rebuild_unfit(model)
 

@@ -12,7 +12,7 @@ from edgeseg.calibration.table import CalibrationTable, Method, Range
 from edgeseg.errors import BuildError
 from edgeseg.exporter.graph import write_graph
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import plan_for
+from edgeseg.quantization.plan import quantisation_plan
 from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
 from edgeseg.spec import Lowering
 from tests.models import build, spec_of
@@ -42,7 +42,7 @@ class Graphs(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
-def graphs(request, tmp_path_factory) -> Graphs:
+def graphs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Graphs:
     name, classes, size_hw, batch = MODELS[request.param]
     model = build(name, classes).eval()
     spec = spec_of(model, size_hw, batch=batch)
@@ -50,7 +50,7 @@ def graphs(request, tmp_path_factory) -> Graphs:
     for lowering in (Lowering.TENSORRT, Lowering.TENSORRT_FP16):
         write_graph(model, spec, lowering, folder / lowering.file_name)
     half = onnx.load(folder / Lowering.TENSORRT_FP16.file_name)
-    plan = plan_for(LayerGraph(half))
+    plan = quantisation_plan(LayerGraph(half))
     # Neither time nor size nor kernels depend on the ranges.
     table = CalibrationTable(
         method=Method.MINMAX,
@@ -69,22 +69,22 @@ def graphs(request, tmp_path_factory) -> Graphs:
     )
 
 
-def test_single_and_half_precision_build_for_every_generation(graphs):
+def test_single_and_half_precision_build_for_every_generation(graphs: Graphs) -> None:
     single = build_rtx(graphs.fp32, *GPUS["fp32"])
     half = build_rtx(graphs.fp16, *GPUS["fp16"])
 
     assert len(half.data) < 0.75 * len(single.data)
 
 
-def test_int8_builds_for_every_generation(graphs):
+def test_int8_builds_for_every_generation(graphs: Graphs) -> None:
     assert len(build_rtx(graphs.int8, *GPUS["fp32"]).data) > graphs.int8.stat().st_size / 2
 
 
-def test_every_planned_layer_computes_in_int8(graphs):
+def test_every_planned_layer_computes_in_int8(graphs: Graphs) -> None:
     assert graphs.planned <= int8_nodes(build_rtx(graphs.int8, "SM86").kernels)
 
 
-def test_a_graph_that_needs_a_plugin_is_refused(graphs, tmp_path):
+def test_a_graph_that_needs_a_plugin_is_refused(graphs: Graphs, tmp_path: Path) -> None:
     """As if the exporter brought an operator back that TensorRT has no layer for."""
     model = onnx.load(graphs.fp16)
     node = next(node for node in model.graph.node if node.op_type == "GridSample")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeseg.builder.tensorrt import build_plan
+from edgeseg.builder.tensorrt import build_tensorrt_plan
 from edgeseg.bundle.engines import EngineOptions
 from edgeseg.errors import BuildError, ConfigError
-from edgeseg.runtime.backends.tensorrt.library import Flavour, Library
+from edgeseg.runtime.backends.tensorrt.library import Library, TensorRTKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,14 @@ class Config:
         self.limits: dict[str, int] = {}
         self.caches: list[bytes] = []
 
+    if TYPE_CHECKING:
+        # What a builder sets: members of the enumerations, which are their own names here.
+        progress_monitor: Any
+        hardware_compatibility_level: str
+        profiling_verbosity: str
+        default_device_type: str
+        DLA_core: int
+
     def set_flag(self, flag: str) -> None:
         self.flags.append(flag)
 
@@ -53,7 +61,7 @@ class Config:
         self.limits[pool] = size
 
     def can_run_on_DLA(self, layer: Any) -> bool:
-        return layer.name != "nms"
+        return bool(layer.name != "nms")
 
     def create_timing_cache(self, stored: bytes) -> Any:
         return SimpleNamespace(stored=stored, serialize=lambda: stored + b"+timed")
@@ -61,7 +69,7 @@ class Config:
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
         assert ignore_mismatch is False
         self.caches.append(cache.stored)
-        return cache.stored != b"of another GPU"
+        return bool(cache.stored != b"of another GPU")
 
 
 class NotingTensorRT:
@@ -116,14 +124,14 @@ def graph(tmp_path: Path) -> Path:
 
 
 def library(trt: NotingTensorRT) -> Library:
-    return Library(flavour=Flavour.TENSORRT, module=trt, log=SimpleNamespace(listeners=[]))
+    return Library(tensorrt_kind=TensorRTKind.TENSORRT, module=trt, log=SimpleNamespace(captures=[]))
 
 
 def test_the_builder_is_told_the_options(graph: Path) -> None:
     trt = NotingTensorRT()
     options = EngineOptions(workspace_mib=512, version_compatible=True, hardware_compatible=True)
 
-    build_plan(library(trt), graph, options)
+    build_tensorrt_plan(library(trt), graph, options)
 
     assert trt.config.limits == {"WORKSPACE": 512 * 2**20}
     assert trt.config.flags == ["VERSION_COMPATIBLE"]
@@ -134,7 +142,7 @@ def test_the_builder_is_told_the_options(graph: Path) -> None:
 def test_without_options_nothing_is_set_that_tensorrt_11_lacks(graph: Path) -> None:
     trt = NotingTensorRT()
 
-    build_plan(library(trt), graph, EngineOptions())
+    build_tensorrt_plan(library(trt), graph, EngineOptions())
 
     assert (trt.config.flags, trt.config.limits, trt.config.caches) == ([], {}, [])
 
@@ -142,7 +150,7 @@ def test_without_options_nothing_is_set_that_tensorrt_11_lacks(graph: Path) -> N
 def test_dla_takes_what_it_can_and_the_rest_is_listed(graph: Path) -> None:
     trt = NotingTensorRT(dla_cores=2)
 
-    plan = build_plan(library(trt), graph, EngineOptions(dla=1))
+    plan = build_tensorrt_plan(library(trt), graph, EngineOptions(dla=1))
 
     assert plan.not_on_dla == ("nms",)
     assert (trt.config.default_device_type, trt.config.DLA_core) == ("DLA", 1)
@@ -152,11 +160,11 @@ def test_dla_takes_what_it_can_and_the_rest_is_listed(graph: Path) -> None:
 @pytest.mark.parametrize(("cores", "words"), [(0, "no DLA"), (1, "1 DLA cores")])
 def test_a_dla_core_that_is_not_there(graph: Path, cores: int, words: str) -> None:
     with pytest.raises(ConfigError, match=f"--dla 1 needs a DLA core .* finds {words}"):
-        build_plan(library(NotingTensorRT(dla_cores=cores)), graph, EngineOptions(dla=1))
+        build_tensorrt_plan(library(NotingTensorRT(dla_cores=cores)), graph, EngineOptions(dla=1))
 
 
 def test_kernels_come_from_the_inspector(graph: Path) -> None:
-    (kernel,) = build_plan(library(NotingTensorRT()), graph, EngineOptions()).kernels
+    (kernel,) = build_tensorrt_plan(library(NotingTensorRT()), graph, EngineOptions()).kernels
 
     assert (kernel.name, kernel.kind, kernel.nodes) == ("conv1 + relu", "CaskConvolution", ("node_conv1",))
     assert (kernel.inputs, kernel.constants, kernel.outputs) == (("int8",), ("int8",), ("float16",))
@@ -167,7 +175,7 @@ def test_the_timing_cache_is_made_and_added_to(graph: Path, tmp_path: Path) -> N
     trt = NotingTensorRT()
 
     for _ in range(2):
-        build_plan(library(trt), graph, EngineOptions(), timing_cache=cache)
+        build_tensorrt_plan(library(trt), graph, EngineOptions(), timing_cache=cache)
 
     assert cache.read_bytes() == b"+timed+timed"
     assert trt.config.caches == [b"", b"+timed"]
@@ -178,7 +186,7 @@ def test_a_timing_cache_of_another_gpu_is_replaced(graph: Path, tmp_path: Path) 
     cache.write_bytes(b"of another GPU")
     trt = NotingTensorRT()
 
-    build_plan(library(trt), graph, EngineOptions(), timing_cache=cache)
+    build_tensorrt_plan(library(trt), graph, EngineOptions(), timing_cache=cache)
 
     assert trt.config.caches == [b"of another GPU", b""]
     assert cache.read_bytes() == b"+timed"
@@ -189,7 +197,7 @@ def test_the_timing_cache_survives_an_interruption(graph: Path, tmp_path: Path) 
     lines: list[str] = []
 
     with pytest.raises(KeyboardInterrupt):
-        build_plan(
+        build_tensorrt_plan(
             library(NotingTensorRT(stop=4)),
             graph,
             EngineOptions(),
@@ -205,6 +213,6 @@ def test_the_timing_cache_survives_a_refusal(graph: Path, tmp_path: Path) -> Non
     cache = tmp_path / "tensorrt.timing-cache"
 
     with pytest.raises(BuildError, match=r"TensorRT 10\.3\.0 cannot build .*it gives no reason"):
-        build_plan(library(NotingTensorRT(built=None)), graph, EngineOptions(), timing_cache=cache)
+        build_tensorrt_plan(library(NotingTensorRT(built=None)), graph, EngineOptions(), timing_cache=cache)
 
     assert cache.read_bytes() == b"+timed"

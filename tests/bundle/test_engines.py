@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeseg.bundle.compatibility import Here, UnfitEngineError, open_engine
+from edgeseg.bundle.compatibility import DeviceInfo, Engine, UnfitEngineError, open_engine
 from edgeseg.bundle.engines import (
     EngineOptions,
     EngineRecord,
@@ -14,21 +14,22 @@ from edgeseg.bundle.engines import (
     Precision,
     Target,
     engine_path,
-    engines_of,
     machine_family,
     rebuild_command,
+    recorded_engines,
     write_engine_record,
 )
-from edgeseg.bundle.manifest import file_record, open_bundle, write_manifest
+from edgeseg.bundle.manifest import Bundle, file_record, open_bundle, write_manifest
 from edgeseg.errors import ArtifactError, ConfigError
 from tests.runtime.fake_bundle import make_spec, write_graph
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
 @pytest.fixture
-def bundle(tmp_path: Path):
+def bundle(tmp_path: Path) -> Bundle:
     spec = make_spec()
     write_graph(tmp_path / "portable.onnx", spec)
     write_manifest(tmp_path, spec, ["portable.onnx"])
@@ -36,7 +37,7 @@ def bundle(tmp_path: Path):
 
 
 @pytest.fixture
-def record(bundle) -> EngineRecord:
+def record(bundle: Bundle) -> EngineRecord:
     path = engine_path(bundle.path, Target.ONNXRUNTIME, Precision.INT8)
     path.parent.mkdir()
     path.write_bytes(b"an engine")
@@ -53,39 +54,39 @@ def record(bundle) -> EngineRecord:
     return record
 
 
-def opened(bundle, machine: str = "x86_64"):
-    return open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, Here(machine=machine))
+def opened(bundle: Bundle, machine: str = "x86_64") -> Engine:
+    return open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, DeviceInfo(machine=machine))
 
 
-def rewritten(bundle, record: EngineRecord) -> None:
+def rewritten(bundle: Bundle, record: EngineRecord) -> None:
     write_engine_record(engine_path(bundle.path, Target.ONNXRUNTIME, Precision.INT8), record)
 
 
-def test_an_engine_opens_with_its_record(bundle, record) -> None:
+def test_an_engine_opens_with_its_record(bundle: Bundle, record: EngineRecord) -> None:
     engine = opened(bundle)
 
     assert engine.record == record
     assert engine.path.read_bytes() == b"an engine"
 
 
-def test_a_missing_engine_names_the_command(bundle) -> None:
+def test_a_missing_engine_names_the_command(bundle: Bundle) -> None:
     with pytest.raises(ArtifactError, match=r"no engine .*int8.onnx; build it with `edgeseg build-eng"):
         opened(bundle)
 
 
-def test_another_machine_is_refused(bundle, record) -> None:
+def test_another_machine_is_refused(bundle: Bundle, record: EngineRecord) -> None:
     with pytest.raises(ArtifactError, match=r"for another machine \(x86_64, here aarch64\).*build-engine"):
         opened(bundle, "aarch64")
 
 
-def test_another_graph_is_refused(bundle, record) -> None:
+def test_another_graph_is_refused(bundle: Bundle, record: EngineRecord) -> None:
     rewritten(bundle, replace(record, graph_sha256="0" * 64))
 
     with pytest.raises(ArtifactError, match=r"built for another graph \(0{12}, here .*build-engine"):
         opened(bundle)
 
 
-def test_a_graph_that_the_bundle_lacks_is_refused(bundle, record) -> None:
+def test_a_graph_that_the_bundle_lacks_is_refused(bundle: Bundle, record: EngineRecord) -> None:
     rewritten(bundle, replace(record, graph="tensorrt.onnx"))
 
     with pytest.raises(ArtifactError, match="here none"):
@@ -93,14 +94,16 @@ def test_a_graph_that_the_bundle_lacks_is_refused(bundle, record) -> None:
 
 
 @pytest.mark.parametrize("content", [b"an engin", b"an enginf", b""])
-def test_a_truncated_or_altered_engine_is_refused(bundle, record, content: bytes) -> None:
+def test_a_truncated_or_altered_engine_is_refused(
+    bundle: Bundle, record: EngineRecord, content: bytes
+) -> None:
     engine_path(bundle.path, Target.ONNXRUNTIME, Precision.INT8).write_bytes(content)
 
     with pytest.raises(ArtifactError, match="truncated or altered"):
         opened(bundle)
 
 
-def test_an_engine_without_its_file_is_refused(bundle, record) -> None:
+def test_an_engine_without_its_file_is_refused(bundle: Bundle, record: EngineRecord) -> None:
     engine_path(bundle.path, Target.ONNXRUNTIME, Precision.INT8).unlink()
 
     with pytest.raises(ArtifactError, match="is missing"):
@@ -116,14 +119,14 @@ def test_an_engine_without_its_file_is_refused(bundle, record) -> None:
         ('{"format": 1, "fast": true}', "unknown key 'fast'"),
     ],
 )
-def test_a_spoilt_record_is_refused(bundle, record, text: str, reason: str) -> None:
+def test_a_spoilt_record_is_refused(bundle: Bundle, record: EngineRecord, text: str, reason: str) -> None:
     engine_path(bundle.path, Target.ONNXRUNTIME, Precision.INT8).with_suffix(".json").write_text(text)
 
     with pytest.raises(ArtifactError, match=reason):
         opened(bundle)
 
 
-def test_a_record_is_json_that_people_can_read(bundle, record) -> None:
+def test_a_record_is_json_that_people_can_read(bundle: Bundle, record: EngineRecord) -> None:
     data = json.loads(
         engine_path(bundle.path, Target.ONNXRUNTIME, Precision.INT8).with_suffix(".json").read_text()
     )
@@ -151,7 +154,9 @@ T4 = Gpu(name="Tesla T4", compute_capability="7.5", driver="12.6")
 L4 = Gpu(name="NVIDIA L4", compute_capability="8.9", driver="13.0")
 
 
-def gpu_engine(bundle, target: Target, *, gpu: Gpu | None = None, **options):
+def gpu_engine(
+    bundle: Bundle, target: Target, *, gpu: Gpu | None = None, **options: Any
+) -> Callable[..., Engine]:
     """Write an engine for a GPU, and give a function that opens it elsewhere."""
     path = engine_path(bundle.path, target, Precision.FP16)
     path.parent.mkdir(exist_ok=True)
@@ -168,15 +173,17 @@ def gpu_engine(bundle, target: Target, *, gpu: Gpu | None = None, **options):
     )
     write_engine_record(path, record)
 
-    def opened_with(version: str, here: Gpu | None, machine: str = "x86_64"):
+    def opened_with(version: str, here: Gpu | None, machine: str = "x86_64") -> Engine:
         return open_engine(
-            bundle, target, Precision.FP16, Here(machine=machine, backend_version=version, gpu=here)
+            bundle, target, Precision.FP16, DeviceInfo(machine=machine, backend_version=version, gpu=here)
         )
 
     return opened_with
 
 
-def test_an_engine_of_tensorrt_opens_where_it_was_built_and_after_an_update_of_the_driver(bundle) -> None:
+def test_an_engine_of_tensorrt_opens_where_it_was_built_and_after_an_update_of_the_driver(
+    bundle: Bundle,
+) -> None:
     opened = gpu_engine(bundle, Target.TENSORRT, gpu=A5000)
 
     assert opened("10.3.0", A5000).path.name == "tensorrt-fp16.engine"
@@ -197,7 +204,9 @@ def test_an_engine_of_tensorrt_opens_where_it_was_built_and_after_an_update_of_t
         ),
     ],
 )
-def test_an_engine_of_tensorrt_is_refused_elsewhere(bundle, version, gpu, machine, reason) -> None:
+def test_an_engine_of_tensorrt_is_refused_elsewhere(
+    bundle: Bundle, version: str, gpu: Gpu | None, machine: str, reason: str
+) -> None:
     opened = gpu_engine(bundle, Target.TENSORRT, gpu=A5000)
 
     with pytest.raises(UnfitEngineError, match=reason) as refusal:
@@ -205,7 +214,7 @@ def test_an_engine_of_tensorrt_is_refused_elsewhere(bundle, version, gpu, machin
     assert refusal.value.record.gpu == A5000
 
 
-def test_a_compatible_engine_opens_on_later_versions_and_gpus(bundle) -> None:
+def test_a_compatible_engine_opens_on_later_versions_and_gpus(bundle: Bundle) -> None:
     opened = gpu_engine(bundle, Target.TENSORRT, gpu=A5000, version_compatible=True, hardware_compatible=True)
 
     assert opened("11.4.0", L4)
@@ -215,7 +224,7 @@ def test_a_compatible_engine_opens_on_later_versions_and_gpus(bundle) -> None:
         opened("10.1.0", L4)
 
 
-def test_an_engine_for_rtx_opens_on_the_generations_that_it_was_built_for(bundle) -> None:
+def test_an_engine_for_rtx_opens_on_the_generations_that_it_was_built_for(bundle: Bundle) -> None:
     opened = gpu_engine(bundle, Target.TENSORRT_RTX, compute_capabilities=("SM86", "SM89"))
 
     assert opened("10.3.0", A5000)
@@ -224,7 +233,7 @@ def test_an_engine_for_rtx_opens_on_the_generations_that_it_was_built_for(bundle
         opened("10.3.0", T4)
 
 
-def test_an_engine_of_an_older_calibration_is_refused(bundle, record) -> None:
+def test_an_engine_of_an_older_calibration_is_refused(bundle: Bundle, record: EngineRecord) -> None:
     rewritten(bundle, replace(record, calibration_sha256="0" * 64))
     assert opened(bundle)
     (bundle.path / "calibration.json").write_text("{}")
@@ -233,14 +242,14 @@ def test_an_engine_of_an_older_calibration_is_refused(bundle, record) -> None:
         opened(bundle)
 
 
-def test_an_engine_that_is_the_bundles_own_graph(bundle, record) -> None:
+def test_an_engine_that_is_the_bundles_own_graph(bundle: Bundle, record: EngineRecord) -> None:
     path = engine_path(bundle.path, Target.OPENVINO, Precision.BF16)
     write_engine_record(path, replace(record, backend=Target.OPENVINO, precision=Precision.BF16, file=None))
 
-    engine = open_engine(bundle, Target.OPENVINO, Precision.BF16, Here(machine="x86_64"))
+    engine = open_engine(bundle, Target.OPENVINO, Precision.BF16, DeviceInfo(machine="x86_64"))
 
     assert engine.path == bundle.path / "portable.onnx"
-    assert engines_of(bundle.path) == (
+    assert recorded_engines(bundle.path) == (
         (Target.OPENVINO, Precision.BF16),
         (Target.ONNXRUNTIME, Precision.INT8),
     )
@@ -250,10 +259,10 @@ def test_an_engine_that_is_the_bundles_own_graph(bundle, record) -> None:
     ("built", "here", "opens"), [(None, 8, True), (8, 8, True), (7, 8, True), (7, 7, True), (8, 7, False)]
 )
 def test_weights_of_an_engine_may_not_be_wider_than_the_processor_computes_with(
-    bundle, record, built: int | None, here: int, opens: bool
+    bundle: Bundle, record: EngineRecord, built: int | None, here: int, opens: bool
 ) -> None:
     rewritten(bundle, replace(record, options=replace(record.options, weight_bits=built)))
-    there = Here(machine="x86_64", weight_bits=here)
+    there = DeviceInfo(machine="x86_64", weight_bits=here)
 
     if opens:
         assert open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, there)
@@ -264,11 +273,11 @@ def test_weights_of_an_engine_may_not_be_wider_than_the_processor_computes_with(
         open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, there)
 
 
-def test_another_machine_says_nothing_of_its_instructions(bundle, record) -> None:
+def test_another_machine_says_nothing_of_its_instructions(bundle: Bundle, record: EngineRecord) -> None:
     rewritten(bundle, replace(record, options=EngineOptions(machine="aarch64", weight_bits=8)))
 
     with pytest.raises(UnfitEngineError, match=r"another machine \(aarch64, here x86_64\); `--rebuild`"):
-        open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, Here(machine="x86_64", weight_bits=7))
+        open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, DeviceInfo(machine="x86_64", weight_bits=7))
 
 
 @pytest.mark.parametrize("bits", [0, 6, 9, 16])
@@ -277,7 +286,7 @@ def test_weights_have_7_or_8_bits(bits: int) -> None:
         EngineOptions(weight_bits=bits)
 
 
-def test_the_command_that_builds_again_has_the_settings(bundle, record) -> None:
+def test_the_command_that_builds_again_has_the_settings(bundle: Bundle, record: EngineRecord) -> None:
     options = EngineOptions(machine="aarch64", dla=1, workspace_mib=512, version_compatible=True)
     again = replace(record, backend=Target.TENSORRT, options=options)
 

@@ -158,7 +158,11 @@ def test_a_whole_graph_passes(tmp_path: Path) -> None:
     check_self_contained(write(tmp_path / "x.onnx", None))
 
 
-@pytest.mark.parametrize("content", [b"", b"graph" * 100, b"\xff" * 99, b"\x3a\x7f", b"\x3b" * 500, b"\x3c"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"graph" * 100, b"\xff" * 99, b"\x3a\x7f", b"\x3b" * 500, b"\x3c"],
+    ids=["empty", "text", "endless number", "cut off", "ends of groups", "end of a group"],
+)
 def test_what_is_no_protocol_buffer_is_left_to_the_library(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.onnx").write_bytes(content)
 

@@ -8,12 +8,13 @@ import os
 import random
 import shutil
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeseg.bundle.compatibility import Here, open_engine
+from edgeseg.bundle.compatibility import DeviceInfo, open_engine
 from edgeseg.bundle.engines import (
     EngineOptions,
     EngineRecord,
@@ -23,11 +24,11 @@ from edgeseg.bundle.engines import (
     read_engine_record,
     write_engine_record,
 )
-from edgeseg.bundle.manifest import MANIFEST, TABLE_FILE, file_record, is_plain_name, open_bundle
+from edgeseg.bundle.manifest import CALIBRATION_FILE, MANIFEST, file_record, is_plain_name, open_bundle
 from edgeseg.calibration.table import CalibrationTable, Method, Range, read_table, write_table
 from edgeseg.errors import ArtifactError, EdgeSegError
-from edgeseg.files.reading import MOST_JSON
-from edgeseg.records import json_from_record, parsed_json
+from edgeseg.files.reading import MAX_JSON_BYTES
+from edgeseg.records import json_from_record, parse_json
 from edgeseg.runtime.model import load
 from edgeseg.settings import ModelSettings, settings_from_json
 from tests.altered import alter, sealed
@@ -58,7 +59,7 @@ BAD_NAMES = (
     "a\x85",
 )
 # What JSON can hold that no record wants.
-ODD = (
+ODD: tuple[Any, ...] = (
     None,
     True,
     False,
@@ -117,7 +118,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=0,
         ranges={"a": Range(low=-1.0, high=1.0)},
     )
-    write_table(table, folder / TABLE_FILE)
+    write_table(table, folder / CALIBRATION_FILE)
     record = EngineRecord(
         backend=Target.ONNXRUNTIME,
         backend_version="1",
@@ -125,7 +126,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options=EngineOptions(machine="x86_64", weight_bits=7),
         file=file_record(path),
         graph_sha256=graph,
-        calibration_sha256=file_record(folder / TABLE_FILE).sha256,
+        calibration_sha256=file_record(folder / CALIBRATION_FILE).sha256,
         build_s=1.0,
     )
     write_engine_record(path, record)
@@ -138,11 +139,11 @@ def model(template: Path, tmp_path: Path) -> Path:
 
 
 def open_int8(model: Path) -> None:
-    open_engine(open_bundle(model), Target.ONNXRUNTIME, Precision.INT8, Here(machine="x86_64"))
+    open_engine(open_bundle(model), Target.ONNXRUNTIME, Precision.INT8, DeviceInfo(machine="x86_64"))
 
 
 def open_all(model: Path) -> None:
-    read_table(model / TABLE_FILE)
+    read_table(model / CALIBRATION_FILE)
     open_int8(model)
 
 
@@ -152,7 +153,7 @@ def record_of(model: Path) -> Path:
 
 def test_the_template_is_whole(model: Path) -> None:
     open_int8(model)
-    read_table(model / TABLE_FILE)
+    read_table(model / CALIBRATION_FILE)
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
@@ -202,7 +203,7 @@ def test_an_engine_of_a_gpu_is_a_file(model: Path) -> None:
         (lambda model: model / MANIFEST, lambda data: data["spec"]["class_names"].reverse()),
         (lambda model: model / MANIFEST, lambda data: data["spec"]["preprocess"].update(mean_rgb=[0, 0, 0])),
         (record_of, lambda data: data["options"].update(weight_bits=8)),
-        (lambda model: model / TABLE_FILE, lambda data: data["ranges"]["a"].update(high=2.0)),
+        (lambda model: model / CALIBRATION_FILE, lambda data: data["ranges"]["a"].update(high=2.0)),
     ],
     ids=["threshold", "names", "mean", "engine", "table"],
 )
@@ -235,7 +236,7 @@ SPECIAL: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("kind", SPECIAL)
-@pytest.mark.parametrize("name", [MANIFEST, "portable.onnx", TABLE_FILE, "record", "engine"])
+@pytest.mark.parametrize("name", [MANIFEST, "portable.onnx", CALIBRATION_FILE, "record", "engine"])
 def test_only_regular_files_are_read(model: Path, kind: str, name: str) -> None:
     path = {"record": record_of(model), "engine": record_of(model).with_suffix(".onnx")}.get(
         name, model / name
@@ -255,7 +256,7 @@ def test_a_link_to_the_right_content_is_harmless(model: Path) -> None:
     open_bundle(model)
 
 
-@pytest.mark.parametrize("name", [MANIFEST, "record", TABLE_FILE])
+@pytest.mark.parametrize("name", [MANIFEST, "record", CALIBRATION_FILE])
 def test_a_record_of_200_megabytes_is_not_read(model: Path, name: str) -> None:
     path = record_of(model) if name == "record" else model / name
     os.truncate(path, 200 << 20)
@@ -266,7 +267,7 @@ def test_a_record_of_200_megabytes_is_not_read(model: Path, name: str) -> None:
 
 def test_sizes_come_before_hashes(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.truncate(model / "portable.onnx", 1 << 40)
-    monkeypatch.setattr("edgeseg.bundle.manifest.sha256_of", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr("edgeseg.bundle.manifest.sha256_from_file", lambda path: pytest.fail("it was read"))
 
     with pytest.raises(ArtifactError, match="truncated or altered"):
         open_bundle(model)
@@ -336,28 +337,29 @@ def test_mutated_engine_records_end_in_sentences(model: Path) -> None:
     for text in mutations(data, 300):
         path.write_text(text)
         refused += only_sentences(
-            lambda: open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, Here(machine="x86_64")), "onnx"
+            lambda: open_engine(bundle, Target.ONNXRUNTIME, Precision.INT8, DeviceInfo(machine="x86_64")),
+            "onnx",
         )
 
     assert refused > 150
 
 
 def test_mutated_tables_end_in_sentences(model: Path) -> None:
-    path = model / TABLE_FILE
+    path = model / CALIBRATION_FILE
     data = json.loads(path.read_text())
     for text in mutations(data, 200):
         path.write_text(text)
-        only_sentences(lambda: read_table(path), TABLE_FILE)
+        only_sentences(lambda: read_table(path), CALIBRATION_FILE)
 
 
 def test_mutated_settings_end_in_sentences() -> None:
     data = json_from_record(ModelSettings())
     for text in mutations(data, 300):
         with suppress(ValueError):
-            content = parsed_json(text)
+            content = parse_json(text)
             if isinstance(content, dict):
                 content.pop("sha256", None)
-            only_sentences(lambda content=content: settings_from_json(content, source="s.json"), "s.json")
+            only_sentences(partial(settings_from_json, content, source="s.json"), "s.json")
 
 
 @pytest.mark.parametrize(
@@ -407,4 +409,4 @@ def test_numbers_that_are_none(model: Path, key: str, raw: str, sentence: str) -
 
 
 def test_the_limit_of_records_is_far_above_real_ones(model: Path) -> None:
-    assert record_of(model).stat().st_size * 100 < MOST_JSON
+    assert record_of(model).stat().st_size * 100 < MAX_JSON_BYTES

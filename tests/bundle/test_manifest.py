@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeseg.bundle.manifest import MANIFEST, check_target, open_bundle, staged, write_manifest
+from edgeseg.bundle.manifest import MANIFEST, check_bundle_folder, open_bundle, staged, write_manifest
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from edgeseg.spec import Lowering, ModelSpec
 from tests.test_spec import FACTS
@@ -192,14 +192,14 @@ def test_force_replaces(model: Path) -> None:
 
 def test_nothing_is_overwritten_unasked(model: Path) -> None:
     with pytest.raises(ConfigError, match="already holds a bundle; pass --force"):
-        check_target(model, force=False)
+        check_bundle_folder(model, force=False)
 
 
 def test_a_folder_of_someone_else_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work", "utf-8")
 
     with pytest.raises(ConfigError, match="is not a bundle"):
-        check_target(tmp_path, force=True)
+        check_bundle_folder(tmp_path, force=True)
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeseg.bundle.manifest import Bundle, open_bundle, write_manifest
-from edgeseg.calibration.observers import Rows, Tap, Taps
+from edgeseg.calibration.observers import FirstAxis, RangeObserver, RangeObservers
 from tests.runtime.fake_bundle import make_bundle
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ DARK = 20.0
 # BGR: red counts most, so that swapped channels show.
 WEIGHTS = np.array([[0.1, 0.2, 1.0], [-1.0, 0.0, 0.5]], np.float32)
 
-PIXELS = Tap(key="pixels", tensor="pixels", rows=Rows.IMAGES)
-FEATURES = Tap(key="features", tensor="features", rows=Rows.IMAGES)
-PROPOSAL = Tap(key="proposal", tensor="proposal_values", rows=Rows.PROPOSALS)
-DETECTED = Tap(key="detected", tensor="detected", rows=Rows.DETECTIONS)
-ROOT = Tap(key="head.root", tensor="root", rows=Rows.IMAGES)
-DEAD = Tap(key="dead", tensor="dead", rows=Rows.IMAGES)
-TAPS = Taps(taps=(DETECTED, PIXELS, FEATURES, PROPOSAL, DEAD), present="present")
+PIXELS = RangeObserver(key="pixels", tensor="pixels", rows=FirstAxis.IMAGES)
+FEATURES = RangeObserver(key="features", tensor="features", rows=FirstAxis.IMAGES)
+PROPOSAL = RangeObserver(key="proposal", tensor="proposal_values", rows=FirstAxis.PROPOSALS)
+DETECTED = RangeObserver(key="detected", tensor="detected", rows=FirstAxis.DETECTIONS)
+ROOT = RangeObserver(key="head.root", tensor="root", rows=FirstAxis.IMAGES)
+DEAD = RangeObserver(key="dead", tensor="dead", rows=FirstAxis.IMAGES)
+TAPS = RangeObservers(observers=(DETECTED, PIXELS, FEATURES, PROPOSAL, DEAD), present="present")
 
 
 def measured_bundle(folder: Path, **changes: Any) -> Bundle:
@@ -53,7 +53,7 @@ def measured_bundle(folder: Path, **changes: Any) -> Bundle:
         "flat": np.array([-1], np.int64),
         "mean_column": np.array([batch, 1], np.int64),
     }
-    steps = [
+    steps: list[tuple[str, str, str, dict[str, Any]]] = [
         ("Transpose", "pixels", "planes", {"perm": [0, 3, 1, 2]}),
         ("Conv", "planes weights", "features", {}),
         ("Identity", "present_rows", "present", {}),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import pytest
 from edgeseg.calibration import checkpoint, collector, consistency, counting, instrumented_graph
 from edgeseg.calibration.checkpoint import PARTIAL_FILE
 from edgeseg.calibration.collector import collect
+from edgeseg.calibration.counting import histograms_from_values
 from edgeseg.calibration.images import CalibrationConfig, choose_images, images_sha256
-from edgeseg.calibration.observers import Rows, Tap, Taps
+from edgeseg.calibration.observers import FirstAxis, RangeObserver, RangeObservers
 from edgeseg.calibration.table import CalibrationTable, Method, table_for, write_table
 from edgeseg.errors import CalibrationError
 from edgeseg.runtime.contract import RawDetections
@@ -33,12 +35,12 @@ pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture
-def bundle(tmp_path) -> Bundle:
+def bundle(tmp_path: Path) -> Bundle:
     return measured_bundle(tmp_path / "model")
 
 
 @pytest.fixture
-def config(tmp_path) -> CalibrationConfig:
+def config(tmp_path: Path) -> CalibrationConfig:
     folder = write_pictures(tmp_path / "val", 14)
     return CalibrationConfig(folder=folder, images=10, method=Method.MINMAX)
 
@@ -54,7 +56,7 @@ def in_range(table: CalibrationTable, key: str) -> tuple[float, float]:
     return table.ranges[key].low, table.ranges[key].high
 
 
-def test_ranges_are_those_of_the_runtime_s_images(bundle, config) -> None:
+def test_ranges_are_those_of_the_runtime_s_images(bundle: Bundle, config: CalibrationConfig) -> None:
     table = collect(bundle, [TAPS], config)
     images = inputs(bundle, config)
     features = images.astype(float) @ WEIGHTS.T
@@ -63,16 +65,22 @@ def test_ranges_are_those_of_the_runtime_s_images(bundle, config) -> None:
     assert in_range(table, "features") == pytest.approx((features.min(), features.max()), rel=1e-5)
     assert in_range(table, "dead") == (0, 0.1)
     # The rows of padding hold a million times more.
-    assert in_range(table, "proposal") == (0, pytest.approx(4 * brightest, rel=1e-5))
+    low, high = in_range(table, "proposal")
+    assert low == 0
+    assert high == pytest.approx(4 * brightest, rel=1e-5)
     shift = brightest / 255 * SHIFT_PX
-    assert in_range(table, "detected") == (0, pytest.approx(max(BOXES.max(), BOXES[0, 2] + shift)))
+    low, high = in_range(table, "detected")
+    assert low == 0
+    assert high == pytest.approx(max(BOXES.max(), BOXES[0, 2] + shift))
 
 
-def test_each_image_is_measured_at_the_size_that_the_runtime_takes(tmp_path, config) -> None:
+def test_each_image_is_measured_at_the_size_that_the_runtime_takes(
+    tmp_path: Path, config: CalibrationConfig
+) -> None:
     """A landscape input would pad upright pictures with the mean, which is brighter than they are."""
     upright = write_pictures(tmp_path / "upright", 14, size_hw=(60, 40))
     for path in upright.iterdir():
-        cv2.imwrite(str(path), cv2.imread(str(path)) // 4)
+        cv2.imwrite(str(path), read_image(path) // 4)
     config = replace(config, folder=upright)
     landscape = measured_bundle(tmp_path / "landscape")
     turned = measured_bundle(tmp_path / "turned", input_size_hw=landscape.spec.input_size_hw[::-1])
@@ -81,15 +89,17 @@ def test_each_image_is_measured_at_the_size_that_the_runtime_takes(tmp_path, con
     table = collect(both, [TAPS, TAPS], config, progress=lines.append)
     padded = collect(landscape, [TAPS], config)
 
-    brightest = max(int(cv2.imread(str(path)).max()) for path in upright.iterdir())
-    assert in_range(table, "pixels") == (0, pytest.approx(brightest, abs=1))
+    brightest = max(int(read_image(path).max()) for path in upright.iterdir())
+    low, high = in_range(table, "pixels")
+    assert low == 0
+    assert high == pytest.approx(brightest, abs=1)
     assert in_range(padded, "pixels")[1] == 124
     assert next(line for line in lines if line.startswith("calibrating")) == (
         "calibrating: image 1 of 10 at 96x64"
     )
 
 
-def test_what_the_table_says_of_itself(bundle, config) -> None:
+def test_what_the_table_says_of_itself(bundle: Bundle, config: CalibrationConfig) -> None:
     table = collect(bundle, [TAPS], config)
     assert (table.method, table.images, table.seed, table.float_layers) == (Method.MINMAX, 10, 0, ())
     assert table.graph_sha256 == bundle.files["portable.onnx"].sha256
@@ -100,7 +110,9 @@ def test_what_the_table_says_of_itself(bundle, config) -> None:
     assert not (bundle.path / PARTIAL_FILE).exists()
 
 
-def test_rows_of_padding_are_not_counted(bundle, config, monkeypatch) -> None:
+def test_rows_of_padding_are_not_counted(
+    bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counted = collected_counts(monkeypatch)
     collect(bundle, [TAPS], config)
     assert {key: histogram.total for key, histogram in counted().items()} == {
@@ -113,34 +125,38 @@ def test_rows_of_padding_are_not_counted(bundle, config, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("method", Method)
-def test_a_batch_of_four_gives_the_same_ranges(tmp_path, config, method: Method, monkeypatch) -> None:
+def test_a_batch_of_four_gives_the_same_ranges(
+    tmp_path: Path, config: CalibrationConfig, method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(config, method=method)
     # Ten images are two batches and a half; what fills the third must not count.
-    taps = Taps(taps=(PIXELS, FEATURES, PROPOSAL), present="present")
-    single = collect(measured_bundle(tmp_path / "one"), [taps], config)
+    observers = RangeObservers(observers=(PIXELS, FEATURES, PROPOSAL), present="present")
+    single = collect(measured_bundle(tmp_path / "one"), [observers], config)
     counted = collected_counts(monkeypatch)
-    four = collect(measured_bundle(tmp_path / "four", batch=4), [taps], config)
+    four = collect(measured_bundle(tmp_path / "four", batch=4), [observers], config)
     assert four.ranges == single.ranges
     assert counted()["proposal"].total == 10 * 4
 
 
-def test_several_passes_give_the_same_ranges(bundle, config, monkeypatch) -> None:
+def test_several_passes_give_the_same_ranges(
+    bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines: list[str] = []
     whole = collect(bundle, [TAPS], config, progress=lines.append)
     assert not any("pass" in line for line in lines)
-    monkeypatch.setattr(instrumented_graph, "PASS_BYTES", 1)
+    monkeypatch.setattr(instrumented_graph, "MAX_PASS_BYTES", 1)
     assert collect(bundle, [TAPS], config, progress=lines.append).ranges == whole.ranges
     assert any("image 10 of 10, pass 5 of 5, 1 s left" in line for line in lines)
-    assert len(instrumented_graph.passes_of(bundle, TAPS)) == 5
+    assert len(instrumented_graph.plan_passes(bundle, TAPS)) == 5
 
 
-def test_a_pass_runs_only_what_it_needs(bundle) -> None:
-    model = instrumented_graph._cut(instrumented_graph._load(bundle), ["features"])
+def test_a_pass_runs_only_what_it_needs(bundle: Bundle) -> None:
+    model = instrumented_graph._keep_only(instrumented_graph._load(bundle), ["features"])
     assert [node.op_type for node in model.graph.node] == ["Cast", "Transpose", "Conv"]
     assert [tensor.name for tensor in model.graph.initializer] == ["weights"]
 
 
-def test_progress_says_how_long_it_takes(bundle, config) -> None:
+def test_progress_says_how_long_it_takes(bundle: Bundle, config: CalibrationConfig) -> None:
     lines: list[str] = []
     collect(bundle, [TAPS], config, progress=lines.append)
     shown = [line for line in lines if line.startswith("calibrating")]
@@ -148,7 +164,7 @@ def test_progress_says_how_long_it_takes(bundle, config) -> None:
     assert shown[-1] == "calibrating: image 10 of 10, 1 s left"
 
 
-def test_a_bad_image_is_named_and_replaced(bundle, config) -> None:
+def test_a_bad_image_is_named_and_replaced(bundle: Bundle, config: CalibrationConfig) -> None:
     (config.folder / "03.png").write_bytes(b"no")
     (config.folder / "04.png").write_bytes(b"")
     notes: list[str] = []
@@ -190,31 +206,41 @@ def shifted(frames: Any, spec: Any) -> Any:
     ],
 )
 def test_other_preprocessing_is_caught(
-    tmp_path, config, monkeypatch, finds: bool, mistake: Any, reason: str
+    tmp_path: Path,
+    config: CalibrationConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    finds: bool,
+    mistake: Any,
+    reason: str,
 ) -> None:
     bundle = measured_bundle(tmp_path / "m", **({} if finds else {"score_threshold": 0.95}))
     monkeypatch.setattr(collector, "letterbox_batch", mistake)
-    taps = Taps(taps=(PIXELS, PROPOSAL), present="present")
+    observers = RangeObservers(observers=(PIXELS, PROPOSAL), present="present")
     with pytest.raises(CalibrationError, match=rf"prepare \d+.png as the runtime does.*{reason}"):
-        collect(bundle, [taps], config)
+        collect(bundle, [observers], config)
 
 
-def test_a_mistake_that_shows_on_one_image_only_is_caught(bundle, config, monkeypatch) -> None:
+def test_a_mistake_that_shows_on_one_image_only_is_caught(
+    bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Gray pictures are the same with their channels swapped.
     chosen = choose_images(config)
     for image in chosen[:-1]:
         path = str(config.folder / image.name)
         gray = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+        assert gray is not None
         cv2.imwrite(path, gray)
     monkeypatch.setattr(collector, "letterbox_batch", swapped)
     with pytest.raises(CalibrationError, match=f"{chosen[-1].name} .*its channels are swapped"):
         collect(bundle, [TAPS], config)
 
 
-def test_a_graph_that_computes_otherwise_is_caught(bundle, config, monkeypatch) -> None:
-    real = instrumented_graph.TappedGraph.__call__
+def test_a_graph_that_computes_otherwise_is_caught(
+    bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = instrumented_graph.InstrumentedGraph.__call__
     monkeypatch.setattr(
-        instrumented_graph.TappedGraph, "__call__", lambda graph, images: real(graph, images // 2)
+        instrumented_graph.InstrumentedGraph, "__call__", lambda graph, images: real(graph, images // 2)
     )
     with pytest.raises(CalibrationError, match=r"must find what the runtime finds on \d+.png, and 1 of 5"):
         collect(bundle, [TAPS], config)
@@ -248,7 +274,7 @@ SEEN = ((10, 0.9, 1), (30, 0.4, 2))
         ((*SEEN, (50, 0.052, 1)), True),
     ],
 )
-def test_what_agrees(bundle, found: tuple, agree: bool) -> None:
+def test_what_agrees(bundle: Bundle, found: tuple[tuple[float, float, int], ...], agree: bool) -> None:
     for one, other in itertools.permutations((raw(*found), raw(*SEEN))):
         if agree:
             consistency.check_detections(one, other, bundle.spec, "a.png")
@@ -257,7 +283,7 @@ def test_what_agrees(bundle, found: tuple, agree: bool) -> None:
                 consistency.check_detections(one, other, bundle.spec, "a.png")
 
 
-def test_rounding_decides_at_the_cut(bundle) -> None:
+def test_rounding_decides_at_the_cut(bundle: Bundle) -> None:
     rows = [(10.0 * n, 0.9 - 0.1 * n, 1) for n in range(4)]
     one, other = raw(*rows, (70, 0.5, 1)), raw(*rows, (90, 0.502, 1))
     consistency.check_detections(one, other, bundle.spec, "a.png")
@@ -268,17 +294,17 @@ def test_rounding_decides_at_the_cut(bundle) -> None:
 # Numbers that cannot be
 
 
-def test_nan_names_the_value_and_the_image(bundle, config) -> None:
+def test_nan_names_the_value_and_the_image(bundle: Bundle, config: CalibrationConfig) -> None:
     dark = choose_images(config)[6]
     # As large as the input: padding would brighten it.
     picture = np.random.default_rng(0).integers(0, 16, (64, 96, 3), np.uint8)
     cv2.imwrite(str(config.folder / dark.name), picture)
-    taps = Taps(taps=(PIXELS, ROOT), present="present")
+    observers = RangeObservers(observers=(PIXELS, ROOT), present="present")
     with pytest.raises(CalibrationError, match=rf"^head.root \(root in the graph\) on {dark.name} holds NaN"):
-        collect(bundle, [taps], config)
+        collect(bundle, [observers], config)
 
 
-def test_a_model_that_finds_nothing(tmp_path, config) -> None:
+def test_a_model_that_finds_nothing(tmp_path: Path, config: CalibrationConfig) -> None:
     bundle = measured_bundle(tmp_path / "m", score_threshold=0.95)
     with pytest.raises(
         CalibrationError, match=r"found nothing in 10 images, so 1 values .* such as detected"
@@ -287,25 +313,27 @@ def test_a_model_that_finds_nothing(tmp_path, config) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tap", "present", "reason"),
+    ("observer", "present", "reason"),
     [
         (replace(PIXELS, tensor="gone"), "present", "a value named 'gone'"),
         (PIXELS, "gone", "a value named 'gone'"),
         (replace(PIXELS, tensor="images"), "present", "'images' must be FLOAT to be measured, and is UINT8"),
         (PIXELS, "mean", "'mean' must be BOOL to be measured, and is FLOAT"),
-        (replace(PROPOSAL, rows=Rows.IMAGES), "present", r"must have 1 rows of images.*\[6, 1\]"),
-        (replace(PIXELS, rows=Rows.PROPOSALS), "present", "must have 6 rows of proposals"),
+        (replace(PROPOSAL, rows=FirstAxis.IMAGES), "present", r"must have 1 rows of images.*\[6, 1\]"),
+        (replace(PIXELS, rows=FirstAxis.PROPOSALS), "present", "must have 6 rows of proposals"),
     ],
 )
-def test_taps_that_do_not_fit_the_graph(bundle, config, tap: Tap, present: str, reason: str) -> None:
+def test_taps_that_do_not_fit_the_graph(
+    bundle: Bundle, config: CalibrationConfig, observer: RangeObserver, present: str, reason: str
+) -> None:
     with pytest.raises(CalibrationError, match=reason):
-        collect(bundle, [Taps(taps=(tap,), present=present)], config)
+        collect(bundle, [RangeObservers(observers=(observer,), present=present)], config)
 
 
-def test_two_keys_of_one_value_and_an_output_of_the_graph(bundle, config) -> None:
-    again = Tap(key="again", tensor="pixels", rows=Rows.IMAGES)
-    masks = Tap(key="masks", tensor="masks", rows=Rows.IMAGES)
-    table = collect(bundle, [Taps(taps=(PIXELS, again, masks), present="present")], config)
+def test_two_keys_of_one_value_and_an_output_of_the_graph(bundle: Bundle, config: CalibrationConfig) -> None:
+    again = RangeObserver(key="again", tensor="pixels", rows=FirstAxis.IMAGES)
+    masks = RangeObserver(key="masks", tensor="masks", rows=FirstAxis.IMAGES)
+    table = collect(bundle, [RangeObservers(observers=(PIXELS, again, masks), present="present")], config)
     assert table.ranges["again"] == table.ranges["pixels"]
     assert 0.9 < table.ranges["masks"].high <= 1
 
@@ -313,24 +341,24 @@ def test_two_keys_of_one_value_and_an_output_of_the_graph(bundle, config) -> Non
 def test_real_rows() -> None:
     values, present = np.arange(6.0, dtype=np.float32), np.array([[1, 1, 0], [1, 0, 0]], bool)
     for images, wanted in ((2, [0, 1, 3]), (1, [0, 1])):
-        assert counting.real_rows(values, Rows.PROPOSALS, images, present).tolist() == wanted
-    assert counting.real_rows(values, Rows.IMAGES, 4, None).tolist() == [0, 1, 2, 3]
-    assert counting.real_rows(values, Rows.DETECTIONS, 1, present) is values
+        assert counting.valid_rows(values, FirstAxis.PROPOSALS, images, present).tolist() == wanted
+    assert counting.valid_rows(values, FirstAxis.IMAGES, 4, None).tolist() == [0, 1, 2, 3]
+    assert counting.valid_rows(values, FirstAxis.DETECTIONS, 1, present) is values
 
 
 # Interrupted
 
 
-def collected_counts(monkeypatch) -> Any:
+def collected_counts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give a function that tells what was counted in the end."""
     seen: list[Any] = []
-    real = collector._check_seen
+    real = collector._check_all_observed
 
     def look(counted: Any, images: int) -> None:
         seen.append(counted)
         real(counted, images)
 
-    monkeypatch.setattr(collector, "_check_seen", look)
+    monkeypatch.setattr(collector, "_check_all_observed", look)
     return lambda: seen[-1].histograms
 
 
@@ -338,7 +366,7 @@ def interrupt(
     bundle: Bundle, config: CalibrationConfig, after: int, error: BaseException, **more: Any
 ) -> None:
     """Break a calibration off in the middle of a batch."""
-    real, calls = collector.count_values, itertools.count()
+    real, calls = histograms_from_values, itertools.count()
 
     def count(*arguments: Any) -> Any:
         counted = real(*arguments)
@@ -347,7 +375,7 @@ def interrupt(
         return counted
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collector, "count_values", count)
+        patch.setattr(collector, "histograms_from_values", count)
         with pytest.raises(type(error)):
             collect(bundle, [TAPS], config, **more)
 
@@ -356,11 +384,16 @@ def interrupt(
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk gone"), MemoryError()], ids=repr)
 def test_resuming_gives_the_same_table(
-    tmp_path: Path, config: CalibrationConfig, monkeypatch, passes: int, batch: int, error: BaseException
+    tmp_path: Path,
+    config: CalibrationConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    passes: int,
+    batch: int,
+    error: BaseException,
 ) -> None:
     bundle = measured_bundle(tmp_path / "m", batch=batch)
     if passes > 1:
-        monkeypatch.setattr(instrumented_graph, "PASS_BYTES", 1)
+        monkeypatch.setattr(instrumented_graph, "MAX_PASS_BYTES", 1)
     config = replace(config, method=Method.ENTROPY)
     straight = collect(bundle, [TAPS], config)
     steps = passes * -(-10 // batch)
@@ -376,34 +409,36 @@ def test_resuming_gives_the_same_table(
     assert not (bundle.path / PARTIAL_FILE).exists()
 
 
-def test_resuming_with_another_method_needs_no_new_run(bundle, config) -> None:
+def test_resuming_with_another_method_needs_no_new_run(bundle: Bundle, config: CalibrationConfig) -> None:
     interrupt(bundle, config, 9, KeyboardInterrupt())
     table = collect(bundle, [TAPS], replace(config, resume=True, method=Method.PERCENTILE))
     assert table == collect(bundle, [TAPS], replace(config, method=Method.PERCENTILE))
 
 
-def test_nothing_to_resume_is_told(bundle, config) -> None:
+def test_nothing_to_resume_is_told(bundle: Bundle, config: CalibrationConfig) -> None:
     notes: list[str] = []
     table = collect(bundle, [TAPS], replace(config, resume=True), note=notes.append)
     assert table.images == 10
     assert notes[0].startswith("nothing to resume: ")
 
 
-def test_without_resume_an_earlier_state_is_replaced(bundle, config) -> None:
+def test_without_resume_an_earlier_state_is_replaced(bundle: Bundle, config: CalibrationConfig) -> None:
     straight = collect(bundle, [TAPS], config)
     interrupt(bundle, config, 5, KeyboardInterrupt())
     assert collect(bundle, [TAPS], config) == straight
 
 
-def test_the_state_is_written_now_and_then(bundle, config, monkeypatch) -> None:
+def test_the_state_is_written_now_and_then(
+    bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written: list[int] = []
-    real = collector.write_partial
+    real = checkpoint.write_progress
 
-    def write(path: Any, identity: Any, counted: checkpoint.Counted) -> None:
+    def write(path: Any, identity: Any, counted: checkpoint.CalibrationProgress) -> None:
         written.append(counted.batches)
         real(path, identity, counted)
 
-    monkeypatch.setattr(collector, "write_partial", write)
+    monkeypatch.setattr(collector, "write_progress", write)
     monkeypatch.setattr(collector, "SAVE_EVERY_S", 0)
     collect(bundle, [TAPS], config)
     assert written == list(range(11))
@@ -419,9 +454,11 @@ def test_the_state_is_written_now_and_then(bundle, config, monkeypatch) -> None:
         ("graph", "the graph is another"),
     ],
 )
-def test_another_calibration_is_not_resumed(tmp_path, bundle, config, change: str, reason: str) -> None:
+def test_another_calibration_is_not_resumed(
+    tmp_path: Path, bundle: Bundle, config: CalibrationConfig, change: str, reason: str
+) -> None:
     interrupt(bundle, config, 5, KeyboardInterrupt())
-    taps, resume = TAPS, replace(config, resume=True)
+    observers, resume = TAPS, replace(config, resume=True)
     if change == "seed":
         resume = replace(resume, seed=1)
     if change == "number":
@@ -430,7 +467,7 @@ def test_another_calibration_is_not_resumed(tmp_path, bundle, config, change: st
         name = choose_images(config)[0].name
         cv2.imwrite(str(config.folder / name), read_image(config.folder / name) // 2)
     if change == "taps":
-        taps = Taps(taps=TAPS.taps[:3], present="present")
+        observers = RangeObservers(observers=TAPS.observers[:3], present="present")
     if change == "graph":
         other = measured_bundle(tmp_path / "other", max_candidates=7)
         other.path.joinpath(PARTIAL_FILE).write_bytes(bundle.path.joinpath(PARTIAL_FILE).read_bytes())
@@ -439,11 +476,11 @@ def test_another_calibration_is_not_resumed(tmp_path, bundle, config, change: st
     with pytest.raises(
         CalibrationError, match=rf"cannot resume from .*: {reason}.*start again without --resume"
     ):
-        collect(bundle, [taps], resume)
+        collect(bundle, [observers], resume)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.999])
-def test_a_truncated_state(bundle, config, keep: float) -> None:
+def test_a_truncated_state(bundle: Bundle, config: CalibrationConfig, keep: float) -> None:
     interrupt(bundle, config, 5, KeyboardInterrupt())
     path = bundle.path / PARTIAL_FILE
     content = path.read_bytes()
@@ -452,7 +489,7 @@ def test_a_truncated_state(bundle, config, keep: float) -> None:
         collect(bundle, [TAPS], replace(config, resume=True))
 
 
-def test_a_damaged_state(bundle, config) -> None:
+def test_a_damaged_state(bundle: Bundle, config: CalibrationConfig) -> None:
     interrupt(bundle, config, 5, KeyboardInterrupt())
     path = bundle.path / PARTIAL_FILE
     content = bytearray(path.read_bytes())
@@ -462,9 +499,11 @@ def test_a_damaged_state(bundle, config) -> None:
         collect(bundle, [TAPS], replace(config, resume=True))
 
 
-def test_a_disk_that_fills_does_not_end_a_calibration(bundle, config, monkeypatch) -> None:
+def test_a_disk_that_fills_does_not_end_a_calibration(
+    bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     straight = collect(bundle, [TAPS], config)
-    real, calls = collector.write_partial, itertools.count()
+    real, calls = checkpoint.write_progress, itertools.count()
 
     def write(*arguments: Any) -> None:
         if next(calls):
@@ -472,26 +511,28 @@ def test_a_disk_that_fills_does_not_end_a_calibration(bundle, config, monkeypatc
             raise CalibrationError(msg)
         real(*arguments)
 
-    monkeypatch.setattr(collector, "write_partial", write)
+    monkeypatch.setattr(collector, "write_progress", write)
     monkeypatch.setattr(collector, "SAVE_EVERY_S", 0)
     notes: list[str] = []
     assert collect(bundle, [TAPS], config, note=notes.append) == straight
     assert "No space left on device; an interruption would lose" in notes[0]
 
 
-def test_a_bundle_that_cannot_be_written_to_is_told_at_once(bundle, config, monkeypatch) -> None:
+def test_a_bundle_that_cannot_be_written_to_is_told_at_once(
+    bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_arguments: Any) -> None:
         msg = "cannot write calibration.partial.npz: Permission denied"
         raise CalibrationError(msg)
 
-    monkeypatch.setattr(collector, "write_partial", refuse)
+    monkeypatch.setattr(collector, "write_progress", refuse)
     lines: list[str] = []
     with pytest.raises(CalibrationError, match="Permission denied"):
         collect(bundle, [TAPS], config, progress=lines.append)
     assert not any(line.startswith("calibrating") for line in lines)
 
 
-def test_a_camera_of_12_bits_has_the_ranges_of_8_bits(bundle, config) -> None:
+def test_a_camera_of_12_bits_has_the_ranges_of_8_bits(bundle: Bundle, config: CalibrationConfig) -> None:
     straight = collect(bundle, [TAPS], config)
     for path in config.folder.iterdir():
         cv2.imwrite(str(path), read_image(path).astype(np.uint16) << 4)
@@ -504,10 +545,12 @@ def test_a_camera_of_12_bits_has_the_ranges_of_8_bits(bundle, config) -> None:
     assert in_range(darker, "pixels")[1] == in_range(straight, "pixels")[1] // 2
 
 
-def test_counting_takes_no_more_threads_than_a_container_has(bundle, config, monkeypatch) -> None:
+def test_counting_takes_no_more_threads_than_a_container_has(
+    bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken: list[int] = []
 
-    class Pool(counting.ThreadPoolExecutor):
+    class Pool(ThreadPoolExecutor):
         def __init__(self, workers: int) -> None:
             taken.append(workers)
             super().__init__(workers)

@@ -15,7 +15,7 @@ def floats(*values: float) -> np.ndarray:
     return np.array(values, np.float32)
 
 
-def facts(histogram: Histogram) -> tuple:
+def facts(histogram: Histogram) -> tuple[float, float, int, list[int]]:
     return histogram.low, histogram.high, histogram.exponent, histogram.counts.tolist()
 
 
@@ -29,7 +29,7 @@ def test_against_numpy() -> None:
     assert 2.0 ** (found.exponent - 1) <= np.abs(values).max() < 2.0**found.exponent
 
 
-def test_chunks_are_joined(monkeypatch) -> None:
+def test_chunks_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(0, 3, 10_007).astype(np.float32)
     whole = facts(histogram_of(values, "x"))
     monkeypatch.setattr(histogram_module, "_CHUNK", 1000)
@@ -80,7 +80,7 @@ def test_zeros_and_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "largest", [1.0, 2.0**-20, 1e-30, 3.4e38, np.nextafter(np.float32(8), np.float32(0))]
+    "largest", [1.0, 2.0**-20, 1e-30, 3.4e38, float(np.nextafter(np.float32(8), np.float32(0)))]
 )
 def test_the_largest_value_is_inside(largest: float) -> None:
     found = histogram_of(floats(-largest, 0), "x")

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from edgeseg.calibration.entropy import LEVELS, best_clip
+from edgeseg.calibration.entropy import LEVELS, best_bin_count
 from edgeseg.calibration.histogram import empty_histogram, histogram_of
 from edgeseg.calibration.methods import range_from_histogram
 from edgeseg.calibration.table import Method
@@ -64,11 +64,11 @@ SAMPLES = {
 @pytest.mark.parametrize("name", SAMPLES)
 def test_entropy_is_what_the_description_says(name: str, bins: int) -> None:
     counts = np.histogram(np.abs(SAMPLES[name]), bins)[0]
-    assert best_clip(counts) == slow_best_clip(counts)
+    assert best_bin_count(counts) == slow_best_clip(counts)
 
 
 def test_entropy_of_the_smallest_histogram() -> None:
-    assert best_clip(np.ones(LEVELS, np.int64)) == LEVELS
+    assert best_bin_count(np.ones(LEVELS, np.int64)) == LEVELS
 
 
 def test_entropy_clips_far_outliers() -> None:
@@ -89,7 +89,7 @@ def test_entropy_does_not_clip_at_a_magnitude_that_is_very_frequent() -> None:
     spiked = normal().clip(-0.3, None)
     merged = np.histogram(np.abs(spiked), 2048)[0]
     # By the algorithm alone, more than a third of the values would be clipped.
-    assert best_clip(merged) * 4.6 / 2048 < 0.4
+    assert best_bin_count(merged) * 4.6 / 2048 < 0.4
     assert cut(spiked, Method.ENTROPY)[1] > 1.5
 
 
@@ -116,7 +116,9 @@ def test_never_beyond_what_was_seen(method: Method) -> None:
 
 @pytest.mark.parametrize("method", Method)
 @pytest.mark.parametrize(("sign", "wanted"), [(1, (0.0, 5.0)), (-1, (-5.0, 0.0))])
-def test_zero_is_inside_of_values_that_never_are(method: Method, sign: int, wanted: tuple) -> None:
+def test_zero_is_inside_of_values_that_never_are(
+    method: Method, sign: int, wanted: tuple[float, float]
+) -> None:
     assert cut(np.full(1000, 5.0 * sign), method) == wanted
 
 

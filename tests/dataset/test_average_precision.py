@@ -13,18 +13,27 @@ from edgeseg.dataset.annotations import read_annotations
 from edgeseg.dataset.average_precision import (
     MAX_DETECTIONS,
     AveragePrecision,
+    Detector,
     average_precision,
     evaluate,
     truth_from_detections,
 )
 from edgeseg.dataset.labelled import labelled_images
 from edgeseg.errors import ArtifactError, InputError
+from tests.runtime.case_ids import readable
 from tests.vision.found import NAMES, make_detections
 
 from .labels import category, coco, image, square, write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+    from typing import NoReturn
+
+    from numpy.typing import NDArray
+
+    from edgeseg.dataset.labelled import LabelledImages
+    from edgeseg.vision.detections import Detections
 
 
 def result(left: int = 10, score: float = 0.9, **changes: Any) -> dict[str, Any]:
@@ -60,22 +69,22 @@ def by_the_book(truth: dict[str, Any], results: list[dict[str, Any]], kind: str)
     return list(evaluation.stats[:3])
 
 
-def test_all_found_is_1_and_what_no_image_shows_is_left_out():
+def test_all_found_is_1_and_what_no_image_shows_is_left_out() -> None:
     scores = average_precision(two_classes(), perfect(two_classes()))
 
-    assert (scores.box_ap, scores.mask_ap) == (pytest.approx(1), pytest.approx(1))
+    assert (scores.box_ap, scores.mask_ap) == pytest.approx((1, 1))
     assert (scores.images, scores.instances, scores.detections) == (2, 4, 4)
     assert scores.box_ap_by_class == scores.mask_ap_by_class == pytest.approx({"bolt": 1, "nut": 1})
 
 
-def test_nothing_found_is_0():
+def test_nothing_found_is_0() -> None:
     scores = average_precision(two_classes(), [])
 
     assert (scores.box_ap, scores.box_ap75, scores.mask_ap50, scores.detections) == (0, 0, 0, 0)
     assert scores.mask_ap_by_class == {"bolt": 0, "nut": 0}
 
 
-def test_as_cocos_own_example_scores_it():
+def test_as_cocos_own_example_scores_it() -> None:
     random = np.random.default_rng(3)
     truth = coco(
         images=[image(number) for number in range(1, 6)],
@@ -105,23 +114,24 @@ def test_as_cocos_own_example_scores_it():
     assert np.mean(list(scores.box_ap_by_class.values())) == pytest.approx(scores.box_ap)
 
 
-def test_a_shifted_box_costs_box_ap_and_not_mask_ap():
+def test_a_shifted_box_costs_box_ap_and_not_mask_ap() -> None:
     shifted = [{**item, "bbox": [item["bbox"][0] + 5, *item["bbox"][1:]]} for item in perfect(two_classes())]
     scores = average_precision(two_classes(), shifted)
 
     # 15 of 25 columns overlap: enough at 0.5, 0.55 and 0.6 of ten thresholds.
     assert scores.box_ap == pytest.approx(0.3)
-    assert (scores.box_ap50, scores.box_ap75) == (pytest.approx(1), 0)
+    assert scores.box_ap50 == pytest.approx(1)
+    assert scores.box_ap75 == 0
     assert scores.mask_ap == pytest.approx(1)
 
 
-def test_a_wrong_class_is_not_found():
+def test_a_wrong_class_is_not_found() -> None:
     swapped = [{**item, "category_id": 3 - item["category_id"]} for item in perfect(two_classes())]
 
     assert average_precision(two_classes(), swapped).mask_ap50 == 0
 
 
-def test_every_kind_of_segmentation_scores_alike(tmp_path):
+def test_every_kind_of_segmentation_scores_alike(tmp_path: Path) -> None:
     truth = two_classes()
     read = read_annotations(write(tmp_path / "a.json", truth)).truth([1, 2])
     runs = {"size": [64, 96], "counts": [64 * 10 + 10, *[20, 44] * 19, 20, 64 * 66 + 34]}
@@ -133,7 +143,7 @@ def test_every_kind_of_segmentation_scores_alike(tmp_path):
             assert average_precision(expected, perfect(found)).mask_ap == pytest.approx(1)
 
 
-def test_a_detection_on_a_crowd_counts_neither_way():
+def test_a_detection_on_a_crowd_counts_neither_way() -> None:
     truth = coco(annotations=[square(), square(left=50, iscrowd=1)])
     alone = average_precision(truth, [result(10, 0.5)])
     scores = average_precision(truth, [result(10, 0.5), result(50, 0.9), result(50, 0.8)])
@@ -143,20 +153,20 @@ def test_a_detection_on_a_crowd_counts_neither_way():
     assert average_precision(coco(), [result(10, 0.5), result(50, 0.9)]).box_ap == pytest.approx(0.5)
 
 
-def test_annotations_numbered_from_0_or_not_at_all():
+def test_annotations_numbered_from_0_or_not_at_all() -> None:
     for ids in ({"id": 0}, {}):
         bare = {key: value for key, value in square().items() if key not in ("id", "area", "iscrowd")}
         assert average_precision(coco(annotations=[bare | ids]), [result()]).box_ap == pytest.approx(1)
 
 
-def test_the_best_100_of_an_image_are_scored():
+def test_the_best_100_of_an_image_are_scored() -> None:
     wrong = [result(60, 0.9) for _ in range(MAX_DETECTIONS)]
 
     assert average_precision(coco(), [*wrong[1:], result(10, 0.1)]).box_ap50 > 0
     assert average_precision(coco(), [*wrong, result(10, 0.1)]).box_ap50 == 0
 
 
-def test_it_neither_prints_nor_changes_what_it_is_given(capsys):
+def test_it_neither_prints_nor_changes_what_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     truth = two_classes()
     results = perfect(truth)
     before = copy.deepcopy((truth, results))
@@ -173,19 +183,24 @@ def test_it_neither_prints_nor_changes_what_it_is_given(capsys):
         (coco(annotations=[square(iscrowd=1)]), [], "images have none"),
         (coco(), [result(image_id=9)], "must be of annotated images, got one of image 9"),
     ],
+    ids=[
+        "no annotation",
+        "crowds only",
+        "a result of an unknown image",
+    ],
 )
-def test_what_cannot_be_scored(truth, results, words):
+def test_what_cannot_be_scored(truth: dict[str, Any], results: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(InputError, match=words):
         average_precision(truth, results)
 
 
-def test_agreement_with_detections():
+def test_agreement_with_detections() -> None:
     found = [(3, make_detections(4)), (8, make_detections(0))]
     results = [item for image_id, one in found for item in one.to_coco(image_id)]
     truth = truth_from_detections(found)
     scores = average_precision(truth, results)
 
-    assert (scores.box_ap, scores.mask_ap) == (pytest.approx(1), pytest.approx(1))
+    assert (scores.box_ap, scores.mask_ap) == pytest.approx((1, 1))
     assert (scores.images, scores.instances) == (2, 4)
     # Scores are 0.9 to 0.6.
     assert len(truth_from_detections(found, score_threshold=0.75)["annotations"]) == 2
@@ -205,13 +220,13 @@ class FakeDetector:
         self.spec = make_spec(class_names=NAMES, batch=batch, score_threshold=0.03)
         self.calls: list[tuple[int, float]] = []
 
-    def __call__(self, frames: Any, score_threshold: float) -> list[Any]:
+    def __call__(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
         self.calls.append((len(frames), score_threshold))
         return [make_detections(int(frame[0, 0, 0]), frame.shape[:2]) for frame in frames]
 
 
 @pytest.fixture
-def labelled(tmp_path: Path):
+def labelled(tmp_path: Path) -> LabelledImages:
     """Five images, image i with i instances, annotated as the detector finds them."""
     found = []
     for number in range(1, 6):
@@ -223,8 +238,10 @@ def labelled(tmp_path: Path):
     return labelled_images(read_annotations(write(tmp_path / "a.json", truth)), tmp_path, NAMES)
 
 
-@pytest.mark.parametrize(("batch", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (8, [5])])
-def test_a_detector_gets_batches_and_each_image_its_own_result(labelled, batch, sizes):
+@pytest.mark.parametrize(("batch", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (8, [5])], ids=readable)
+def test_a_detector_gets_batches_and_each_image_its_own_result(
+    labelled: LabelledImages, batch: int, sizes: list[int]
+) -> None:
     detector = FakeDetector(batch)
     lines: list[str] = []
     scores = evaluate(detector, labelled, progress=lines.append)
@@ -237,7 +254,7 @@ def test_a_detector_gets_batches_and_each_image_its_own_result(labelled, batch, 
     assert len(lines) == len(sizes)
 
 
-def test_a_detector_that_mixes_up_images_scores_less(labelled):
+def test_a_detector_that_mixes_up_images_scores_less(labelled: LabelledImages) -> None:
     detector = FakeDetector(5)
     in_order = detector.__call__
     mixed = type("Mixed", (), {"spec": detector.spec, "__call__": lambda _, *args: in_order(*args)[::-1]})()
@@ -245,18 +262,22 @@ def test_a_detector_that_mixes_up_images_scores_less(labelled):
     assert evaluate(mixed, labelled).mask_ap < 0.8
 
 
-def test_a_detector_that_fails(labelled):
-    def fail(_, frames, score_threshold):
-        msg = "the graph broke"
-        raise ArtifactError(msg)
+def test_a_detector_that_fails(labelled: LabelledImages) -> None:
+    class Failing(Detector):
+        spec = FakeDetector(1).spec
 
-    failing = type("Failing", (), {"spec": FakeDetector(1).spec, "__call__": fail})()
+        def __call__(self, frames: Sequence[np.ndarray], score_threshold: float) -> NoReturn:
+            msg = "the graph broke"
+            raise ArtifactError(msg)
+
     with pytest.raises(ArtifactError, match="the graph broke"):
-        evaluate(failing, labelled)
+        evaluate(Failing(), labelled)
 
 
 @pytest.mark.parametrize(("level", "bit_depth"), [(5 << 4, 12), (5 << 6, 14)])
-def test_a_detector_gets_images_of_the_bit_depth_that_was_given(tmp_path, level, bit_depth):
+def test_a_detector_gets_images_of_the_bit_depth_that_was_given(
+    tmp_path: Path, level: int, bit_depth: int
+) -> None:
     Image.fromarray(np.full((40, 70), level, np.uint16)).save(tmp_path / "1.png")
     truth = truth_from_detections([(1, make_detections(5, (40, 70)))])
     truth["images"][0]["file_name"] = "1.png"

@@ -8,6 +8,7 @@ import pytest
 from edgeseg.dataset.categories import Categories, category_map, ids_by_label, read_categories
 from edgeseg.errors import InputError
 from tests.data import shared
+from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,7 +88,7 @@ def test_numbered_classes_take_the_ids() -> None:
     assert found.remark == "the model's classes have no names; category ids were taken as labels"
 
 
-@pytest.mark.parametrize("ids", [(0, 1), (7, 14), (-3, 40)])
+@pytest.mark.parametrize("ids", [(0, 1), (7, 14), (-3, 40)], ids=str)
 def test_numbered_classes_take_other_ids_in_their_order(ids: tuple[int, int]) -> None:
     found = category_map(NUMBERS, table({ids[1]: "nut", ids[0]: "bolt"}, ids))
 
@@ -145,8 +146,11 @@ def test_the_label_layout_of_coco() -> None:
         (NUMBERS, {0: "a", 1: "b", 2: "c"}, "instances of 'a', 'b', 'c'"),
         (NAMES, {1: "bolt", 2: "Bolt"}, r"must differ, got 'bolt' \(id 1\), 'Bolt' \(id 2\); rename"),
         (("__background__", "nut", "nut"), {1: "nut"}, "names of the model's classes must differ"),
-        (NAMES, {key: f"kind{key}" for key in range(30)}, "'kind9' and 20 more, which"),
+        pytest.param(
+            NAMES, {key: f"kind{key}" for key in range(30)}, "'kind9' and 20 more, which", id="30 categories"
+        ),
     ],
+    ids=readable,
 )
 def test_what_does_not_fit_lists_both_sides(
     names: tuple[str, ...], categories: dict[int, str], words: str
@@ -164,29 +168,35 @@ def test_what_does_not_fit_lists_both_sides(
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], (), "must differ, 1 is both 'a' and 'b'"),
         ([{"id": 1, "name": "a"}], (1, 3), "annotation 9 is of category 3, which the file does not describe"),
     ],
+    ids=readable,
 )
 def test_a_table_that_is_wrong(rows: list[dict[str, Any]], used: tuple[int, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         table(rows, used)
 
 
-def idle(*rows: dict[str, Any], used: Iterable[int] = ()) -> set[int]:
-    return set(table(list(rows), used).idle)
+def non_classes(*rows: dict[str, Any], used: Iterable[int] = ()) -> set[int]:
+    return set(table(list(rows), used).non_classes)
 
 
 def test_which_categories_are_no_class() -> None:
-    assert idle(PARTS, BOLT, NUT) == {0}
-    assert idle(PARTS, BOLT, NUT, used=(0, 1)) == set()
+    assert non_classes(PARTS, BOLT, NUT) == {0}
+    assert non_classes(PARTS, BOLT, NUT, used=(0, 1)) == set()
     # The only one with a group that is none, as the others say nothing.
-    assert idle(PARTS, {"id": 1, "name": "bolt"}) == {0}
+    assert non_classes(PARTS, {"id": 1, "name": "bolt"}) == {0}
     # A group that is called as one of its members.
-    assert idle(PARTS, {"id": 1, "name": "parts", "supercategory": "parts"}) == {0}
+    assert non_classes(PARTS, {"id": 1, "name": "parts", "supercategory": "parts"}) == {0}
     # Converters of Pascal VOC give none to all, labelme2coco each its own name, COCO a class its group's.
-    assert idle(*({"id": key, "name": f"n{key}", "supercategory": "none"} for key in range(3))) == set()
-    assert idle(*({"id": key, "name": f"n{key}", "supercategory": f"n{key}"} for key in range(3))) == set()
-    assert idle({"id": 0, "name": "cell", "supercategory": "none"}) == set()
+    assert (
+        non_classes(*({"id": key, "name": f"n{key}", "supercategory": "none"} for key in range(3))) == set()
+    )
+    assert (
+        non_classes(*({"id": key, "name": f"n{key}", "supercategory": f"n{key}"} for key in range(3)))
+        == set()
+    )
+    assert non_classes({"id": 0, "name": "cell", "supercategory": "none"}) == set()
     for name in ("background", "__background__", "_Background_", "BG"):
-        assert idle({"id": 1, "name": name}, {"id": 2, "name": "bolt"}) == {1}
+        assert non_classes({"id": 1, "name": name}, {"id": 2, "name": "bolt"}) == {1}
 
 
 @pytest.mark.parametrize(
@@ -225,6 +235,6 @@ def test_bottles_as_roboflow_exports_them() -> None:
     content = json.loads(path.read_text("utf-8"))
     categories = read_categories(content["categories"], content["annotations"], str(path))
 
-    assert categories.idle == {0}
+    assert categories.non_classes == {0}
     for classes in (4, 5):
         assert ids_by_label(classes, categories) == {1: 1, 2: 2, 3: 3, 4: 4}

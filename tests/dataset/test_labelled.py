@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from PIL import Image
 from edgeseg.dataset.annotations import read_annotations
 from edgeseg.dataset.labelled import LabelledImages, labelled_images
 from edgeseg.errors import ConfigError, InputError
+from tests.runtime.case_ids import readable
 from tests.vision.found import NAMES, make_detections
 
 from .labels import category, coco, image, square, write
@@ -23,8 +24,14 @@ def picture(path: Path, size_hw: tuple[int, int] = (64, 96)) -> Path:
     return path
 
 
+class Label(Protocol):
+    """Matches annotations of given images with the photographs."""
+
+    def __call__(self, *images: dict[str, Any], **changes: Any) -> LabelledImages: ...
+
+
 @pytest.fixture
-def label(tmp_path: Path):
+def label(tmp_path: Path) -> Label:
     """Match annotations of given images with `photos`; each image has one square."""
     (tmp_path / "photos").mkdir()
 
@@ -36,7 +43,7 @@ def label(tmp_path: Path):
     return match
 
 
-def test_by_file_name_and_by_its_last_part(label, tmp_path):
+def test_by_file_name_and_by_its_last_part(label: Label, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     exact = picture(photos / "one" / "a.png")
     picture(photos / "two" / "a.png")
@@ -49,7 +56,9 @@ def test_by_file_name_and_by_its_last_part(label, tmp_path):
     assert found.skipped == ()
 
 
-def test_missing_and_broken_images_are_named_and_their_instances_left_out(label, tmp_path):
+def test_missing_and_broken_images_are_named_and_their_instances_left_out(
+    label: Label, tmp_path: Path
+) -> None:
     for number in (1, 2, 4):
         picture(tmp_path / "photos" / f"{number}.png")
     broken = tmp_path / "photos" / "2.png"
@@ -65,7 +74,7 @@ def test_missing_and_broken_images_are_named_and_their_instances_left_out(label,
     assert lines == [f"trying image {number} of 3" for number in (1, 2, 3)]
 
 
-def test_the_first_by_id(label, tmp_path):
+def test_the_first_by_id(label: Label, tmp_path: Path) -> None:
     for number in (1, 2, 3):
         picture(tmp_path / "photos" / f"{number}.png")
 
@@ -75,7 +84,7 @@ def test_the_first_by_id(label, tmp_path):
         label(image(1), max_images=0)
 
 
-def test_results_have_the_annotations_category_ids(tmp_path):
+def test_results_have_the_annotations_category_ids(tmp_path: Path) -> None:
     picture(tmp_path / "1.png")
     content = coco(annotations=[square(category_id=7)], categories=[category(7, "nut")])
     annotations = read_annotations(write(tmp_path / "a.json", content))
@@ -87,7 +96,7 @@ def test_results_have_the_annotations_category_ids(tmp_path):
     assert found.remark.startswith("not scored")
 
 
-def test_instances_of_the_background_count_for_nothing(tmp_path):
+def test_instances_of_the_background_count_for_nothing(tmp_path: Path) -> None:
     picture(tmp_path / "1.png")
     content = coco(
         annotations=[square(category_id=0), square(category_id=7, left=40)],
@@ -99,7 +108,7 @@ def test_instances_of_the_background_count_for_nothing(tmp_path):
     assert "it is the background: '_background_' (id 0)" in found.remark
 
 
-def test_images_of_another_data_set(label, tmp_path):
+def test_images_of_another_data_set(label: Label, tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "other.png")
     words = (
         r"annotations do not match the images: .*a\.json describes 4 \(1\.png, 2\.png, 3\.png, \.\.\.\), "
@@ -109,7 +118,7 @@ def test_images_of_another_data_set(label, tmp_path):
         label(*(image(number) for number in (1, 2, 3, 4)))
 
 
-def test_a_folder_that_is_empty_or_missing(label, tmp_path):
+def test_a_folder_that_is_empty_or_missing(label: Label, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="among the 0 images in"):
         label(image(1))
     (tmp_path / "photos").rmdir()
@@ -117,7 +126,7 @@ def test_a_folder_that_is_empty_or_missing(label, tmp_path):
         label(image(1))
 
 
-def test_no_image_that_can_be_read(label, tmp_path):
+def test_no_image_that_can_be_read(label: Label, tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / "photos" / f"{number}.png").write_text("hello")
 
@@ -131,8 +140,9 @@ def test_no_image_that_can_be_read(label, tmp_path):
         ((64, 64), r"is 64x64 \(height x width\), and .* has it as 64x96"),
         ((96, 64), "is 96x64 .*turned by its EXIF orientation"),
     ],
+    ids=readable,
 )
-def test_an_image_of_another_size(label, tmp_path, size_hw, words):
+def test_an_image_of_another_size(label: Label, tmp_path: Path, size_hw: tuple[int, int], words: str) -> None:
     picture(tmp_path / "photos" / "1.png")
     picture(tmp_path / "photos" / "2.png", size_hw)
 
@@ -140,20 +150,20 @@ def test_an_image_of_another_size(label, tmp_path, size_hw, words):
         label(image(1), image(2))
 
 
-def test_a_name_that_is_there_twice(label, tmp_path):
+def test_a_name_that_is_there_twice(label: Label, tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "x" / "1.png")
     picture(tmp_path / "photos" / "y" / "1.png")
     with pytest.raises(InputError, match=r"1\.png is annotated, and .* has 2 images of that name"):
         label(image(1))
 
 
-def test_two_annotated_images_that_are_one_file(label, tmp_path):
+def test_two_annotated_images_that_are_one_file(label: Label, tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "1.png")
     with pytest.raises(InputError, match=r"images 1 and 2 are both .*1\.png"):
         label(image(1, "x/1.png"), image(2, "y/1.png"))
 
 
-def test_what_is_taken_for_granted_is_told(label, tmp_path):
+def test_what_is_taken_for_granted_is_told(label: Label, tmp_path: Path) -> None:
     deep = np.full((64, 96), 4000, np.uint16)
     Image.fromarray(deep).save(tmp_path / "photos" / "1.png")
 
@@ -164,7 +174,7 @@ def test_what_is_taken_for_granted_is_told(label, tmp_path):
     assert given.notes == ()
 
 
-def test_an_image_that_the_bit_depth_does_not_hold_is_skipped(label, tmp_path):
+def test_an_image_that_the_bit_depth_does_not_hold_is_skipped(label: Label, tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "1.png")
     Image.fromarray(np.full((64, 96), 4000, np.uint16)).save(tmp_path / "photos" / "2.png")
 

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
 from edgeseg.dataset.segmentations import rle_from_segmentation
 from edgeseg.errors import InputError
+from tests.runtime.case_ids import readable
+
+if TYPE_CHECKING:
+    from typing import Any
 
 SIZE_HW = (6, 8)
 
 
-def encoded(mask: np.ndarray) -> dict:
+def encoded(mask: np.ndarray) -> dict[str, Any]:
     rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
 
@@ -19,12 +25,14 @@ def runs_of(mask: np.ndarray) -> list[int]:
     """Lengths of the runs of 0 and 1 down the columns, 0 first."""
     pixels = mask.T.ravel().astype(int)
     edges = np.flatnonzero(np.diff(pixels, prepend=0))
-    return np.diff([0, *edges, len(pixels)]).tolist()
+    return [int(length) for length in np.diff([0, *edges, len(pixels)])]
 
 
 @pytest.mark.parametrize("density", [0.0, 0.02, 0.5, 1.0])
-@pytest.mark.parametrize("size_hw", [(6, 8), (1, 1), (301, 77)])
-def test_rle_of_any_mask_passes_unchanged_and_its_runs_become_the_same(size_hw, density):
+@pytest.mark.parametrize("size_hw", [(6, 8), (1, 1), (301, 77)], ids=readable)
+def test_rle_of_any_mask_passes_unchanged_and_its_runs_become_the_same(
+    size_hw: tuple[int, int], density: float
+) -> None:
     mask = np.random.default_rng(1).random(size_hw) < density
     rle = encoded(mask)
 
@@ -32,7 +40,7 @@ def test_rle_of_any_mask_passes_unchanged_and_its_runs_become_the_same(size_hw, 
     assert rle_from_segmentation({"size": list(size_hw), "counts": runs_of(mask)}, size_hw) == rle
 
 
-def test_polygons_are_merged():
+def test_polygons_are_merged() -> None:
     square = [1, 1, 4, 1, 4, 4, 1, 4]
     other = [5.0, 1.0, 7.0, 1.0, 7.0, 4.0, 5.0, 4.0]
 
@@ -64,13 +72,14 @@ def test_polygons_are_merged():
         ({"size": [6, 8], "counts": "P"}, "are truncated"),
         ({"size": [6, 8], "counts": "5"}, "add up to 48 pixels, got 5"),
     ],
+    ids=readable,
 )
-def test_a_broken_one_is_refused(segmentation, words):
+def test_a_broken_one_is_refused(segmentation: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
         rle_from_segmentation(segmentation, SIZE_HW)
 
 
-def test_every_truncation_of_a_text_is_noticed():
+def test_every_truncation_of_a_text_is_noticed() -> None:
     rle = encoded(np.random.default_rng(2).random((40, 50)) < 0.3)
     for end in range(len(rle["counts"])):
         with pytest.raises(InputError, match=r"truncated|add up"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeseg.errors import InputError
-from edgeseg.exporter.class_names import names_for, names_from_file
+from edgeseg.exporter.class_names import fit_names, names_from_file
 from tests.data import shared
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_files(tmp_path: Path, name: str, content: str, expected: tuple[str, ...
         ("f.json", "[]", "holds no class names"),
         ("g.json", '{"categories": []}', "holds no class names: its list of categories is empty"),
         ("h.json", '{"1": "bolt", "9999999": "nut"}', "9999999"),
-        ("i.json", "[" * 100_000, "not valid JSON"),
+        pytest.param("i.json", "[" * 100_000, "not valid JSON", id="i.json-endless list"),
         ("j.json", '{"categories": ["bolt"]}', "must have lists of objects as `categories`"),
         ("k.json", '{"categories": [{"id": 1}]}', "category 1: name must be a text, got None"),
         ("l.json", '{"categories": [{"id": "x", "name": "bolt"}]}', "id must be a whole number, got 'x'"),
@@ -106,7 +106,7 @@ def from_coco(tmp_path: Path) -> Callable[..., tuple[tuple[str, ...], str]]:
     return names
 
 
-def test_a_plain_table_needs_no_remark(from_coco) -> None:
+def test_a_plain_table_needs_no_remark(from_coco: Callable[..., tuple[tuple[str, ...], str]]) -> None:
     assert from_coco(BASE, range(1, 6)) == (("__background__", *PARTS), "")
 
 
@@ -145,14 +145,21 @@ def test_a_plain_table_needs_no_remark(from_coco) -> None:
         ),
     ],
 )
-def test_the_same_names_as_a_plain_table_and_a_remark(from_coco, rows, used, remark: str) -> None:
+def test_the_same_names_as_a_plain_table_and_a_remark(
+    from_coco: Callable[..., tuple[tuple[str, ...], str]],
+    rows: list[dict[str, object]],
+    used: range,
+    remark: str,
+) -> None:
     names, noted = from_coco(rows, used)
 
     assert names == ("__background__", *PARTS)
     assert noted.startswith(f"{remark}. If training took them otherwise, pass a text file")
 
 
-def test_a_group_that_was_counted_as_a_class_shifts_no_name(from_coco) -> None:
+def test_a_group_that_was_counted_as_a_class_shifts_no_name(
+    from_coco: Callable[..., tuple[tuple[str, ...], str]],
+) -> None:
     names, noted = from_coco([GROUP, *BASE], range(1, 6), classes=7)
 
     assert names == ("__background__", *PARTS, "N/A")
@@ -160,7 +167,9 @@ def test_a_group_that_was_counted_as_a_class_shifts_no_name(from_coco) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 5, 7, 91])
-def test_a_table_of_another_model(from_coco, classes: int) -> None:
+def test_a_table_of_another_model(
+    from_coco: Callable[..., tuple[tuple[str, ...], str]], classes: int
+) -> None:
     words = rf"has {classes - 1} class.* are 'washer' .*, 'bracket' \(id 5\), 5 of 5 with annotations; take"
     with pytest.raises(InputError, match=words):
         from_coco(BASE, range(1, 6), classes=classes)
@@ -170,7 +179,7 @@ def test_the_tables_of_coco() -> None:
     path = shared("data", "coco_subset", "annotations", "instances_val2017.json")
     in_order = [item["name"] for item in json.loads(path.read_text("utf-8"))["categories"]]
 
-    assert names_from_file(91, path) == names_for(91, (), source="")
+    assert names_from_file(91, path) == fit_names(91, (), source="")
     assert names_from_file(81, path) == ("__background__", *in_order)
 
 
@@ -182,11 +191,11 @@ def test_bottles_as_roboflow_exports_them() -> None:
 
 
 def test_names_fit_the_classifier() -> None:
-    assert names_for(3, ("bolt", "nut"), source="x") == ("__background__", "bolt", "nut")
-    assert names_for(3, (), source="x") == ("__background__", "class_1", "class_2")
-    assert names_for(91, (), source="x")[1] == "person"
+    assert fit_names(3, ("bolt", "nut"), source="x") == ("__background__", "bolt", "nut")
+    assert fit_names(3, (), source="x") == ("__background__", "class_1", "class_2")
+    assert fit_names(91, (), source="x")[1] == "person"
     with pytest.raises(InputError, match=r"has 2 classes and the background, names\.txt has 4 names"):
-        names_for(3, ("a", "b", "c", "d"), source="names.txt")
+        fit_names(3, ("a", "b", "c", "d"), source="names.txt")
 
 
 @pytest.mark.parametrize(
@@ -203,6 +212,6 @@ def test_names_fit_the_classifier() -> None:
 def test_a_first_name_that_is_dropped_is_said_unless_it_is_the_background(first: str, remark: str) -> None:
     notes: list[str] = []
 
-    assert names_for(2, (first, "nut"), source="x", note=notes.append) == ("__background__", "nut")
+    assert fit_names(2, (first, "nut"), source="x", note=notes.append) == ("__background__", "nut")
     assert "".join(notes).startswith(remark)
     assert bool(notes) == bool(remark)

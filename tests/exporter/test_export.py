@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -12,37 +12,40 @@ import pytest
 import torch
 
 import edgeseg
-from edgeseg.bundle.manifest import MANIFEST, open_bundle
+from edgeseg.bundle.manifest import MANIFEST, Bundle, open_bundle
 from edgeseg.errors import ConfigError, InputError
-from edgeseg.exporter.config import ExportConfig, Limits, impose
+from edgeseg.exporter.config import DetectionLimits, ExportConfig, apply_limits
 from edgeseg.exporter.export import export
 from edgeseg.exporter.graph import FORBIDDEN_IN_TENSORRT, write_graph
 from edgeseg.exporter.model.reference import Reference
-from edgeseg.exporter.parity.check import Graph
-from edgeseg.exporter.parity.comparison import Agreement, Bounds
-from edgeseg.spec import Lowering
+from edgeseg.exporter.parity.check import ExportedGraph
+from edgeseg.exporter.parity.comparison import ParityComparison, Tolerances
+from edgeseg.spec import Lowering, ModelSpec
 from tests.builder.rtx import build_rtx, needs_rtx
 from tests.models import build, detecting, spec_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from torchvision.models.detection import MaskRCNN
 
 SIZE_HW = (256, 320)
 
 
-def config(checkpoint: Path, output: Path, **changes) -> ExportConfig:
+def config(checkpoint: Path, output: Path, **changes: Any) -> ExportConfig:
     return ExportConfig(checkpoint=checkpoint, output=output, sizes_hw=(SIZE_HW,), **changes)
 
 
-def graph_of(bundle, lowering: Lowering) -> onnx.ModelProto:
+def graph_of(bundle: Bundle, lowering: Lowering) -> onnx.ModelProto:
     return onnx.load(bundle.graph_path(lowering))
 
 
-def shapes(values) -> dict[str, list[int | str]]:
+def shapes(values: Any) -> dict[str, list[int | str]]:
     return {v.name: [d.dim_value or d.dim_param for d in v.type.tensor_type.shape.dim] for v in values}
 
 
-def test_bundle_says_what_it_is(bundle, checkpoint):
+def test_bundle_says_what_it_is(bundle: Bundle, checkpoint: Path) -> None:
     spec = open_bundle(bundle.path).spec
     assert spec == bundle.spec
     assert spec.class_names == ("__background__", "bolt", "nut", "gear", "cam")
@@ -56,7 +59,7 @@ def test_bundle_says_what_it_is(bundle, checkpoint):
     assert sorted(path.name for path in bundle.path.iterdir()) == names
 
 
-def test_graphs_have_the_promised_inputs_and_outputs(bundle):
+def test_graphs_have_the_promised_inputs_and_outputs(bundle: Bundle) -> None:
     outputs = {
         "num_detections": [1],
         "boxes": [1, 100, 4],
@@ -74,7 +77,7 @@ def test_graphs_have_the_promised_inputs_and_outputs(bundle):
 
 
 @pytest.mark.parametrize("lowering", [Lowering.TENSORRT, Lowering.TENSORRT_FP16])
-def test_tensorrt_graph_is_static_and_plugin_free(bundle, lowering):
+def test_tensorrt_graph_is_static_and_plugin_free(bundle: Bundle, lowering: Lowering) -> None:
     model = graph_of(bundle, lowering)
     assert not {node.op_type for node in model.graph.node} & set(FORBIDDEN_IN_TENSORRT)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
@@ -85,7 +88,7 @@ def test_tensorrt_graph_is_static_and_plugin_free(bundle, lowering):
     assert [node.op_type for node in model.graph.node if "images" in node.input] == ["Cast"]
 
 
-def test_half_precision_is_where_it_belongs(bundle):
+def test_half_precision_is_where_it_belongs(bundle: Bundle) -> None:
     """Products in half, but what ranks, decodes or samples in single precision."""
     model = onnx.shape_inference.infer_shapes(graph_of(bundle, Lowering.TENSORRT_FP16), strict_mode=True)
     values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
@@ -102,13 +105,13 @@ def test_half_precision_is_where_it_belongs(bundle):
     assert half | single <= {node.op_type for node in model.graph.node}
 
 
-def test_half_precision_halves_the_file(bundle):
+def test_half_precision_halves_the_file(bundle: Bundle) -> None:
     single, half = (bundle.files[name].size for name in ("tensorrt.onnx", "tensorrt-fp16.onnx"))
     assert half < 0.52 * single
 
 
 @needs_rtx
-def test_tensorrt_for_rtx_builds_the_one_graph_and_refuses_the_other(bundle):
+def test_tensorrt_for_rtx_builds_the_one_graph_and_refuses_the_other(bundle: Bundle) -> None:
     engine = build_rtx(bundle.graph_path(Lowering.TENSORRT), "SM86", "SM120")
     assert len(engine.data) > 10_000_000
     # Turing takes no matrix product in single precision, and there is none in this one.
@@ -118,9 +121,9 @@ def test_tensorrt_for_rtx_builds_the_one_graph_and_refuses_the_other(bundle):
         build_rtx(bundle.graph_path(Lowering.PORTABLE))
 
 
-def test_runtime_finds_what_the_graph_finds(bundle, photographs):
+def test_runtime_finds_what_the_graph_finds(bundle: Bundle, photographs: np.ndarray) -> None:
     model = edgeseg.load(bundle.path)
-    raw = Graph(bundle.graph_path(Lowering.PORTABLE), bundle.spec)(photographs[:1])[0][0]
+    raw = ExportedGraph(bundle.graph_path(Lowering.PORTABLE), bundle.spec)(photographs[:1])[0][0]
     detections = model(photographs[0], score_threshold=0.05)
     assert len(detections) == len(raw.scores) > 5
     np.testing.assert_allclose(detections.boxes_xyxy, raw.boxes_xyxy, atol=1e-3)
@@ -132,32 +135,34 @@ def test_runtime_finds_what_the_graph_finds(bundle, photographs):
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 100])
-def test_number_of_detections(bundle, resnet18, photographs, wanted):
+def test_number_of_detections(
+    bundle: Bundle, resnet18: MaskRCNN, photographs: np.ndarray, wanted: int
+) -> None:
     scores = Reference(resnet18, bundle.spec)(photographs[:1])[0].scores
     thresholds = {0: (scores[0] + 1) / 2, 1: (scores[0] + scores[1]) / 2, 100: 0.0}
     model = edgeseg.load(bundle.path)
     assert len(model(photographs[0], score_threshold=float(thresholds[wanted]))) == wanted
 
 
-def test_version_2_with_its_batch_norms_in_the_heads(photographs, tmp_path):
+def test_version_2_with_its_batch_norms_in_the_heads(photographs: np.ndarray, tmp_path: Path) -> None:
     model = detecting(build("maskrcnn_resnet50_fpn_v2", 5), photographs[:2])
     spec = spec_of(model, SIZE_HW, max_proposals=100)
-    impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
+    apply_limits(DetectionLimits(**{name: getattr(spec, name) for name in DetectionLimits.__slots__}), model)
     write_graph(model, spec, Lowering.PORTABLE, tmp_path / "portable.onnx")
-    verdict = Agreement(
+    verdict = ParityComparison(
         lowering=Lowering.PORTABLE,
-        bounds=Bounds(),
+        tolerances=Tolerances(),
         max_detections=spec.max_detections,
         score_threshold=spec.score_threshold,
         size_hw=SIZE_HW,
     )
-    graph = Graph(tmp_path / "portable.onnx", spec)
+    graph = ExportedGraph(tmp_path / "portable.onnx", spec)
     verdict.add(Reference(model, spec)(photographs[:1])[0], graph(photographs[:1])[0][0])
     assert verdict.passed(), verdict.row()
     assert verdict.matched > 2
 
 
-def test_batch_of_four_with_a_blank_image(photographs, tmp_path):
+def test_batch_of_four_with_a_blank_image(photographs: np.ndarray, tmp_path: Path) -> None:
     model = detecting(build("mobilenet_v2", 5), photographs)
     spec = spec_of(model, SIZE_HW, batch=4)
     images = photographs.copy()
@@ -165,14 +170,14 @@ def test_batch_of_four_with_a_blank_image(photographs, tmp_path):
     reference = Reference(model, spec)(images)
     for lowering in (Lowering.PORTABLE, Lowering.TENSORRT):
         write_graph(model, spec, lowering, tmp_path / lowering.file_name)
-        verdict = Agreement(
+        verdict = ParityComparison(
             lowering=lowering,
-            bounds=Bounds(),
+            tolerances=Tolerances(),
             max_detections=spec.max_detections,
             score_threshold=spec.score_threshold,
             size_hw=SIZE_HW,
         )
-        found, settled = Graph(tmp_path / lowering.file_name, spec)(images)
+        found, settled = ExportedGraph(tmp_path / lowering.file_name, spec)(images)
         assert settled.all()
         for expected, got in zip(reference, found, strict=True):
             verdict.add(expected, got)
@@ -180,7 +185,7 @@ def test_batch_of_four_with_a_blank_image(photographs, tmp_path):
         assert verdict.matched > 20
 
 
-def test_settings_reach_the_bundle(checkpoint, tmp_path):
+def test_settings_reach_the_bundle(checkpoint: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.json"
     names.write_text('{"1": "a", "2": "b", "3": "c", "4": "d"}')
     changes = {
@@ -197,10 +202,10 @@ def test_settings_reach_the_bundle(checkpoint, tmp_path):
 
 
 @pytest.fixture
-def failing_graphs(monkeypatch):
+def failing_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], None]:
     """Replace the ten seconds of export; a test says what happens instead."""
 
-    def install(action):
+    def install(action: Callable[..., None]) -> None:
         monkeypatch.setattr("edgeseg.exporter.export.write_graph", action)
 
     return install
@@ -209,8 +214,13 @@ def failing_graphs(monkeypatch):
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt(), MemoryError()]
 )
-def test_an_export_that_breaks_leaves_nothing_new(checkpoint, tmp_path, failing_graphs, error):
-    def write_some(model, spec, lowering, path):
+def test_an_export_that_breaks_leaves_nothing_new(
+    checkpoint: Path,
+    tmp_path: Path,
+    failing_graphs: Callable[[Callable[..., None]], None],
+    error: OSError | KeyboardInterrupt | MemoryError,
+) -> None:
+    def write_some(model: Any, spec: ModelSpec, lowering: Lowering, path: Path) -> None:
         path.write_bytes(b"half")
         raise error
 
@@ -220,13 +230,15 @@ def test_an_export_that_breaks_leaves_nothing_new(checkpoint, tmp_path, failing_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_force_keeps_the_old_bundle_until_the_new_one_is_whole(bundle, checkpoint, tmp_path, failing_graphs):
+def test_force_keeps_the_old_bundle_until_the_new_one_is_whole(
+    bundle: Bundle, checkpoint: Path, tmp_path: Path, failing_graphs: Callable[[Callable[..., None]], None]
+) -> None:
     target = tmp_path / "model"
     shutil.copytree(bundle.path, target)
     with pytest.raises(ConfigError, match="already holds a bundle; pass --force"):
         export(config(checkpoint, target))
 
-    def interrupted(*arguments):
+    def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     failing_graphs(interrupted)
@@ -238,7 +250,7 @@ def test_force_keeps_the_old_bundle_until_the_new_one_is_whole(bundle, checkpoin
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_what_is_not_a_bundle_is_never_replaced(checkpoint, tmp_path):
+def test_what_is_not_a_bundle_is_never_replaced(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="exists and is not a bundle"):
         export(config(checkpoint, tmp_path, force=True))
@@ -258,28 +270,30 @@ def test_what_is_not_a_bundle_is_never_replaced(checkpoint, tmp_path):
         ({"factory": "builtins:dict"}, "must return a torchvision MaskRCNN, it returned dict"),
     ],
 )
-def test_settings_that_cannot_work(checkpoint, tmp_path, changes, message):
+def test_settings_that_cannot_work(
+    checkpoint: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         export(ExportConfig(checkpoint=checkpoint, output=tmp_path / "model", **changes))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_number_of_class_names(checkpoint, tmp_path):
+def test_wrong_number_of_class_names(checkpoint: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("a\nb\nc\n")
     with pytest.raises(InputError, match=r"has 4 classes and the background, .*names\.txt has 3 names"):
         export(config(checkpoint, tmp_path / "model", classes=names))
 
 
-def custom() -> torch.nn.Module:
+def custom() -> MaskRCNN:
     """A model whose anchors no tensor shape can tell: what `--factory` is for."""
-    from torchvision.models.detection import MaskRCNN
+    from torchvision.models import detection
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
     anchors = AnchorGenerator(((16,), (24,), (48,), (96,), (192,)), ((0.5, 1.0),) * 5)
     backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None)
-    return MaskRCNN(
+    return detection.MaskRCNN(
         backbone,
         4,
         rpn_anchor_generator=anchors,
@@ -290,7 +304,9 @@ def custom() -> torch.nn.Module:
     )
 
 
-def test_factory_brings_custom_anchors_counts_and_normalisation(photographs, tmp_path):
+def test_factory_brings_custom_anchors_counts_and_normalisation(
+    photographs: np.ndarray, tmp_path: Path
+) -> None:
     model = detecting(custom(), photographs)
     torch.save(model.state_dict(), tmp_path / "custom.pth")
     factory = f"{__name__}:custom"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from edgeseg.benchmark.evaluate import EvaluateConfig, evaluate_bundle
 from edgeseg.builder.build import BuildConfig, build_engine
 from edgeseg.bundle.engines import Precision, Target, engine_path
-from edgeseg.bundle.manifest import TABLE_FILE, open_bundle
+from edgeseg.bundle.manifest import CALIBRATION_FILE, open_bundle
 from edgeseg.calibration.table import read_table
 from edgeseg.dataset.average_precision import average_precision, truth_from_detections
 from edgeseg.demo import checkpoint_path
@@ -24,6 +24,7 @@ from edgeseg.exporter.export import export
 from edgeseg.exporter.model.eager import ResizingDetector, torchvision_from_checkpoint
 from edgeseg.quantization.calibrate import CalibrateConfig, calibrate
 from edgeseg.runtime.model import load
+from edgeseg.vision.images.reader import read_image
 from tests.altered import sealed
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ LANDSCAPE, UPRIGHT = (192, 256), (256, 192)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Belt pictures, every second one turned upright."""
     folder = tmp_path_factory.mktemp("belt")
     for number in range(12):
@@ -47,7 +48,7 @@ def pictures(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory, pictures) -> Bundle:
+def both(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Bundle:
     output = tmp_path_factory.mktemp("both") / "model"
     asked = ExportConfig(
         checkpoint=checkpoint_path(), output=output, sizes_hw=(LANDSCAPE, UPRIGHT), check=pictures
@@ -56,32 +57,36 @@ def both(tmp_path_factory, pictures) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def torchvision_found(both, pictures) -> list[tuple[int, Detections]]:
+def torchvision_found(both: Bundle, pictures: Path) -> list[tuple[int, Detections]]:
     model = torchvision_from_checkpoint(checkpoint_path(), both.spec)
     with ResizingDetector(model, [LANDSCAPE, UPRIGHT], both.spec, threads=1) as detector:
         return [
-            (number, detector([cv2.imread(str(path))], both.spec.score_threshold)[0])
+            (number, detector([read_image(path)], both.spec.score_threshold)[0])
             for number, path in enumerate(sorted(pictures.glob("*.png")))
         ]
 
 
-def mask_ap(folder: Path, pictures: Path, truth: dict) -> float:
+def mask_ap(folder: Path, pictures: Path, truth: dict[str, Any]) -> float:
     with load(folder, backend="onnxruntime", precision="fp32", threads=1) as model:
         results = [
             result
             for number, path in enumerate(sorted(pictures.glob("*.png")))
-            for result in model(cv2.imread(str(path)), 0.05).to_coco(number)
+            for result in model(read_image(path), 0.05).to_coco(number)
         ]
     return average_precision(truth, results).mask_ap
 
 
-def test_upright_frames_are_found_as_torchvision_finds_them(both, pictures, torchvision_found) -> None:
+def test_upright_frames_are_found_as_torchvision_finds_them(
+    both: Bundle, pictures: Path, torchvision_found: list[tuple[int, Detections]]
+) -> None:
     truth = truth_from_detections(torchvision_found)
     assert len(truth["annotations"]) > 40
     assert mask_ap(both.path, pictures, truth) > 0.97
 
 
-def test_one_size_loses_what_is_upright(both, pictures, torchvision_found, tmp_path) -> None:
+def test_one_size_loses_what_is_upright(
+    both: Bundle, pictures: Path, torchvision_found: list[tuple[int, Detections]], tmp_path: Path
+) -> None:
     alone = tmp_path / "landscape"
     shutil.copytree(both.path, alone)
     manifest = json.loads((alone / "model.json").read_text())
@@ -90,7 +95,7 @@ def test_one_size_loses_what_is_upright(both, pictures, torchvision_found, tmp_p
     assert mask_ap(alone, pictures, truth_from_detections(torchvision_found)) < 0.9
 
 
-def test_each_size_has_passed_the_gate(both) -> None:
+def test_each_size_has_passed_the_gate(both: Bundle) -> None:
     assert [each.spec.input_size_hw for each in both.sizes] == [LANDSCAPE, UPRIGHT]
     for each in both.sizes:
         assert each.spec.parity is not None
@@ -98,7 +103,9 @@ def test_each_size_has_passed_the_gate(both) -> None:
         assert each.spec.parity.rows[0].matched > 20
 
 
-def test_evaluate_shows_what_letterboxing_costs(both, pictures, torchvision_found, tmp_path) -> None:
+def test_evaluate_shows_what_letterboxing_costs(
+    both: Bundle, pictures: Path, torchvision_found: list[tuple[int, Detections]], tmp_path: Path
+) -> None:
     truth = truth_from_detections(torchvision_found)
     for item in truth["images"]:
         item["file_name"] = f"{item['id']:02}.png"
@@ -122,12 +129,12 @@ def test_evaluate_shows_what_letterboxing_costs(both, pictures, torchvision_foun
     assert fp32.scores.mask_ap == pytest.approx(letterboxed.scores.mask_ap, abs=0.001)
 
 
-def test_one_table_and_an_engine_for_each_size(both, pictures, tmp_path) -> None:
+def test_one_table_and_an_engine_for_each_size(both: Bundle, pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(both.path, folder)
     notes: list[str] = []
     calibrate(CalibrateConfig(calib=pictures, model=folder, images=12, check=False), note=notes.append)
-    tables = [read_table(each.path / TABLE_FILE) for each in open_bundle(folder).sizes]
+    tables = [read_table(each.path / CALIBRATION_FILE) for each in open_bundle(folder).sizes]
     assert tables[0].ranges == tables[1].ranges
     assert tables[0].graph_sha256 != tables[1].graph_sha256
     assert not [note for note in notes if "--size" in note]
@@ -137,7 +144,7 @@ def test_one_table_and_an_engine_for_each_size(both, pictures, tmp_path) -> None
     assert paths == [
         engine_path(each.path, Target.ONNXRUNTIME, Precision.INT8) for each in open_bundle(folder).sizes
     ]
-    frame = cv2.imread(str(pictures / "01.png"))
+    frame = read_image(pictures / "01.png")
     with load(folder, backend="onnxruntime", precision="int8", threads=1) as model:
         assert model.description.endswith("INT8")
         assert len(model(frame)) > 3
@@ -150,7 +157,9 @@ def test_one_table_and_an_engine_for_each_size(both, pictures, tmp_path) -> None
         assert "FP32, as no engine" in model.description
 
 
-def test_images_suggest_the_size_that_is_missing(pictures, tmp_path, monkeypatch) -> None:
+def test_images_suggest_the_size_that_is_missing(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*args: object) -> None:
         msg = "far enough"
         raise ExportError(msg)

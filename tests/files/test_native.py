@@ -18,7 +18,7 @@ from edgeseg.files.native import native_path
 from edgeseg.streaming.sources.files import open_source
 from edgeseg.vision.frames import Frame
 from edgeseg.vision.images.reader import read_image
-from edgeseg.vision.opencv import opened
+from edgeseg.vision.opencv import open_capture
 from tests.runtime.fake_bundle import make_bundle
 from tests.streaming.sources.video.clips import write_clip
 
@@ -113,4 +113,4 @@ def test_where_no_link_can_be_made_the_name_is_refused(
 
 
 def test_an_address_that_is_no_text_does_not_open() -> None:
-    assert opened(f"rtsp://camera/{LATIN}", cv2.CAP_FFMPEG) is None
+    assert open_capture(f"rtsp://camera/{LATIN}", cv2.CAP_FFMPEG) is None

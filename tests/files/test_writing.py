@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeseg.bundle.manifest import MANIFEST, check_target, open_bundle, staged
+from edgeseg.bundle.manifest import MANIFEST, check_bundle_folder, open_bundle, staged
 from edgeseg.errors import ConfigError, EdgeSegError
 from edgeseg.files import placement
-from edgeseg.files.draft import Draft
+from edgeseg.files.draft import AtomicFile
 from edgeseg.files.locks import FolderLock, locked
-from edgeseg.files.pairs import place_pair, placing
-from edgeseg.files.records import check_file, check_folder, write_json, write_whole
+from edgeseg.files.pairs import exclusive_publishing, publish_pair
+from edgeseg.files.records import check_file, check_folder, write_atomically, write_json
 from edgeseg.files.temporary import new_file, new_folder, scratch_folder, sweep, temporary_folder
 from tests.bundle.test_manifest import fill
 
@@ -111,8 +111,8 @@ def test_a_link_to_a_file_stays(tmp_path: Path) -> None:
     dangling = tmp_path / "dangling.json"
     dangling.symlink_to("deeper/new.json")
 
-    write_whole(link, b"new")
-    write_whole(dangling, b"new")
+    write_atomically(link, b"new")
+    write_atomically(dangling, b"new")
 
     assert link.is_symlink()
     assert dangling.is_symlink()
@@ -135,10 +135,10 @@ def test_a_pipe_is_written_into(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(EdgeSegError, match=r"cannot write .*pipe: No such device"):
-        write_whole(pipe, b"nobody reads")
+        write_atomically(pipe, b"nobody reads")
 
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_whole(pipe, b"read")
+    write_atomically(pipe, b"read")
 
     assert os.read(reader, 10) == b"read"
     os.close(reader)
@@ -146,7 +146,7 @@ def test_a_pipe_is_written_into(tmp_path: Path) -> None:
 
 
 def test_a_mask_is_kept_to(tmp_path: Path, umask: int) -> None:
-    write_whole(tmp_path / "deeper" / "one.json", b"x")
+    write_atomically(tmp_path / "deeper" / "one.json", b"x")
     with staged(tmp_path / "model", force=False) as folder:
         fill(folder)
 
@@ -157,20 +157,22 @@ def test_a_mask_is_kept_to(tmp_path: Path, umask: int) -> None:
 def test_a_draft_is_of_what_a_link_points_to(tmp_path: Path) -> None:
     """As a video is written, by a library and under a name of its own."""
     (tmp_path / "link.mp4").symlink_to("real.mp4")
-    draft = Draft(tmp_path / "link.mp4", ".mp4")
+    draft = AtomicFile(tmp_path / "link.mp4", ".mp4")
     draft.path.write_bytes(b"video")
 
-    draft.keep()
+    draft.commit()
 
     assert (tmp_path / "link.mp4").is_symlink()
     assert (tmp_path / "real.mp4").read_bytes() == b"video"
     assert names(tmp_path) == ["link.mp4", "real.mp4"]
 
 
-@pytest.mark.parametrize("name", [LONG, "é" * 120, "a\nb", " ", "-x"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(LONG, id="long"), pytest.param("é" * 120, id="long in UTF-8"), "a\nb", " ", "-x"]
+)
 def test_unusual_names_are_written(tmp_path: Path, name: str) -> None:
     check_file(tmp_path / name)
-    write_whole(tmp_path / name, b"x")
+    write_atomically(tmp_path / name, b"x")
     with staged(tmp_path / "models" / name, force=False) as folder:
         fill(folder)
 
@@ -178,16 +180,16 @@ def test_unusual_names_are_written(tmp_path: Path, name: str) -> None:
     assert names(tmp_path) == sorted(["models", name])
 
 
-@pytest.mark.parametrize("name", ["y" * 256, f"{'y' * 256}/deeper"])
+@pytest.mark.parametrize("name", ["y" * 256, f"{'y' * 256}/deeper"], ids=["file", "folder"])
 def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
-    for check in (check_file, check_folder, lambda path: check_target(path, force=False)):
+    for check in (check_file, check_folder, lambda path: check_bundle_folder(path, force=False)):
         with pytest.raises(EdgeSegError, match="File name too long"):
-            check(tmp_path / name)  # type: ignore[operator]
+            check(tmp_path / name)
 
 
 def test_a_folder_that_is_not_utf8_is_refused_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be UTF-8"):
-        check_target(tmp_path / "\udcff", force=False)
+        check_bundle_folder(tmp_path / "\udcff", force=False)
 
 
 def test_where_the_folder_cannot_be_renamed_its_content_is_replaced(
@@ -223,9 +225,9 @@ def test_a_content_that_was_half_replaced_is_put_back(tmp_path: Path, kept: str)
     old.mkdir()
     (target / MANIFEST).rename(old / MANIFEST)
     if kept != "first":
-        for path in placement.content(target):
+        for path in placement.visible_entries(target):
             path.rename(old / path.name)
-        (old / placement.ALL_MOVED).touch()
+        (old / placement.ALL_MOVED_MARKER).touch()
     if kept == "new-arrived":
         (target / "portable.onnx").write_bytes(b"new")
         (target / "further.onnx").write_bytes(b"new")
@@ -238,7 +240,7 @@ def test_a_bundle_that_was_moved_away_is_put_back(tmp_path: Path) -> None:
     target = tmp_path / "model"
     with staged(target, force=False) as folder:
         fill(folder)
-    target.rename(target.with_name(placement._old_name("0123456789abcdef", target)))
+    target.rename(target.with_name(placement._backup_name("0123456789abcdef", target)))
 
     assert open_bundle(target)
     assert names(tmp_path) == ["model"]
@@ -324,7 +326,7 @@ def test_a_record_whose_file_was_not_placed_is_not_taken(tmp_path: Path) -> None
     dead.mkdir()
     (dead / f"{hashlib.sha256(b'new').hexdigest()}-a.onnx.json").write_bytes(b"new record")
 
-    with placing(tmp_path):
+    with exclusive_publishing(tmp_path):
         assert (tmp_path / "a.json").read_bytes() == b"old record"
 
 
@@ -335,11 +337,11 @@ def test_a_record_follows_its_file_where_a_program_was_killed_between(tmp_path: 
     dead.mkdir()
     (dead / f"{hashlib.sha256(b'new').hexdigest()}-a.onnx.json").write_bytes(b"new record")
 
-    with placing(tmp_path):
+    with exclusive_publishing(tmp_path):
         assert (tmp_path / "a.json").read_bytes() == b"new record"
     with temporary_folder(tmp_path) as folder:
         (folder / "a.json").write_bytes(b"last record")
         (folder / "a.onnx").write_bytes(b"last")
-        place_pair(folder / "a.onnx", tmp_path / "a.onnx")
+        publish_pair(folder / "a.onnx", tmp_path / "a.onnx")
     assert (tmp_path / "a.json").read_bytes() == b"last record"
     assert (tmp_path / "a.onnx").read_bytes() == b"last"

@@ -26,4 +26,5 @@ def session_of(model: Any, **options: Any) -> Any:
 def outputs_of(model: Any, image: np.ndarray, names: list[str] | None = None) -> list[np.ndarray]:
     """Run a graph on `uint8[H, W, 3]`; `names` are of the outputs, None for all."""
     feeds = {"images": image[None], "score_threshold": np.array(0.05, np.float32)}
-    return session_of(model).run(names, feeds)
+    outputs: list[np.ndarray] = session_of(model).run(names, feeds)
+    return outputs

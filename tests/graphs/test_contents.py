@@ -65,7 +65,7 @@ def test_onnxruntime_reads_the_same_ports(path: Path, monkeypatch: pytest.Monkey
     alone = read_graph(path)
 
     assert (alone.inputs, alone.outputs) == (with_onnx.inputs, with_onnx.outputs)
-    assert alone.opset is alone.operators is alone.nodes is None
+    assert (alone.opset, alone.operators, alone.nodes) == (None, None, None)
 
 
 def test_neither_package(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

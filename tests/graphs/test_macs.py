@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, cast
+
 import numpy as np
 import pytest
 
 from edgeseg.graphs.macs import Macs, count_macs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 onnx = pytest.importorskip("onnx")
 STRIDES = {"strides": [2, 2]}
@@ -13,12 +18,18 @@ STRIDES = {"strides": [2, 2]}
 GROUPED = {**STRIDES, "group": 2}
 
 
-def write(path, kind, shapes, output, **attributes):
+def write(
+    path: Path,
+    kind: str,
+    shapes: list[tuple[int | str, ...]],
+    output: tuple[int | str, ...],
+    **attributes: Any,
+) -> Path:
     """A graph of one node; the first of `shapes` is its input, the others are constants."""
     info, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
     names = [f"x{number}" for number in range(len(shapes))]
     constants = [
-        onnx.numpy_helper.from_array(np.zeros(shape, np.float32), name)
+        onnx.numpy_helper.from_array(np.zeros(cast("tuple[int, ...]", shape), np.float32), name)
         for name, shape in list(zip(names, shapes, strict=True))[1:]
     ]
     graph = onnx.helper.make_graph(
@@ -54,11 +65,19 @@ def write(path, kind, shapes, output, **attributes):
         ("Relu", [(10, 32)], (10, 32), {}, 0, 0),
     ],
 )
-def test_one_operator(tmp_path, kind, shapes, output, attributes, fixed, each):
+def test_one_operator(
+    tmp_path: Path,
+    kind: str,
+    shapes: list[tuple[int | str, ...]],
+    output: tuple[int | str, ...],
+    attributes: dict[str, Any],
+    fixed: int,
+    each: int,
+) -> None:
     path = write(tmp_path / "graph.onnx", kind, shapes, output, **attributes)
 
     assert count_macs(path) == Macs(fixed, each)
 
 
-def test_of_one_image_at_so_many_detections():
+def test_of_one_image_at_so_many_detections() -> None:
     assert Macs(8_000_000_000, 500_000_000).gmacs(detections=10, batch=4) == 7

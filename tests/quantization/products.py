@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from edgeseg.quantization.qdq.writer import rounded_weight
+from edgeseg.quantization.qdq.writer import quantise_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +29,8 @@ CONVOLUTIONS = {
     "depthwise": (64, 1, 3, 64),
 }
 # Its sums are not rounded, as those of the output layers of the proposal network.
-WIDE = "wide"
-KINDS = (*CONVOLUTIONS, "dense", WIDE)
+WIDE_OUTPUT_LAYERS = "wide"
+KINDS = (*CONVOLUTIONS, "dense", WIDE_OUTPUT_LAYERS)
 PIXELS = 13
 ONE = np.float32(1)
 
@@ -56,9 +56,9 @@ def _error(kind: str, backend: str, bits: int) -> float:
     signs = np.where(rng.random((channels_out, channels_in, *[kernel] * 2 * bool(kernel))) < 0.8, 1, -1)
     signs[0], signs[1] = 1, -1
     values = rng.choice(np.array([254, 255], np.float32), (1, channels_in * groups, *pixels))
-    steps, scale = rounded_weight(signs.astype(np.float32), None, ONE, bits)
+    steps, scale = quantise_weight(signs.astype(np.float32), None, ONE, bits)
     exact = _exact(values.astype(np.int64), steps.astype(np.int64), groups)
-    model = _graph(steps, scale, values, groups, wide=kind == WIDE)
+    model = _graph(steps, scale, values, groups, wide=kind == WIDE_OUTPUT_LAYERS)
     found = _run(backend, model, values) / scale.reshape(-1, *[1] * len(pixels))
     return float(np.abs(found - exact).max() / np.abs(exact).max())
 

@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,8 +14,9 @@ import pytest
 
 from edgeseg.builder.build import BuildConfig, build_engine
 from edgeseg.bundle.engines import EngineOptions, Precision, Target, engine_path, machine_family
-from edgeseg.bundle.manifest import open_bundle
-from edgeseg.calibration.table import TABLE_FILE, Method, Range, read_table, write_table
+from edgeseg.bundle.manifest import CALIBRATION_FILE, open_bundle
+from edgeseg.calibration.collector import collect
+from edgeseg.calibration.table import CalibrationTable, Method, Range, read_table, write_table
 from edgeseg.demo import checkpoint_path
 from edgeseg.demo.conveyor import ConveyorScene
 from edgeseg.demo.truth import coco_from_frames
@@ -24,11 +25,12 @@ from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
 from edgeseg.quantization import calibrate as module
 from edgeseg.quantization.calibrate import AccuracyError, CalibrateConfig, calibrate
-from edgeseg.quantization.candidate import Trials
-from edgeseg.quantization.evaluator import AgreementYardstick
+from edgeseg.quantization.candidate import QuantisedModels
+from edgeseg.quantization.evaluator import AgreementEvaluator
 from edgeseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.runtime.model import Model, load
+from edgeseg.vision.images.reader import read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +42,7 @@ COUNT = 12
 
 
 @pytest.fixture(scope="module")
-def conveyor(tmp_path_factory) -> Bundle:
+def conveyor(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The shipped model: random weights would drown in what rounding does to them."""
     output = tmp_path_factory.mktemp("conveyor") / "model"
     config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=((384, 512),), parity=False)
@@ -48,7 +50,7 @@ def conveyor(tmp_path_factory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve frames of a belt."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(COUNT):
@@ -58,7 +60,9 @@ def pictures(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(conveyor, pictures, tmp_path_factory) -> tuple[Path, CalibrationReport]:
+def first(
+    conveyor: Bundle, pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, CalibrationReport]:
     folder = tmp_path_factory.mktemp("calibrated") / "model"
     shutil.copytree(conveyor.path, folder)
     report = calibrate(CalibrateConfig(calib=pictures, model=folder))
@@ -66,7 +70,7 @@ def first(conveyor, pictures, tmp_path_factory) -> tuple[Path, CalibrationReport
 
 
 @pytest.fixture
-def calibrated(first, tmp_path) -> Path:
+def calibrated(first: tuple[Path, CalibrationReport], tmp_path: Path) -> Path:
     """A bundle with a table, the test's own."""
     folder = tmp_path / "model"
     shutil.copytree(first[0], folder)
@@ -74,15 +78,15 @@ def calibrated(first, tmp_path) -> Path:
 
 
 @pytest.fixture
-def plain(conveyor, tmp_path) -> Path:
+def plain(conveyor: Bundle, tmp_path: Path) -> Path:
     """A bundle without a table, the test's own."""
     folder = tmp_path / "plain"
     shutil.copytree(conveyor.path, folder)
     return folder
 
 
-@pytest.fixture(scope="module")
-def annotations(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", name="annotations")
+def annotations_of_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is in the pictures."""
     frames = [replace(ConveyorScene(seed=number).frame(10 * number), index=number) for number in range(COUNT)]
     path = tmp_path_factory.mktemp("annotations") / "instances.json"
@@ -92,9 +96,8 @@ def annotations(tmp_path_factory) -> Path:
 
 def narrowed(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     """Let one range come out a hundred times too narrow."""
-    collect = module.collect
 
-    def wrong(*args, **kwargs):
+    def wrong(*args: Any, **kwargs: Any) -> CalibrationTable:
         table = collect(*args, **kwargs)
         right = table.ranges[key]
         ranges = {**table.ranges, key: Range(low=right.low / 100, high=right.high / 100)}
@@ -103,13 +106,13 @@ def narrowed(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setattr(module, "collect", wrong)
 
 
-def int8(model: Path, **settings) -> BuildConfig:
+def int8(model: Path, **settings: Any) -> BuildConfig:
     return BuildConfig(model=model, target=Target.ONNXRUNTIME, precision=Precision.INT8, **settings)
 
 
-def test_a_table_has_a_range_for_all_that_is_rounded(first) -> None:
+def test_a_table_has_a_range_for_all_that_is_rounded(first: tuple[Path, CalibrationReport]) -> None:
     folder, report = first
-    table = read_table(folder / TABLE_FILE)
+    table = read_table(folder / CALIBRATION_FILE)
 
     assert table.method is Method.ENTROPY
     assert table.images == report.images == COUNT
@@ -119,26 +122,30 @@ def test_a_table_has_a_range_for_all_that_is_rounded(first) -> None:
     assert table.graph_sha256 == open_bundle(folder).files["portable.onnx"].sha256
 
 
-def test_int8_agrees_with_fp32(first) -> None:
+def test_int8_agrees_with_fp32(first: tuple[Path, CalibrationReport]) -> None:
     _, report = first
 
     assert report.measured_on == "agreement with FP32"
+    assert report.fp32 is not None
+    assert report.int8 is not None
     assert report.fp32.box_ap > 99
     assert report.int8.drop_from(report.fp32) < 20
     assert report.int8.mask_ap > 70
 
 
-def test_what_is_measured_is_what_is_built(first, calibrated: Path, pictures: Path) -> None:
+def test_what_is_measured_is_what_is_built(
+    first: tuple[Path, CalibrationReport], calibrated: Path, pictures: Path
+) -> None:
     _, report = first
-    bundle, table = open_bundle(calibrated), read_table(calibrated / TABLE_FILE)
+    bundle, table = open_bundle(calibrated), read_table(calibrated / CALIBRATION_FILE)
     bits = weight_bits(Host())
 
     assert report.weight_bits == bits
     for asked in {7, bits}:
         engine = build_engine(int8(calibrated, options=EngineOptions(weight_bits=asked), force=True)).engine
-        frame = cv2.imread(str(pictures / "000000.png"))
+        frame = read_image(pictures / "000000.png")
         with (
-            Trials(bundle, asked).model_with(table, ()) as tried,
+            QuantisedModels(bundle, asked).model_with(table, ()) as tried,
             Model(bundle.spec, OnnxRuntimeBackend(engine.path, bundle.spec)) as built,
         ):
             np.testing.assert_array_equal(tried(frame, 0.05).scores, built(frame, 0.05).scores)
@@ -147,11 +154,22 @@ def test_what_is_measured_is_what_is_built(first, calibrated: Path, pictures: Pa
 @pytest.mark.skipif(machine_family(platform.machine()) != "x86_64", reason="of x86 processors")
 @pytest.mark.parametrize(("asked", "measured", "told"), [(None, 7, False), (7, 7, False), (8, 7, True)])
 def test_without_vnni_8_bit_weights_are_not_measured(
-    plain, pictures, monkeypatch, without_vnni, asked, measured, told
+    plain: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    without_vnni: None,
+    asked: int | None,
+    measured: int,
+    told: bool,
 ) -> None:
     notes: list[str] = []
-    made = []
-    monkeypatch.setattr(module, "Trials", lambda bundle, bits: made.append(bits) or Trials(bundle, bits))
+    made: list[int] = []
+
+    def noted(bundle: Bundle, bits: int) -> QuantisedModels:
+        made.append(bits)
+        return QuantisedModels(bundle, bits)
+
+    monkeypatch.setattr(module, "QuantisedModels", noted)
     monkeypatch.setattr(module, "collect", lambda *args, **rest: pytest.fail("images were measured"))
 
     with pytest.raises(pytest.fail.Exception, match="images were measured"):
@@ -167,6 +185,7 @@ def test_the_engine_is_built_and_taken(calibrated: Path) -> None:
     engine = build_engine(int8(calibrated)).engine
 
     assert engine.path == engine_path(calibrated, Target.ONNXRUNTIME, Precision.INT8)
+    assert engine.record.file is not None
     assert engine.record.file.size < 0.4 * (calibrated / "portable.onnx").stat().st_size
     with load(calibrated) as model:
         assert model.description.endswith("INT8")
@@ -208,20 +227,22 @@ def test_without_a_table_nothing_is_built(plain: Path) -> None:
 
 
 def test_a_table_of_another_graph_is_refused(calibrated: Path) -> None:
-    table = read_table(calibrated / TABLE_FILE)
-    write_table(replace(table, graph_sha256="0" * 64), calibrated / TABLE_FILE)
+    table = read_table(calibrated / CALIBRATION_FILE)
+    write_table(replace(table, graph_sha256="0" * 64), calibrated / CALIBRATION_FILE)
 
     with pytest.raises(ArtifactError, match="edgeseg calibrate"):
         build_engine(int8(calibrated))
 
 
-def test_an_interrupted_build_leaves_the_old_engine(calibrated: Path, monkeypatch) -> None:
+def test_an_interrupted_build_leaves_the_old_engine(
+    calibrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeseg.builder import cpu_engine
 
     engine = build_engine(int8(calibrated)).engine
     before = engine.path.read_bytes()
 
-    def interrupted(*args, **options):
+    def interrupted(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cpu_engine, "onnxruntime_graph", interrupted)
@@ -235,25 +256,30 @@ def test_an_interrupted_build_leaves_the_old_engine(calibrated: Path, monkeypatc
     ]
 
 
-def test_a_wrong_scale_on_one_layer_is_refused(plain: Path, pictures: Path, monkeypatch) -> None:
+def test_a_wrong_scale_on_one_layer_is_refused(
+    plain: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     narrowed(monkeypatch, "backbone.fpn.layer_blocks.0.0")
 
     with pytest.raises(AccuracyError, match="must stay within 30 points of FP32 and lost") as failure:
         calibrate(CalibrateConfig(calib=pictures, model=plain, images=COUNT))
 
     assert failure.value.exit_code == 3
-    assert failure.value.report.int8.drop_from(failure.value.report.fp32) > 30
-    assert not (plain / TABLE_FILE).exists()
+    report = failure.value.report
+    assert report.fp32 is not None
+    assert report.int8 is not None
+    assert report.int8.drop_from(report.fp32) > 30
+    assert not (plain / CALIBRATION_FILE).exists()
 
 
 def test_a_wrong_scale_is_repaired_by_reverting_what_it_spoils(
-    plain: Path, pictures: Path, annotations: Path, monkeypatch
+    plain: Path, pictures: Path, annotations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     narrowed(monkeypatch, "box_head.fc6.relu")
     blocks = {"box_head.fc6": ("box_head.fc6",), "box_head.fc7": ("box_head.fc7",)}
     from edgeseg.quantization import sensitivity
 
-    monkeypatch.setattr(sensitivity, "blocks_of", lambda graph: blocks)
+    monkeypatch.setattr(sensitivity, "quantisable_blocks", lambda graph: blocks)
 
     report = calibrate(
         CalibrateConfig(
@@ -267,20 +293,21 @@ def test_a_wrong_scale_is_repaired_by_reverting_what_it_spoils(
         )
     )
 
+    assert report.budget is not None
     assert report.budget.met
     # It is fc7 that takes the spoilt value; fc6 gives it, and gives it unrounded to a layer in float.
     assert [step.reverted for step in report.budget.steps] == ["", "box_head.fc7"]
     assert report.budget.steps[0].box_drop > 10
     assert report.float_layers == ("box_head.fc7",)
-    assert read_table(plain / TABLE_FILE).float_layers == report.float_layers
+    assert read_table(plain / CALIBRATION_FILE).float_layers == report.float_layers
 
 
 def test_a_budget_that_cannot_be_met_writes_nothing(
-    plain: Path, pictures: Path, annotations: Path, monkeypatch
+    plain: Path, pictures: Path, annotations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edgeseg.quantization import sensitivity
 
-    monkeypatch.setattr(sensitivity, "blocks_of", lambda graph: {})
+    monkeypatch.setattr(sensitivity, "quantisable_blocks", lambda graph: {})
 
     with pytest.raises(AccuracyError, match="must lose at most 0 points of AP and loses"):
         calibrate(
@@ -295,7 +322,7 @@ def test_a_budget_that_cannot_be_met_writes_nothing(
             )
         )
 
-    assert not (plain / TABLE_FILE).exists()
+    assert not (plain / CALIBRATION_FILE).exists()
 
 
 def test_a_budget_needs_annotations(pictures: Path) -> None:
@@ -310,7 +337,7 @@ def test_a_budget_is_points(pictures: Path, points: float) -> None:
 
 
 def test_annotations_of_other_images_are_told_before_the_long_part(
-    plain: Path, pictures: Path, annotations: Path, tmp_path: Path, monkeypatch
+    plain: Path, pictures: Path, annotations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "collect", lambda *args, **kwargs: pytest.fail("images were measured"))
     other = tmp_path / "other"
@@ -340,4 +367,4 @@ def test_nothing_to_agree_with(plain: Path, tmp_path: Path) -> None:
         cv2.imwrite(str(folder / f"{number}.png"), np.full((64, 80, 3), 60 * number, np.uint8))
 
     with load(plain) as model, pytest.raises(CalibrationError, match=r"FP32 finds nothing above 0.5"):
-        AgreementYardstick(model, folder)
+        AgreementEvaluator(model, folder)

@@ -19,10 +19,10 @@ import onnx
 import pytest
 
 from edgeseg.bundle.engines import machine_family
-from edgeseg.graphs.amx import for_amx
+from edgeseg.graphs.amx import rewrite_for_amx
 from edgeseg.quantization.qdq.onnxruntime import onnxruntime_graph
 from edgeseg.quantization.qdq.openvino import openvino_graph
-from edgeseg.quantization.qdq.writer import Scheme, most_steps, rounded_weight
+from edgeseg.quantization.qdq.writer import Scheme, max_quantised, quantise_weight
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.spec import Lowering
 from tests.graphs.sessions import session_of
@@ -31,7 +31,12 @@ from .products import KINDS, largest_errors
 from .ranges import minmax_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from edgeseg.bundle.manifest import Bundle
+    from edgeseg.calibration.table import CalibrationTable
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDING = ROOT / "tests" / "x86" / "without_vnni.c"
@@ -48,12 +53,13 @@ BACKENDS = ["onnxruntime", pytest.param("openvino", marks=needs_openvino)]
 def added_in_pairs(values: NDArray[np.uint8], weights: NDArray[np.int8]) -> NDArray[np.int64]:
     """Add products of neighbours as `vpmaddubsw` does: the sum of two is cut to 16 bits."""
     products = values.astype(np.int64) * weights.astype(np.int64)
-    return products.reshape(-1, 2).sum(1).clip(-(2**15), 2**15 - 1)
+    sums: NDArray[np.int64] = products.reshape(-1, 2).sum(1)
+    return sums.clip(-(2**15), 2**15 - 1)
 
 
 @pytest.mark.parametrize(("bits", "overflows"), [(7, False), (8, True)])
 def test_pairs_of_the_largest_products(bits: int, overflows: bool) -> None:
-    most = most_steps(bits)
+    most = max_quantised(bits)
     # 7 bits hold -64 as well, which the layout for AMX stores.
     ends = (-(2 ** (bits - 1)), -most, 0, 1, most)
     pairs = [*itertools.product((0, 1, 254, 255), ends, (0, 1, 254, 255), ends)]
@@ -67,23 +73,23 @@ def test_pairs_of_the_largest_products(bits: int, overflows: bool) -> None:
 def test_weights_of_7_bits_use_all_of_them() -> None:
     weight = np.array([[[[1.26, -0.62]]], [[[0.0, -0.00126]]], [[[0.0, 0.0]]]], np.float32)
 
-    steps, scale = rounded_weight(weight, None, np.float32(1), 7)
+    steps, scale = quantise_weight(weight, None, np.float32(1), 7)
 
     assert steps.reshape(3, 2).tolist() == [[63, -31], [0, -63], [0, 0]]
     np.testing.assert_allclose(steps * scale.reshape(-1, 1, 1, 1), weight, atol=0.01)
 
 
 @pytest.fixture(scope="module")
-def model(bundle: Any) -> Any:
+def model(bundle: Bundle) -> onnx.ModelProto:
     return onnx.load(bundle.graph_path(Lowering.PORTABLE))
 
 
 @pytest.fixture(scope="module")
-def table(model: Any, photographs: NDArray[np.uint8]) -> Any:
+def table(model: onnx.ModelProto, photographs: np.ndarray) -> CalibrationTable:
     return minmax_table(model, photographs)
 
 
-def stored_weights(model: Any) -> dict[str, NDArray[np.int8]]:
+def stored_weights(model: onnx.ModelProto) -> dict[str, NDArray[np.int8]]:
     """Everything of a graph that is stored in signed 8 bits and is not a zero point."""
     return {
         tensor.name: onnx.numpy_helper.to_array(tensor)
@@ -92,17 +98,21 @@ def stored_weights(model: Any) -> dict[str, NDArray[np.int8]]:
     }
 
 
-GRAPHS = {
+GRAPHS: dict[str, Callable[[Any, CalibrationTable], Any]] = {
     "onnxruntime": lambda model, table: onnxruntime_graph(model, table, weight_bits=7),
-    "onnxruntime, signed": lambda *both: onnxruntime_graph(*both, Scheme.INT8, weight_bits=7),
-    "onnxruntime, laid out for AMX": lambda *both: for_amx(onnxruntime_graph(*both, weight_bits=7)),
+    "onnxruntime, signed": lambda model, table: onnxruntime_graph(model, table, Scheme.INT8, weight_bits=7),
+    "onnxruntime, laid out for AMX": lambda model, table: rewrite_for_amx(
+        onnxruntime_graph(model, table, weight_bits=7)
+    ),
     "openvino": lambda model, table: openvino_graph(model, table, weight_bits=7),
 }
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 @pytest.mark.parametrize("float_layers", [(), ("box_head.fc6", "backbone.body.layer2.0.conv1")])
-def test_no_weight_of_a_graph_is_wider(model, table, name: str, float_layers: tuple[str, ...]) -> None:
+def test_no_weight_of_a_graph_is_wider(
+    model: onnx.ModelProto, table: CalibrationTable, name: str, float_layers: tuple[str, ...]
+) -> None:
     graph = GRAPHS[name](model, replace(table, float_layers=float_layers))
     weights = stored_weights(graph)
 
@@ -113,7 +123,9 @@ def test_no_weight_of_a_graph_is_wider(model, table, name: str, float_layers: tu
     assert all(np.abs(steps.astype(int)).max() >= 62 for steps in weights.values())
 
 
-def test_onnx_runtime_makes_no_wider_weights_of_them(model, table, tmp_path: Path) -> None:
+def test_onnx_runtime_makes_no_wider_weights_of_them(
+    model: onnx.ModelProto, table: CalibrationTable, tmp_path: Path
+) -> None:
     path = tmp_path / "optimised.onnx"
     spared = replace(table, float_layers=("box_head.fc6", "backbone.body.layer2.0.conv1"))
     session_of(onnxruntime_graph(model, spared, weight_bits=7), optimized_model_filepath=str(path))
@@ -150,7 +162,7 @@ def hiding_vnni(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.skipif(not X86, reason="of x86 processors")
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_without_vnni_7_bits_are_exact_and_8_are_not(backend: str, request) -> None:
+def test_without_vnni_7_bits_are_exact_and_8_are_not(backend: str, request: pytest.FixtureRequest) -> None:
     if backend == "openvino":
         environment = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     else:

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from edgeseg.quantization import sensitivity
 from edgeseg.quantization.evaluator import Score
-from edgeseg.quantization.sensitivity import Bench, block_costs, fit_budget
+from edgeseg.quantization.sensitivity import SensitivityAnalysis, block_costs, fit_to_budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edgeseg.calibration.table import CalibrationTable
 
 LAYERS = {"body": ("body.a", "body.b"), "neck": ("neck.a",), "head": ("head.a",)}
 # Points of box AP that rounding a layer costs; they add up.
@@ -20,7 +27,7 @@ class FakeTrials:
         self.tried: list[tuple[str, ...]] = []
 
     @contextmanager
-    def model_with(self, table, float_layers):
+    def model_with(self, table: CalibrationTable | None, float_layers: Sequence[str]) -> Iterator[set[str]]:
         self.tried.append(tuple(float_layers))
         yield set(COSTS) - set(float_layers)
 
@@ -32,28 +39,33 @@ class FakeYardstick:
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.setattr(sensitivity, "blocks_of", lambda graph: LAYERS)
-    return Bench(
-        trials=FakeTrials(), table=None, graph=SimpleNamespace(), yardstick=FakeYardstick(), base=BASE
-    )
+def analysis(monkeypatch: pytest.MonkeyPatch) -> SensitivityAnalysis:
+    monkeypatch.setattr(sensitivity, "quantisable_blocks", lambda graph: LAYERS)
+    fakes: dict[str, Any] = {
+        "trials": FakeTrials(),
+        "table": None,
+        "graph": SimpleNamespace(),
+        "yardstick": FakeYardstick(),
+    }
+    return SensitivityAnalysis(**fakes, base=BASE)
 
 
-def test_each_block_is_rounded_alone_and_the_costliest_comes_first(bench) -> None:
+def test_each_block_is_rounded_alone_and_the_costliest_comes_first(analysis: SensitivityAnalysis) -> None:
     lines: list[str] = []
 
-    costs = block_costs(bench, lines.append)
+    costs = block_costs(analysis, lines.append)
 
     assert [cost.block for cost in costs] == ["neck", "head", "body"]
     assert [cost.box_drop for cost in costs] == pytest.approx([2.0, 0.7, 0.3])
     assert [cost.mask_drop for cost in costs] == pytest.approx([1.0, 0.35, 0.15])
     assert costs[2].layers == ("body.a", "body.b")
-    assert bench.trials.tried[0] == ("neck.a", "head.a")
+    quantised_models: Any = analysis.quantised_models
+    assert quantised_models.tried[0] == ("neck.a", "head.a")
     assert lines[1] == "sensitivity: block 2 of 3, neck"
 
 
-def test_blocks_are_reverted_until_the_budget_holds(bench) -> None:
-    budget = fit_budget(bench, 0.5, lambda: block_costs(bench, print), lambda line: None)
+def test_blocks_are_reverted_until_the_budget_holds(analysis: SensitivityAnalysis) -> None:
+    budget = fit_to_budget(analysis, 0.5, lambda: block_costs(analysis, print), lambda line: None)
 
     assert budget.met
     assert budget.float_layers == ("neck.a", "head.a")
@@ -64,27 +76,21 @@ def test_blocks_are_reverted_until_the_budget_holds(bench) -> None:
     assert [step.speed for step in budget.steps] == pytest.approx([100 / 40, 100 / 55, 100 / 70])
 
 
-def test_a_budget_that_holds_at_once_needs_no_ranking(bench) -> None:
-    def never():
+def test_a_budget_that_holds_at_once_needs_no_ranking(analysis: SensitivityAnalysis) -> None:
+    def never() -> NoReturn:
         pytest.fail("blocks were ranked for nothing")
 
-    budget = fit_budget(bench, 3.5, never, lambda line: None)
+    budget = fit_to_budget(analysis, 3.5, never, lambda line: None)
 
     assert budget.met
     assert budget.float_layers == ()
     assert len(budget.steps) == 1
 
 
-def test_a_budget_that_cannot_hold_reverts_all_and_says_so(bench) -> None:
-    better = Bench(
-        trials=bench.trials,
-        table=None,
-        graph=bench.graph,
-        yardstick=bench.yardstick,
-        base=Score(box_ap=45.0, mask_ap=35.0, latency_ms=100.0),
-    )
+def test_a_budget_that_cannot_hold_reverts_all_and_says_so(analysis: SensitivityAnalysis) -> None:
+    better = replace(analysis, base=Score(box_ap=45.0, mask_ap=35.0, latency_ms=100.0))
 
-    budget = fit_budget(better, 0.5, lambda: block_costs(better, print), lambda line: None)
+    budget = fit_to_budget(better, 0.5, lambda: block_costs(better, print), lambda line: None)
 
     assert not budget.met
     assert set(budget.float_layers) == set(COSTS)

@@ -11,6 +11,7 @@ import pytest
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ArtifactError, InputError
 
+from .case_ids import readable
 from .fake_bundle import BOXES, LABELS, SCORES, SHIFT_PX, disc, make_bundle
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def same(a: RawDetections, b: RawDetections) -> bool:
 
 def first_left(raw: RawDetections) -> list[float]:
     """Left side of box 0 of each image: how bright the backend found it."""
-    return raw.boxes_xyxy[:, 0, 0].tolist()
+    return [float(left) for left in raw.boxes_xyxy[:, 0, 0]]
 
 
 def expected_left(*values: int) -> object:
@@ -124,7 +125,9 @@ class BackendContract:
         assert same(backend(mirrored, 0.5), backend(np.ascontiguousarray(mirrored), 0.5))
 
     @pytest.mark.parametrize(
-        "shape", [(64, 96, 3), (2, 64, 96, 3), (1, 96, 64, 3), (1, 3, 64, 96), (1, 64, 96, 4), (0, 64, 96, 3)]
+        "shape",
+        [(64, 96, 3), (2, 64, 96, 3), (1, 96, 64, 3), (1, 3, 64, 96), (1, 64, 96, 4), (0, 64, 96, 3)],
+        ids=readable,
     )
     def test_wrong_shape(self, backend: Backend, shape: tuple[int, ...]) -> None:
         listed = str(list(shape)).replace("[", r"\[").replace("]", r"\]")
@@ -138,7 +141,7 @@ class BackendContract:
 
     def test_works_on_after_a_refused_call(self, bundle: Bundle, backend: Backend) -> None:
         with pytest.raises(InputError, match="float64"):
-            backend(np.zeros((1, 64, 96, 3)), 0.5)
+            backend(np.zeros((1, 64, 96, 3), "float64"), 0.5)
         assert backend(plain(bundle, 0), 0.5).counts.tolist() == [3]
 
     def test_use_after_close(self, bundle: Bundle) -> None:

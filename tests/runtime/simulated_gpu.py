@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeseg.errors import ArtifactError
-from edgeseg.runtime.backends.tensorrt.library import Flavour, Library
-from edgeseg.runtime.cuda.driver import Device
+from edgeseg.runtime.backends.tensorrt.library import Library, TensorRTKind
+from edgeseg.runtime.cuda.driver import Cuda, CudaDevice
 
 from .fake_bundle import SHIFT_PX, constant_rows
 
@@ -43,7 +43,7 @@ class Stream:
     broken: str = ""
 
 
-class SimulatedCuda:
+class SimulatedCuda(Cuda):
     """`Cuda` in numpy.
 
     Attributes:
@@ -71,9 +71,9 @@ class SimulatedCuda:
         self._lock = threading.RLock()
 
     @property
-    def device(self) -> Device:
+    def device(self) -> CudaDevice:
         free = self.memory_mib - self._taken() / MIB
-        return Device(
+        return CudaDevice(
             name="Simulated GPU",
             compute_capability="8.6",
             driver="12.6",
@@ -277,7 +277,7 @@ class SimulatedTensorRT:
         self.runtimes: list[Any] = []
         self.caches: list[SimulatedCache] = []
         self.settled = True
-        self.listeners: list[Any] = []
+        self.captures: list[Any] = []
 
     def Runtime(self, logger: Any) -> SimulatedRuntime:
         return SimulatedRuntime(self, logger)
@@ -285,14 +285,14 @@ class SimulatedTensorRT:
     def refused(self, name: str) -> bool:
         if name not in self.refuses:
             return False
-        for heard in self.listeners:
+        for heard in self.captures:
             heard.errors.append(self.refuses[name])
         return True
 
 
 class SimulatedRuntime:
     def __init__(self, trt: SimulatedTensorRT, logger: Any) -> None:
-        assert logger.listeners is trt.listeners
+        assert logger.captures is trt.captures
         self.engine_host_code_allowed = False
         self.DLA_core = -1
         self._trt = trt
@@ -303,11 +303,11 @@ class SimulatedRuntime:
         try:
             facts = json.loads(data)
         except ValueError:
-            for heard in self._trt.listeners:
+            for heard in self._trt.captures:
                 heard.errors.append("Serialization assertion magicTagRead == kMAGIC_TAG failed.")
             return None
         if facts["version_compatible"] and not self.engine_host_code_allowed:
-            for heard in self._trt.listeners:
+            for heard in self._trt.captures:
                 heard.errors.append("The engine holds host code, which is not allowed.")
             return None
         return None if self._trt.refused("deserialize") else SimulatedEngine(self._trt, facts)
@@ -448,14 +448,14 @@ class SimulatedCache:
         return self.data
 
 
-def simulated_library(trt: SimulatedTensorRT, flavour: Flavour) -> Library:
-    return Library(flavour=flavour, module=trt, log=SimpleNamespace(listeners=trt.listeners))
+def simulated_library(trt: SimulatedTensorRT, tensorrt_kind: TensorRTKind) -> Library:
+    return Library(tensorrt_kind=tensorrt_kind, module=trt, log=SimpleNamespace(captures=trt.captures))
 
 
 def write_simulated_engine(
     path: Path,
     spec: ModelSpec,
-    flavour: Flavour = Flavour.TENSORRT,
+    tensorrt_kind: TensorRTKind = TensorRTKind.TENSORRT,
     *,
     version_compatible: bool = False,
     change: Callable[[list[list[Any]]], None] = lambda tensors: None,
@@ -478,7 +478,7 @@ def write_simulated_engine(
         "side": spec.mask_size,
         "threshold": spec.score_threshold,
         "version_compatible": version_compatible,
-        "rtx": flavour is Flavour.RTX,
+        "rtx": tensorrt_kind is TensorRTKind.RTX,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts), encoding="utf-8")

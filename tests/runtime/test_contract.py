@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import ArtifactError
-from edgeseg.runtime.contract import RawDetections
+from edgeseg.runtime.contract import Backend, RawDetections
 from edgeseg.runtime.model import Model
 
 from .fake_bundle import BOXES, LABELS, SCORES, SIZE_HW, disc, make_spec
@@ -33,7 +33,7 @@ def good() -> RawDetections:
     )
 
 
-class Computes:
+class Computes(Backend):
     description = "a backend"
 
     def __init__(self, raw: RawDetections) -> None:
@@ -84,14 +84,38 @@ def test_good_results_pass() -> None:
         ("labels", put((0, 0), 2**31 - 1), "label beyond"),
         ("counts", put(0, -1), "count of detections beyond 0 to 5"),
         ("counts", put(0, 6), "count of detections"),
-        ("counts", lambda array: array.astype(np.float32), "counts of the form float32"),
-        ("counts", lambda array: array[None], "counts of the form"),
-        ("boxes_xyxy", lambda array: array[..., :3], "boxes of the form"),
-        ("boxes_xyxy", lambda array: array.astype(object), "boxes of the form object"),
-        ("scores", lambda array: array[:, :2], "scores of the form"),
-        ("labels", lambda array: array.astype(np.float32), "labels of the form"),
-        ("masks", lambda array: array[..., :9], "masks of the form"),
-        ("masks", lambda array: None if array is None else array.tolist(), "masks of the form list"),
+        pytest.param(
+            "counts",
+            lambda array: array.astype(np.float32),
+            "counts of the form float32",
+            id="counts that are floats",
+        ),
+        pytest.param(
+            "counts", lambda array: array[None], "counts of the form", id="counts with an axis more"
+        ),
+        pytest.param(
+            "boxes_xyxy", lambda array: array[..., :3], "boxes of the form", id="boxes of three sides"
+        ),
+        pytest.param(
+            "boxes_xyxy",
+            lambda array: array.astype(object),
+            "boxes of the form object",
+            id="boxes of objects",
+        ),
+        pytest.param("scores", lambda array: array[:, :2], "scores of the form", id="too few scores"),
+        pytest.param(
+            "labels",
+            lambda array: array.astype(np.float32),
+            "labels of the form",
+            id="labels that are floats",
+        ),
+        pytest.param("masks", lambda array: array[..., :9], "masks of the form", id="masks too narrow"),
+        pytest.param(
+            "masks",
+            lambda array: None if array is None else array.tolist(),
+            "masks of the form list",
+            id="masks in a list",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(name: str, change: Callable[[Any], Any], sentence: str) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import platform
 from types import SimpleNamespace
 
 import pytest
 
-from edgeseg.bundle.compatibility import Here
+from edgeseg.bundle.compatibility import DeviceInfo
 from edgeseg.bundle.engines import Gpu, Target
 from edgeseg.errors import DependencyError
 from edgeseg.runtime import device as module
-from edgeseg.runtime.backends.tensorrt.library import Flavour
-from edgeseg.runtime.cuda.driver import Device
-from edgeseg.runtime.device import here_for, this_gpu
+from edgeseg.runtime.backends.tensorrt.library import TensorRTKind
+from edgeseg.runtime.cuda.driver import CudaDevice
+from edgeseg.runtime.device import find_gpu, read_device_info
 
-DEVICE = Device(name="Orin", compute_capability="8.7", driver="12.6", total_mib=7619, free_mib=5012)
+DEVICE = CudaDevice(name="Orin", compute_capability="8.7", driver="12.6", total_mib=7619, free_mib=5012)
 ORIN = Gpu(name="Orin", compute_capability="8.7", driver="12.6")
 GPU_TARGETS = [Target.TENSORRT, Target.TENSORRT_RTX]
 
@@ -26,7 +27,7 @@ def absent(*args: object, **options: object) -> None:
 
 @pytest.fixture(autouse=True)
 def arm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
 
 
 @pytest.fixture
@@ -36,28 +37,30 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = {Flavour.TENSORRT: "10.3.0", Flavour.RTX: "1.7.1.116"}
+    numbers = {TensorRTKind.TENSORRT: "10.3.0", TensorRTKind.RTX: "1.7.1.116"}
     monkeypatch.setattr(
-        module, "load_library", lambda flavour, purpose: SimpleNamespace(version=numbers[flavour])
+        module, "load_library", lambda tensorrt_kind, purpose: SimpleNamespace(version=numbers[tensorrt_kind])
     )
 
 
 def test_the_gpu_that_cuda_would_use(gpu: None) -> None:
-    assert this_gpu() == ORIN
+    assert find_gpu() == ORIN
 
 
 def test_no_gpu_is_told_as_cuda_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "open_cuda", absent)
 
     with pytest.raises(DependencyError, match="it is not here"):
-        this_gpu()
+        find_gpu()
 
 
 @pytest.mark.parametrize(
     ("target", "number"), [(Target.TENSORRT, "10.3.0"), (Target.TENSORRT_RTX, "1.7.1.116")]
 )
-def test_an_engine_for_a_gpu_has_to_fit_it_and_its_library(gpu, libraries, target, number) -> None:
-    assert here_for(target) == Here(machine="aarch64", backend_version=number, gpu=ORIN)
+def test_an_engine_for_a_gpu_has_to_fit_it_and_its_library(
+    gpu: None, libraries: None, target: Target, number: str
+) -> None:
+    assert read_device_info(target) == DeviceInfo(machine="aarch64", backend_version=number, gpu=ORIN)
 
 
 @pytest.mark.parametrize("target", [Target.OPENVINO, Target.ONNXRUNTIME])
@@ -66,25 +69,29 @@ def test_a_graph_has_to_fit_the_processor_alone(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(module, "open_cuda", lambda: pytest.fail("CUDA was started"))
     monkeypatch.setattr(module, "load_library", lambda *args, **rest: pytest.fail("TensorRT was loaded"))
 
-    assert here_for(target) == Here(machine="aarch64")
+    assert read_device_info(target) == DeviceInfo(machine="aarch64")
 
 
 @pytest.mark.parametrize("target", [Target.OPENVINO, Target.ONNXRUNTIME])
 @pytest.mark.parametrize(("instructions", "bits"), [("vnni", 8), ("without_vnni", 7)])
 def test_a_graph_has_to_fit_what_an_x86_processor_has_for_int8(
-    monkeypatch: pytest.MonkeyPatch, request, target: Target, instructions: str, bits: int
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    target: Target,
+    instructions: str,
+    bits: int,
 ) -> None:
-    monkeypatch.setattr(module.platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(platform, "machine", lambda: "AMD64")
     request.getfixturevalue(instructions)
 
-    assert here_for(target) == Here(machine="x86_64", weight_bits=bits)
+    assert read_device_info(target) == DeviceInfo(machine="x86_64", weight_bits=bits)
 
 
 @pytest.mark.parametrize("target", GPU_TARGETS)
 def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, libraries: None, target: Target) -> None:
     monkeypatch.setattr(module, "open_cuda", absent)
 
-    found = here_for(target)
+    found = read_device_info(target)
 
     assert found.gpu is None
     assert found.backend_version
@@ -94,8 +101,8 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, libraries: None, target:
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch, gpu: None, target: Target) -> None:
     monkeypatch.setattr(module, "load_library", absent)
 
-    assert here_for(target) == Here(machine="aarch64", backend_version=None, gpu=ORIN)
+    assert read_device_info(target) == DeviceInfo(machine="aarch64", backend_version=None, gpu=ORIN)
 
 
 def test_every_target_for_gpus_has_its_library() -> None:
-    assert {target for target in Target if target.needs_gpu} == set(module.FLAVOURS)
+    assert {target for target in Target if target.needs_gpu} == set(module.TENSORRT_KINDS)

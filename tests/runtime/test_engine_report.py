@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeseg.bundle.compatibility import Here
+from edgeseg.bundle.compatibility import DeviceInfo
 from edgeseg.bundle.engines import (
     PRECISIONS_OF,
     EngineOptions,
@@ -26,6 +26,7 @@ from edgeseg.records import json_from_record
 from edgeseg.runtime import selection
 from edgeseg.runtime.engine_report import KernelCount, engine_names, read_engine
 
+from .case_ids import readable
 from .fake_bundle import make_spec
 
 if TYPE_CHECKING:
@@ -140,8 +141,12 @@ def test_kernels_are_counted_by_kind_and_by_what_they_read(bundle: Bundle) -> No
     assert info.rounding == 2
 
 
-@pytest.mark.parametrize(("precision", "left"), [(Precision.INT8, ("first", "boxes")), (Precision.FP32, ())])
-def test_layers_that_an_8_bit_engine_left_in_float(bundle: Bundle, precision: Precision, left: tuple) -> None:
+@pytest.mark.parametrize(
+    ("precision", "left"), [(Precision.INT8, ("first", "boxes")), (Precision.FP32, ())], ids=readable
+)
+def test_layers_that_an_8_bit_engine_left_in_float(
+    bundle: Bundle, precision: Precision, left: tuple[str, ...]
+) -> None:
     layers = {"first": "fp32", "second": "int8", "third": "int8", "boxes": "fp32", "fourth": "int8"}
     add_engine(bundle.path, Target.ONNXRUNTIME, precision, layers=layers)
 
@@ -155,10 +160,13 @@ def test_layers_that_an_8_bit_engine_left_in_float(bundle: Bundle, precision: Pr
     ("spoil", "reason"),
     [
         ({"machine": "s390x"}, "another machine (s390x, here "),
-        ({"graph_sha256": "0" * 64}, "another graph"),
+        pytest.param({"graph_sha256": "0" * 64}, "another graph", id="another graph"),
     ],
+    ids=readable,
 )
-def test_an_engine_that_does_not_fit_is_shown_with_the_reason(bundle, spoil, reason) -> None:
+def test_an_engine_that_does_not_fit_is_shown_with_the_reason(
+    bundle: Bundle, spoil: dict[str, Any], reason: str
+) -> None:
     add_engine(bundle.path, Target.ONNXRUNTIME, Precision.INT8, kernels=KERNELS, **spoil)
 
     info = read_engine(bundle, "onnxruntime-int8")
@@ -175,7 +183,7 @@ def test_a_truncated_engine_is_shown_with_the_reason(bundle: Bundle) -> None:
 
 def test_an_engine_for_a_gpu_that_is_not_here(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        selection, "here_for", lambda target: Here(machine=machine_family(platform.machine()))
+        selection, "read_device_info", lambda target: DeviceInfo(machine=machine_family(platform.machine()))
     )
     add_engine(bundle.path, Target.TENSORRT, Precision.FP16, gpu=A5000)
 

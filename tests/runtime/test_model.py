@@ -12,11 +12,12 @@ import pytest
 
 import edgeseg
 from edgeseg.errors import ArtifactError, ConfigError, InputError
-from edgeseg.runtime.contract import RawDetections
+from edgeseg.runtime.contract import Backend, RawDetections
 from edgeseg.runtime.model import Model, check_frame, load
 from edgeseg.vision.detections import Detections
 from tests.altered import sealed
 
+from .case_ids import readable
 from .fake_bundle import BOXES, LABELS, NAMES, SCORES, SHIFT_PX, SIZE_HW, make_bundle, make_spec
 
 pytest.importorskip("onnxruntime")
@@ -98,7 +99,7 @@ def test_the_same_frame_alone_and_in_a_batch(model: Model, model_of_4: Model) ->
 
 
 @pytest.mark.parametrize(
-    "size_hw", [(480, 640), (641, 333), (1, 1), (20, 3001), (5000, 1), (7, 13), (128, 192)]
+    "size_hw", [(480, 640), (641, 333), (1, 1), (20, 3001), (5000, 1), (7, 13), (128, 192)], ids=readable
 )
 def test_frames_of_any_size(model: Model, size_hw: tuple[int, int]) -> None:
     height, width = size_hw
@@ -169,9 +170,10 @@ def test_threshold_out_of_range(model: Model, threshold: float) -> None:
         (np.zeros(3, np.uint8), r"uint8\[3\]"),
         (None, r"got NoneType; cv2\.imread gives None"),
         ("image.jpg", r"got str; .*read_image"),
-        (Path("image.jpg"), r"got \w+Path; .*read_image"),
+        pytest.param(Path("image.jpg"), r"got \w+Path; .*read_image", id="a path"),
         (7, "got int"),
     ],
+    ids=readable,
 )
 def test_what_is_not_a_frame_gets_advice(model: Model, frame: Any, named: str) -> None:
     for call in (check_frame, model, lambda frame: model([gray(0), frame])):
@@ -194,6 +196,7 @@ def test_load_is_at_the_top_and_takes_a_string(folder: Path) -> None:
         ({"threads": 0}, "threads .* got 0"),
         ({"threads": -2}, "threads .* got -2"),
     ],
+    ids=readable,
 )
 def test_settings_that_cannot_work(folder: Path, setting: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
@@ -279,7 +282,7 @@ def test_the_with_block_closes(folder: Path) -> None:
         model(gray(0))
 
 
-class Spoilt:
+class Spoilt(Backend):
     """A backend whose first box has a side that is not a number."""
 
     description = "a spoilt graph on paper"

@@ -19,11 +19,13 @@ from edgeseg.runtime import selection as module
 from edgeseg.runtime.backends import openvino as openvino_module
 from edgeseg.runtime.backends.onnxruntime import Provider
 from edgeseg.runtime.backends.tensorrt import backend as tensorrt
-from edgeseg.runtime.backends.tensorrt.library import Flavour
+from edgeseg.runtime.backends.tensorrt.backend import TensorRTBackend
+from edgeseg.runtime.backends.tensorrt.library import TensorRTKind
 from edgeseg.runtime.model import load
-from edgeseg.runtime.selection import BACKENDS, PRECISIONS, Wanted, candidates, computable
+from edgeseg.runtime.selection import BACKENDS, PRECISIONS, EngineChoice, available_engines, engine_candidates
 from edgeseg.spec import Lowering
 
+from .case_ids import readable
 from .fake_bundle import SCORES, make_bundle, write_graph
 from .simulated_gpu import SimulatedCuda, SimulatedTensorRT, simulated_library, write_simulated_engine
 from .test_engine_report import A5000, add_engine
@@ -31,6 +33,8 @@ from .test_engine_report import A5000, add_engine
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from edgeseg.runtime.model import Model
 
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.usefixtures("vnni")
@@ -66,7 +70,9 @@ def simulated(monkeypatch: pytest.MonkeyPatch, no_gpu: None) -> Iterator[Simulat
     for place in (device, tensorrt):
         monkeypatch.setattr(place, "open_cuda", lambda: cuda)
     for place in (device, tensorrt, module):
-        monkeypatch.setattr(place, "load_library", lambda flavour, purpose: simulated_library(trt, flavour))
+        monkeypatch.setattr(
+            place, "load_library", lambda tensorrt_kind, purpose: simulated_library(trt, tensorrt_kind)
+        )
     yield Simulated(cuda, trt)
     gc.collect()
     assert cuda.left() == []
@@ -97,9 +103,9 @@ def add_graph(folder: Path, target: Target, precision: Precision, **facts: Any) 
 def add_gpu_engine(folder: Path, target: Target, precision: Precision, **facts: Any) -> None:
     """Add an engine for the simulated GPU."""
     path = engine_path(folder, target, precision)
-    flavour = Flavour.TENSORRT if target is Target.TENSORRT else Flavour.RTX
+    tensorrt_kind = TensorRTKind.TENSORRT if target is Target.TENSORRT else TensorRTKind.RTX
     allowed = bool(facts.get("options", {}).get("version_compatible"))
-    write_simulated_engine(path, open_bundle(folder).spec, flavour, version_compatible=allowed)
+    write_simulated_engine(path, open_bundle(folder).spec, tensorrt_kind, version_compatible=allowed)
     bound = {"gpu": SIMULATED} if target is Target.TENSORRT else {}
     add_engine(folder, target, precision, content=path.read_bytes(), **{**bound, **facts})
 
@@ -108,7 +114,7 @@ def frame() -> np.ndarray:
     return np.zeros((64, 96, 3), np.uint8)
 
 
-def runs_the_engine(model) -> bool:
+def runs_the_engine(model: Model) -> bool:
     try:
         model(frame(), 0.8)
     except ArtifactError:
@@ -137,23 +143,24 @@ def said(folder: Path, **wanted: Any) -> str:
         ({"backend": "openvino", "provider": "cpu"}, "a choice of the backend onnxruntime, got .* openvino"),
         ({"backend": "tensorrt", "provider": "tensorrt"}, "a choice of the backend onnxruntime"),
     ],
+    ids=readable,
 )
 def test_what_cannot_be_asked_for(wanted: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        Wanted(**wanted)
+        EngineChoice(**wanted)
 
 
 def test_every_choice_can_be_asked_for() -> None:
-    assert {Wanted(backend=backend).backend for backend in BACKENDS} == set(BACKENDS)
-    assert {Wanted(precision=precision).precision for precision in PRECISIONS} == set(PRECISIONS)
-    assert Wanted(backend="onnxruntime", provider="cuda", threads=1).provider == "cuda"
+    assert {EngineChoice(backend=backend).backend for backend in BACKENDS} == set(BACKENDS)
+    assert {EngineChoice(precision=precision).precision for precision in PRECISIONS} == set(PRECISIONS)
+    assert EngineChoice(backend="onnxruntime", provider="cuda", threads=1).provider == "cuda"
 
 
 def test_a_provider_is_of_onnxruntime_alone(folder: Path) -> None:
     add_gpu_engine(folder, Target.TENSORRT, Precision.INT8)
     add_graph(folder, Target.OPENVINO, Precision.INT8)
 
-    found = candidates(open_bundle(folder), Wanted(provider="cpu"))
+    found = engine_candidates(open_bundle(folder), EngineChoice(provider="cpu"))
     assert list(found) == [(*INT8, True), (*FP32, False)]
 
 
@@ -165,7 +172,9 @@ def test_a_provider_is_of_onnxruntime_alone(folder: Path) -> None:
         ("openvino", "fp16", r"openvino computes in int8, bf16, fp32; got fp16"),
     ],
 )
-def test_a_precision_that_the_backend_does_not_have(folder, backend, precision, reason) -> None:
+def test_a_precision_that_the_backend_does_not_have(
+    folder: Path, backend: str, precision: str, reason: str
+) -> None:
     with pytest.raises(ConfigError, match=reason):
         load(folder, backend=backend, precision=precision)
 
@@ -181,8 +190,11 @@ def test_a_precision_that_the_backend_does_not_have(folder, backend, precision, 
             "no engine of tensorrt-rtx int8; .*`edgeseg build-engine --int8 --target tensorrt-rtx --model ",
         ),
     ],
+    ids=readable,
 )
-def test_an_engine_that_was_not_built_names_the_command(plain: Path, wanted, words: str) -> None:
+def test_an_engine_that_was_not_built_names_the_command(
+    plain: Path, wanted: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ArtifactError, match=words):
         load(plain, **wanted)
 
@@ -196,7 +208,7 @@ def test_candidates_are_the_fastest_first_and_the_exported_graph_last(folder: Pa
     add_gpu_engine(folder, Target.TENSORRT, Precision.FP32)
     add_gpu_engine(folder, Target.TENSORRT, Precision.INT8)
 
-    assert list(candidates(open_bundle(folder), Wanted())) == [
+    assert list(engine_candidates(open_bundle(folder), EngineChoice())) == [
         (Target.TENSORRT, Precision.INT8, True),
         (Target.TENSORRT, Precision.FP32, True),
         (Target.TENSORRT_RTX, Precision.FP16, True),
@@ -221,7 +233,7 @@ def test_fp32_is_taken_where_asked_for(folder: Path) -> None:
 
 
 def test_without_an_engine_auto_takes_the_graph(plain: Path) -> None:
-    assert computable(open_bundle(plain))[0] == FP32
+    assert available_engines(open_bundle(plain))[0] == FP32
     with load(plain) as model:
         assert model.description.startswith("ONNX Runtime")
         assert model.description.endswith("on CPU, FP32")
@@ -232,13 +244,13 @@ def test_the_bundle_names_what_it_has_the_most_exact_first(folder: Path) -> None
     add_gpu_engine(folder, Target.TENSORRT, Precision.INT8)
     add_gpu_engine(folder, Target.TENSORRT, Precision.FP16)
 
-    assert computable(open_bundle(folder)) == (
+    assert available_engines(open_bundle(folder)) == (
         FP32,
         INT8,
         (Target.TENSORRT, Precision.FP16),
         (Target.TENSORRT, Precision.INT8),
     )
-    assert computable(open_bundle(folder), "tensorrt") == (
+    assert available_engines(open_bundle(folder), "tensorrt") == (
         (Target.TENSORRT, Precision.FP16),
         (Target.TENSORRT, Precision.INT8),
     )
@@ -255,7 +267,7 @@ def test_on_a_gpu_its_engine_is_taken(folder: Path, simulated: Simulated) -> Non
     assert said(folder, provider="cpu", precision="fp32").endswith("on CPU, FP32")
 
 
-def test_an_engine_for_rtx_is_taken_where_tensorrts_does_not_fit(folder, simulated: Simulated) -> None:
+def test_an_engine_for_rtx_is_taken_where_tensorrts_does_not_fit(folder: Path, simulated: Simulated) -> None:
     add_gpu_engine(folder, Target.TENSORRT, Precision.INT8, backend_version="10.9.0")
     add_gpu_engine(folder, Target.TENSORRT_RTX, Precision.FP16, options={"compute_capabilities": ("SM86",)})
 
@@ -277,10 +289,12 @@ def test_on_a_machine_without_a_gpu_onnxruntime_computes_and_says_why(plain: Pat
     assert "edgeseg build-engine --int8 --target tensorrt" in told
 
 
-def test_a_gpu_whose_library_is_missing_is_passed_over(folder, simulated: Simulated, monkeypatch) -> None:
+def test_a_gpu_whose_library_is_missing_is_passed_over(
+    folder: Path, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_gpu_engine(folder, Target.TENSORRT, Precision.INT8)
 
-    def absent(flavour: Flavour, purpose: str) -> None:
+    def absent(tensorrt_kind: TensorRTKind, purpose: str) -> None:
         msg = f"tensorrt is needed to {purpose} and is not installed; mend it with: pip"
         raise DependencyError(msg)
 
@@ -300,18 +314,22 @@ def test_an_engine_that_tensorrt_refuses_is_passed_over(folder: Path, simulated:
         load(folder, backend="tensorrt")
 
 
-def test_the_engine_is_opened_as_it_was_built(folder, simulated: Simulated, monkeypatch) -> None:
-    opened = []
-    backend = module.TensorRTBackend
-    monkeypatch.setattr(
-        module, "TensorRTBackend", lambda *args, **rest: opened.append(rest) or backend(*args, **rest)
-    )
+def test_the_engine_is_opened_as_it_was_built(
+    folder: Path, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[dict[str, Any]] = []
+
+    def open_noted(*args: Any, **rest: Any) -> TensorRTBackend:
+        opened.append(rest)
+        return TensorRTBackend(*args, **rest)
+
+    monkeypatch.setattr(module, "TensorRTBackend", open_noted)
     add_gpu_engine(folder, Target.TENSORRT, Precision.INT8, options={"version_compatible": True, "dla": 1})
 
     load(folder).close()
 
-    again = opened[0].pop("again")
-    assert opened == [{"flavour": Flavour.TENSORRT, "version_compatible": True, "dla": 1}]
+    again = opened[0].pop("rebuild_command")
+    assert opened == [{"tensorrt_kind": TensorRTKind.TENSORRT, "version_compatible": True, "dla": 1}]
     assert again == (
         f"edgeseg build-engine --int8 --target tensorrt --dla 1 --version-compatible --force --model {folder}"
     )
@@ -346,8 +364,10 @@ def test_auto_passes_over_what_is_spoilt(folder: Path, spoil: str) -> None:
 # What is asked for by name is never replaced.
 
 
-@pytest.mark.parametrize("wanted", [{"precision": "int8"}, {"backend": "onnxruntime", "precision": "int8"}])
-def test_int8_by_name_is_not_replaced(folder: Path, wanted: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "wanted", [{"precision": "int8"}, {"backend": "onnxruntime", "precision": "int8"}], ids=readable
+)
+def test_int8_by_name_is_not_replaced(folder: Path, wanted: dict[str, Any]) -> None:
     add_graph(folder, Target.ONNXRUNTIME, Precision.INT8, machine="s390x")
 
     with pytest.raises(ArtifactError, match="another machine"):
@@ -381,7 +401,7 @@ def test_a_provider_by_name_is_not_replaced(plain: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_each_provider_gets_the_graph_that_it_takes_whole(
-    plain, monkeypatch, wanted, lowering, provider
+    plain: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, lowering: Lowering, provider: Provider
 ) -> None:
     (plain / Lowering.TENSORRT.file_name).write_bytes((plain / "portable.onnx").read_bytes())
     bundle = open_bundle(plain)
@@ -391,7 +411,7 @@ def test_each_provider_gets_the_graph_that_it_takes_whole(
         module, "OnnxRuntimeBackend", lambda graph, spec, **rest: opened.append((graph, rest))
     )
 
-    module.open_backend(bundle, Wanted(provider=wanted, threads=3))
+    module.open_backend(bundle, EngineChoice(provider=wanted, threads=3))
 
     assert opened == [(plain / lowering.file_name, {"threads": 3, "provider": provider})]
 
@@ -407,7 +427,7 @@ def test_each_provider_gets_the_graph_that_it_takes_whole(
     ],
 )
 def test_an_engine_in_single_precision_is_for_the_processor(
-    plain, monkeypatch, has_cuda, wanted, taken
+    plain: Path, monkeypatch: pytest.MonkeyPatch, has_cuda: bool, wanted: str, taken: str
 ) -> None:
     import onnxruntime
 
@@ -420,19 +440,21 @@ def test_an_engine_in_single_precision_is_for_the_processor(
     opened = []
     monkeypatch.setattr(module, "OnnxRuntimeBackend", lambda graph, spec, **rest: opened.append(graph))
 
-    module.open_backend(bundle, Wanted(provider=wanted, precision="fp32"))
+    module.open_backend(bundle, EngineChoice(provider=wanted, precision="fp32"))
 
     assert opened == [engine_path(plain, *FP32) if taken == "engine" else plain / taken]
 
 
-def test_an_8_bit_engine_computes_on_the_processor_unless_told_otherwise(folder, monkeypatch) -> None:
+def test_an_8_bit_engine_computes_on_the_processor_unless_told_otherwise(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = []
     monkeypatch.setattr(
         module, "OnnxRuntimeBackend", lambda graph, spec, **rest: opened.append(rest["provider"])
     )
 
     for provider in ("auto", "cuda"):
-        module.open_backend(open_bundle(folder), Wanted(provider=provider, precision="int8"))
+        module.open_backend(open_bundle(folder), EngineChoice(provider=provider, precision="int8"))
 
     assert opened == [Provider.CPU, Provider.CUDA]
 
@@ -444,7 +466,9 @@ WIDE, NARROW = {"weight_bits": 8}, {"weight_bits": 7}
 @on_x86
 @pytest.mark.parametrize("target", [Target.ONNXRUNTIME, Target.OPENVINO])
 @pytest.mark.parametrize("options", [WIDE, {}], ids=["8 bits", "as built before there was a choice"])
-def test_without_vnni_8_bit_weights_would_overflow(plain, monkeypatch, without_vnni, target, options) -> None:
+def test_without_vnni_8_bit_weights_would_overflow(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, without_vnni: None, target: Target, options: dict[str, int]
+) -> None:
     monkeypatch.setattr(module, "require", lambda name, purpose: None)
     add_graph(plain, target, Precision.INT8, options=options)
 
@@ -501,7 +525,9 @@ def test_several_engines_by_name_that_do_not_fit_are_all_told(folder: Path) -> N
         load(folder, backend="tensorrt")
 
 
-def test_the_exported_graph_runs_whatever_a_record_of_it_says(plain: Path, monkeypatch) -> None:
+def test_the_exported_graph_runs_whatever_a_record_of_it_says(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     add_engine(plain, Target.ONNXRUNTIME, Precision.FP32, content=None, machine="s390x")
 
@@ -531,13 +557,17 @@ class TestOpenVino:
 
         assert said(plain, precision="bf16").endswith(" on CPU, BF16")
 
-    def test_bfloat16_that_this_processor_does_not_have(self, plain: Path, monkeypatch) -> None:
+    def test_bfloat16_that_this_processor_does_not_have(
+        self, plain: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(openvino_module, "has_bfloat16", lambda: False)
 
         with pytest.raises(ConfigError, match="needs a processor with bfloat16"):
             load(plain, precision="bf16")
 
-    def test_bfloat16_of_another_processor_is_passed_over(self, plain: Path, monkeypatch) -> None:
+    def test_bfloat16_of_another_processor_is_passed_over(
+        self, plain: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(openvino_module, "has_bfloat16", lambda: False)
         add_engine(plain, Target.OPENVINO, Precision.BF16, content=None)
 
@@ -552,7 +582,9 @@ class TestOpenVino:
         assert told.endswith("INT8")
         assert said(folder, backend="onnxruntime").startswith("ONNX Runtime")
 
-    def test_it_stands_in_where_onnxruntime_is_not_installed(self, plain: Path, monkeypatch) -> None:
+    def test_it_stands_in_where_onnxruntime_is_not_installed(
+        self, plain: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
         told = said(plain)
@@ -561,7 +593,9 @@ class TestOpenVino:
         assert ", FP32, as onnxruntime is needed to run a bundle and is not installed" in told
 
 
-def test_an_engine_of_openvino_where_it_is_not_installed(folder: Path, monkeypatch) -> None:
+def test_an_engine_of_openvino_where_it_is_not_installed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_graph(folder, Target.OPENVINO, Precision.INT8)
     monkeypatch.setitem(sys.modules, "openvino", None)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib.util
+import platform
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgeseg.bundle.engines import PRECISIONS_OF, EngineOptions, Gpu, Precision, Target
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.runtime import targets as module
-from edgeseg.runtime.backends.tensorrt.library import Flavour
-from edgeseg.runtime.targets import bits_for, choose
+from edgeseg.runtime.backends.tensorrt.library import TensorRTKind
+from edgeseg.runtime.targets import choose_engine, engine_weight_bits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NO_GPU = "no NVIDIA GPU can be used here (CUDA cannot start: no device); `edgeseg doctor` tells what"
 TENSORRT, RTX, OPENVINO, ORT = Target
@@ -18,7 +23,7 @@ PLAIN = EngineOptions()
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch):
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make up a machine."""
 
     def make(
@@ -29,48 +34,49 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         openvino: bool = False,
         family: str = "x86_64",
     ) -> None:
-        there = {Flavour.TENSORRT: tensorrt, Flavour.RTX: rtx}
+        there = {TensorRTKind.TENSORRT: tensorrt, TensorRTKind.RTX: rtx}
 
-        def this_gpu() -> Gpu:
+        def find_gpu() -> Gpu:
             if capability is None:
                 raise DependencyError(NO_GPU)
             return Gpu(name="a GPU", compute_capability=capability, driver="12.6")
 
-        monkeypatch.setattr(module, "this_gpu", this_gpu)
-        monkeypatch.setattr(module, "is_installed", lambda flavour: there[flavour])
+        monkeypatch.setattr(module, "find_gpu", find_gpu)
+        monkeypatch.setattr(module, "is_installed", lambda tensorrt_kind: there[tensorrt_kind])
         monkeypatch.setattr(
-            module.importlib.util,
+            importlib.util,
             "find_spec",
             lambda name: object() if name in ("openvino" if openvino else "", "onnxruntime") else None,
         )
-        monkeypatch.setattr(module, "load_library", lambda flavour, purpose: None)
+        monkeypatch.setattr(module, "load_library", lambda tensorrt_kind, purpose: None)
         monkeypatch.setattr(module, "require", lambda name, purpose: None)
-        monkeypatch.setattr(module.platform, "machine", lambda: family)
+        monkeypatch.setattr(platform, "machine", lambda: family)
 
     return make
 
 
 def chosen(precision: Precision | None = None, **options: Any) -> tuple[Target, Precision, str]:
-    return tuple(choose(None, precision, EngineOptions(**options)))
+    target, taken, reason = choose_engine(None, precision, EngineOptions(**options))
+    return target, taken, reason
 
 
 # Where nothing is named.
 
 
-def test_tensorrt_goes_first_where_there_is_a_gpu(machine) -> None:
+def test_tensorrt_goes_first_where_there_is_a_gpu(machine: Callable[..., None]) -> None:
     machine(capability="8.6", tensorrt=True, rtx=True, openvino=True)
 
     assert chosen() == (TENSORRT, Precision.FP16, "tensorrt runs here")
 
 
-def test_rtx_is_next(machine) -> None:
+def test_rtx_is_next(machine: Callable[..., None]) -> None:
     machine(capability="8.6", rtx=True, openvino=True)
 
     assert chosen() == (RTX, Precision.FP16, "no TensorRT; tensorrt-rtx runs here")
 
 
 @pytest.mark.parametrize("capability", ["8.7", "9.0", "7.0", "11.0"])
-def test_rtx_has_nothing_for_a_jetson_or_a_data_centre(machine, capability: str) -> None:
+def test_rtx_has_nothing_for_a_jetson_or_a_data_centre(machine: Callable[..., None], capability: str) -> None:
     machine(capability=capability, rtx=True, openvino=True)
 
     assert chosen() == (
@@ -81,25 +87,25 @@ def test_rtx_has_nothing_for_a_jetson_or_a_data_centre(machine, capability: str)
 
 
 @pytest.mark.parametrize("capability", ["7.5", "8.0", "8.6", "8.9", "12.0", "12.1"])
-def test_rtx_has_the_gpus_of_desks_and_workstations(machine, capability: str) -> None:
+def test_rtx_has_the_gpus_of_desks_and_workstations(machine: Callable[..., None], capability: str) -> None:
     machine(capability=capability, rtx=True)
 
     assert chosen()[0] is RTX
 
 
-def test_a_gpu_without_either_library_is_left_to_the_processor(machine) -> None:
+def test_a_gpu_without_either_library_is_left_to_the_processor(machine: Callable[..., None]) -> None:
     machine(capability="8.6", openvino=True)
 
     assert chosen() == (OPENVINO, Precision.FP32, "no TensorRT; no TensorRT for RTX; openvino runs here")
 
 
-def test_without_a_gpu_openvino_is_taken_and_the_libraries_do_not_count(machine) -> None:
+def test_without_a_gpu_openvino_is_taken_and_the_libraries_do_not_count(machine: Callable[..., None]) -> None:
     machine(tensorrt=True, rtx=True, openvino=True)
 
     assert chosen() == (OPENVINO, Precision.FP32, "no NVIDIA GPU can be used here; openvino runs here")
 
 
-def test_onnxruntime_is_left(machine) -> None:
+def test_onnxruntime_is_left(machine: Callable[..., None]) -> None:
     machine()
 
     assert chosen() == (
@@ -110,7 +116,7 @@ def test_onnxruntime_is_left(machine) -> None:
 
 
 @pytest.mark.parametrize("family", ["aarch64", "arm64"])
-def test_openvino_is_not_for_arm(machine, family: str) -> None:
+def test_openvino_is_not_for_arm(machine: Callable[..., None], family: str) -> None:
     machine(openvino=True, family=family)
 
     assert chosen()[::2] == (
@@ -119,7 +125,7 @@ def test_openvino_is_not_for_arm(machine, family: str) -> None:
     )
 
 
-def test_windows_calls_x86_otherwise(machine) -> None:
+def test_windows_calls_x86_otherwise(machine: Callable[..., None]) -> None:
     machine(openvino=True, family="AMD64")
 
     assert chosen()[0] is OPENVINO
@@ -137,7 +143,9 @@ def test_windows_calls_x86_otherwise(machine) -> None:
         (Precision.BF16, OPENVINO),
     ],
 )
-def test_a_precision_on_a_machine_that_has_everything(machine, precision, target) -> None:
+def test_a_precision_on_a_machine_that_has_everything(
+    machine: Callable[..., None], precision: Precision, target: Target
+) -> None:
     machine(capability="8.6", tensorrt=True, rtx=True, openvino=True)
 
     assert chosen(precision)[:2] == (target, precision)
@@ -147,19 +155,21 @@ def test_a_precision_on_a_machine_that_has_everything(machine, precision, target
     ("precision", "target"),
     [(Precision.INT8, OPENVINO), (Precision.FP32, OPENVINO), (Precision.BF16, OPENVINO)],
 )
-def test_a_precision_on_a_machine_without_a_gpu(machine, precision, target) -> None:
+def test_a_precision_on_a_machine_without_a_gpu(
+    machine: Callable[..., None], precision: Precision, target: Target
+) -> None:
     machine(openvino=True)
 
     assert chosen(precision)[:2] == (target, precision)
 
 
-def test_what_has_not_that_precision_is_passed_over_and_told(machine) -> None:
+def test_what_has_not_that_precision_is_passed_over_and_told(machine: Callable[..., None]) -> None:
     machine(capability="8.6", tensorrt=True, openvino=True)
 
     assert chosen(Precision.BF16)[2] == "tensorrt has no bf16; tensorrt-rtx has no bf16; openvino runs here"
 
 
-def test_a_precision_that_nothing_here_has(machine) -> None:
+def test_a_precision_that_nothing_here_has(machine: Callable[..., None]) -> None:
     machine(openvino=True)
 
     with pytest.raises(
@@ -171,13 +181,15 @@ def test_a_precision_that_nothing_here_has(machine) -> None:
 
 @pytest.mark.parametrize("target", Target)
 @pytest.mark.parametrize("precision", Precision)
-def test_a_target_by_name_has_its_precisions_and_no_other(machine, target, precision) -> None:
+def test_a_target_by_name_has_its_precisions_and_no_other(
+    machine: Callable[..., None], target: Target, precision: Precision
+) -> None:
     machine()
     if precision in PRECISIONS_OF[target]:
-        assert choose(target, precision, PLAIN) == (target, precision, "it was asked for")
+        assert choose_engine(target, precision, PLAIN) == (target, precision, "it was asked for")
         return
     with pytest.raises(ConfigError, match=rf"{target.value} computes in int8, .*; got {precision.value}"):
-        choose(target, precision, PLAIN)
+        choose_engine(target, precision, PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -189,10 +201,12 @@ def test_a_target_by_name_has_its_precisions_and_no_other(machine, target, preci
         (ORT, Precision.FP32),
     ],
 )
-def test_a_target_by_name_is_taken_whatever_is_here(machine, target, precision) -> None:
+def test_a_target_by_name_is_taken_whatever_is_here(
+    machine: Callable[..., None], target: Target, precision: Precision
+) -> None:
     machine()
 
-    assert choose(target, None, PLAIN) == (target, precision, "it was asked for")
+    assert choose_engine(target, None, PLAIN) == (target, precision, "it was asked for")
 
 
 # Where options are given.
@@ -212,7 +226,9 @@ def test_a_target_by_name_is_taken_whatever_is_here(machine, target, precision) 
         ({"workspace_mib": 512, "compute_capabilities": ("SM75",)}, RTX, "--compute-capability"),
     ],
 )
-def test_an_option_of_one_target_implies_it(machine, options, target, option) -> None:
+def test_an_option_of_one_target_implies_it(
+    machine: Callable[..., None], options: dict[str, Any], target: Target, option: str
+) -> None:
     # What is needed to build is found missing when it builds; nothing else would do.
     machine(openvino=True)
 
@@ -220,14 +236,18 @@ def test_an_option_of_one_target_implies_it(machine, options, target, option) ->
 
 
 @pytest.mark.parametrize(("tensorrt", "target"), [(True, TENSORRT), (False, RTX)])
-def test_an_option_of_both_tensorrts_leaves_the_processor_out(machine, tensorrt, target) -> None:
+def test_an_option_of_both_tensorrts_leaves_the_processor_out(
+    machine: Callable[..., None], tensorrt: bool, target: Target
+) -> None:
     machine(capability="8.6", tensorrt=tensorrt, rtx=True, openvino=True)
 
     assert chosen(workspace_mib=512)[0] is target
 
 
 @pytest.mark.parametrize(("openvino", "target"), [(True, OPENVINO), (False, ORT)])
-def test_bits_of_weights_are_for_processors(machine, openvino: bool, target: Target) -> None:
+def test_bits_of_weights_are_for_processors(
+    machine: Callable[..., None], openvino: bool, target: Target
+) -> None:
     machine(capability="8.6", tensorrt=True, rtx=True, openvino=openvino)
 
     assert chosen(Precision.INT8, weight_bits=7)[:2] == (target, Precision.INT8)
@@ -236,11 +256,11 @@ def test_bits_of_weights_are_for_processors(machine, openvino: bool, target: Tar
         with pytest.raises(
             ConfigError, match=f"--weight-bits is for --target openvino or .*, got {gpu.value}"
         ):
-            choose(gpu, Precision.INT8, EngineOptions(weight_bits=7))
+            choose_engine(gpu, Precision.INT8, EngineOptions(weight_bits=7))
 
 
 @pytest.mark.parametrize("precision", [None, Precision.FP32, Precision.BF16])
-def test_bits_of_weights_are_for_int8(machine, precision: Precision | None) -> None:
+def test_bits_of_weights_are_for_int8(machine: Callable[..., None], precision: Precision | None) -> None:
     machine(openvino=True)
 
     with pytest.raises(ConfigError, match=r"--weight-bits is for --int8, got (fp32|bf16)"):
@@ -259,14 +279,21 @@ def test_bits_of_weights_are_for_int8(machine, precision: Precision | None) -> N
         ("without_vnni", {"weight_bits": 8, "machine": "x86_64"}, ORT, 8),
     ],
 )
-def test_bits_of_the_weights(machine, request, instructions, options, target, bits) -> None:
+def test_bits_of_the_weights(
+    machine: Callable[..., None],
+    request: pytest.FixtureRequest,
+    instructions: str,
+    options: dict[str, Any],
+    target: Target,
+    bits: int,
+) -> None:
     machine()
     request.getfixturevalue(instructions)
 
-    assert bits_for(target, EngineOptions(**options)) == bits
+    assert engine_weight_bits(target, EngineOptions(**options)) == bits
 
 
-def test_an_option_of_gpus_without_one(machine) -> None:
+def test_an_option_of_gpus_without_one(machine: Callable[..., None]) -> None:
     machine(openvino=True, rtx=True)
 
     with pytest.raises(
@@ -290,7 +317,9 @@ def test_an_option_of_gpus_without_one(machine) -> None:
         ({"workspace_mib": 1, "machine": "x86_64"}, "--workspace-mib is for tensorrt and --machine for onnx"),
     ],
 )
-def test_options_of_different_targets(machine, options, named: str) -> None:
+def test_options_of_different_targets(
+    machine: Callable[..., None], options: dict[str, Any], named: str
+) -> None:
     machine(capability="8.6", tensorrt=True, rtx=True)
 
     with pytest.raises(ConfigError, match=named):
@@ -324,21 +353,23 @@ def test_options_of_different_targets(machine, options, named: str) -> None:
         ),
     ],
 )
-def test_a_target_by_name_that_does_not_have_an_option(machine, target, options, named) -> None:
+def test_a_target_by_name_that_does_not_have_an_option(
+    machine: Callable[..., None], target: Target, options: dict[str, Any], named: str
+) -> None:
     machine(capability="8.6", tensorrt=True, rtx=True, openvino=True)
 
     with pytest.raises(ConfigError, match=named):
-        choose(target, None, EngineOptions(**options))
+        choose_engine(target, None, EngineOptions(**options))
 
 
-def test_a_processor_that_is_not_known(machine) -> None:
+def test_a_processor_that_is_not_known(machine: Callable[..., None]) -> None:
     machine()
 
     with pytest.raises(ConfigError, match="built for x86_64 or aarch64, got riscv64"):
-        choose(ORT, Precision.INT8, EngineOptions(machine="riscv64"))
+        choose_engine(ORT, Precision.INT8, EngineOptions(machine="riscv64"))
 
 
-def test_a_precision_that_the_implied_target_does_not_have(machine) -> None:
+def test_a_precision_that_the_implied_target_does_not_have(machine: Callable[..., None]) -> None:
     machine()
 
     with pytest.raises(ConfigError, match="onnxruntime computes in int8, fp32; got fp16"):

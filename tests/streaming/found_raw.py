@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from edgeseg.runtime.contract import RawDetections
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def raw_detections(spec, widths) -> RawDetections:
+    from numpy.typing import NDArray
+
+    from edgeseg.spec import ModelSpec
+
+
+def raw_detections(spec: ModelSpec, widths: NDArray[np.uint8] | Sequence[float]) -> RawDetections:
     """One instance of the first class an image, from 5 px to 10 px plus its width; the rest is padding."""
     batch, rows, side = spec.batch, spec.max_detections, spec.mask_size
     raw = RawDetections(

@@ -5,13 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeseg.streaming.frame_reader import FrameReader
 from edgeseg.vision.frames import Frame, SourceKind
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
-class ListIntake:
+    from edgeseg.vision.frames import Skipped
+
+
+class ListIntake(FrameReader):
     """Gives the items of a list, and raises those that are errors; or without end, by the clock.
 
     Args:
@@ -20,16 +28,23 @@ class ListIntake:
         period_s: Between two frames of a camera.
     """
 
+    kind = SourceKind.VIDEO
     names, rates_fps, total, reconnects = ("clip.mp4",), (10.0,), None, 0
+    dropped: Mapping[str, int] = MappingProxyType({"clip.mp4": 0})
 
-    def __init__(self, items=None, kind=SourceKind.VIDEO, period_s=0.0) -> None:
+    def __init__(
+        self,
+        items: Iterable[Frame | Skipped | BaseException] | None = None,
+        kind: SourceKind = SourceKind.VIDEO,
+        period_s: float = 0.0,
+    ) -> None:
         self.items, self.kind, self.period_s = None if items is None else list(items), kind, period_s
         self.closed = False
-        self.asked, self.ended = [], threading.Event()
-        self.dropped = {"clip.mp4": 0}
+        self.asked: list[int] = []
+        self.ended = threading.Event()
         self._next_s = 0.0
 
-    def take(self, count):
+    def take(self, count: int) -> list[Frame | Skipped]:
         self.asked.append(count)
         if self.items is None:
             return self._newest()
@@ -38,9 +53,9 @@ class ListIntake:
         if isinstance(self.items[0], BaseException):
             raise self.items[0]
         taken, self.items = self.items[:count], self.items[count:]
-        return taken
+        return [item for item in taken if not isinstance(item, BaseException)]
 
-    def _newest(self):
+    def _newest(self) -> list[Frame | Skipped]:
         self.ended.wait(max(0.0, self._next_s - time.monotonic()))
         if self.ended.is_set():
             return []
@@ -56,7 +71,7 @@ class ListIntake:
         self.ended.set()
 
 
-def frames(count):
+def frames(count: int) -> list[Frame]:
     return [
         Frame(image=np.full((64, 96, 3), index, np.uint8), name="clip.mp4", image_id=index, time_s=index / 10)
         for index in range(count)

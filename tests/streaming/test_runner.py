@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -16,16 +17,24 @@ from PIL import Image
 
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError, InputError
 from edgeseg.streaming import runner
-from edgeseg.streaming.config import Observer, RunConfig, RunStoppedError
+from edgeseg.streaming.config import RunCallbacks, RunConfig, RunStoppedError
 from edgeseg.streaming.outputs import folder as outputs
 from edgeseg.streaming.outputs import writers
 from edgeseg.streaming.runner import run
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from tests.data import shared
+from tests.runtime.case_ids import readable
 from tests.runtime.fake_bundle import make_bundle
 
 from .frame_readers import ListIntake
 from .sources.video.clips import length_s, read_clip, shown_at, write_clip, write_two_sizes, write_uneven
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from edgeseg.streaming.config import RunSummary
+    from edgeseg.streaming.outputs.writers import RecordFile
 
 pytest.importorskip("onnxruntime")
 
@@ -33,13 +42,25 @@ pytest.importorskip("onnxruntime")
 A_FRAME = {"bolt": 1, "nut": 1, "washer": 1}
 
 
+class Configure(Protocol):
+    """Makes the settings of a run over the photographs, with changes."""
+
+    def __call__(self, **facts: Any) -> RunConfig: ...
+
+
+class PlugIn(Protocol):
+    """Makes the source that is opened next a camera that gives these."""
+
+    def __call__(self, *items: Frame | Skipped | BaseException) -> ListIntake: ...
+
+
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("model") / "bundle")
 
 
 @pytest.fixture
-def photos(tmp_path) -> Path:
+def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
     for index in range(1, 6):
@@ -48,20 +69,20 @@ def photos(tmp_path) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path, model, photos):
-    def make(**facts) -> RunConfig:
-        given = {"model": model, "output": tmp_path / "found", "threads": 1}
+def config(tmp_path: Path, model: Path, photos: Path) -> Configure:
+    def make(**facts: Any) -> RunConfig:
+        given: dict[str, Any] = {"model": model, "output": tmp_path / "found", "threads": 1}
         return RunConfig(**{**given, "sources": (str(photos),), **facts})
 
     return make
 
 
 @pytest.fixture
-def camera(monkeypatch):
-    def plug(*items):
-        intake = ListIntake(items, SourceKind.LIVE)
-        monkeypatch.setattr(runner, "open_intake", lambda sources, **settings: intake)
-        return intake
+def camera(monkeypatch: pytest.MonkeyPatch) -> PlugIn:
+    def plug(*items: Frame | Skipped | BaseException) -> ListIntake:
+        frame_reader = ListIntake(items, SourceKind.LIVE)
+        monkeypatch.setattr(runner, "open_frame_reader", lambda sources, **settings: frame_reader)
+        return frame_reader
 
     return plug
 
@@ -74,11 +95,11 @@ def frames(count: int) -> list[Frame]:
     ]
 
 
-def lines_in(folder: Path) -> list[dict]:
+def lines_in(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "detections.jsonl").read_text("utf-8").splitlines()]
 
 
-def json_in(folder: Path, name: str):
+def json_in(folder: Path, name: str) -> Any:
     return json.loads((folder / name).read_text("utf-8"))
 
 
@@ -86,9 +107,9 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_folder_of_images(config, tmp_path):
+def test_a_folder_of_images(config: Configure, tmp_path: Path) -> None:
     told: list[str] = []
-    summary = run(config(), Observer(progress=told.append))
+    summary = run(config(), RunCallbacks(progress=told.append))
 
     found = tmp_path / "found"
     assert (summary.frames, summary.instances) == (5, 15)
@@ -107,7 +128,7 @@ def test_a_folder_of_images(config, tmp_path):
     assert told[-1] == "frame 5 of 5: 005.png"
 
 
-def test_each_frame_has_its_own_results_in_batches(config, tmp_path):
+def test_each_frame_has_its_own_results_in_batches(config: Configure, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "four", batch=4)
 
     one, four = tmp_path / "one", tmp_path / "by four"
@@ -122,23 +143,23 @@ def test_each_frame_has_its_own_results_in_batches(config, tmp_path):
     assert of_one == of_four
 
 
-def test_the_threshold_cuts(config):
+def test_the_threshold_cuts(config: Configure) -> None:
     assert run(config(score_threshold=0.65)).instances_by_class == {"bolt": 5, "nut": 5}
 
 
-def test_no_more_frames_than_asked_for_are_read(config, camera):
+def test_no_more_frames_than_asked_for_are_read(config: Configure, camera: PlugIn) -> None:
     camera(*frames(2), AssertionError("a third frame was read"))
 
     assert run(config(sources=(0,), max_frames=2)).frames == 2
 
 
-def test_no_overlay(config, tmp_path):
+def test_no_overlay(config: Configure, tmp_path: Path) -> None:
     run(config(overlay=False))
 
     assert names_in(tmp_path / "found") == ["detections.jsonl", "results.json", "summary.json"]
 
 
-def test_a_real_clip(config, tmp_path):
+def test_a_real_clip(config: Configure, tmp_path: Path) -> None:
     clip = shared("data", "videos", "bottle-detection.mp4")
     summary = run(config(sources=(str(clip),), max_frames=3))
 
@@ -151,7 +172,7 @@ def test_a_real_clip(config, tmp_path):
     )
 
 
-def test_a_clip_without_a_steady_rate(config, tmp_path):
+def test_a_clip_without_a_steady_rate(config: Configure, tmp_path: Path) -> None:
     times_s = [0, 0.04, 0.08, 0.12, 1.12, 1.16, 2.5, 2.54, 2.58, 4.0, 4.04, 6.0]
     clip = write_uneven(tmp_path / "screen.mp4", times_s, end_s=6.04)
 
@@ -164,11 +185,11 @@ def test_a_clip_without_a_steady_rate(config, tmp_path):
     assert length_s(overlay) == pytest.approx(6.04, abs=0.01)
 
 
-def test_a_clip_that_changes_its_size(config, tmp_path):
+def test_a_clip_that_changes_its_size(config: Configure, tmp_path: Path) -> None:
     clip = write_two_sizes(tmp_path / "call.ivf", "VP80", [(48, 64), (96, 128), (24, 32)])
     notes: list[str] = []
 
-    summary = run(config(sources=(str(clip),)), Observer(note=notes.append))
+    summary = run(config(sources=(str(clip),)), RunCallbacks(note=notes.append))
 
     lines = lines_in(tmp_path / "found")
     assert (summary.frames, summary.skipped) == (18, ())
@@ -178,7 +199,7 @@ def test_a_clip_that_changes_its_size(config, tmp_path):
     assert {frame.shape for frame in read_clip(tmp_path / "found" / "overlay.mp4")} == {(48, 64, 3)}
 
 
-def test_every_odd_image_is_done_or_named(config, tmp_path):
+def test_every_odd_image_is_done_or_named(config: Configure, tmp_path: Path) -> None:
     folder = shared("data", "odd_images")
     rows = [line.split("\t") for line in (folder / "CHECK.tsv").read_text("utf-8").splitlines()]
     bad = {name for name, _, state in rows if "OPEN-FAILS" in state or "LOAD-FAILS" in state}
@@ -187,7 +208,7 @@ def test_every_odd_image_is_done_or_named(config, tmp_path):
         bad |= {name for name, _, _ in rows if name.endswith(".avif")}
     notes: list[str] = []
 
-    summary = run(config(sources=(str(folder),)), Observer(note=notes.append))
+    summary = run(config(sources=(str(folder),)), RunCallbacks(note=notes.append))
 
     assert {skipped.name for skipped in summary.skipped} == bad
     assert sum(note.startswith("skipped ") for note in notes) == len(bad)
@@ -205,11 +226,11 @@ def test_every_odd_image_is_done_or_named(config, tmp_path):
     assert len(drawn) == summary.frames
 
 
-def test_what_is_skipped_is_counted_and_told(config, photos, tmp_path):
+def test_what_is_skipped_is_counted_and_told(config: Configure, photos: Path, tmp_path: Path) -> None:
     (photos / "bad.jpg").write_text("hello")
     notes: list[str] = []
 
-    summary = run(config(), Observer(note=notes.append))
+    summary = run(config(), RunCallbacks(note=notes.append))
 
     assert summary.frames == 5
     assert [skipped.name for skipped in summary.skipped] == ["bad.jpg"]
@@ -223,8 +244,11 @@ def test_what_is_skipped_is_counted_and_told(config, photos, tmp_path):
         (("a.jpg", "b.jpg"), "none of the 2 inputs can be read; the first: .*a.jpg is not an image"),
         (("a.jpg",), "the only input cannot be read: .*a.jpg is not an image"),
     ],
+    ids=readable,
 )
-def test_when_nothing_can_be_read(config, tmp_path, names, words):
+def test_when_nothing_can_be_read(
+    config: Configure, tmp_path: Path, names: tuple[str, ...], words: str
+) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()
     for name in names:
@@ -235,7 +259,7 @@ def test_when_nothing_can_be_read(config, tmp_path, names, words):
     assert len(stopped.value.summary.skipped) == len(names)
 
 
-def test_ctrl_c_keeps_what_was_done(config, camera, tmp_path):
+def test_ctrl_c_keeps_what_was_done(config: Configure, camera: PlugIn, tmp_path: Path) -> None:
     source = camera(*frames(3), KeyboardInterrupt())
 
     summary = run(config(sources=(0,)))
@@ -252,13 +276,15 @@ def test_ctrl_c_keeps_what_was_done(config, camera, tmp_path):
     capture.release()
 
 
-def test_ctrl_c_before_the_first_good_frame_is_no_failure_of_the_inputs(config, camera):
+def test_ctrl_c_before_the_first_good_frame_is_no_failure_of_the_inputs(
+    config: Configure, camera: PlugIn
+) -> None:
     camera(Skipped(name="camera 0", reason="spoilt"), KeyboardInterrupt())
 
     assert run(config(sources=(0,))).interrupted is True
 
 
-def test_a_camera_that_vanishes(config, camera, tmp_path):
+def test_a_camera_that_vanishes(config: Configure, camera: PlugIn, tmp_path: Path) -> None:
     camera(*frames(2), InputError("camera 0 gives no more pictures after frame 2"))
 
     with pytest.raises(
@@ -269,7 +295,7 @@ def test_a_camera_that_vanishes(config, camera, tmp_path):
     assert len(json_in(tmp_path / "found", "results.json")) == 6
 
 
-def test_an_unforeseen_error_keeps_what_was_done(config, camera, tmp_path):
+def test_an_unforeseen_error_keeps_what_was_done(config: Configure, camera: PlugIn, tmp_path: Path) -> None:
     camera(*frames(2), RuntimeError("bug"))
 
     with pytest.raises(RuntimeError, match="bug"):
@@ -278,10 +304,10 @@ def test_an_unforeseen_error_keeps_what_was_done(config, camera, tmp_path):
     assert len(lines_in(tmp_path / "found")) == 2
 
 
-def test_a_disk_that_fills_up(config, monkeypatch, tmp_path):
+def test_a_disk_that_fills_up(config: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write, calls = writers.RecordFile._write, []
 
-    def filling(self, data):
+    def filling(self: RecordFile, data: bytes) -> None:
         if self._path.name == "detections.jsonl" and data:
             calls.append(data)
             if len(calls) > 2:
@@ -301,15 +327,15 @@ def test_a_disk_that_fills_up(config, monkeypatch, tmp_path):
     assert {result["image_id"] for result in json_in(found, "results.json")} >= {1, 2}
 
 
-def test_a_folder_that_cannot_be_made(config, tmp_path):
+def test_a_folder_that_cannot_be_made(config: Configure, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(EdgeSegError, match=r"cannot write .*file/found: Not a directory; name another"):
         run(config(output=tmp_path / "file" / "found"))
 
 
-def test_an_unwritable_folder(config, tmp_path, monkeypatch):
-    def denied(path, *args, **more):
+def test_an_unwritable_folder(config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path, *args: object, **more: object) -> NoReturn:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "mkdir", denied)
@@ -321,19 +347,21 @@ def test_an_unwritable_folder(config, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["results.json", "overlays", "overlay.mp4", "detections.jsonl", "summary.json"]
 )
-def test_results_are_not_replaced_unasked(config, tmp_path, name):
+def test_results_are_not_replaced_unasked(config: Configure, tmp_path: Path, name: str) -> None:
     (tmp_path / "found" / name).mkdir(parents=True)
 
     with pytest.raises(ConfigError, match=rf"found already holds {name}; pass --force to replace it"):
         run(config())
 
 
-def test_the_output_may_not_be_a_file(config, photos):
+def test_the_output_may_not_be_a_file(config: Configure, photos: Path) -> None:
     with pytest.raises(ConfigError, match=r"001\.png is a file and must be a folder"):
         run(config(output=photos / "001.png"))
 
 
-def test_force_leaves_no_result_of_the_earlier_run_and_nothing_else_out(config, camera, photos, tmp_path):
+def test_force_leaves_no_result_of_the_earlier_run_and_nothing_else_out(
+    config: Configure, camera: PlugIn, photos: Path, tmp_path: Path
+) -> None:
     found = tmp_path / "found"
     run(config())
     (found / "overlays" / "mine.png").write_bytes(b"not of a run")
@@ -351,7 +379,7 @@ def test_force_leaves_no_result_of_the_earlier_run_and_nothing_else_out(config, 
     assert (found / "notes.txt").read_text() == "mine"
 
 
-def test_lines_that_no_run_wrote_remove_nothing(config, tmp_path):
+def test_lines_that_no_run_wrote_remove_nothing(config: Configure, tmp_path: Path) -> None:
     found = tmp_path / "found"
     (found / "overlays").mkdir(parents=True)
     outside = tmp_path / "outside.png"
@@ -365,13 +393,13 @@ def test_lines_that_no_run_wrote_remove_nothing(config, tmp_path):
     assert outside.exists()
 
 
-def test_results_beside_the_images(config, photos):
+def test_results_beside_the_images(config: Configure, photos: Path) -> None:
     for _ in range(2):
         summary = run(config(output=photos, force=True))
         assert (summary.frames, summary.skipped) == (5, ())
 
 
-def test_a_source_is_never_replaced(config, photos, tmp_path):
+def test_a_source_is_never_replaced(config: Configure, photos: Path, tmp_path: Path) -> None:
     clip = photos / "overlay.mp4"
     clip.write_bytes(b"mine")
     run(config())
@@ -383,13 +411,15 @@ def test_a_source_is_never_replaced(config, photos, tmp_path):
 
 
 @pytest.fixture
-def unnamed(config, tmp_path, monkeypatch):
+def unnamed(config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunSummary]:
     """Run with no folder named, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
     return lambda **facts: run(config(output=None, **facts))
 
 
-def test_a_default_folder_without_results_is_taken(unnamed, tmp_path):
+def test_a_default_folder_without_results_is_taken(
+    unnamed: Callable[..., RunSummary], tmp_path: Path
+) -> None:
     (tmp_path / "edgeseg-output").mkdir()
     (tmp_path / "edgeseg-output" / "notes.txt").write_text("mine")
 
@@ -400,7 +430,9 @@ def test_a_default_folder_without_results_is_taken(unnamed, tmp_path):
 @pytest.mark.parametrize(
     "name", ["results.json", "overlays/mine.png", "overlay-1.mp4", "detections.jsonl", "summary.json"]
 )
-def test_a_default_folder_with_any_result_is_left_alone(unnamed, tmp_path, name):
+def test_a_default_folder_with_any_result_is_left_alone(
+    unnamed: Callable[..., RunSummary], tmp_path: Path, name: str
+) -> None:
     there = tmp_path / "edgeseg-output" / name
     there.parent.mkdir(parents=True)
     there.write_bytes(b"mine")
@@ -411,7 +443,9 @@ def test_a_default_folder_with_any_result_is_left_alone(unnamed, tmp_path, name)
 
 
 @pytest.mark.parametrize("kind", ["file", "link to nowhere"])
-def test_what_is_no_folder_at_the_default_place_is_left_alone(unnamed, tmp_path, kind):
+def test_what_is_no_folder_at_the_default_place_is_left_alone(
+    unnamed: Callable[..., RunSummary], tmp_path: Path, kind: str
+) -> None:
     there = tmp_path / "edgeseg-output"
     if kind == "file":
         there.write_bytes(b"mine")
@@ -422,7 +456,9 @@ def test_what_is_no_folder_at_the_default_place_is_left_alone(unnamed, tmp_path,
     assert there.is_file() == (kind == "file")
 
 
-def test_results_of_earlier_runs_are_no_input(unnamed, tmp_path, photos):
+def test_results_of_earlier_runs_are_no_input(
+    unnamed: Callable[..., RunSummary], tmp_path: Path, photos: Path
+) -> None:
     first = unnamed(sources=(".",))
     second = unnamed(sources=(".",))
     third = unnamed(sources=(".", "photos"))
@@ -435,7 +471,9 @@ def test_results_of_earlier_runs_are_no_input(unnamed, tmp_path, photos):
     assert unnamed(sources=(".",)).frames == 10
 
 
-def test_a_run_that_does_not_start_takes_no_folder(unnamed, tmp_path):
+def test_a_run_that_does_not_start_takes_no_folder(
+    unnamed: Callable[..., RunSummary], tmp_path: Path
+) -> None:
     (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(InputError, match="no file or folder is at circle"):
         unnamed(sources=("circle",))
@@ -445,13 +483,15 @@ def test_a_run_that_does_not_start_takes_no_folder(unnamed, tmp_path):
     assert not (tmp_path / "edgeseg-output").exists()
 
 
-def test_the_default_folder_is_replaced_with_force(unnamed, tmp_path):
+def test_the_default_folder_is_replaced_with_force(
+    unnamed: Callable[..., RunSummary], tmp_path: Path
+) -> None:
     unnamed()
     assert unnamed(sources=("photos/001.png",), force=True).output == "edgeseg-output"
     assert len(lines_in(tmp_path / "edgeseg-output")) == 1
 
 
-def test_runs_that_start_together_have_a_folder_each(tmp_path, monkeypatch):
+def test_runs_that_start_together_have_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "edgeseg-output").mkdir()
     # At the same moment none of them sees a result of another.
@@ -468,7 +508,7 @@ def test_runs_that_start_together_have_a_folder_each(tmp_path, monkeypatch):
     assert taken == {Path("edgeseg-output"), *(Path(f"edgeseg-output-{number}") for number in range(2, 9))}
 
 
-def test_a_failed_start_leaves_earlier_results(config, tmp_path):
+def test_a_failed_start_leaves_earlier_results(config: Configure, tmp_path: Path) -> None:
     run(config())
 
     with pytest.raises(InputError, match="no file or folder is at"):
@@ -486,13 +526,16 @@ def test_a_failed_start_leaves_earlier_results(config, tmp_path):
         ({"sources": ("x",), "max_frames": 0}, "max_frames must be at least 1, got 0"),
         ({"sources": ("x",), "give_up_after_s": 0}, "give_up_after_s must be more than 0, got 0"),
     ],
+    ids=readable,
 )
-def test_settings_that_cannot_work(facts, words):
+def test_settings_that_cannot_work(facts: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         RunConfig(**facts)
 
 
-def test_several_folders_fill_one_batch_and_keep_their_names_apart(config, photos, tmp_path):
+def test_several_folders_fill_one_batch_and_keep_their_names_apart(
+    config: Configure, photos: Path, tmp_path: Path
+) -> None:
     bundle, other = make_bundle(tmp_path / "four", batch=4), tmp_path / "other"
     other.mkdir()
     for name in ("001.png", "002.png", "003.png"):
@@ -509,7 +552,9 @@ def test_several_folders_fill_one_batch_and_keep_their_names_apart(config, photo
     assert len(drawn) == 8
 
 
-def test_several_videos_have_an_overlay_each_and_force_removes_them(config, photos, tmp_path):
+def test_several_videos_have_an_overlay_each_and_force_removes_them(
+    config: Configure, photos: Path, tmp_path: Path
+) -> None:
     clips = [str(write_clip(tmp_path / f"{name}.mp4", 3)) for name in "ab"]
     found = tmp_path / "found"
 
@@ -522,12 +567,14 @@ def test_several_videos_have_an_overlay_each_and_force_removes_them(config, phot
     assert sorted(path.name for path in found.glob("*.mp4")) == ["overlay.mp4"]
 
 
-def test_the_rate_and_the_age_of_a_live_run(config, camera, tmp_path):
+def test_the_rate_and_the_age_of_a_live_run(config: Configure, camera: PlugIn, tmp_path: Path) -> None:
     camera(*frames(4))
     lines: list[str] = []
-    summary = run(config(sources=(0,)), Observer(progress=lines.append))
+    summary = run(config(sources=(0,)), RunCallbacks(progress=lines.append))
 
     assert summary.fps > 0
+    assert summary.age_mean_ms is not None
+    assert summary.age_max_ms is not None
     assert 0 < summary.age_mean_ms <= summary.age_max_ms
     assert set(summary.stages_ms) == {"read", "prepare", "infer", "finish", "output"}
     assert re.fullmatch(r"[\d.]+ frames/s, 3 instances, \d+ ms old, 0 dropped, .*CPU .*", lines[-1]), lines[

@@ -95,7 +95,7 @@ def test_a_program_may_end_while_a_camera_sends_or_is_silent(places: tuple[Path,
 
 
 def test_what_was_closed_is_forgotten() -> None:
-    class Thing:
+    class Thing(shutdown.Closable):
         closed = 0
 
         def close(self) -> None:
@@ -104,7 +104,7 @@ def test_what_was_closed_is_forgotten() -> None:
     first, second = Thing(), Thing()
     shutdown.close_at_exit(first)
     shutdown.close_at_exit(second)
-    shutdown.is_closed(first)
+    shutdown.forget_at_exit(first)
     shutdown._close_all()
 
     assert (first.closed, second.closed) == (0, 1)

@@ -24,8 +24,8 @@ WHEELS = {
 }
 VERSIONS = (*WHEELS, RTX)
 LOAD_RTX = """
-from edgeseg.runtime.backends.tensorrt.library import Flavour, load_library
-load_library(Flavour.RTX, purpose="read its API")
+from edgeseg.runtime.backends.tensorrt.library import TensorRTKind, load_library
+load_library(TensorRTKind.RTX, purpose="read its API")
 """
 SAME_AS_RTX = "from tensorrt_rtx_bindings import *\n__version__: str\n"
 ERROR = re.compile(r"^(?P<place>\S+?):\d+: error: (?P<message>.*)$", re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -12,12 +13,15 @@ from click.testing import CliRunner
 from edgeseg.errors import ConfigError
 from edgeseg.streaming import runner
 from edgeseg.tools.arguments import (
+    expand_variables,
     redacted_arguments,
     secrets_in_arguments,
     token_from_file,
-    with_environment,
 )
 from edgeseg.tools.main import cli
+
+if TYPE_CHECKING:
+    from edgeseg.streaming.config import RunCallbacks, RunConfig
 
 SOURCE = "rtsp://admin:Zq7pass@cam/live"
 
@@ -35,7 +39,7 @@ SOURCE = "rtsp://admin:Zq7pass@cam/live"
         (["run", "--source", "photos/", "-o", "out"], ["run", "--source", "photos/", "-o", "out"]),
     ],
 )
-def test_arguments(args, shown):
+def test_arguments(args: list[str], shown: list[str]) -> None:
     assert redacted_arguments(args) == shown
     assert bool(secrets_in_arguments(args)) == (args != shown)
 
@@ -52,8 +56,8 @@ def test_arguments(args, shown):
         ["--sauce", SOURCE],
     ],
 )
-def test_no_message_repeats_them(monkeypatch, args, debug):
-    def fail(config, observer):
+def test_no_message_repeats_them(monkeypatch: pytest.MonkeyPatch, args: list[str], debug: list[str]) -> None:
+    def fail(config: RunConfig, observer: RunCallbacks) -> None:
         source = config.sources[0]
         observer.note(f"lost {source}")
         observer.progress(f"lost {source}")
@@ -79,34 +83,44 @@ def test_no_message_repeats_them(monkeypatch, args, debug):
         ("rtsp://cam/$ZQ_PASSWORD", "rtsp://cam/$ZQ_PASSWORD"),
     ],
 )
-def test_sources_take_secrets_from_the_environment(monkeypatch, source, wanted):
+def test_sources_take_secrets_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, source: str, wanted: str
+) -> None:
     monkeypatch.setenv("ZQ_PASSWORD", 'a /b@"')
     monkeypatch.setenv("ZQ_PLAIN", "plain")
     monkeypatch.setenv("ZQ_SOURCE", "rtsp://u:p@cam")
 
-    assert with_environment(source) == wanted
+    assert expand_variables(source) == wanted
 
 
-def test_a_variable_that_is_not_set(monkeypatch):
+def test_a_variable_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZQ_PASSWORD", raising=False)
     with pytest.raises(ConfigError, match="wants the variable ZQ_PASSWORD of the environment"):
-        with_environment("rtsp://u:${ZQ_PASSWORD}@cam")
+        expand_variables("rtsp://u:${ZQ_PASSWORD}@cam")
 
 
-def test_a_token_from_a_file(monkeypatch, tmp_path):
+def test_a_token_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("  Zq7 tökén\n", "utf-8")
-    configs = []
-    monkeypatch.setattr(
-        runner, "run", lambda config, observer: configs.append(config) or observer.progress[0]
-    )
+    configs: list[RunConfig] = []
+
+    def fail(config: RunConfig, observer: RunCallbacks) -> None:
+        configs.append(config)
+        msg = "nothing is run"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(runner, "run", fail)
     CliRunner().invoke(cli, ["run", "--source", "x", "--web-token-file", str(path)])
 
     assert token_from_file(path) == configs[0].web_token == "Zq7 tökén"
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"a\nb\n", b"\xff\xfe", b"x" * 100_000])
-def test_a_file_that_holds_no_token(tmp_path, content):
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"a\nb\n", b"\xff\xfe", b"x" * 100_000],
+    ids=["empty", "blank line", "two lines", "not UTF-8", "too long"],
+)
+def test_a_file_that_holds_no_token(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
     for each in (path, tmp_path, tmp_path / "none"):
@@ -114,7 +128,7 @@ def test_a_file_that_holds_no_token(tmp_path, content):
             token_from_file(each)
 
 
-def test_a_token_from_another_program(tmp_path):
+def test_a_token_from_another_program(tmp_path: Path) -> None:
     """As `--web-token-file <(pass show token)` of a shell gives it."""
     path = tmp_path / "pipe"
     os.mkfifo(path)

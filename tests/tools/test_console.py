@@ -9,7 +9,7 @@ import pytest
 
 from edgeseg.tools.console import (
     CONTROL,
-    hide,
+    hide_secrets,
     print_error,
     print_json,
     print_lines,
@@ -23,7 +23,7 @@ from edgeseg.tools.console import (
 HOSTILE = "a\x1b[31mred\x9b2J\u202egnp\r\nerror: forged\x07\u2028[red]x[/] :smile: \\"
 
 
-def test_json_keeps_the_letters_of_every_language(capsys) -> None:
+def test_json_keeps_the_letters_of_every_language(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"class": "Schraube größer"})
 
     out = capsys.readouterr().out
@@ -31,7 +31,9 @@ def test_json_keeps_the_letters_of_every_language(capsys) -> None:
     assert json.loads(out) == {"class": "Schraube größer"}
 
 
-def test_a_table_is_not_cut_in_a_pipe_and_has_no_blanks_at_the_end(capsys) -> None:
+def test_a_table_is_not_cut_in_a_pipe_and_has_no_blanks_at_the_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     print_table("Files", ("file", "size"), [("[x].onnx", "1 MB"), ("long" * 30, ":0:")])
 
     out = capsys.readouterr().out
@@ -42,27 +44,27 @@ def test_a_table_is_not_cut_in_a_pipe_and_has_no_blanks_at_the_end(capsys) -> No
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
-def test_pairs(capsys) -> None:
+def test_pairs(capsys: pytest.CaptureFixture[str]) -> None:
     print_pairs("", [("input", "images uint8[1, 64, 96, 3]")])
 
     assert "input   images uint8[1, 64, 96, 3]" in capsys.readouterr().out
 
 
-def test_notes_do_not_disturb_a_result(capsys) -> None:
+def test_notes_do_not_disturb_a_result(capsys: pytest.CaptureFixture[str]) -> None:
     print_lines("result", "second")
     print_note("remark")
 
     assert capsys.readouterr() == ("result\nsecond\n", "remark\n")
 
 
-def test_progress_is_silent_where_nobody_watches(capsys) -> None:
+def test_progress_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_line() as progress:
         progress("exporting [portable.onnx]")
 
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_is_not_steered_by_names(capsys) -> None:
+def test_a_terminal_is_not_steered_by_names(capsys: pytest.CaptureFixture[str]) -> None:
     print_note(HOSTILE)
     print_error(HOSTILE)
     print_lines(HOSTILE)
@@ -77,7 +79,7 @@ def test_a_terminal_is_not_steered_by_names(capsys) -> None:
     assert err.count("\n") == 2
 
 
-def test_json_means_the_same_and_steers_nothing(capsys) -> None:
+def test_json_means_the_same_and_steers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     data = {"name\x9b": HOSTILE + "\x7f\udcff"}
     print_json(data)
 
@@ -87,7 +89,7 @@ def test_json_means_the_same_and_steers_nothing(capsys) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_letters_that_a_terminal_does_not_have(encoding) -> None:
+def test_letters_that_a_terminal_does_not_have(encoding: str) -> None:
     script = (
         "from edgeseg.tools.console import *\n"
         "word = 'größer 漢 \\udcff'\n"
@@ -107,8 +109,8 @@ def test_letters_that_a_terminal_does_not_have(encoding) -> None:
     assert json.loads(said[said.rindex("[\n") :]) == ["größer 漢 \udcff"]
 
 
-def test_secrets_are_not_repeated(capsys) -> None:
-    hide({"s3cret-9", "s3cret-9-longer"})
+def test_secrets_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    hide_secrets({"s3cret-9", "s3cret-9-longer"})
     print_note("lost s3cret-9")
     print_error("lost s3cret-9-longer")
     print_trace("line\nlost s3cret-9")

@@ -7,10 +7,11 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import edgeseg
 from edgeseg import errors
@@ -18,12 +19,15 @@ from edgeseg.tools import main as module
 from edgeseg.tools.main import VERBS, cli
 from edgeseg.tools.reference import command_reference, help_page
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ROOT = Path(__file__).parents[2]
 RAISED: list[BaseException] = []
 
 
 @pytest.fixture
-def outcome(monkeypatch: pytest.MonkeyPatch):
+def outcome(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Call `edgeseg fail`, a verb that raises what it is told to."""
 
     @click.command()
@@ -39,7 +43,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch):
         lambda group, ctx, name: fail if name == "fail" else lookup(group, ctx, name),
     )
 
-    def call(exc: BaseException, *args: str):
+    def call(exc: BaseException, *args: str) -> Result:
         RAISED[:] = [exc]
         return CliRunner().invoke(cli, [*args, "fail"])
 
@@ -49,7 +53,9 @@ def outcome(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     "kind", [errors.ConfigError, errors.DependencyError, errors.InputError, errors.BuildError]
 )
-def test_an_error_of_ours_is_one_sentence(outcome, kind: type[errors.EdgeSegError]) -> None:
+def test_an_error_of_ours_is_one_sentence(
+    outcome: Callable[..., Result], kind: type[errors.EdgeSegError]
+) -> None:
     result = outcome(kind("the image is empty; take another"))
 
     assert result.exit_code == 1
@@ -57,11 +63,11 @@ def test_an_error_of_ours_is_one_sentence(outcome, kind: type[errors.EdgeSegErro
     assert result.stdout == ""
 
 
-def test_a_verdict_exits_with_3(outcome) -> None:
+def test_a_verdict_exits_with_3(outcome: Callable[..., Result]) -> None:
     assert outcome(errors.ParityError("boxes differ")).exit_code == 3
 
 
-def test_interruption_exits_with_130(outcome) -> None:
+def test_interruption_exits_with_130(outcome: Callable[..., Result]) -> None:
     result = outcome(KeyboardInterrupt())
 
     assert result.exit_code == 130
@@ -78,7 +84,9 @@ def test_interruption_exits_with_130(outcome) -> None:
         (errno.EIO, "Input/output error"),
     ],
 )
-def test_an_error_of_the_system_names_path_and_remedy(outcome, number: int, words: str) -> None:
+def test_an_error_of_the_system_names_path_and_remedy(
+    outcome: Callable[..., Result], number: int, words: str
+) -> None:
     result = outcome(OSError(number, os.strerror(number), "out/video.mp4"))
 
     assert result.exit_code == 1
@@ -88,12 +96,12 @@ def test_an_error_of_the_system_names_path_and_remedy(outcome, number: int, word
     assert result.stderr.count("\n") == 1
 
 
-def test_out_of_memory(outcome) -> None:
+def test_out_of_memory(outcome: Callable[..., Result]) -> None:
     assert "out of memory" in outcome(MemoryError()).stderr
 
 
 @pytest.mark.parametrize("exc", [RuntimeError("first line\nsecond line"), ValueError(), OSError("odd")])
-def test_anything_else_asks_to_be_run_again(outcome, exc: Exception) -> None:
+def test_anything_else_asks_to_be_run_again(outcome: Callable[..., Result], exc: Exception) -> None:
     result = outcome(exc)
 
     assert result.exit_code == 1
@@ -103,7 +111,7 @@ def test_anything_else_asks_to_be_run_again(outcome, exc: Exception) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_debug_shows_the_traceback_and_keeps_the_exit_code(outcome) -> None:
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(outcome: Callable[..., Result]) -> None:
     result = outcome(errors.ParityError("boxes differ"), "--debug")
 
     assert result.exit_code == 3
@@ -111,7 +119,7 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(outcome) -> None:
     assert result.stderr.endswith("error: boxes differ\n")
 
 
-def test_the_advice_repeats_the_command_line(outcome) -> None:
+def test_the_advice_repeats_the_command_line(outcome: Callable[..., Result]) -> None:
     RAISED[:] = [RuntimeError("odd")]
 
     result = CliRunner().invoke(cli, ["fail", "--where", "my photos"])

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Twenty threads allocate at once; each arena besides the first reserves memory of its own, in whole 64 MiB.
 ARENAS = """
@@ -36,7 +40,7 @@ print(len(re.findall("<heap nr=", open(path).read())), os.environ.get("ONEDNN_PR
 """
 
 
-def arenas(tmp_path, mode: str, **set_by_user: str) -> list[str]:
+def arenas(tmp_path: Path, mode: str, **set_by_user: str) -> list[str]:
     unset = ("MALLOC_ARENA_MAX", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     done = subprocess.run(
@@ -51,7 +55,7 @@ def arenas(tmp_path, mode: str, **set_by_user: str) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not os.confstr("CS_GNU_LIBC_VERSION"), reason="needs glibc")
-def test_threads_share_what_is_free(tmp_path):
+def test_threads_share_what_is_free(tmp_path: Path) -> None:
     assert int(arenas(tmp_path, "plain")[0]) > 1
 
     assert arenas(tmp_path, "flat") == ["1", "0"]

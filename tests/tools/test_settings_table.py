@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeseg.settings import NAMES, ModelSettings, Origin
+from edgeseg.settings import SETTING_NAMES, ModelSettings, Origin
 from edgeseg.spec import ModelSpec
-from edgeseg.tools.parity_table import remarks_on
+from edgeseg.tools.parity_table import parity_remarks
 from edgeseg.tools.settings_table import GROUPS, print_settings
 from tests.test_spec import FACTS, REPORT
 
 if TYPE_CHECKING:
     from edgeseg.spec import ParityReport
 
-ASSUMED = dict.fromkeys(NAMES, Origin.ASSUMED)
+ASSUMED = dict.fromkeys(SETTING_NAMES, Origin.ASSUMED)
 
 
 def spec(report: ParityReport | None = None, **origins: Origin) -> ModelSpec:
@@ -34,7 +34,7 @@ def rows(page: str) -> dict[str, str]:
 
 
 def test_every_setting_is_in_the_table() -> None:
-    assert sorted(name for names in GROUPS.values() for name in names) == sorted(NAMES)
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(SETTING_NAMES)
 
 
 def test_what_was_assumed_is_listed_with_how_to_say_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,12 +53,14 @@ def test_what_was_assumed_is_listed_with_how_to_say_it(capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("name", ["input_size_hw", "min_size", "max_size"])
 def test_an_input_size_that_anyone_said_is_not_assumed(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    print_settings(spec(**{name: Origin.OPTION}), all_of_them=False)
+    origins: dict[str, Any] = {name: Origin.OPTION}
+    print_settings(spec(**origins), all_of_them=False)
     assert "input size" not in rows(capsys.readouterr().out)
 
 
 def test_all_of_them_with_who_said_each(capsys: pytest.CaptureFixture[str]) -> None:
-    print_settings(spec(**dict.fromkeys(NAMES, Origin.CHECKPOINT)), all_of_them=True)
+    origins: dict[str, Any] = dict.fromkeys(SETTING_NAMES, Origin.CHECKPOINT)
+    print_settings(spec(**origins), all_of_them=True)
     out, err = capsys.readouterr()
 
     assert set(rows(out)) == set(GROUPS)
@@ -67,7 +69,8 @@ def test_all_of_them_with_who_said_each(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_nothing_is_said_of_what_is_known_or_of_an_older_bundle(capsys: pytest.CaptureFixture[str]) -> None:
-    print_settings(spec(**dict.fromkeys(NAMES, Origin.CHECKPOINT)), all_of_them=False)
+    origins: dict[str, Any] = dict.fromkeys(SETTING_NAMES, Origin.CHECKPOINT)
+    print_settings(spec(**origins), all_of_them=False)
     print_settings(ModelSpec(**FACTS), all_of_them=True)
     assert capsys.readouterr() == ("", "")
 
@@ -85,6 +88,6 @@ def test_nothing_is_said_of_what_is_known_or_of_an_older_bundle(capsys: pytest.C
     ],
 )
 def test_remarks_on_what_pytorch_finds(facts: dict[str, Any], remark: str) -> None:
-    first, *others = remarks_on(spec(dataclasses.replace(REPORT, **facts)))
+    first, *others = parity_remarks(spec(dataclasses.replace(REPORT, **facts)))
     assert first == "two copies"
     assert (remark in "".join(others)) if remark else not others

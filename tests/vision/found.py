@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from edgeseg.runtime.host.health import Health
-from edgeseg.streaming.results import FrameResult, Shown, Status
+from edgeseg.streaming.results import FrameResult, RenderedFrame, Status
 from edgeseg.vision.detections import Detections
-from edgeseg.vision.frames import Frame
+from edgeseg.vision.frames import Frame, Skipped
 from edgeseg.vision.masks import MaskCrop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
 
 NAMES = ("__background__", "bolt", "nut")
 
 
-def make_frame(name: str = "a.png", size_hw: tuple[int, int] = (40, 60), **facts) -> Frame:
+def make_frame(name: str = "a.png", size_hw: tuple[int, int] = (40, 60), **facts: Any) -> Frame:
     return Frame(image=np.full((*size_hw, 3), 90, np.uint8), name=name, **{"image_id": 1, **facts})
 
 
@@ -31,8 +37,8 @@ def make_detections(count: int = 2, size_hw: tuple[int, int] = (40, 60)) -> Dete
     )
 
 
-def make_status(**facts) -> Status:
-    given = {
+def make_status(**facts: Any) -> Status:
+    given: dict[str, Any] = {
         "uptime_s": 2.0,
         "frames": 20,
         "fps": 10.0,
@@ -48,10 +54,41 @@ def make_status(**facts) -> Status:
     return Status(**{**given, **facts})
 
 
-def make_shown(frame: Frame | None = None, detections: Detections | None = None, **facts) -> Shown:
+def make_shown(
+    frame: Frame | None = None, detections: Detections | None = None, **facts: Any
+) -> RenderedFrame:
     """A frame as sinks get it, drawn as `Detections.draw` does; `facts` go into its result."""
     frame = make_frame() if frame is None else frame
     detections = make_detections(2, frame.image.shape[:2]) if detections is None else detections
     stages_ms = {"read": 1.0, "prepare": 2.0, "infer": 90.0, "finish": 3.0}
     result = FrameResult(frame=frame, detections=detections, **{"stages_ms": stages_ms, **facts})
-    return Shown(result, make_status, lambda shown: shown.detections.draw(shown.frame.image))
+    return RenderedFrame(result, make_status, lambda rendered: rendered.detections.draw(rendered.frame.image))
+
+
+def as_frame(item: Frame | Skipped | FrameResult | None) -> Frame:
+    """What must be a frame."""
+    assert isinstance(item, Frame)
+    return item
+
+
+def as_skipped(item: Frame | Skipped | FrameResult | None) -> Skipped:
+    """What must be an input that gave no frame."""
+    assert isinstance(item, Skipped)
+    return item
+
+
+def all_frames(items: Iterable[Frame | Skipped]) -> list[Frame]:
+    """Items that must all be frames."""
+    return [as_frame(item) for item in items]
+
+
+def time_of(frame: Frame) -> float:
+    """When it is in its video or run, in seconds, which must be known."""
+    assert frame.time_s is not None
+    return frame.time_s
+
+
+def capture_of(frame: Frame) -> float:
+    """When a live source gave it, in seconds, which must be known."""
+    assert frame.captured_s is not None
+    return frame.captured_s

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from edgeseg.vision.caption_layout import Occupied, caption_places
+from edgeseg.vision.caption_layout import Occupied, place_captions
 from edgeseg.vision.captions import Caption, draw_captions
-from edgeseg.vision.palette import Color, color_of
+from edgeseg.vision.palette import Color, color_from_number
+from tests.runtime.case_ids import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SIZE_HW = (100, 200)
 NONE = np.zeros((0, 4), np.float32)
 
 
-def placed(boxes: list, size_wh=(30, 10), captions: np.ndarray = NONE, size_hw=SIZE_HW) -> list[list[int]]:
+def placed(
+    boxes: Sequence[Sequence[float]],
+    size_wh: tuple[int, int] = (30, 10),
+    captions: np.ndarray = NONE,
+    size_hw: tuple[int, int] = SIZE_HW,
+) -> list[list[int]]:
     rows = np.array(boxes, np.float32)
     sizes = np.tile(np.array(size_wh, np.float32), (len(rows), 1))
-    found = caption_places(rows, sizes, size_hw, Occupied(objects=rows, captions=captions))
-    return found.astype(int).tolist()
+    found = place_captions(rows, sizes, size_hw, Occupied(objects=rows, captions=captions))
+    return [[int(value) for value in place] for place in found]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +41,7 @@ def placed(boxes: list, size_wh=(30, 10), captions: np.ndarray = NONE, size_hw=S
         ((90, 2, 199, 99), [60, 2, 90, 12]),  # to the left
         ((0, 0, 200, 100), [0, 0, 30, 10]),  # inside, where there is room nowhere else
     ],
+    ids=readable,
 )
 def test_the_place_beside_a_box(box: tuple[int, ...], place: list[int]) -> None:
     assert placed([box]) == [place]
@@ -91,7 +103,9 @@ def test_no_captions() -> None:
 @pytest.mark.parametrize("width", [60, 200])
 def test_the_short_text_where_there_is_no_room_for_the_long_one(width: int) -> None:
     canvas = np.zeros((100, width, 3), np.uint8)
-    caption = Caption(text="some long name #1 90%", color=color_of(1), box_xyxy=(10, 30, 20, 40), short="#1")
+    caption = Caption(
+        text="some long name #1 90%", color=color_from_number(1), box_xyxy=(10, 30, 20, 40), short="#1"
+    )
 
     draw_captions(canvas, [caption], 11)
 

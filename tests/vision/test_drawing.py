@@ -15,8 +15,9 @@ from edgeseg.streaming.results import LineCount, Scene, ZoneCount
 from edgeseg.vision.detections import Detections
 from edgeseg.vision.drawing import ColorBy, DrawStyle, draw_detections
 from edgeseg.vision.masks import MaskCrop, crop_masks
-from edgeseg.vision.palette import COLORS_RGB, NEUTRAL, color_of
+from edgeseg.vision.palette import COLORS_RGB, NEUTRAL, color_from_number
 from tests.data import shared
+from tests.runtime.case_ids import readable
 
 from .test_detections import NAMES, SIZE_HW, some
 
@@ -63,6 +64,7 @@ def tracks(*ids: int) -> np.ndarray:
         (np.zeros((120, 160, 4), np.uint8), r"uint8\[120, 160, 4\]"),
         (np.zeros((120, 160, 3), np.float32), r"float32\[120, 160, 3\]"),
     ],
+    ids=readable,
 )
 def test_a_frame_that_cannot_be_drawn_on(frame: np.ndarray, named: str) -> None:
     with pytest.raises(InputError, match=named):
@@ -82,11 +84,15 @@ def test_drawing_leaves_the_frame_alone() -> None:
     assert not np.shares_memory(drawn, frame)
 
 
-@pytest.mark.parametrize("scene", [None, Scene()])
+@pytest.mark.parametrize(
+    "scene",
+    [None, Scene()],
+    ids=["no scene", "an empty scene"],
+)
 def test_drawing_nothing_gives_a_copy(scene: Scene | None) -> None:
     frame = noise()
 
-    drawn = draw_detections(some(0), frame, overlay=SceneOverlay(scene))
+    drawn = draw_detections(some(0), frame, overlay=scene and SceneOverlay(scene))
 
     assert np.array_equal(drawn, frame)
     assert not np.shares_memory(drawn, frame)
@@ -105,7 +111,7 @@ def test_drawing_tints_the_mask_and_nothing_far_from_it() -> None:
     one = some(1, boxes_xyxy=box, masks=masks, labels=np.array([2], np.int32))
     drawn = one.draw(np.full((*SIZE_HW, 3), 100, np.uint8))
     inside = drawn[75, 85].astype(int)
-    wanted = 0.55 * 100 + 0.45 * np.array(color_of(2))
+    wanted = 0.55 * 100 + 0.45 * np.array(color_from_number(2))
     assert np.abs(inside - wanted).max() <= 1
     assert (drawn[110:] == 100).all()
     assert (drawn[:, :40] == 100).all()
@@ -118,7 +124,7 @@ def test_the_tint_has_the_very_pixels_of_the_masks(monkeypatch: pytest.MonkeyPat
 
     drawn = draw_detections(one, black(), DrawStyle(labels=False, edges=False))
 
-    tinted = drawn.any(-1)
+    tinted = np.asarray(drawn.any(-1))
     assert not (one.dense_masks()[0] & ~tinted).any()
     assert not tinted[:45].any()
     assert not tinted[85:].any()
@@ -142,8 +148,8 @@ def test_the_better_lies_on_top_and_colours_do_not_mix() -> None:
 
     drawn = draw_detections(two, black(), DrawStyle(labels=False, edges=False))
 
-    assert np.abs(drawn[65, 65] - 0.45 * np.array(color_of(1))).max() <= 1
-    assert np.abs(drawn[100, 100] - 0.45 * np.array(color_of(2))).max() <= 1
+    assert np.abs(drawn[65, 65] - 0.45 * np.array(color_from_number(1))).max() <= 1
+    assert np.abs(drawn[100, 100] - 0.45 * np.array(color_from_number(2))).max() <= 1
 
 
 def test_strips_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,12 +171,12 @@ def test_strips_of_trails_leave_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
 
     # OpenCV cuts lines at the border before it draws them, and they may lie some pixels beside then.
     for one, other in ((strips, whole), (whole, strips)):
-        near = cv2.dilate(other.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+        near = cv2.dilate(np.asarray(other, np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
         assert not (one & ~near).any()
 
 
 @pytest.mark.parametrize(
-    "size_hw", [(1, 1), (1, 50), (50, 1), (8, 8), (20, 2000), (1080, 1920), (4320, 7680)]
+    "size_hw", [(1, 1), (1, 50), (50, 1), (8, 8), (20, 2000), (1080, 1920), (4320, 7680)], ids=readable
 )
 def test_drawing_on_frames_of_any_size(size_hw: tuple[int, int]) -> None:
     drawn = some(12, size_hw).draw(black(size_hw))
@@ -187,6 +193,7 @@ def test_drawing_on_a_view() -> None:
 @pytest.mark.parametrize(
     ("size_hw", "named"),
     [((48, 48), False), ((480, 30), False), ((64, 64), True), ((480, 640), True), ((4320, 7680), True)],
+    ids=readable,
 )
 def test_a_name_is_left_out_where_it_would_hide_the_frame(size_hw: tuple[int, int], named: bool) -> None:
     middle = (size_hw[1] // 2, size_hw[0] // 2)
@@ -212,7 +219,7 @@ def test_two_of_one_place_are_both_named() -> None:
     drawn = two.draw(black())
 
     for label in (1, 2):
-        assert np.count_nonzero((drawn == color_of(label)).all(-1)) > 200
+        assert np.count_nonzero((drawn == color_from_number(label)).all(-1)) > 200
 
 
 def test_the_best_choose_first() -> None:
@@ -251,8 +258,8 @@ def test_colour_by_id() -> None:
     drawn = draw_detections(found, black(), style)
 
     assert [tuple(drawn[20, column].tolist()) for column in (25, 65, 105)] == [
-        color_of(7),
-        color_of(8),
+        color_from_number(7),
+        color_from_number(8),
         NEUTRAL,
     ]
 
@@ -295,11 +302,13 @@ def test_trails_fade() -> None:
     assert drawn[:8].max() == 0
     brightness = drawn[[15, 50, 85, 120, 145]]
     assert (np.diff(brightness) > 0).all()
-    assert brightness[-1] == pytest.approx(0.9 * sum(color_of(3)), abs=3)
+    assert brightness[-1] == pytest.approx(0.9 * sum(color_from_number(3)), abs=3)
 
 
 @pytest.mark.parametrize(
-    "trail", [[], [(5, 5)], [(5, 5), (5, 5)], [(-900, -900), (-800, -800)], [(-50, 60), (1e6, 60)]]
+    "trail",
+    [[], [(5, 5)], [(5, 5), (5, 5)], [(-900, -900), (-800, -800)], [(-50, 60), (1e6, 60)]],
+    ids=readable,
 )
 def test_trails_that_hardly_are_or_leave_the_frame(trail: list[tuple[float, float]]) -> None:
     scene = Scene(trails={3: np.array(trail, np.float32).reshape(-1, 2)})
@@ -353,7 +362,7 @@ def test_a_crowd_of_real_objects() -> None:
     boxes = np.array([row["bbox"] for row in truth["annotations"] if row["image_id"] == image_id], np.float32)
     boxes[:, 2:] += boxes[:, :2]
     size_hw = (image["height"], image["width"])
-    frame = cv2.imread(str(shared("data", "nuclei", "images") / image["file_name"]))
+    frame = np.asarray(cv2.imread(str(shared("data", "nuclei", "images") / image["file_name"])), np.uint8)
     count = len(boxes)
     found = Detections(
         boxes_xyxy=boxes,
@@ -369,7 +378,7 @@ def test_a_crowd_of_real_objects() -> None:
 
 
 def test_every_class_has_its_own_colour() -> None:
-    assert len({color_of(label) for label in range(1, 91)}) == 90
-    assert color_of(3) == color_of(3)
-    assert all(0 <= channel <= 255 for number in range(-5, 300) for channel in color_of(number))
+    assert len({color_from_number(label) for label in range(1, 91)}) == 90
+    assert color_from_number(3) == color_from_number(3)
+    assert all(0 <= channel <= 255 for number in range(-5, 300) for channel in color_from_number(number))
     assert len(set(COLORS_RGB)) == len(COLORS_RGB)

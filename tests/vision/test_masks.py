@@ -5,6 +5,7 @@ import pytest
 
 from edgeseg.errors import InputError
 from edgeseg.vision.masks import MaskCrop, crop_masks, dense_masks, paste_masks
+from tests.runtime.case_ids import readable
 
 SIDE = 28
 
@@ -35,7 +36,7 @@ def torchvision_masks(masks: np.ndarray, boxes: np.ndarray, size_hw: tuple[int, 
     pasted = roi_heads.paste_masks_in_image(
         torch.from_numpy(masks[:, None]), torch.from_numpy(boxes), size_hw
     )
-    return pasted[:, 0].numpy() >= 0.5
+    return np.asarray(pasted[:, 0].numpy() >= 0.5)
 
 
 def ious(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -43,7 +44,7 @@ def ious(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(either, both / np.maximum(either, 1), 1.0)
 
 
-@pytest.mark.parametrize("size_hw", [(480, 640), (301, 217), (64, 64)])
+@pytest.mark.parametrize("size_hw", [(480, 640), (301, 217), (64, 64)], ids=readable)
 @pytest.mark.parametrize("spill", [0.0, 0.2])
 def test_agrees_with_torchvision(size_hw: tuple[int, int], spill: float) -> None:
     rng = np.random.default_rng(11)
@@ -116,6 +117,7 @@ def test_no_masks() -> None:
 @pytest.mark.parametrize(
     "box",
     [(-50, 10, -20, 40), (200, 10, 230, 40), (10, -50, 40, -20), (10, 200, 40, 230), (1e6, 1e6, 1e6, 1e6)],
+    ids=readable,
 )
 def test_a_box_outside_the_frame(box: tuple[float, ...]) -> None:
     masks = np.ones((1, SIDE, SIDE), np.float32)
@@ -124,7 +126,7 @@ def test_a_box_outside_the_frame(box: tuple[float, ...]) -> None:
     assert not dense_masks([crop], (64, 64)).any()
 
 
-@pytest.mark.parametrize("box", [(0, 0, 65500, 20), (0, 0, 20, 65500)])
+@pytest.mark.parametrize("box", [(0, 0, 65500, 20), (0, 0, 20, 65500)], ids=readable)
 def test_a_frame_of_65500_by_20(box: tuple[float, ...]) -> None:
     size_hw = (int(box[3]), int(box[2]))
     masks = np.ones((1, SIDE, SIDE), np.float32)

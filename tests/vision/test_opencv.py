@@ -13,7 +13,7 @@ from edgeseg.vision.opencv import quiet_opencv
 
 
 @pytest.mark.parametrize("moved", [True, False])
-def test_the_log_is_found_where_opencv_4_and_5_have_it(monkeypatch, moved):
+def test_the_log_is_found_where_opencv_4_and_5_have_it(monkeypatch: pytest.MonkeyPatch, moved: bool) -> None:
     monkeypatch.setattr(cv2, "utils", SimpleNamespace(logging="log of 5"), raising=False)
     monkeypatch.delattr(cv2, "setLogLevel", raising=False)
     if not moved:
@@ -22,7 +22,7 @@ def test_the_log_is_found_where_opencv_4_and_5_have_it(monkeypatch, moved):
     assert opencv._log() == ("log of 5" if moved else cv2)
 
 
-def test_the_log_level_is_put_back():
+def test_the_log_level_is_put_back() -> None:
     log = opencv._log()
     before = log.getLogLevel()
 
@@ -35,7 +35,7 @@ def test_the_log_level_is_put_back():
     assert log.getLogLevel() == before
 
 
-def test_the_log_level_is_put_back_when_the_last_of_several_is_done():
+def test_the_log_level_is_put_back_when_the_last_of_several_is_done() -> None:
     log = opencv._log()
     before = log.getLogLevel()
     first, second = quiet_opencv(), quiet_opencv()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeseg.vision.palette import color_of, ink_on
+from edgeseg.vision.palette import color_from_number, text_color_on
 
 
 def luminance(color: tuple[int, ...]) -> float:
@@ -16,8 +16,8 @@ def luminance(color: tuple[int, ...]) -> float:
 
 def test_ink_stands_out_from_its_ground() -> None:
     for number in range(1, 97):
-        ground = color_of(number)
-        dark, light = sorted((luminance(ground), luminance(ink_on(ground))))
+        ground = color_from_number(number)
+        dark, light = sorted((luminance(ground), luminance(text_color_on(ground))))
         assert (light + 0.05) / (dark + 0.05) >= 4.5
 
 
@@ -52,7 +52,7 @@ def cielab(colors: list[tuple[int, ...]], sight: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_neighbouring_colours_can_be_told_apart(sight: str) -> None:
-    lab = cielab([color_of(number) for number in range(1, 25)], np.array(SIGHT[sight]))
+    lab = cielab([color_from_number(number) for number in range(1, 25)], np.array(SIGHT[sight]))
     away = np.linalg.norm(lab[:, None] - lab, axis=2) + 1000 * np.eye(24)
 
     assert away[:8, :8].min() > 20

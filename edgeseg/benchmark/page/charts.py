@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from edgeseg.benchmark.report import BenchmarkReport
 
-    from .scale import Scale
+    from .scale import AxisScale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class ChartMark:
     """A part of a track, places in percent of its width.
 
     Attributes:
@@ -34,7 +34,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
+class ChartTrack:
     """What a chart shows of one row.
 
     Attributes:
@@ -51,8 +51,8 @@ class Track:
     value: str
     detail: str
     text: str
-    spans: tuple[Mark, ...] = ()
-    stops: tuple[Mark, ...] = ()
+    spans: tuple[ChartMark, ...] = ()
+    stops: tuple[ChartMark, ...] = ()
     dots: tuple[tuple[float, float], ...] = ()
 
 
@@ -70,7 +70,7 @@ class Chart:
     axis: str
     figures: str
     ticks: tuple[tuple[float, str], ...]
-    tracks: tuple[Track, ...]
+    tracks: tuple[ChartTrack, ...]
     origin: float | None = None
 
 
@@ -84,13 +84,13 @@ def ratio_chart(report: BenchmarkReport) -> Chart | None:
     scale = log_scale([*ends, 1.0])
     at = scale.percent
     tracks = [
-        Track(
+        ChartTrack(
             row=row,
             value=times(ratio),
             detail=interval(ratio) or "one turn",
             text=f"{row.label}: {times(ratio)}, 95 % interval {interval(ratio) or 'unknown'}",
-            spans=(Mark(style="range", start=at(ratio.low), end=at(ratio.high)),),
-            stops=(Mark(style="median", start=at(ratio.value), end=at(ratio.value)),),
+            spans=(ChartMark(style="range", start=at(ratio.low), end=at(ratio.high)),),
+            stops=(ChartMark(style="median", start=at(ratio.value), end=at(ratio.value)),),
         )
         for row, ratio in ratios
     ]
@@ -112,7 +112,7 @@ def stage_chart(rows: Sequence[Row]) -> Chart | None:
         figures = [number(value) for value in parts.values()]
         text = ", ".join(f"{name} {figure} ms" for name, figure in zip(parts, figures, strict=True))
         tracks.append(
-            Track(
+            ChartTrack(
                 row=row,
                 value=" + ".join(figures),
                 detail="ms",
@@ -136,12 +136,12 @@ def compute_chart(rows: Sequence[Row]) -> Chart | None:
         figure = f"{number(compute.gmacs_per_s)} GMAC/s"
         of_peak = f"of {number(compute.peak_gmacs_per_s)}" if share is not None else "no peak measured"
         tracks.append(
-            Track(
+            ChartTrack(
                 row=row,
                 value=percent(share),
                 detail=f"{figure} {of_peak}",
                 text=f"{row.label}: {figure}, {percent(share)} {of_peak}",
-                spans=(Mark(style="bar", start=0.0, end=scale.percent(100 * (share or 0.0))),),
+                spans=(ChartMark(style="bar", start=0.0, end=scale.percent(100 * (share or 0.0))),),
             )
         )
     return chart_of("percent of its precision's peak", "share; rate of peak", scale, tracks, origin=100.0)
@@ -163,12 +163,12 @@ def _bars(figures: Sequence[tuple[Row, float]], unit: str) -> Chart | None:
         return None
     scale = linear_scale(0.0, 1.02 * max(value for _, value in figures))
     tracks = [
-        Track(
+        ChartTrack(
             row=row,
             value=f"{number(value)} {unit}",
             detail="",
             text=f"{row.label}: {number(value)} {unit}",
-            spans=(Mark(style="bar", start=0.0, end=scale.percent(value)),),
+            spans=(ChartMark(style="bar", start=0.0, end=scale.percent(value)),),
         )
         for row, value in figures
     ]
@@ -176,7 +176,7 @@ def _bars(figures: Sequence[tuple[Row, float]], unit: str) -> Chart | None:
 
 
 def chart_of(
-    axis: str, figures: str, scale: Scale, tracks: Sequence[Track], *, origin: float | None = None
+    axis: str, figures: str, scale: AxisScale, tracks: Sequence[ChartTrack], *, origin: float | None = None
 ) -> Chart:
     """Put tracks on an axis."""
     return Chart(
@@ -188,11 +188,11 @@ def chart_of(
     )
 
 
-def _stacked(parts: dict[str, float]) -> tuple[Mark, ...]:
+def _stacked(parts: dict[str, float]) -> tuple[ChartMark, ...]:
     total = sum(parts.values())
     spans, start = [], 0.0
     for name, value in parts.items():
         end = start + (100 * value / total if total else 0.0)
-        spans.append(Mark(style=name, start=round(start, 2), end=round(end, 2)))
+        spans.append(ChartMark(style=name, start=round(start, 2), end=round(end, 2)))
         start = end
     return tuple(spans)

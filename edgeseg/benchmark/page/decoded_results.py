@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from edgeseg.benchmark.row import Row
 
 
-def recalled(row: Row, image: ShownImage, class_names: Sequence[str], size_hw: tuple[int, int]) -> Detections:
+def detections_from_row(
+    row: Row, image: ShownImage, class_names: Sequence[str], size_hw: tuple[int, int]
+) -> Detections:
     """Give what a row found in an image, scaled to another size of it.
 
     Args:
@@ -32,16 +34,16 @@ def recalled(row: Row, image: ShownImage, class_names: Sequence[str], size_hw: t
     Raises:
         ArtifactError: A result is of another model or broken.
     """
-    mine = [item for item in row.detections if item.get("image_id") == image.image_id]
+    results = [item for item in row.detections if item.get("image_id") == image.image_id]
     try:
-        boxes = np.array([item["bbox"] for item in mine], np.float32).reshape(-1, 4)
+        boxes = np.array([item["bbox"] for item in results], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         factors = np.array([size_hw[1] / image.size_hw[1], size_hw[0] / image.size_hw[0]] * 2)
         return Detections(
             boxes_xyxy=(boxes * factors).astype(np.float32),
-            scores=np.array([item["score"] for item in mine], np.float32),
-            labels=np.array([item["category_id"] for item in mine], np.int32),
-            masks=tuple(_crop(item["segmentation"], image, size_hw) for item in mine),
+            scores=np.array([item["score"] for item in results], np.float32),
+            labels=np.array([item["category_id"] for item in results], np.int32),
+            masks=tuple(_crop(item["segmentation"], image, size_hw) for item in results),
             frame_size_hw=size_hw,
             class_names=tuple(class_names),
         )
@@ -56,8 +58,8 @@ def _crop(segmentation: Any, image: ShownImage, size_hw: tuple[int, int]) -> Mas
 
     rle = rle_from_segmentation(segmentation, (image.size_hw[0], image.size_hw[1]))
     left, top, width, height = map(int, coco_mask.toBbox(rle))
-    rows, seen_rows = _looked_up(image.size_hw[0], size_hw[0], range(top, top + height))
-    columns, seen_columns = _looked_up(image.size_hw[1], size_hw[1], range(left, left + width))
+    rows, seen_rows = _sample_positions(image.size_hw[0], size_hw[0], range(top, top + height))
+    columns, seen_columns = _sample_positions(image.size_hw[1], size_hw[1], range(left, left + width))
     if not rows.size or not columns.size:
         return MaskCrop(pixels=np.zeros((0, 0), np.uint8), left=0, top=0)
     # The n-th place where runs change is the first pixel of the n-th run after the first, which is of zeros.
@@ -66,7 +68,7 @@ def _crop(segmentation: Any, image: ShownImage, size_hw: tuple[int, int]) -> Mas
     return MaskCrop(pixels=(runs % 2).astype(np.uint8), left=int(columns[0]), top=int(rows[0]))
 
 
-def _looked_up(side: int, wanted: int, within: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _sample_positions(side: int, wanted: int, within: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Say which of `wanted` pixels have their middle within a part of a side, and on what pixel it lies."""
     pixels = np.arange(wanted, dtype=np.int64)
     seen = (2 * pixels + 1) * side // (2 * wanted)

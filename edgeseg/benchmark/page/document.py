@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.files.records import write_whole
+from edgeseg.files.records import write_atomically
 from edgeseg.optional import require
 
 from . import charts, columns, facts, formatting, strips
@@ -44,7 +44,7 @@ def write_page(
     """
     text = page_from_report(report, read_images(report) if images is None else images)
     # A file name may hold bytes that are no text.
-    write_whole(path, text.encode(errors="backslashreplace"))
+    write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def page_from_report(report: BenchmarkReport, images: Mapping[int, NDArray[np.uint8]]) -> str:
@@ -65,7 +65,7 @@ def _content(report: BenchmarkReport, images: Mapping[int, NDArray[np.uint8]]) -
     rows = report.rows
     return {
         "report": report,
-        "date": facts.moment(report.date),
+        "date": facts.format_date(report.date),
         "most_dots": strips.MOST_DOTS,
         "most_named": MOST_NAMED,
         "most_skipped": MOST_SKIPPED,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Facts = list[tuple[str, str]]
 
 
-def moment(date: str) -> str:
+def format_date(date: str) -> str:
     """Write an ISO date as people do, to the minute; what is none is left as it is."""
     try:
         at = datetime.fromisoformat(date)
@@ -57,38 +57,38 @@ def _fastest(report: BenchmarkReport, measured: list[Row]) -> str:
 
 def settings(report: BenchmarkReport) -> Facts:
     """List what was asked for, and what followed from it."""
-    asked = report.settings
-    per_hour = asked.price_per_hour
+    settings_record = report.settings
+    per_hour = settings_record.price_per_hour
     return [
-        ("Model", asked.model),
-        ("Checkpoint", asked.checkpoint or "none"),
-        ("Images", asked.images),
-        ("Annotations", asked.annotations or "none"),
-        ("Input (height x width)", f"{size(asked.input_size_hw)} px"),
-        ("Frames (height x width)", f"{size(asked.frame_size_hw)} px"),
-        ("Batch", f"{asked.batch} image{'s' * (asked.batch != 1)} a call"),
-        ("Threads of a call", str(asked.threads)),
-        ("Callers", str(asked.concurrency)),
+        ("Model", settings_record.model),
+        ("Checkpoint", settings_record.checkpoint or "none"),
+        ("Images", settings_record.images),
+        ("Annotations", settings_record.annotations or "none"),
+        ("Input (height x width)", f"{size(settings_record.input_size_hw)} px"),
+        ("Frames (height x width)", f"{size(settings_record.frame_size_hw)} px"),
+        ("Batch", f"{settings_record.batch} image{'s' * (settings_record.batch != 1)} a call"),
+        ("Threads of a call", str(settings_record.threads)),
+        ("Callers", str(settings_record.concurrency)),
         ("Detections of a timed image", _load(report)),
-        ("Warm-up", f"{asked.warmup} call{'s' * (asked.warmup != 1)} at least"),
-        ("Turns through all rows", str(asked.turns)),
-        ("All turns together", f"{number(asked.duration_s)} s"),
+        ("Warm-up", f"{settings_record.warmup} call{'s' * (settings_record.warmup != 1)} at least"),
+        ("Turns through all rows", str(settings_record.turns)),
+        ("All turns together", f"{number(settings_record.duration_s)} s"),
         *([("Price of the machine", f"{tick(per_hour)} an hour")] if per_hour is not None else []),
     ]
 
 
 def machine(report: BenchmarkReport) -> Facts:
     """List where it ran."""
-    here = report.machine
+    machine_record = report.machine
     return [
-        ("Processor", here.processor),
-        ("Cores of this process", str(here.cores)),
-        ("Memory", here.memory),
-        ("GPU", here.gpu),
-        ("System", here.system),
+        ("Processor", machine_record.processor),
+        ("Cores of this process", str(machine_record.cores)),
+        ("Memory", machine_record.memory),
+        ("GPU", machine_record.gpu),
+        ("System", machine_record.system),
         ("edgeseg", report.edgeseg_version),
-        ("Python", here.python),
-        *here.versions.items(),
+        ("Python", machine_record.python),
+        *machine_record.versions.items(),
     ]
 
 

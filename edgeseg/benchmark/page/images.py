@@ -17,7 +17,7 @@ from edgeseg.errors import InputError
 from edgeseg.vision.drawing import DrawStyle, draw_detections
 from edgeseg.vision.images.reader import read_image
 
-from .decoded_results import recalled
+from .decoded_results import detections_from_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from edgeseg.benchmark.report import BenchmarkReport
     from edgeseg.vision.detections import Detections
 
-MOST_IMAGES = 4
+MAX_IMAGES = 4
 # All pictures together, as they stand in the page, which stays below 2 MB.
 BUDGET_BYTES = 1_600_000
 # Longer side in pixels and JPEG quality, the best first; the first that fits is taken.
-STEPS = ((640, 82), (560, 80), (480, 78), (400, 75), (320, 72), (240, 68), (180, 60), (120, 50))
+ENCODINGS = ((640, 82), (560, 80), (480, 78), (400, 75), (320, 72), (240, 68), (180, 60), (120, 50))
 CLASSES_NAMED = 4
 # More names than this hide what they name.
 MOST_NAMED = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class RenderedImage:
     """An image with what one row found.
 
     Attributes:
@@ -66,7 +66,7 @@ class Gallery:
 
     image: ShownImage
     readable: bool
-    pictures: tuple[Picture, ...]
+    pictures: tuple[RenderedImage, ...]
 
     @property
     def columns(self) -> int:
@@ -82,7 +82,7 @@ def read_images(report: BenchmarkReport) -> dict[int, NDArray[np.uint8]]:
         `ShownImage.image_id` to `uint8[H, W, 3]` BGR; without those that are gone or can no longer be read.
     """
     images = {}
-    for image in report.images[:MOST_IMAGES]:
+    for image in report.images[:MAX_IMAGES]:
         try:
             images[image.image_id] = read_image(Path(image.path))
         except InputError:
@@ -101,25 +101,25 @@ def galleries(report: BenchmarkReport, images: Mapping[int, NDArray[np.uint8]]) 
         InputError: An image is of another size than the one that was measured.
         ArtifactError: A row's detections are of another model or broken.
     """
-    shown = report.images[:MOST_IMAGES]
-    rows = [row for row in report.rows if _has_seen(row)]
-    there = [image for image in shown if image.image_id in images]
-    for image in there:
+    shown = report.images[:MAX_IMAGES]
+    rows = [row for row in report.rows if _reached_images(row)]
+    available_images = [image for image in shown if image.image_id in images]
+    for image in available_images:
         _check_size(image, images[image.image_id])
-    drawn: dict[int, tuple[Picture, ...]] = {}
-    if rows and there:
-        step = _step(there, images, rows, report.class_names)
+    drawn: dict[int, tuple[RenderedImage, ...]] = {}
+    if rows and available_images:
+        encoding = _choose_encoding(available_images, images, rows, report.class_names)
         drawn = {
-            image.image_id: _pictures(image, images[image.image_id], rows, report.class_names, step)
-            for image in there
+            image.image_id: _pictures(image, images[image.image_id], rows, report.class_names, encoding)
+            for image in available_images
         }
     return tuple(
-        Gallery(image=image, readable=image in there, pictures=drawn.get(image.image_id, ()))
+        Gallery(image=image, readable=image in available_images, pictures=drawn.get(image.image_id, ()))
         for image in shown
     )
 
 
-def _has_seen(row: Row) -> bool:
+def _reached_images(row: Row) -> bool:
     """Tell whether a row came as far as the images: one that broke and found nothing may not have."""
     return row.state is RowState.OK or bool(row.detections)
 
@@ -133,19 +133,22 @@ def _check_size(image: ShownImage, pixels: NDArray[np.uint8]) -> None:
         raise InputError(msg)
 
 
-def _step(
-    there: Sequence[ShownImage],
+def _choose_encoding(
+    available_images: Sequence[ShownImage],
     images: Mapping[int, NDArray[np.uint8]],
     rows: Sequence[Row],
     class_names: Sequence[str],
 ) -> tuple[int, int]:
     """Choose size and quality by drawing the row that found most; all others are alike in bytes."""
     fullest = max(rows, key=lambda row: len(row.detections))
-    for step in STEPS:
-        pictures = [_pictures(image, images[image.image_id], [fullest], class_names, step) for image in there]
+    for encoding in ENCODINGS:
+        pictures = [
+            _pictures(image, images[image.image_id], [fullest], class_names, encoding)
+            for image in available_images
+        ]
         if len(rows) * sum(len(picture.uri) for (picture,) in pictures) <= BUDGET_BYTES:
-            return step
-    return STEPS[-1]
+            return encoding
+    return ENCODINGS[-1]
 
 
 def _pictures(
@@ -153,19 +156,19 @@ def _pictures(
     pixels: NDArray[np.uint8],
     rows: Sequence[Row],
     class_names: Sequence[str],
-    step: tuple[int, int],
-) -> tuple[Picture, ...]:
-    longer_px, quality = step
+    encoding: tuple[int, int],
+) -> tuple[RenderedImage, ...]:
+    longer_px, quality = encoding
     # Names and outlines are drawn in the small picture: drawn in the large one they would shrink with it.
     small = _scaled(pixels, longer_px)
     size_hw = (small.shape[0], small.shape[1])
-    found = [recalled(row, image, class_names, size_hw) for row in rows]
+    found = [detections_from_row(row, image, class_names, size_hw) for row in rows]
     style = DrawStyle(labels=max(map(len, found), default=0) <= MOST_NAMED)
     pictures = []
     for row, detections in zip(rows, found, strict=True):
         data = _jpeg(draw_detections(detections, small, style), quality)
         pictures.append(
-            Picture(
+            RenderedImage(
                 row=row,
                 uri="data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"),
                 size_hw=size_hw,

@@ -25,7 +25,7 @@ CROSSES_COST = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class LabelPlacement:
     """Where a name stands, from its point.
 
     Attributes:
@@ -60,12 +60,12 @@ class _Box:
         return self.left >= 0 and self.top >= 0 and self.right <= size_wh[0] and self.bottom <= size_wh[1]
 
 
-def place_names(
+def place_labels(
     points_xy: Sequence[tuple[float, float]],
     names: Sequence[str],
     size_wh: tuple[float, float],
     lines: Sequence[tuple[float, float, float, float]] = (),
-) -> list[Place]:
+) -> list[LabelPlacement]:
     """Choose a place for the name of each point, beside it where there is room.
 
     A wider drawing moves points apart and names with them, so what is free of overlaps in the narrowest is
@@ -81,7 +81,7 @@ def place_names(
     boxes = [_around(*point, *point, *CLEAR_PX) for point in points_xy]
     given = [*range(len(names))]
     across = sorted(given, key=lambda index: points_xy[index])
-    best: tuple[float, dict[int, Place]] = (math.inf, {})
+    best: tuple[float, dict[int, LabelPlacement]] = (math.inf, {})
     # Who comes first has the best place, so who does is tried.
     for order in (given, given[::-1], across, across[::-1]):
         named: list[_Box] = []
@@ -103,9 +103,9 @@ def _best(
     size_wh: tuple[float, float],
     named: Sequence[_Box],
     others: Sequence[_Box],
-) -> tuple[Place, _Box, float]:
+) -> tuple[LabelPlacement, _Box, float]:
     """Take the place that costs least: what it covers, what its leader crosses, how far away it is."""
-    found: list[tuple[Place, _Box, float]] = []
+    found: list[tuple[LabelPlacement, _Box, float]] = []
     for place in _candidates():
         box = _box(place, *point_xy, width)
         covers = not box.inside(size_wh) or any(map(box.overlaps, (*named, *others)))
@@ -118,7 +118,7 @@ def _best(
     return min(found, key=lambda item: item[2])
 
 
-def _crosses(place: Place, point_xy: tuple[float, float], named: Sequence[_Box]) -> bool:
+def _crosses(place: LabelPlacement, point_xy: tuple[float, float], named: Sequence[_Box]) -> bool:
     if not place.leader:
         return False
     for step in range(LEADER_STEPS):
@@ -133,18 +133,18 @@ def _around(x1: float, y1: float, x2: float, y2: float, dx: float, dy: float) ->
     return _Box(min(x1, x2) - dx, min(y1, y2) - dy, max(x1, x2) + dx, max(y1, y2) + dy)
 
 
-def _candidates() -> Iterator[Place]:
+def _candidates() -> Iterator[LabelPlacement]:
     """Give places beside the point, then above and below it, further and further away."""
     sides = ((GAP_PX, "start"), (-GAP_PX, "end"))
     for lines in range(FARTHEST_LINES):
         for dy in (-lines * LINE_PX, lines * LINE_PX)[: 1 + bool(lines)]:
             for dx, anchor in sides:
-                yield Place(dx=dx, dy=dy, anchor=anchor, leader=lines > 0)
+                yield LabelPlacement(dx=dx, dy=dy, anchor=anchor, leader=lines > 0)
             if lines:
-                yield Place(dx=0, dy=dy, anchor="middle", leader=lines > 1)
+                yield LabelPlacement(dx=0, dy=dy, anchor="middle", leader=lines > 1)
 
 
-def _box(place: Place, x: float, y: float, width: float) -> _Box:
+def _box(place: LabelPlacement, x: float, y: float, width: float) -> _Box:
     left = x + place.dx - width * {"start": 0.0, "middle": 0.5, "end": 1.0}[place.anchor]
     top = y + place.dy - LINE_PX / 2
     return _Box(left, top, left + width, top + LINE_PX)

@@ -20,7 +20,7 @@ LEAST = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class AxisScale:
     """One axis.
 
     Attributes:
@@ -43,7 +43,7 @@ class Scale:
         return round(100 * min(max((at - low) / (high - low), 0.0), 1.0), 2)
 
 
-def log_scale(values: Sequence[float], *, margin: float = 1.15) -> Scale:
+def log_scale(values: Sequence[float], *, margin: float = 1.15) -> AxisScale:
     """Make a logarithmic axis on which all values lie.
 
     Args:
@@ -55,13 +55,13 @@ def log_scale(values: Sequence[float], *, margin: float = 1.15) -> Scale:
     for parts in reversed(DECADE_PARTS):
         ticks = [tick for tick in _decade_ticks(low, high, parts) if low <= tick <= high]
         if FEWEST_TICKS <= len(ticks) <= MOST_TICKS:
-            return Scale(low=low, high=high, logarithmic=True, ticks=tuple(ticks))
-    return Scale(low=low, high=high, logarithmic=True, ticks=_even_ticks(low, high))
+            return AxisScale(low=low, high=high, logarithmic=True, ticks=tuple(ticks))
+    return AxisScale(low=low, high=high, logarithmic=True, ticks=_even_ticks(low, high))
 
 
-def linear_scale(low: float, high: float) -> Scale:
+def linear_scale(low: float, high: float) -> AxisScale:
     """Make a linear axis from `low` to `high`, which must be more."""
-    return Scale(low=low, high=high, logarithmic=False, ticks=_even_ticks(low, high))
+    return AxisScale(low=low, high=high, logarithmic=False, ticks=_even_ticks(low, high))
 
 
 def _decade_ticks(low: float, high: float, parts: Sequence[float]) -> list[float]:

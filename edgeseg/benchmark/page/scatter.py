@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgeseg.benchmark.row import Row
 
 from .formatting import number, points, tick
-from .label_layout import Place, place_names
+from .label_layout import LabelPlacement, place_labels
 from .scale import linear_scale, log_scale
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LONGEST_NAME = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class ScatterPoint:
     """One row in the plot.
 
     Attributes:
@@ -43,11 +43,11 @@ class Point:
     front: bool
     name: str
     text: str
-    place: Place
+    place: LabelPlacement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class FrontSegment:
     """A part of the front; `x` in percent, `y` in pixels."""
 
     x1: float
@@ -72,12 +72,12 @@ class Scatter:
     height_px: int
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
-    points: tuple[Point, ...]
-    front: tuple[Line, ...]
+    points: tuple[ScatterPoint, ...]
+    front: tuple[FrontSegment, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Spot:
+class _PlotEntry:
     row: Row
     ms: float
     points: float
@@ -110,57 +110,60 @@ def pareto_front(latencies_ms: Sequence[float], accuracies: Sequence[float]) -> 
 
 
 def _scatter(rows: Sequence[Row], measure: str, of: Callable[[AveragePrecision], float]) -> Scatter | None:
-    spots = [
-        _Spot(row, row.latency.p50_ms, 100 * of(row.accuracy))
+    entries = [
+        _PlotEntry(row, row.latency.p50_ms, 100 * of(row.accuracy))
         for row in rows
         if row.latency is not None and row.accuracy is not None
     ]
-    if not spots:
+    if not entries:
         return None
-    across = log_scale([spot.ms for spot in spots], margin=1.25)
-    lowest, highest = min(spot.points for spot in spots), max(spot.points for spot in spots)
+    across = log_scale([entry.ms for entry in entries], margin=1.25)
+    lowest, highest = min(entry.points for entry in entries), max(entry.points for entry in entries)
     margin = max(LEAST_SPAN_POINTS - (highest - lowest), 0.3 * (highest - lowest)) / 2
     up = linear_scale(lowest - margin, highest + margin)
 
     def down(value: float) -> float:
         return round(HEIGHT_PX * (1 - up.percent(value) / 100), 1)
 
-    front = pareto_front([spot.ms for spot in spots], [spot.points for spot in spots])
-    places_xy = [(across.percent(spot.ms), down(spot.points)) for spot in spots]
+    front = pareto_front([entry.ms for entry in entries], [entry.points for entry in entries])
+    positions_xy = [(across.percent(entry.ms), down(entry.points)) for entry in entries]
     return Scatter(
         measure=measure,
         height_px=HEIGHT_PX,
         x_ticks=tuple((across.percent(value), tick(value)) for value in across.ticks),
         y_ticks=tuple((down(value), tick(round(value, 3))) for value in up.ticks),
-        points=_points(spots, places_xy, front, measure),
-        front=_steps([places_xy[index] for index in front]),
+        points=_points(entries, positions_xy, front, measure),
+        front=_steps([positions_xy[index] for index in front]),
     )
 
 
 def _points(
-    spots: Sequence[_Spot], places_xy: Sequence[tuple[float, float]], front: Sequence[int], measure: str
-) -> tuple[Point, ...]:
-    names = [_shortened(spot.row.label) for spot in spots]
-    places = place_names(
-        [(_narrowest(x), y) for x, y in places_xy],
+    entries: Sequence[_PlotEntry],
+    positions_xy: Sequence[tuple[float, float]],
+    front: Sequence[int],
+    measure: str,
+) -> tuple[ScatterPoint, ...]:
+    names = [_shortened(entry.row.label) for entry in entries]
+    places = place_labels(
+        [(_narrowest(x), y) for x, y in positions_xy],
         names,
         (NARROWEST_PX, HEIGHT_PX),
         [
             (_narrowest(line.x1), line.y1, _narrowest(line.x2), line.y2)
-            for line in _steps([places_xy[index] for index in front])
+            for line in _steps([positions_xy[index] for index in front])
         ],
     )
     return tuple(
-        Point(
-            row=spot.row,
+        ScatterPoint(
+            row=entry.row,
             x=x,
             y=y,
             front=index in front,
             name=names[index],
-            text=f"{spot.row.label}: {number(spot.ms)} ms, {measure} {points(spot.points / 100)}",
+            text=f"{entry.row.label}: {number(entry.ms)} ms, {measure} {points(entry.points / 100)}",
             place=places[index],
         )
-        for index, (spot, (x, y)) in enumerate(zip(spots, places_xy, strict=True))
+        for index, (entry, (x, y)) in enumerate(zip(entries, positions_xy, strict=True))
     )
 
 
@@ -172,10 +175,10 @@ def _shortened(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def _steps(front_xy: Sequence[tuple[float, float]]) -> tuple[Line, ...]:
+def _steps(front_xy: Sequence[tuple[float, float]]) -> tuple[FrontSegment, ...]:
     """Join the front as what can be had within a latency: level until the next better row, then up."""
     lines = []
     for (x1, y1), (x2, y2) in itertools.pairwise(front_xy):
-        lines += [Line(x1=x1, y1=y1, x2=x2, y2=y1), Line(x1=x2, y1=y1, x2=x2, y2=y2)]
+        lines += [FrontSegment(x1=x1, y1=y1, x2=x2, y2=y1), FrontSegment(x1=x2, y1=y1, x2=x2, y2=y2)]
     x, y = front_xy[-1]
-    return (*lines, Line(x1=x, y1=y, x2=100.0, y2=y))
+    return (*lines, FrontSegment(x1=x, y1=y, x2=100.0, y2=y))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .charts import Chart, Mark, Track, chart_of
+from .charts import Chart, ChartMark, ChartTrack, chart_of
 from .formatting import NOTHING, number, percent
-from .scale import LEAST, Scale, linear_scale, log_scale
+from .scale import LEAST, AxisScale, linear_scale, log_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def latency_chart(rows: Sequence[Row]) -> Chart | None:
         return None
     scale = log_scale([end for _, latency in measured for end in (latency.min_ms, latency.max_ms)])
     tracks = [
-        _strip(
+        _strip_track(
             row,
             [max(sample, LEAST) for sample in latency.samples_ms],
             (latency.p50_ms, latency.p90_ms, latency.p99_ms),
@@ -58,11 +58,11 @@ def _measured(rows: Sequence[Row]) -> list[tuple[Row, Latency]]:
     return [(row, row.latency) for row in rows if row.latency is not None and row.latency.samples_ms]
 
 
-def _spread(row: Row, latency: Latency, scale: Scale) -> Track:
+def _spread(row: Row, latency: Latency, scale: AxisScale) -> ChartTrack:
     middle, calls = latency.p50_ms, len(latency.samples_ms)
     # The deviation of a single call would read as perfect steadiness.
     deviation = f"\N{PLUS-MINUS SIGN}{percent(latency.std_ms / latency.mean_ms)}" if calls > 1 else NOTHING
-    return _strip(
+    return _strip_track(
         row,
         [sample / middle for sample in latency.samples_ms],
         (1.0, latency.p90_ms / middle, latency.p99_ms / middle),
@@ -72,31 +72,31 @@ def _spread(row: Row, latency: Latency, scale: Scale) -> Track:
     )
 
 
-def _strip(
+def _strip_track(
     row: Row,
     samples: Sequence[float],
-    middles: tuple[float, float, float],
-    scale: Scale,
+    percentiles: tuple[float, float, float],
+    scale: AxisScale,
     *,
     value: str,
     detail: str,
-) -> Track:
+) -> ChartTrack:
     """Draw samples as dots, with lines at their median, 90th and 99th percentile."""
-    stops = zip(("median", "tail", "tail"), map(scale.percent, middles), strict=True)
-    return Track(
+    stops = zip(("median", "tail", "tail"), map(scale.percent, percentiles), strict=True)
+    return ChartTrack(
         row=row,
         value=value,
         detail=detail,
         text=f"{row.label}: {value}; {detail}",
-        stops=tuple(Mark(style=style, start=place, end=place) for style, place in stops),
+        stops=tuple(ChartMark(style=style, start=place, end=place) for style, place in stops),
         dots=tuple(
             (scale.percent(sample), round(20 + 60 * (index * SPREAD_STEP % 1.0), 1))
-            for index, sample in enumerate(_thinned(samples))
+            for index, sample in enumerate(_downsampled(samples))
         ),
     )
 
 
-def _thinned(samples: Sequence[float]) -> list[float]:
+def _downsampled(samples: Sequence[float]) -> list[float]:
     """Keep at most `MOST_DOTS`, evenly by rank, the fastest and the slowest among them."""
     ordered = sorted(samples)
     if len(ordered) <= MOST_DOTS:

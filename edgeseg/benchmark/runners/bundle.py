@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.bundle.engines import Precision, Target, engines_of, loaded_path, read_engine_record
+from edgeseg.bundle.engines import Precision, Target, loaded_path, read_engine_record, recorded_engines
 from edgeseg.bundle.manifest import open_bundle
-from edgeseg.runtime.model import Model, Network
-from edgeseg.runtime.selection import Wanted, open_backend
+from edgeseg.runtime.model import Model, SizedBackend
+from edgeseg.runtime.selection import EngineChoice, open_backend
 from edgeseg.spec import Lowering
 
-from .contract import Called
+from .contract import CallResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from edgeseg.vision.detections import Detections
 
     from .contract import Frames
-    from .spec import Recipe
+    from .spec import RunnerSpec
 
 
-class BundledContender:
+class BundleRunner:
     """An engine of a bundle, or its exported graph.
 
     Args:
-        recipe: Names bundle, engine and precision.
+        runner_spec: Names bundle, engine and precision.
 
     Raises:
         ArtifactError: The bundle has no such engine, or it does not fit; the message says how to build it.
@@ -39,37 +39,39 @@ class BundledContender:
         DependencyError: A package or a GPU is missing.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        wanted = Wanted(backend=recipe.engine, precision=recipe.precision, threads=recipe.threads)
-        bundle = open_bundle(Path(recipe.model))
+    def __init__(self, runner_spec: RunnerSpec) -> None:
+        wanted = EngineChoice(
+            backend=runner_spec.engine, precision=runner_spec.precision, threads=runner_spec.threads
+        )
+        bundle = open_bundle(Path(runner_spec.model))
         opened = open_backend(bundle, wanted)
-        self._times = Times()
+        self._times = CallTimes()
         timed = (TimedBackend(backend, self._times) for backend in opened.backends)
-        first, *others = map(Network, (each.spec for each in bundle.sizes), timed)
+        first, *others = map(SizedBackend, (each.spec for each in bundle.sizes), timed)
         self._model = Model(*first, remark=opened.remark, other_sizes=others)
-        self.files = (_file(bundle, recipe),)
+        self.files = (_loaded_file(bundle, runner_spec),)
 
     @property
     def description(self) -> str:
         """As `Model.description`."""
         return self._model.description
 
-    def __call__(self, frames: Frames, score_threshold: float) -> Called:
+    def __call__(self, frames: Frames, score_threshold: float) -> CallResult:
         """Detect in as many frames as the bundle's batch has."""
-        found = self._model(list(frames), score_threshold)
-        scores = [float(score) for one in found for score in one.scores]
-        return Called(found, scores, *self._times.last_s)
+        detections = self._model(list(frames), score_threshold)
+        scores = [float(score) for one in detections for score in one.scores]
+        return CallResult(detections, scores, *self._times.last_s)
 
     def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
-        """See `Contender.detect`."""
+        """See `Runner.detect`."""
         return self._model(list(frames), score_threshold)
 
     def close(self) -> None:
-        """See `Contender.close`."""
+        """See `Runner.close`."""
         self._model.close()
 
 
-class Times(threading.local):
+class CallTimes(threading.local):
     """When the last call in each thread began and ended, by `time.perf_counter()`."""
 
     last_s: tuple[float, float]
@@ -78,7 +80,7 @@ class Times(threading.local):
 class TimedBackend:
     """A backend that keeps when its last call began and ended."""
 
-    def __init__(self, backend: Backend, times: Times) -> None:
+    def __init__(self, backend: Backend, times: CallTimes) -> None:
         self._backend, self._times = backend, times
 
     @property
@@ -88,9 +90,9 @@ class TimedBackend:
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
-        begun_s = time.perf_counter()
+        inference_start_s = time.perf_counter()
         raw = self._backend(images, score_threshold)
-        self._times.last_s = begun_s, time.perf_counter()
+        self._times.last_s = inference_start_s, time.perf_counter()
         return raw
 
     def close(self) -> None:
@@ -98,9 +100,9 @@ class TimedBackend:
         self._backend.close()
 
 
-def _file(bundle: Bundle, recipe: Recipe) -> Path:
+def _loaded_file(bundle: Bundle, runner_spec: RunnerSpec) -> Path:
     """What the backend loads: an engine where one was built, else the exported graph."""
-    target, precision = Target(recipe.engine), Precision(recipe.precision)
-    if (target, precision) in engines_of(bundle.path):
+    target, precision = Target(runner_spec.engine), Precision(runner_spec.precision)
+    if (target, precision) in recorded_engines(bundle.path):
         return loaded_path(bundle.path, read_engine_record(bundle.path, target, precision))
     return bundle.graph_path(Lowering.PORTABLE)

@@ -1,4 +1,4 @@
-"""The contract between the stopwatch and what is timed."""
+"""The contract between the measuring code and a runner."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 Frames = Sequence[NDArray[np.uint8]]
 
 
-class Called(NamedTuple):
+class CallResult(NamedTuple):
     """What a call gave, and when it passed from one stage to the next.
 
     Attributes:
         output: Whatever the user of this engine has in hand then.
         scores: Of the detections of all frames.
-        begun_s: When the network began, by `time.perf_counter()`.
-        ended_s: When it ended.
+        inference_start_s: When the network began, by `time.perf_counter()`.
+        inference_end_s: When it ended.
     """
 
     output: Any
     scores: list[float]
-    begun_s: float
-    ended_s: float
+    inference_start_s: float
+    inference_end_s: float
 
 
-class Contender(Protocol):
+class Runner(Protocol):
     """One loaded row. May be called from several threads at once."""
 
     @property
@@ -43,7 +43,7 @@ class Contender(Protocol):
     def files(self) -> tuple[Path, ...]:
         """What was loaded."""
 
-    def __call__(self, frames: Frames, score_threshold: float) -> Called:
+    def __call__(self, frames: Frames, score_threshold: float) -> CallResult:
         """Go from frames, `uint8[H, W, 3]` BGR, to masks in them, as a user of this engine would."""
 
     def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:

@@ -17,7 +17,7 @@ from edgeseg.optional import require
 from edgeseg.runtime.backends.signal_stack import kept_signal_stack
 from edgeseg.vision.torchvision_output import detections_from_dense
 
-from .contract import Called
+from .contract import CallResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from edgeseg.vision.detections import Detections
 
     from .contract import Frames
-    from .spec import Recipe
+    from .spec import RunnerSpec
 
 # Boxes, labels, scores and masks of each image, in torchvision's order.
-OUTPUTS_OF_AN_IMAGE = 4
-SCORES = 2
+OUTPUTS_PER_IMAGE = 4
+SCORES_INDEX = 2
 
 
-class Runner(Protocol):
+class ConvertedGraph(Protocol):
     """A graph of a whole model."""
 
     description: str
@@ -41,56 +41,56 @@ class Runner(Protocol):
         """Run `float32[B, 3, H, W]` RGB, 0 to 1; boxes, labels, scores and masks of each image."""
 
 
-class ExportedContender:
+class ConvertedModelRunner:
     """A file of `naive.py` on ONNX Runtime or OpenVINO.
 
     Args:
-        recipe: Names the file, the engine and the bundle, which has the class names.
+        runner_spec: Names the file, the engine and the bundle, which has the class names.
 
     Raises:
         ArtifactError: The engine does not load the file.
         DependencyError: The engine is not installed.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        path = Path(recipe.path)
-        spec = open_bundle(Path(recipe.model)).spec
+    def __init__(self, runner_spec: RunnerSpec) -> None:
+        path = Path(runner_spec.path)
+        spec = open_bundle(Path(runner_spec.model)).spec
         self._class_names = spec.class_names
         self._batch = spec.batch
         self._gray = spec.preprocess.gray
-        kind = _OnnxRuntime if recipe.engine == Target.ONNXRUNTIME.value else _OpenVino
-        self._runner: Runner | None = kind(path, recipe.threads)
-        self.description = self._runner.description
+        kind = _OnnxRuntime if runner_spec.engine == Target.ONNXRUNTIME.value else _OpenVino
+        self._graph: ConvertedGraph | None = kind(path, runner_spec.threads)
+        self.description = self._graph.description
         self.files = tuple(sorted(path.parent.glob(f"{path.stem}.*")))
 
-    def __call__(self, frames: Frames, score_threshold: float) -> Called:
+    def __call__(self, frames: Frames, score_threshold: float) -> CallResult:
         """Detect in as many frames of one size as were exported for."""
-        images = np.stack([_planes(frame, gray=self._gray) for frame in frames])
-        begun_s = time.perf_counter()
+        images = np.stack([_input_planes(frame, gray=self._gray) for frame in frames])
+        inference_start_s = time.perf_counter()
         output = self._run(images, score_threshold)
-        ended_s = time.perf_counter()
-        scores = [float(score) for one in output[SCORES::OUTPUTS_OF_AN_IMAGE] for score in one]
-        return Called(output, scores, begun_s, ended_s)
+        inference_end_s = time.perf_counter()
+        scores = [float(score) for one in output[SCORES_INDEX::OUTPUTS_PER_IMAGE] for score in one]
+        return CallResult(output, scores, inference_start_s, inference_end_s)
 
     def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
-        """See `Contender.detect`; a frame stands alone in its batch, as others may be of another size."""
+        """See `Runner.detect`; a frame stands alone in its batch, as others may be of another size."""
         found = []
         for frame in frames:
             output = self(([frame] * self._batch), score_threshold).output
-            boxes, labels, scores, masks = output[:OUTPUTS_OF_AN_IMAGE]
+            boxes, labels, scores, masks = output[:OUTPUTS_PER_IMAGE]
             found.append(detections_from_dense(boxes, labels, scores, masks, self._class_names))
         return found
 
     def close(self) -> None:
-        """See `Contender.close`."""
-        self._runner = None
+        """See `Runner.close`."""
+        self._graph = None
 
     def _run(self, images: NDArray[np.float32], score_threshold: float) -> list[NDArray[Any]]:
-        if self._runner is None:
+        if self._graph is None:
             msg = "the model is closed; open it again"
             raise ArtifactError(msg)
         try:
-            return self._runner(images, score_threshold)
+            return self._graph(images, score_threshold)
         # Neither library's errors have a base but Exception.
         except Exception as exc:
             msg = f"the graph failed to compute: {_first_line(exc)}"
@@ -132,24 +132,26 @@ class _OpenVino:
         except Exception as exc:
             msg = f"OpenVINO {version} does not load it: {_first_line(exc)}"
             raise ArtifactError(msg) from exc
-        self._own = threading.local()
+        self._thread_local = threading.local()
         self.description = f"OpenVINO {version} on CPU, torchvision's whole model, FP32"
 
     def __call__(self, images: NDArray[np.float32], score_threshold: float) -> list[NDArray[Any]]:
         # One for each thread, since a request that computes cannot be called again.
-        if not hasattr(self._own, "request"):
-            self._own.request = self._compiled.create_infer_request()
-        found = self._own.request.infer([images, np.array(score_threshold, np.float32)])
+        if not hasattr(self._thread_local, "request"):
+            self._thread_local.request = self._compiled.create_infer_request()
+        found = self._thread_local.request.infer([images, np.array(score_threshold, np.float32)])
         return [np.array(found[port]) for port in self._compiled.outputs]
 
 
-def _planes(frame: NDArray[np.uint8], *, gray: bool) -> NDArray[np.float32]:
+def _input_planes(frame: NDArray[np.uint8], *, gray: bool) -> NDArray[np.float32]:
     """What torchvision wants: `float32[3, H, W]` RGB, or `float32[1, H, W]` if the model is gray; 0 to 1."""
-    planes: NDArray[np.float32] = np.ascontiguousarray(frame[..., ::-1].transpose(2, 0, 1)).astype(np.float32)
+    channels_rgb: NDArray[np.float32] = np.ascontiguousarray(frame[..., ::-1].transpose(2, 0, 1)).astype(
+        np.float32
+    )
     if gray:
-        planes = np.tensordot(np.array([[0.299, 0.587, 0.114]], np.float32), planes, 1).round()
-    planes /= 255
-    return planes
+        channels_rgb = np.tensordot(np.array([[0.299, 0.587, 0.114]], np.float32), channels_rgb, 1).round()
+    channels_rgb /= 255
+    return channels_rgb
 
 
 def _first_line(exc: Exception) -> str:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeseg.benchmark.row import Kind
+from edgeseg.benchmark.row import RowKind
 from edgeseg.optional import require
 
 if TYPE_CHECKING:
-    from .contract import Contender
-    from .spec import Recipe
+    from .contract import Runner
+    from .spec import RunnerSpec
 
 
-def open_contender(recipe: Recipe) -> Contender:
+def open_runner(runner_spec: RunnerSpec) -> Runner:
     """Load a row.
 
     Raises:
         EdgeSegError: It cannot run here; the sentence says why.
     """
-    if recipe.kind is Kind.BUNDLE:
-        from .bundle import BundledContender
+    if runner_spec.kind is RowKind.BUNDLE:
+        from .bundle import BundleRunner
 
-        return BundledContender(recipe)
-    if recipe.kind is Kind.PYTORCH:
+        return BundleRunner(runner_spec)
+    if runner_spec.kind is RowKind.PYTORCH:
         for package in ("torch", "torchvision"):
             require(package, purpose="measure PyTorch")
-        from .pytorch import PyTorchContender
+        from .pytorch import PyTorchRunner
 
-        return PyTorchContender(recipe)
-    from .converted import ExportedContender
+        return PyTorchRunner(runner_spec)
+    from .converted import ConvertedModelRunner
 
-    return ExportedContender(recipe)
+    return ConvertedModelRunner(runner_spec)

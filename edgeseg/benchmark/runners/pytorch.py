@@ -14,10 +14,10 @@ from edgeseg.bundle.manifest import open_bundle
 from edgeseg.exporter.model.eager import EagerBackend, torchvision_from_checkpoint
 from edgeseg.exporter.model.reference import tensors_from_frames
 from edgeseg.runtime.input_sizes import resize_limits
-from edgeseg.runtime.model import Model, Network
+from edgeseg.runtime.model import Model, SizedBackend
 from edgeseg.vision.torchvision_output import detections_from_dense
 
-from .contract import Called
+from .contract import CallResult
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -26,72 +26,76 @@ if TYPE_CHECKING:
     from edgeseg.vision.detections import Detections
 
     from .contract import Frames
-    from .spec import Recipe
+    from .spec import RunnerSpec
 
 
-class PyTorchContender:
+class PyTorchRunner:
     """A checkpoint in torchvision, on the GPU where PyTorch has one, else on the CPU.
 
     Counts and thresholds are those of the bundle, and it resizes to the bundle's input size.
 
     Args:
-        recipe: Names the checkpoint and how to run it.
+        runner_spec: Names the checkpoint and how to run it.
 
     Raises:
         InputError: The checkpoint cannot be read, or is not the bundle's.
         ConfigError: The bundle was exported with a factory, and none is given.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        torch.set_num_threads(recipe.threads)
-        bundle = open_bundle(Path(recipe.model))
+    def __init__(self, runner_spec: RunnerSpec) -> None:
+        torch.set_num_threads(runner_spec.threads)
+        bundle = open_bundle(Path(runner_spec.model))
         spec = bundle.spec
-        self._limits = resize_limits([each.spec.input_size_hw for each in bundle.sizes])
-        self.files = (Path(str(recipe.checkpoint)),)
+        self._resize_range = resize_limits([each.spec.input_size_hw for each in bundle.sizes])
+        self.files = (Path(str(runner_spec.checkpoint)),)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._recipe, self._class_names = recipe, spec.class_names
+        self._runner_spec, self._class_names = runner_spec, spec.class_names
         self._preprocess = spec.preprocess
-        self._model = self._prepared(spec)
+        self._model = self._prepared_model(spec)
         specs = [each.spec for each in bundle.sizes]
-        first, *others = (Network(each, EagerBackend(self._model, each)) for each in specs)
+        first, *others = (SizedBackend(each, EagerBackend(self._model, each)) for each in specs)
         self._eager = Model(*first, other_sizes=others)
-        self._lowest = spec.score_threshold
+        self._lowest_threshold = spec.score_threshold
         self._times_s = {"begun": 0.0, "ended": 0.0}
-        self._model.transform.register_forward_hook(lambda *_: self._passed("begun"))
-        self._model.roi_heads.register_forward_hook(self._ended)
+        self._model.transform.register_forward_hook(lambda *_: self._mark_time("begun"))
+        self._model.roi_heads.register_forward_hook(self._after_heads)
 
     @property
     def description(self) -> str:
         """Versions and how it is run."""
-        how = ["channels_last"] if self._recipe.channels_last else []
-        how += ["bfloat16 autocast"] if self._recipe.precision == "bf16" else []
-        how += ["torch.compile"] if self._recipe.compiled else []
+        options = ["channels_last"] if self._runner_spec.channels_last else []
+        options += ["bfloat16 autocast"] if self._runner_spec.precision == "bf16" else []
+        options += ["torch.compile"] if self._runner_spec.compiled else []
         versions = f"torchvision {torchvision.__version__}, torch {torch.__version__}"
-        sides = ", its own resizing ({} to {})".format(*self._limits) if self._recipe.own_resizing else ""
-        return f"{versions} on {self._device.type.upper()}, {' + '.join(how) or 'eager FP32'}{sides}"
+        resizing = (
+            ", its own resizing ({} to {})".format(*self._resize_range)
+            if self._runner_spec.own_resizing
+            else ""
+        )
+        return f"{versions} on {self._device.type.upper()}, {' + '.join(options) or 'eager FP32'}{resizing}"
 
-    def __call__(self, frames: Frames, score_threshold: float) -> Called:
+    def __call__(self, frames: Frames, score_threshold: float) -> CallResult:
         """Detect as torchvision's documentation has it; masks are probabilities pasted into the frames."""
         self._model.roi_heads.score_thresh = score_threshold
         tensors = [tensors_from_frames(frame[None], self._preprocess)[0].to(self._device) for frame in frames]
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), self._autocast():
             output = [{name: value.cpu() for name, value in one.items()} for one in self._model(tensors)]
         scores = [float(score) for one in output for score in one["scores"]]
-        return Called(output, scores, self._times_s["begun"], self._times_s["ended"])
+        return CallResult(output, scores, self._times_s["begun"], self._times_s["ended"])
 
     def detect(self, frames: Frames, score_threshold: float) -> list[Detections]:
         """Give it the pixels that the engines of the bundle are given, so that only the network differs.
 
         Unless the row is there to show what fitting frames into fixed input sizes costs.
         """
-        if self._recipe.own_resizing or self._device.type != "cpu":
+        if self._runner_spec.own_resizing or self._device.type != "cpu":
             return [self._detect_one(frame, score_threshold) for frame in frames]
-        self._model.roi_heads.score_thresh = self._lowest
-        with self._precision():
+        self._model.roi_heads.score_thresh = self._lowest_threshold
+        with self._autocast():
             return [self._eager(frame, score_threshold) for frame in frames]
 
     def close(self) -> None:
-        """See `Contender.close`."""
+        """See `Runner.close`."""
         self._model = None
 
     def _detect_one(self, frame: Any, score_threshold: float) -> Detections:
@@ -99,28 +103,28 @@ class PyTorchContender:
         boxes, labels, scores, masks = (one[name].numpy() for name in ("boxes", "labels", "scores", "masks"))
         return detections_from_dense(boxes, labels, scores, masks, self._class_names)
 
-    def _prepared(self, spec: ModelSpec) -> Any:
-        model = torchvision_from_checkpoint(self.files[0], spec, factory=self._recipe.factory)
-        model.transform.min_size, model.transform.max_size = self._limits[:1], self._limits[1]
+    def _prepared_model(self, spec: ModelSpec) -> Any:
+        model = torchvision_from_checkpoint(self.files[0], spec, factory=self._runner_spec.factory)
+        model.transform.min_size, model.transform.max_size = self._resize_range[:1], self._resize_range[1]
         model = model.eval().to(self._device)
-        if self._recipe.channels_last:
+        if self._runner_spec.channels_last:
             model = model.to(memory_format=torch.channels_last)
-        if self._recipe.compiled:
+        if self._runner_spec.compiled:
             _compile(model)
         return model
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self._recipe.precision != "bf16":
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self._runner_spec.precision != "bf16":
             return contextlib.nullcontext()
         return torch.autocast(self._device.type, torch.bfloat16)
 
-    def _passed(self, stage: str) -> None:
+    def _mark_time(self, stage: str) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize()
         self._times_s[stage] = time.perf_counter()
 
-    def _ended(self, module: Any, inputs: Any, outputs: tuple[Any, Any]) -> tuple[Any, Any]:
-        self._passed("ended")
+    def _after_heads(self, module: Any, inputs: Any, outputs: tuple[Any, Any]) -> tuple[Any, Any]:
+        self._mark_time("ended")
         # Pasting masks and NumPy take no bfloat16.
         found = [
             {name: value.float() if value.is_floating_point() else value for name, value in one.items()}

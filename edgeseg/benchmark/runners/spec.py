@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeseg.benchmark.row import Kind
+from edgeseg.benchmark.row import RowKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class RunnerSpec:
     """How to open one row.
 
     Attributes:
@@ -25,7 +25,7 @@ class Recipe:
         cores: Numbers of the processor's cores to stay on; empty for any.
     """
 
-    kind: Kind
+    kind: RowKind
     engine: str
     precision: str
     model: str

@@ -11,7 +11,7 @@ import torch
 from edgeseg.bundle.engines import Target
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ExportError
-from edgeseg.exporter.config import Limits, impose
+from edgeseg.exporter.config import DetectionLimits, apply_limits
 from edgeseg.exporter.model.eager import torchvision_from_checkpoint
 from edgeseg.exporter.model.reference import tensors_from_frames
 from edgeseg.optional import require
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .spec import Recipe
+    from .spec import RunnerSpec
 
 OPSET = 18
 OUTPUTS = ("boxes", "labels", "scores", "masks")
@@ -40,31 +40,33 @@ class WholeModel(torch.nn.Module):
         return tuple(one[name] for one in found for name in OUTPUTS)
 
 
-def write_naive(recipe: Recipe, frames: NDArray[np.uint8]) -> None:
-    """Export or convert the checkpoint's model to `recipe.path`.
+def write_whole_model(runner_spec: RunnerSpec, frames: NDArray[np.uint8]) -> None:
+    """Export or convert the checkpoint's model to `runner_spec.path`.
 
     Args:
-        recipe: `onnxruntime` for ONNX, `openvino` for OpenVINO's format.
+        runner_spec: `onnxruntime` for ONNX, `openvino` for OpenVINO's format.
         frames: `uint8[B, H, W, 3]` BGR, to trace with; photographs, since nothing found is nothing traced.
 
     Raises:
         ExportError: It failed; the message has the first line of why.
         InputError: The checkpoint cannot be read, or is not the bundle's.
     """
-    torch.set_num_threads(recipe.threads)
-    spec = open_bundle(Path(recipe.model)).spec
-    model = torchvision_from_checkpoint(Path(str(recipe.checkpoint)), spec, factory=recipe.factory).eval()
-    impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
+    torch.set_num_threads(runner_spec.threads)
+    spec = open_bundle(Path(runner_spec.model)).spec
+    model = torchvision_from_checkpoint(
+        Path(str(runner_spec.checkpoint)), spec, factory=runner_spec.factory
+    ).eval()
+    apply_limits(DetectionLimits(**{name: getattr(spec, name) for name in DetectionLimits.__slots__}), model)
     sides = spec.input_size_hw
     model.transform.min_size, model.transform.max_size = (min(sides),), max(sides)
     images = tensors_from_frames(frames, spec.preprocess)
     example = (images.contiguous(), torch.tensor(spec.score_threshold))
-    onnx = recipe.engine == Target.ONNXRUNTIME.value
+    onnx = runner_spec.engine == Target.ONNXRUNTIME.value
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             # Dozens, on constants that tracing freezes; whether they matter shows in what the row finds.
             warnings.simplefilter("ignore")
-            (_write_onnx if onnx else _write_openvino)(WholeModel(model), example, recipe.path)
+            (_write_onnx if onnx else _write_openvino)(WholeModel(model), example, runner_spec.path)
     # Exporter and converter raise whatever comes.
     except Exception as exc:
         lines = str(exc).strip().splitlines() or [""]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SAMPLE_S = 0.05
 
 
-class Meter:
+class EnergyMeter:
     """Counts joules; a thread reads often, for where there is no counter power has to be added up.
 
     Args:
@@ -23,7 +23,7 @@ class Meter:
     def __init__(self, monitor: HealthMonitor) -> None:
         self._monitor = monitor
         self._stop = Event()
-        self._thread = Thread(target=self._count, name="edgeseg-energy", daemon=True)
+        self._thread = Thread(target=self._poll, name="edgeseg-energy", daemon=True)
         self._thread.start()
 
     def joules(self) -> float:
@@ -35,16 +35,16 @@ class Meter:
         self._stop.set()
         self._thread.join()
 
-    def _count(self) -> None:
+    def _poll(self) -> None:
         while not self._stop.wait(SAMPLE_S):
             self._monitor.energy_j()
 
 
-def open_meter(host: Host | None = None) -> Meter | None:
+def open_energy_meter(host: Host | None = None) -> EnergyMeter | None:
     """Find what tells of energy or power: a Jetson's sensors, an NVIDIA GPU, an Intel or AMD processor.
 
     Returns:
         None where nothing does, or not to this user: Linux shows a processor's counter to root alone.
     """
     monitor = HealthMonitor(host)
-    return None if monitor.energy_j() is None else Meter(monitor)
+    return None if monitor.energy_j() is None else EnergyMeter(monitor)

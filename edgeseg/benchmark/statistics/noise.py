@@ -25,7 +25,7 @@ STEAL_LIMIT_PERCENT = 1.0
 TICKS_PER_S = 100
 
 
-class _Ticks(NamedTuple):
+class _CpuTimes(NamedTuple):
     """Seconds of all cores together since the machine started."""
 
     busy_s: float
@@ -33,7 +33,7 @@ class _Ticks(NamedTuple):
     total_s: float
 
 
-class Watch:
+class NoiseMonitor:
     """Looks at the machine from when it is made until `noise()`.
 
     Args:
@@ -45,15 +45,15 @@ class Watch:
         self._block = bytes(PROBE_BYTES)
         self._probes_ms: list[float] = []
         self._load = _load_average(self._host)
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        self._ticks, self._own_s = _ticks(self._host), _own_s()
+    def _reset(self) -> None:
+        self._cpu_times, self._own_cpu_s = _cpu_times(self._host), _own_cpu_s()
 
     def start(self) -> None:
         """Forget what was before: loading and compiling."""
         self._probes_ms.clear()
-        self._begin()
+        self._reset()
 
     def probe(self) -> None:
         """Do the fixed piece of work."""
@@ -78,13 +78,13 @@ class Watch:
         )
 
     def _others_and_steal(self) -> tuple[float | None, float | None]:
-        now = _ticks(self._host)
-        if now is None or self._ticks is None or now.total_s <= self._ticks.total_s:
+        now = _cpu_times(self._host)
+        if now is None or self._cpu_times is None or now.total_s <= self._cpu_times.total_s:
             return None, None
-        total = now.total_s - self._ticks.total_s
-        busy = now.busy_s - self._ticks.busy_s
-        own = _own_s() - self._own_s
-        steal = now.steal_s - self._ticks.steal_s
+        total = now.total_s - self._cpu_times.total_s
+        busy = now.busy_s - self._cpu_times.busy_s
+        own = _own_cpu_s() - self._own_cpu_s
+        steal = now.steal_s - self._cpu_times.steal_s
         return max(0.0, 100 * (busy - own) / total), max(0.0, 100 * steal / total)
 
 
@@ -102,7 +102,7 @@ def _warnings(spread: float | None, others: float | None, steal: float | None) -
     return tuple(found)
 
 
-def _ticks(host: Host) -> _Ticks | None:
+def _cpu_times(host: Host) -> _CpuTimes | None:
     """Read the first line of /proc/stat; None where there is none."""
     line = re.match(r"cpu +([\d ]+)", host.text("proc/stat"))
     if line is None:
@@ -110,10 +110,10 @@ def _ticks(host: Host) -> _Ticks | None:
     counts = [int(word) / TICKS_PER_S for word in line[1].split()]
     user, nice, system, idle, iowait, irq, softirq, steal, *_ = counts
     busy = user + nice + system + irq + softirq
-    return _Ticks(busy, steal, busy + idle + iowait + steal)
+    return _CpuTimes(busy, steal, busy + idle + iowait + steal)
 
 
-def _own_s() -> float:
+def _own_cpu_s() -> float:
     """Processor time of this process and of all below it, in seconds."""
     own = psutil.Process()
     total = 0.0

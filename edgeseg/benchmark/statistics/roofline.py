@@ -1,4 +1,4 @@
-"""What the processor can multiply and add at most, by matrix products: the ceiling of every row."""
+"""Measure the processor's peak rate of multiply-adds with matrix products: the roofline of every row."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from edgeseg.optional import require
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A product of about 4.3 thousand million multiply-adds, large enough for a library to be at its best.
+# A product of about 3.6 billion multiply-adds, large enough for a library to be at its best.
 SIDE = 1536
 REPEATS = 6
 WARM_UP = 2
 
 
-def measure_peaks(threads: int) -> dict[str, float]:
+def measure_roofline(threads: int) -> dict[str, float]:
     """Measure the largest product of two square matrices in each precision that a library here computes.
 
     Args:
         threads: Of one product.
 
     Returns:
-        Precision to thousand millions of multiply-adds a second, the best of the libraries.
+        Precision to billions of multiply-adds a second, the best of the libraries.
     """
-    found: dict[str, float] = {}
-    for prepare in PRODUCTS:
+    peaks: dict[str, float] = {}
+    for prepare in MATRIX_PRODUCTS:
         try:
             precision, product = prepare(threads)
         except DependencyError:
@@ -37,8 +37,8 @@ def measure_peaks(threads: int) -> dict[str, float]:
         # A library may know the type and not this processor; then it is no ceiling.
         except Exception:  # noqa: BLE001
             continue
-        found[precision] = max(found.get(precision, 0.0), _gmacs_per_s(product))
-    return found
+        peaks[precision] = max(peaks.get(precision, 0.0), _gmacs_per_s(product))
+    return peaks
 
 
 def _gmacs_per_s(product: Callable[[], Any]) -> float:
@@ -83,16 +83,16 @@ def _openvino_int8(threads: int) -> tuple[str, Callable[[], Any]]:
 
 
 def _openvino_product(threads: int, kind: str, *, in_8_bits: bool) -> Callable[[], Any]:
-    """Multiply with a constant, as a layer does; rounding of input and output is small beside it."""
+    """Multiply with a constant, as a layer does; quantising input and output is small beside it."""
     openvino = require("openvino", purpose="measure a matrix product")
     ops = require("openvino.opset13", purpose="measure a matrix product")
     numbers = np.random.default_rng(0).uniform(0, 1, (SIDE, SIDE)).astype(np.float32)
-    given = ops.parameter([SIDE, SIDE], np.float32)
-    left, right = given, ops.constant(numbers)
+    graph_input = ops.parameter([SIDE, SIDE], np.float32)
+    left, right = graph_input, ops.constant(numbers)
     if in_8_bits:
-        left = ops.fake_quantize(left, *_ends(0.0, 1.0), 256)
-        right = ops.fake_quantize(right, *_ends(-1.0, 1.0), 255)
-    model = openvino.Model([ops.matmul(left, right, False, False)], [given], "product")
+        left = ops.fake_quantize(left, *_fake_quantise_range(0.0, 1.0), 256)
+        right = ops.fake_quantize(right, *_fake_quantise_range(-1.0, 1.0), 255)
+    model = openvino.Model([ops.matmul(left, right, False, False)], [graph_input], "product")
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": kind,
@@ -102,8 +102,8 @@ def _openvino_product(threads: int, kind: str, *, in_8_bits: bool) -> Callable[[
     return lambda: request.infer([numbers], share_inputs=True, share_outputs=True)
 
 
-def _ends(low: float, high: float) -> list[Any]:
-    """Input and output range of a rounding step."""
+def _fake_quantise_range(low: float, high: float) -> list[Any]:
+    """List the input and output ranges of a FakeQuantize."""
     return [np.array(value, np.float32) for value in (low, high, low, high)]
 
 
@@ -128,4 +128,4 @@ def _onnx_int8(threads: int) -> tuple[str, Callable[[], Any]]:
     return "int8", lambda: session.run(None, {"left": left})
 
 
-PRODUCTS = (_torch_float, _torch_bfloat, _openvino_float, _openvino_bfloat, _openvino_int8, _onnx_int8)
+MATRIX_PRODUCTS = (_torch_float, _torch_bfloat, _openvino_float, _openvino_bfloat, _openvino_int8, _onnx_int8)

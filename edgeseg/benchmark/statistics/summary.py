@@ -36,7 +36,7 @@ def percentile(samples: Sequence[float], percent: int) -> float:
     return sorted(samples)[max(len(samples) - 1 - excluded, 0)]
 
 
-def latency_of(samples_ms: Sequence[float]) -> Latency:
+def latency_from_samples(samples_ms: Sequence[float]) -> Latency:
     """Sum up times of calls, in milliseconds; at least one."""
     return Latency(
         samples_ms=tuple(round(value, 4) for value in samples_ms),
@@ -50,7 +50,7 @@ def latency_of(samples_ms: Sequence[float]) -> Latency:
     )
 
 
-class Turn(NamedTuple):
+class RoundTime(NamedTuple):
     """What a row took in a turn.
 
     Attributes:
@@ -62,7 +62,7 @@ class Turn(NamedTuple):
     process: int = 1
 
 
-def ratio_of(baseline: Mapping[int, Turn], row: Mapping[int, Turn]) -> Ratio | None:
+def ratio_from_rounds(baseline: Mapping[int, RoundTime], row: Mapping[int, RoundTime]) -> Ratio | None:
     """Compare two rows turn by turn, so that a machine that drifts between turns hurts both alike.
 
     A process may be faster or slower than another of the same row for as long as it lives, so the interval is
@@ -75,25 +75,25 @@ def ratio_of(baseline: Mapping[int, Turn], row: Mapping[int, Turn]) -> Ratio | N
     Returns:
         None where no turn has both.
     """
-    common = sorted(baseline.keys() & row.keys())
-    if not common:
+    common_rounds = sorted(baseline.keys() & row.keys())
+    if not common_rounds:
         return None
     groups: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for turn in common:
-        pair = baseline[turn], row[turn]
+    for round_number in common_rounds:
+        pair = baseline[round_number], row[round_number]
         groups[pair[0].process, pair[1].process].append(pair[0].time_ms / pair[1].time_ms)
     ratios = np.concatenate([np.array(group) for group in groups.values()])
-    low, high = np.percentile(_resampled([*map(len, groups.values())], ratios), CONFIDENCE_PERCENT)
+    low, high = np.percentile(_bootstrap_medians([*map(len, groups.values())], ratios), CONFIDENCE_PERCENT)
     return Ratio(
         value=float(np.median(ratios)),
         low=float(low),
         high=float(high),
-        turns=len(common),
+        turns=len(common_rounds),
         processes=len({process for _, process in groups}),
     )
 
 
-def _resampled(sizes: Sequence[int], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bootstrap_medians(sizes: Sequence[int], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Draw groups, and of theirs as many values as there are in all: `float64[RESAMPLES]`, the medians.
 
     Args:
@@ -106,10 +106,12 @@ def _resampled(sizes: Sequence[int], values: NDArray[np.float64]) -> NDArray[np.
     drawn = rng.integers(0, len(sizes), (RESAMPLES, len(sizes)))
     ends = np.cumsum(np.array(sizes)[drawn], axis=1)
     # Places in the drawn groups laid end to end, moved back to where these groups are.
-    places = (rng.random((RESAMPLES, len(values))) * ends[:, -1:]).astype(int)
-    group = sum((places >= ends[:, [number]] for number in range(len(sizes) - 1)), np.zeros_like(places))
-    moved = begins[drawn] - np.hstack([np.zeros_like(ends[:, :1]), ends[:, :-1]])
-    return np.asarray(np.median(values[places + np.take_along_axis(moved, group, axis=1)], axis=1))
+    positions = (rng.random((RESAMPLES, len(values))) * ends[:, -1:]).astype(int)
+    group = sum(
+        (positions >= ends[:, [number]] for number in range(len(sizes) - 1)), np.zeros_like(positions)
+    )
+    offsets = begins[drawn] - np.hstack([np.zeros_like(ends[:, :1]), ends[:, :-1]])
+    return np.asarray(np.median(values[positions + np.take_along_axis(offsets, group, axis=1)], axis=1))
 
 
 def cost_per_million(price_per_hour: float, images_per_s: float) -> float:

@@ -26,7 +26,7 @@ class Shape:
     size_hw: tuple[int, int]
     max_proposals: int
 
-    def within(self, other: Shape) -> bool:
+    def fits_within(self, other: Shape) -> bool:
         """Whether it is nowhere larger than another, and so takes no more work."""
         sides = zip(self.size_hw, other.size_hw, strict=True)
         return all(one <= two for one, two in sides) and self.max_proposals <= other.max_proposals
@@ -55,14 +55,14 @@ class Candidate:
 
     def same_engine(self, other: Candidate) -> bool:
         """Whether another differs in shape alone."""
-        mine = (self.target, self.precision, self.threads)
-        return mine == (other.target, other.precision, other.threads)
+        engine_key = (self.target, self.precision, self.threads)
+        return engine_key == (other.target, other.precision, other.threads)
 
     def __str__(self) -> str:
         return f"{self.engine}, {self.shape}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
-class State(str, Enum):
+class CandidateState(str, Enum):
     """How much of a candidate is known."""
 
     MEASURED = "measured"
@@ -72,7 +72,7 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class TradeOffPoint:
     """A candidate and what was measured of it.
 
     Attributes:
@@ -84,7 +84,7 @@ class Point:
     """
 
     candidate: Candidate
-    state: State
+    state: CandidateState
     latency_ms: float | None = None
     box_ap: float | None = None
     mask_ap: float | None = None
@@ -93,7 +93,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class ShapeGrid:
     """All shapes: every size with every number of proposals, both largest first."""
 
     sizes_hw: tuple[tuple[int, int], ...]
@@ -102,38 +102,38 @@ class Grid:
     @property
     def largest(self) -> Shape:
         """The model as it is."""
-        return self.at(0, 0)
+        return self.shape_at(0, 0)
 
     @property
     def smallest(self) -> Shape:
         """The fastest: where it is too slow, all are."""
-        return self.at(-1, -1)
+        return self.shape_at(-1, -1)
 
-    def at(self, size: int, proposals: int) -> Shape:
+    def shape_at(self, size: int, proposals: int) -> Shape:
         """Take a shape by its places."""
         return Shape(size_hw=self.sizes_hw[size], max_proposals=self.proposals[proposals])
 
-    def coarse(self) -> tuple[Shape, ...]:
+    def coarse_shapes(self) -> tuple[Shape, ...]:
         """Both ends and the middle: the fastest first, then the largest, so that limits are met early."""
         middle = len(self.sizes_hw) // 2
-        places = [(-1, -1), (0, 0), (middle, 0), (middle, -1), (0, -1), (-1, 0)]
-        return tuple(dict.fromkeys(self.at(*place) for place in places))
+        grid_indices = [(-1, -1), (0, 0), (middle, 0), (middle, -1), (0, -1), (-1, 0)]
+        return tuple(dict.fromkeys(self.shape_at(*place) for place in grid_indices))
 
-    def around(self, shape: Shape) -> tuple[Shape, ...]:
+    def neighbours(self, shape: Shape) -> tuple[Shape, ...]:
         """Name the shapes one step away, diagonally too."""
         row, column = self.sizes_hw.index(shape.size_hw), self.proposals.index(shape.max_proposals)
         return tuple(
-            self.at(size, number)
+            self.shape_at(size, number)
             for size in range(max(0, row - 1), min(len(self.sizes_hw), row + 2))
             for number in range(max(0, column - 1), min(len(self.proposals), column + 2))
             if (size, number) != (row, column)
         )
 
 
-def grid_of(size_hw: tuple[int, int], own_proposals: int) -> Grid:
+def shape_grid(size_hw: tuple[int, int], own_proposals: int) -> ShapeGrid:
     """Make the grid of a full size and the model's own number of proposals."""
     sizes = dict.fromkeys(scaled_size(size_hw, share) for share in SIZE_SHARES[1:])
-    return Grid(
+    return ShapeGrid(
         tuple(dict.fromkeys((size_hw, *sizes))),
         (own_proposals, *(number for number in PROPOSALS if number < own_proposals)),
     )

@@ -13,7 +13,7 @@ from edgeseg.runtime.selection import AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TuneLimits:
     """What the model must keep to; at least one of the two.
 
     Attributes:
@@ -55,7 +55,7 @@ class TuneConfig:
         settings: File with settings that the checkpoint does not show.
         factory: `package.module:function` that builds the model.
         max_detections: None for the model's own.
-        check: Images for the parity gate of the chosen bundle.
+        check: Images for the parity check of the chosen bundle.
         backend: `auto` for all that run here; GPUs alone where there is one.
         threads: Of one call; None to try one a core and less.
         minutes: After which no further measurement begins.
@@ -64,7 +64,7 @@ class TuneConfig:
     """
 
     checkpoint: Path
-    limits: Limits
+    limits: TuneLimits
     annotations: Path | None = None
     images: Path | None = None
     max_annotated: int | None = None
@@ -97,7 +97,7 @@ class TuneConfig:
             raise ConfigError(msg)
 
     @property
-    def exported(self) -> ExportConfig:
+    def export_config(self) -> ExportConfig:
         """How every candidate is exported, but for its size and proposals."""
         return ExportConfig(
             checkpoint=self.checkpoint,
@@ -111,6 +111,6 @@ class TuneConfig:
             force=self.force,
         )
 
-    def exported_at(self, size_hw: tuple[int, int], max_proposals: int) -> ExportConfig:
+    def export_config_at(self, size_hw: tuple[int, int], max_proposals: int) -> ExportConfig:
         """How one of them is exported."""
-        return replace(self.exported, sizes_hw=(size_hw,), max_proposals=max_proposals)
+        return replace(self.export_config, sizes_hw=(size_hw,), max_proposals=max_proposals)

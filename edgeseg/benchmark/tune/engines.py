@@ -8,7 +8,7 @@ from edgeseg.bundle.engines import PRECISIONS_OF, Precision, Target
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.runtime.backends.openvino import has_bfloat16
 from edgeseg.runtime.selection import AUTO
-from edgeseg.runtime.targets import obstacle
+from edgeseg.runtime.targets import unavailable_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 WITHOUT_IMAGES = "INT8 is left out: it needs images to calibrate on; pass --calib DIR"
 
 
-class Engines(NamedTuple):
+class AvailableEngines(NamedTuple):
     """What can be tried, and what a user should know of what cannot."""
 
     pairs: tuple[tuple[Target, Precision], ...]
     notes: tuple[str, ...]
 
 
-def engines_here(backend: str, *, int8: bool) -> Engines:
+def runnable_engines(backend: str, *, int8: bool) -> AvailableEngines:
     """Name the engines that can be built and run on this machine, the fastest kind first.
 
     Args:
@@ -34,18 +34,18 @@ def engines_here(backend: str, *, int8: bool) -> Engines:
         ConfigError: The backend that was named does not run here.
         DependencyError: None runs here.
     """
-    reasons = {target: obstacle(target) for target in Target if backend in (AUTO, target.value)}
-    running = [target for target, reason in reasons.items() if not reason]
+    obstacles = {target: unavailable_reason(target) for target in Target if backend in (AUTO, target.value)}
+    running = [target for target, reason in obstacles.items() if not reason]
     if not running:
-        told = "; ".join(dict.fromkeys(reasons.values()))
+        explanation = "; ".join(dict.fromkeys(obstacles.values()))
         if backend != AUTO:
-            msg = f"--backend {backend} cannot be tried: {told}; `edgeseg doctor` says what to install"
+            msg = f"--backend {backend} cannot be tried: {explanation}; `edgeseg doctor` says what to install"
             raise ConfigError(msg)
-        msg = f"no engine can be tried: {told}; `edgeseg doctor` says what to install"
+        msg = f"no engine can be tried: {explanation}; `edgeseg doctor` says what to install"
         raise DependencyError(msg)
     gpus = [target for target in running if target.needs_gpu]
     pairs = tuple(pair for target in gpus or running for pair in _precisions(target, int8=int8))
-    return Engines(pairs, () if int8 else (WITHOUT_IMAGES,))
+    return AvailableEngines(pairs, () if int8 else (WITHOUT_IMAGES,))
 
 
 def _precisions(target: Target, *, int8: bool) -> Iterator[tuple[Target, Precision]]:

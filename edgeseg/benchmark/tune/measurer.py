@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.benchmark.config import SCORE_THRESHOLD
-from edgeseg.benchmark.images import Pictures
+from edgeseg.benchmark.images import BenchmarkImages
 from edgeseg.benchmark.machine import cores_for
-from edgeseg.benchmark.rounds import Plan, take_turns
-from edgeseg.benchmark.row import Kind, Row
-from edgeseg.benchmark.row_run import Lane, open_lane, warm_up
-from edgeseg.benchmark.runners.spec import Recipe
-from edgeseg.benchmark.statistics.noise import Watch
+from edgeseg.benchmark.rounds import RoundPlan, run_rounds
+from edgeseg.benchmark.row import Row, RowKind
+from edgeseg.benchmark.row_run import RowRun, start_row, warm_up
+from edgeseg.benchmark.runners.spec import RunnerSpec
+from edgeseg.benchmark.statistics.noise import NoiseMonitor
 from edgeseg.builder.build import BuildConfig, build_engine
-from edgeseg.bundle.engines import Precision, engines_of
-from edgeseg.bundle.manifest import TABLE_FILE, open_bundle
+from edgeseg.bundle.engines import Precision, recorded_engines
+from edgeseg.bundle.manifest import CALIBRATION_FILE, open_bundle
 from edgeseg.calibration.table import CalibrationTable, read_table
 from edgeseg.errors import EdgeSegError
-from edgeseg.exporter.variant import Drafts, carry_table
-from edgeseg.files.records import FULL
+from edgeseg.exporter.variant import VariantWriter, copy_table
+from edgeseg.files.records import DISK_FULL_ERRORS
 from edgeseg.quantization.calibrate import CalibrateConfig, calibrate
-from edgeseg.quantization.evaluator import AgreementYardstick, AnnotatedYardstick, Yardstick
+from edgeseg.quantization.evaluator import AgreementEvaluator, AnnotationEvaluator, Evaluator
 from edgeseg.runtime.model import load
 from edgeseg.spec import Lowering
 
 from .config import TuneConfig
-from .search import Timed
+from .search import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -46,56 +46,58 @@ WARM_CALLS = 1
 
 
 @dataclass(slots=True, kw_only=True)
-class MachineBench:
-    """A `Bench` of real exports, engines and processes.
+class MachineMeasurer:
+    """A `Measurer` of real exports, engines and processes.
 
     Attributes:
-        drafts: Writes bundles.
+        variants: Writes bundles.
         folder: For all files; the caller's to remove.
         frames: File with the batches to time.
-        pictures: What is timed and scored.
+        images: What is timed and scored.
         note: Called with what a user should know, such as an image that was skipped.
         warnings: On the machine's noise, of the last comparison.
     """
 
     config: TuneConfig
-    drafts: Drafts
+    variants: VariantWriter
     folder: Path
     frames: Path
-    pictures: Pictures
+    images: BenchmarkImages
     progress: Callable[[str], None]
     note: Callable[[str], None]
     warnings: tuple[str, ...] = ()
-    _yardstick: Yardstick | None = None
+    _evaluator: Evaluator | None = None
     _tables: dict[tuple[int, int], CalibrationTable] = field(default_factory=dict)
 
-    def times(self, candidates: Sequence[Candidate], turns: int) -> dict[Candidate, Timed]:
-        """See `Bench.times`."""
-        lanes: dict[Candidate, Lane] = {}
-        found: dict[Candidate, Timed] = {}
-        watch = Watch()
+    def time_candidates(self, candidates: Sequence[Candidate], turns: int) -> dict[Candidate, Timing]:
+        """See `Measurer.time_candidates`."""
+        row_runs: dict[Candidate, RowRun] = {}
+        failures: dict[Candidate, Timing] = {}
+        noise_monitor = NoiseMonitor()
         try:
             for candidate in candidates:
                 try:
-                    self._load(candidate, lanes)
+                    self._load(candidate, row_runs)
                 except EdgeSegError as exc:
-                    _raise_if_full(exc)
-                    found[candidate] = Timed(None, str(exc))
-            watch.start()
-            batches = self.pictures.batches
-            plan = Plan(turns, 0.0, len(batches), batches.shape[1])
-            alive = [lane for candidate, lane in lanes.items() if candidate not in found]
-            if take_turns(alive, plan, watch=watch, progress=self.progress).interrupted:
+                    _raise_if_disk_full(exc)
+                    failures[candidate] = Timing(None, str(exc))
+            noise_monitor.start()
+            batches = self.images.batches
+            plan = RoundPlan(turns, 0.0, len(batches), batches.shape[1])
+            alive = [row_run for candidate, row_run in row_runs.items() if candidate not in failures]
+            if run_rounds(alive, plan, noise_monitor=noise_monitor, progress=self.progress).interrupted:
                 raise KeyboardInterrupt
-            self.warnings = watch.noise().warnings
+            self.warnings = noise_monitor.noise().warnings
         finally:
-            for lane in lanes.values():
-                lane.close()
-        return {candidate: found.get(candidate) or _timed(lanes[candidate]) for candidate in candidates}
+            for row_run in row_runs.values():
+                row_run.close()
+        return {
+            candidate: failures.get(candidate) or _timing_of(row_runs[candidate]) for candidate in candidates
+        }
 
     def score(self, candidate: Candidate) -> Score:
-        """See `Bench.score`; the first candidate is what others agree with where nothing is annotated."""
-        path = self._built(candidate)
+        """See `Measurer.score`; the first candidate is what others agree with where nothing is annotated."""
+        path = self._build_if_needed(candidate)
         with load(
             path,
             backend=candidate.target.value,
@@ -106,54 +108,56 @@ class MachineBench:
 
     def score_model(self, model: Model) -> Score:
         """Score a loaded model."""
-        if self._yardstick is None:
-            self._yardstick = self._first_yardstick(model)
-        return self._yardstick.score(model)
+        if self._evaluator is None:
+            self._evaluator = self._make_evaluator(model)
+        return self._evaluator.score(model)
 
     def keep(self, shapes: Collection[Shape]) -> None:
-        """See `Bench.keep`."""
-        kept = {self._place(shape) for shape in shapes}
+        """See `Measurer.keep`."""
+        kept = {self._bundle_path(shape) for shape in shapes}
         for path in self.folder.glob("model-*"):
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _first_yardstick(self, reference: Model) -> Yardstick:
-        if self.pictures.labelled is not None:
-            return AnnotatedYardstick(self.pictures.labelled)
-        return AgreementYardstick(reference, Path(self.pictures.source))
+    def _make_evaluator(self, reference: Model) -> Evaluator:
+        if self.images.labelled is not None:
+            return AnnotationEvaluator(self.images.labelled)
+        return AgreementEvaluator(reference, Path(self.images.source))
 
-    def _load(self, candidate: Candidate, lanes: dict[Candidate, Lane]) -> None:
-        path = self._built(candidate)
+    def _load(self, candidate: Candidate, row_runs: dict[Candidate, RowRun]) -> None:
+        path = self._build_if_needed(candidate)
         engine, precision = candidate.target.value, candidate.precision.value
         row = Row(
-            name=str(candidate), label=str(candidate), kind=Kind.BUNDLE, engine=engine, precision=precision
+            name=str(candidate), label=str(candidate), kind=RowKind.BUNDLE, engine=engine, precision=precision
         )
-        recipe = Recipe(
-            kind=Kind.BUNDLE,
+        runner_spec = RunnerSpec(
+            kind=RowKind.BUNDLE,
             engine=engine,
             precision=precision,
             model=str(path),
             threads=candidate.threads,
             cores=cores_for(candidate.threads),
         )
-        batches = len(self.pictures.batches)
-        lane = lanes[candidate] = Lane(row=row, recipe=recipe, thresholds=[SCORE_THRESHOLD] * batches)
+        batches = len(self.images.batches)
+        row_run = row_runs[candidate] = RowRun(
+            row=row, runner_spec=runner_spec, thresholds=[SCORE_THRESHOLD] * batches
+        )
         self.progress(f"{candidate}: loading")
-        open_lane(lane, str(self.frames), timeout_s=LOADING_S)
-        warm_up(lane, batches=batches, boxes=None, calls=WARM_CALLS, timeout_s=LOADING_S)
+        start_row(row_run, str(self.frames), timeout_s=LOADING_S)
+        warm_up(row_run, batches=batches, boxes=None, calls=WARM_CALLS, timeout_s=LOADING_S)
 
-    def _place(self, shape: Shape) -> Path:
+    def _bundle_path(self, shape: Shape) -> Path:
         height, width = shape.size_hw
         return self.folder / f"model-{height}-{width}-{shape.max_proposals}"
 
-    def _built(self, candidate: Candidate) -> Path:
+    def _build_if_needed(self, candidate: Candidate) -> Path:
         """Export and build what is not there yet."""
-        shape, path = candidate.shape, self._place(candidate.shape)
+        shape, path = candidate.shape, self._bundle_path(candidate.shape)
         if not (path / "model.json").exists():
             shutil.rmtree(path, ignore_errors=True)
             self.progress(f"{shape}: exporting")
             lowerings = tuple(Lowering) if candidate.target.needs_gpu else (Lowering.PORTABLE,)
-            self.drafts.write(path, shape.size_hw, shape.max_proposals, lowerings)
+            self.variants.write(path, shape.size_hw, shape.max_proposals, lowerings)
         if not self._is_built(candidate, path):
             if candidate.precision is Precision.INT8:
                 self._calibrate(shape, path)
@@ -162,11 +166,11 @@ class MachineBench:
         return path
 
     def _is_built(self, candidate: Candidate, path: Path) -> bool:
-        return (candidate.target, candidate.precision) in engines_of(path)
+        return (candidate.target, candidate.precision) in recorded_engines(path)
 
     def _calibrate(self, shape: Shape, path: Path) -> None:
         """Put a table into a bundle; one of the same size serves all numbers of proposals."""
-        if (path / TABLE_FILE).exists() or self.config.calib is None:
+        if (path / CALIBRATION_FILE).exists() or self.config.calib is None:
             return
         if (table := self._tables.get(shape.size_hw)) is None:
             calibrate(
@@ -174,9 +178,9 @@ class MachineBench:
                 lambda line: self.progress(f"{shape}: {line}"),
                 self.note,
             )
-            self._tables[shape.size_hw] = read_table(path / TABLE_FILE)
+            self._tables[shape.size_hw] = read_table(path / CALIBRATION_FILE)
             return
-        carry_table(table, open_bundle(path))
+        copy_table(table, open_bundle(path))
 
 
 def calibration_for(config: TuneConfig, calib: Path, model: Path) -> CalibrateConfig:
@@ -184,16 +188,16 @@ def calibration_for(config: TuneConfig, calib: Path, model: Path) -> CalibrateCo
     return CalibrateConfig(calib=calib, model=model, images=config.calib_images, check=False)
 
 
-def _timed(lane: Lane) -> Timed:
-    if lane.failure or not lane.samples_ms:
-        return Timed(None, lane.failure or "it was not called")
-    return Timed(statistics.median(lane.samples_ms))
+def _timing_of(row_run: RowRun) -> Timing:
+    if row_run.failure or not row_run.samples_ms:
+        return Timing(None, row_run.failure or "it was not called")
+    return Timing(statistics.median(row_run.samples_ms))
 
 
-def _raise_if_full(exc: EdgeSegError) -> None:
+def _raise_if_disk_full(exc: EdgeSegError) -> None:
     """Let a full disk end the search: it concerns every candidate."""
     cause: BaseException | None = exc
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (*FULL, errno.EROFS):
+        if isinstance(cause, OSError) and cause.errno in (*DISK_FULL_ERRORS, errno.EROFS):
             raise exc
         cause = cause.__cause__

@@ -11,8 +11,8 @@ from edgeseg.bundle.manifest import DEFAULT_PATH
 from edgeseg.errors import EdgeSegError, ParityError
 from edgeseg.vision.frames import Skipped
 
-from .candidate import Point
-from .config import Limits
+from .candidate import TradeOffPoint
+from .config import TuneLimits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """The chosen bundle, exported with the parity gate, built and scored again.
+class WrittenBundle:
+    """The chosen bundle, exported with the parity check, built and scored again.
 
     Attributes:
         path: Of the bundle.
@@ -62,23 +62,23 @@ class TuneReport:
     """
 
     checkpoint: str
-    limits: Limits
+    limits: TuneLimits
     measured_on: str
     images: int
     frame_size_hw: tuple[int, int]
     machine: Machine
-    reference: Point | None
-    points: tuple[Point, ...]
-    frontier: tuple[Point, ...]
-    chosen: Point | None
-    nearest: Point | None
+    reference: TradeOffPoint | None
+    points: tuple[TradeOffPoint, ...]
+    frontier: tuple[TradeOffPoint, ...]
+    chosen: TradeOffPoint | None
+    nearest: TradeOffPoint | None
     command: str
     ended: str = ""
     interrupted: bool = False
     failure: str = ""
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
-    written: Written | None = None
+    written: WrittenBundle | None = None
     spent_s: float
 
 
@@ -86,7 +86,7 @@ class LimitError(ParityError):
     """Nothing that was measured keeps to the limits, or what was written does not."""
 
 
-def judge(report: TuneReport) -> None:
+def check_limits(report: TuneReport) -> None:
     """Say no where the limits cannot be kept to.
 
     Raises:
@@ -97,7 +97,9 @@ def judge(report: TuneReport) -> None:
         raise EdgeSegError(report.failure)
     if report.chosen is None:
         scope = f" ({report.ended})" if report.ended else ""
-        msg = f"nothing that was measured{scope} {_wanted(report.limits)}; {_nearest(report)}"
+        msg = (
+            f"nothing that was measured{scope} {_describe_limits(report.limits)}; {_describe_nearest(report)}"
+        )
         raise LimitError(msg)
     if report.written is not None and not report.written.kept:
         msg = (
@@ -107,12 +109,12 @@ def judge(report: TuneReport) -> None:
         raise LimitError(msg)
 
 
-def command_for(config: TuneConfig, candidate: Candidate) -> str:
+def commands_for(config: TuneConfig, candidate: Candidate) -> str:
     """Write the commands that make an engine: export, build, and with how many threads to run it."""
-    place = config.output or DEFAULT_PATH
-    model = [] if place == DEFAULT_PATH else ["--model", str(place)]
+    model_path = config.output or DEFAULT_PATH
+    model = [] if model_path == DEFAULT_PATH else ["--model", str(model_path)]
     commands = [
-        _export(config, candidate, place),
+        _export(config, candidate, model_path),
         ["edgeseg", "build-engine", f"--{candidate.precision.value}"],
     ]
     commands[1] += ["--target", candidate.target.value]
@@ -124,7 +126,7 @@ def command_for(config: TuneConfig, candidate: Candidate) -> str:
     return " && ".join(shlex.join(words) for words in commands)
 
 
-def _export(config: TuneConfig, candidate: Candidate, place: Path) -> list[str]:
+def _export(config: TuneConfig, candidate: Candidate, model_path: Path) -> list[str]:
     height, width = candidate.shape.size_hw
     words = ["edgeseg", "export", str(config.checkpoint), "--size", str(height), str(width)]
     words += ["--proposals", str(candidate.shape.max_proposals)]
@@ -133,14 +135,14 @@ def _export(config: TuneConfig, candidate: Candidate, place: Path) -> list[str]:
         "--classes": config.classes,
         "--factory": config.factory,
         "--check": config.check,
-        "-o": None if place == DEFAULT_PATH else place,
+        "-o": None if model_path == DEFAULT_PATH else model_path,
     }
     for name, value in options.items():
         words += [name, str(value)] if value is not None else []
     return words
 
 
-def _wanted(limits: Limits) -> str:
+def _describe_limits(limits: TuneLimits) -> str:
     wanted = []
     if limits.max_latency_ms is not None:
         wanted.append(f"takes at most {limits.max_latency_ms:g} ms")
@@ -149,7 +151,7 @@ def _wanted(limits: Limits) -> str:
     return " and ".join(wanted)
 
 
-def _nearest(report: TuneReport) -> str:
+def _describe_nearest(report: TuneReport) -> str:
     point = report.nearest
     if point is None or point.latency_ms is None or point.lost is None:
         return "no point was both timed and scored; give it more --minutes"

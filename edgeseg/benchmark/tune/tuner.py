@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeseg.benchmark.config import BenchmarkConfig
-from edgeseg.benchmark.images import Pictures, take_pictures
+from edgeseg.benchmark.images import BenchmarkImages, load_images
 from edgeseg.benchmark.machine import describe_machine
 from edgeseg.builder.build import BuildConfig, build_engine
 from edgeseg.bundle.engines import Precision
-from edgeseg.bundle.manifest import check_target
+from edgeseg.bundle.manifest import check_bundle_folder
 from edgeseg.calibration.images import CalibrationConfig, choose_images
 from edgeseg.errors import ConfigError, EdgeSegError
 from edgeseg.exporter.export import export
-from edgeseg.exporter.variant import Drafts
-from edgeseg.files.records import writing
+from edgeseg.exporter.variant import VariantWriter
+from edgeseg.files.records import mapped_write_errors
 from edgeseg.files.temporary import scratch_folder
 from edgeseg.quantization.calibrate import calibrate
 from edgeseg.runtime.host.processors import usable_cpus
 from edgeseg.runtime.model import load
 
-from .candidate import grid_of
-from .engines import engines_here
-from .measurer import MachineBench, calibration_for
-from .report import TuneReport, Written, command_for
-from .search import OutOfTimeError, Plan, Search
+from .candidate import shape_grid
+from .engines import runnable_engines
+from .measurer import MachineMeasurer, calibration_for
+from .report import TuneReport, WrittenBundle, commands_for
+from .search import OutOfTimeError, Search, SearchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ FRAMES_FILE = "frames.npy"
 # Half of what one calibration takes, as every size is calibrated.
 CALIB_IMAGES = 50
 # Numbers of threads: one a core, half as many, a quarter.
-HALVINGS = 2
+MAX_HALVINGS = 2
 
 
 @contextmanager
@@ -70,54 +70,56 @@ def open_tuner(
     """
     start_s = time.monotonic()
     if config.output is not None:
-        check_target(config.output, force=config.force)
-    engines = engines_here(config.backend, int8=config.calib is not None)
+        check_bundle_folder(config.output, force=config.force)
+    engines = runnable_engines(config.backend, int8=config.calib is not None)
     for line in engines.notes:
         note(line)
     if config.calib is not None:
-        place = CalibrationConfig(folder=config.calib, images=config.calib_images, most=CALIB_IMAGES)
+        calibration_config = CalibrationConfig(
+            folder=config.calib, images=config.calib_images, max_images=CALIB_IMAGES
+        )
         # What is calibrated again for every size, and named in the report's command, is this many.
-        config = replace(config, calib_images=len(choose_images(place, progress, note)))
+        config = replace(config, calib_images=len(choose_images(calibration_config, progress, note)))
     progress(f"reading {config.checkpoint.name}")
-    drafts = Drafts(config.exported)
-    plan = Plan(
-        grid=grid_of(config.size_hw or drafts.size_hw, drafts.own.max_proposals),
+    variants = VariantWriter(config.export_config)
+    plan = SearchPlan(
+        grid=shape_grid(config.size_hw or variants.size_hw, variants.model_limits.max_proposals),
         engines=engines.pairs,
-        threads=_threads(config.threads),
+        threads=_thread_counts(config.threads),
         limits=config.limits,
         turns=config.turns,
         until_s=start_s + 60 * config.minutes,
     )
-    with _bench(config, drafts, plan.grid.largest, progress, note) as bench:
-        search = Search(plan, bench, progress)
-        yield Tuner(bench=bench, search=search, progress=progress, notes=engines.notes, start_s=start_s)
+    with _measurer(config, variants, plan.grid.largest, progress, note) as measurer:
+        search = Search(plan, measurer, progress)
+        yield Tuner(measurer=measurer, search=search, progress=progress, notes=engines.notes, start_s=start_s)
 
 
 @contextmanager
-def _bench(
+def _measurer(
     config: TuneConfig,
-    drafts: Drafts,
+    variants: VariantWriter,
     largest: Shape,
     progress: Callable[[str], None],
     note: Callable[[str], None],
-) -> Iterator[MachineBench]:
-    asked = BenchmarkConfig(
+) -> Iterator[MachineMeasurer]:
+    benchmark_config = BenchmarkConfig(
         images=config.images,
         annotations=config.annotations,
         max_images=config.max_annotated,
         frames=config.frames,
     )
-    pictures = take_pictures(asked, drafts.spec(largest.size_hw, largest.max_proposals), progress)
+    images = load_images(benchmark_config, variants.spec(largest.size_hw, largest.max_proposals), progress)
     with scratch_folder() as folder:
         frames = folder / FRAMES_FILE
-        with writing(frames):
-            np.save(frames, pictures.batches)
-        yield MachineBench(
+        with mapped_write_errors(frames):
+            np.save(frames, images.batches)
+        yield MachineMeasurer(
             config=config,
-            drafts=drafts,
+            variants=variants,
             folder=frames.parent,
             frames=frames,
-            pictures=pictures,
+            images=images,
             progress=progress,
             note=note,
         )
@@ -131,7 +133,7 @@ class Tuner:
         start_s: When it began, by `time.monotonic()`.
     """
 
-    bench: MachineBench
+    measurer: MachineMeasurer
     search: Search
     progress: Callable[[str], None]
     notes: tuple[str, ...]
@@ -140,12 +142,12 @@ class Tuner:
     @property
     def config(self) -> TuneConfig:
         """What was asked for."""
-        return self.bench.config
+        return self.measurer.config
 
     @property
-    def pictures(self) -> Pictures:
+    def images(self) -> BenchmarkImages:
         """What is timed and scored."""
-        return self.bench.pictures
+        return self.measurer.images
 
     def run(self) -> TuneReport:
         """Search, and tell what was found; Ctrl-C, the time's end or a full disk end it early.
@@ -170,7 +172,7 @@ class Tuner:
         return replace(self._report(), ended=ended or failure, interrupted=interrupted, failure=failure)
 
     def write(self, report: TuneReport) -> TuneReport:
-        """Export the chosen point at `config.output` with the parity gate, build its engine and score it.
+        """Export the chosen point at `config.output` with the parity check, build its engine and score it.
 
         Raises:
             ConfigError: Nothing was chosen, or no output was named.
@@ -184,7 +186,7 @@ class Tuner:
         candidate = point.candidate
         shape = candidate.shape
         bundle = export(
-            config.exported_at(shape.size_hw, shape.max_proposals), self.progress, self.bench.note
+            config.export_config_at(shape.size_hw, shape.max_proposals), self.progress, self.measurer.note
         )
         if candidate.precision is Precision.INT8 and config.calib is not None:
             calibrate(calibration_for(config, config.calib, bundle.path), self.progress)
@@ -194,13 +196,15 @@ class Tuner:
         with load(
             bundle.path, backend=target.value, precision=precision.value, threads=candidate.threads
         ) as model:
-            return replace(report, written=self._written(report, bundle.path, self.bench.score_model(model)))
+            return replace(
+                report, written=self._written(report, bundle.path, self.measurer.score_model(model))
+            )
 
-    def _written(self, report: TuneReport, path: Path, score: Score) -> Written:
+    def _written(self, report: TuneReport, path: Path, score: Score) -> WrittenBundle:
         reference, limit = report.reference, self.config.limits.max_map_drop
         box, mask = (reference.box_ap, reference.mask_ap) if reference else (None, None)
         lost = max((box or 0.0) - score.box_ap, (mask or 0.0) - score.mask_ap)
-        return Written(
+        return WrittenBundle(
             path=str(path),
             box_ap=score.box_ap,
             mask_ap=score.mask_ap,
@@ -209,15 +213,15 @@ class Tuner:
         )
 
     def _report(self) -> TuneReport:
-        search, config, pictures = self.search, self.config, self.pictures
+        search, config, images = self.search, self.config, self.images
         best = search.chosen or search.nearest
-        height, width = pictures.batches.shape[2:4]
+        height, width = images.batches.shape[2:4]
         reference = search.points.get(search.reference) if search.reference else None
         return TuneReport(
             checkpoint=str(config.checkpoint),
             limits=config.limits,
             measured_on=self._measured_on(),
-            images=len(pictures.paths),
+            images=len(images.paths),
             frame_size_hw=(height, width),
             machine=describe_machine(),
             reference=reference,
@@ -225,9 +229,9 @@ class Tuner:
             frontier=search.frontier,
             chosen=search.chosen,
             nearest=search.nearest,
-            command=command_for(config, best.candidate) if best else "",
+            command=commands_for(config, best.candidate) if best else "",
             notes=(*self.notes, *self._remarks()),
-            skipped=pictures.skipped,
+            skipped=images.skipped,
             spent_s=round(time.monotonic() - self.start_s, 1),
         )
 
@@ -237,13 +241,13 @@ class Tuner:
         return f"agreement with FP32 at {self.search.plan.grid.largest}"
 
     def _remarks(self) -> tuple[str, ...]:
-        labelled = self.pictures.labelled
+        labelled = self.images.labelled
         remarks = (labelled.remark, *labelled.notes) if labelled else ()
-        return tuple(line for line in (*remarks, *self.bench.warnings) if line)
+        return tuple(line for line in (*remarks, *self.measurer.warnings) if line)
 
 
-def _threads(asked: int | None) -> tuple[int, ...]:
-    if asked is not None:
-        return (asked,)
+def _thread_counts(benchmark_config: int | None) -> tuple[int, ...]:
+    if benchmark_config is not None:
+        return (benchmark_config,)
     cores = usable_cpus().count
-    return tuple(dict.fromkeys(max(1, cores >> halving) for halving in range(HALVINGS + 1)))
+    return tuple(dict.fromkeys(max(1, cores >> halving) for halving in range(MAX_HALVINGS + 1)))

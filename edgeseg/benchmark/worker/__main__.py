@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import EdgeSegError
 
-from .lifeline import hang_on
-from .service import Station
+from .lifeline import exit_with_parent
+from .service import WorkerService
 
 if TYPE_CHECKING:
     from typing import TextIO
 
 
-def serve(station: Station, questions: TextIO, answers: TextIO) -> None:
+def serve(service: WorkerService, requests: TextIO, responses: TextIO) -> None:
     """Answer until there are no more questions.
 
     An answer is `{"ok": ...}`, or `{"error": sentence, "ours": whether it was one of `EdgeSegError`}`.
 
     Args:
-        station: What is asked.
-        questions: Lines such as `{"do": "call", "batch": 0}`.
-        answers: One line for each.
+        service: What is asked.
+        requests: Lines such as `{"do": "call", "batch": 0}`.
+        responses: One line for each.
     """
-    for line in questions:
-        question: dict[str, Any] = json.loads(line)
-        answers.write(json.dumps(_answer(station, question)) + "\n")
-        answers.flush()
-        if question["do"] == "close":
+    for line in requests:
+        request: dict[str, Any] = json.loads(line)
+        responses.write(json.dumps(_respond(service, request)) + "\n")
+        responses.flush()
+        if request["do"] == "close":
             return
 
 
-def _answer(station: Station, question: dict[str, Any]) -> dict[str, Any]:
-    facts = {name: value for name, value in question.items() if name != "do"}
+def _respond(service: WorkerService, request: dict[str, Any]) -> dict[str, Any]:
+    arguments = {name: value for name, value in request.items() if name != "do"}
     try:
-        return {"ok": getattr(station, question["do"])(**facts)}
+        return {"ok": getattr(service, request["do"])(**arguments)}
     except EdgeSegError as exc:
         return {"error": str(exc), "ours": True}
     except MemoryError:
@@ -50,14 +50,14 @@ def _answer(station: Station, question: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer on stdin and stdout; the argument is the number of a descriptor for `hang_on`."""
+    """Answer on stdin and stdout; the argument is the number of a descriptor for `exit_with_parent`."""
     # A terminal's Ctrl-C is for the one that asks.
-    hang_on(int(sys.argv[1]))
+    exit_with_parent(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Libraries print to stdout, from Python and from C: all that goes to stderr.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    responses = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    serve(Station(), sys.stdin, answers)
+    serve(WorkerService(), sys.stdin, responses)
 
 
 if __name__ == "__main__":

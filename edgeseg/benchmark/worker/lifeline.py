@@ -1,4 +1,4 @@
-"""A process that must not outlive the one that started it, whatever ends that."""
+"""End a process with the one that started it, however that ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def hang_on(descriptor: int) -> None:
+def exit_with_parent(descriptor: int) -> None:
     """End this process, and all that it starts, at once when the other end of a pipe is closed.
 
     It leads a group of processes of its own from then on, which a terminal's Ctrl-C does not reach. A session
@@ -40,15 +40,15 @@ def hang_on(descriptor: int) -> None:
         except BlockingIOError:
             return
         # It was closed before.
-        _end()
-    threading.Thread(target=_wait, args=(descriptor,), daemon=True).start()
+        _kill_group()
+    threading.Thread(target=_wait_for_parent, args=(descriptor,), daemon=True).start()
 
 
-def _wait(descriptor: int) -> None:
+def _wait_for_parent(descriptor: int) -> None:
     os.read(descriptor, 1)
-    _end()
+    _kill_group()
 
 
-def _end() -> NoReturn:
+def _kill_group() -> NoReturn:
     os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)

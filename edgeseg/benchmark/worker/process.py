@@ -1,4 +1,4 @@
-"""A row's process, seen from the one that measures."""
+"""The worker process of a row, as the measuring process sees it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from edgeseg.errors import EdgeSegError
 COMMAND = (sys.executable, "-m", "edgeseg.benchmark.worker")
 # Far longer than any call takes; a process that hangs shall not hang the rest.
 TIMEOUT_S = 600.0
-CLOSING_S = 5.0
-CHUNK = 1 << 16
+CLOSE_TIMEOUT_S = 5.0
+CHUNK_BYTES = 1 << 16
 
 
 class RowError(EdgeSegError):
@@ -33,10 +33,10 @@ class RowError(EdgeSegError):
         super().__init__(message)
 
 
-class Process(Protocol):
+class Worker(Protocol):
     """Whatever answers questions as `WorkerProcess` does."""
 
-    def ask(self, do: str, *, timeout_s: float = TIMEOUT_S, **facts: Any) -> dict[str, Any]:
+    def ask(self, method: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> dict[str, Any]:
         """See `WorkerProcess.ask`."""
 
     def close(self) -> None:
@@ -47,69 +47,69 @@ class WorkerProcess:
     """A process that runs one row, so that one that crashes or hangs takes no other with it.
 
     Args:
-        command: Of the process, which is given the number of a descriptor for `hang_on`; tests put another
-            in its place.
+        command: Starts the process; the number of a descriptor for `exit_with_parent` is appended. Tests pass
+            another.
     """
 
     def __init__(self, command: tuple[str, ...] = COMMAND) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        # Closed by the kernel when this process dies: see `hang_on`.
-        held, self._alive = os.pipe()
+        self._stderr_file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        # Closed by the kernel when this process dies: see `exit_with_parent`.
+        read_end, self._lifeline = os.pipe()
         try:
             self._process = subprocess.Popen(
-                (*command, str(held)),
+                (*command, str(read_end)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=self._stderr_file,
                 bufsize=0,
-                pass_fds=(held,),
+                pass_fds=(read_end,),
             )
         except BaseException:
-            os.close(self._alive)
-            self._errors.close()
+            os.close(self._lifeline)
+            self._stderr_file.close()
             raise
         finally:
-            os.close(held)
-        self._rest = b""
+            os.close(read_end)
+        self._buffer = b""
 
-    def ask(self, do: str, *, timeout_s: float = TIMEOUT_S, **facts: Any) -> dict[str, Any]:
+    def ask(self, method: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> dict[str, Any]:
         """Have something done and wait for the answer.
 
         Args:
-            do: Method of `Station`.
+            method: Method of `WorkerService`.
             timeout_s: The process is ended when it takes longer.
-            facts: Its arguments.
+            arguments: Its arguments.
 
         Raises:
             RowError: It was refused, failed, crashed or took too long.
         """
         try:
-            self._send(json.dumps({"do": do, **facts}).encode() + b"\n")
-            answer = json.loads(self._line(time.monotonic() + timeout_s))
+            self._send(json.dumps({"do": method, **arguments}).encode() + b"\n")
+            response = json.loads(self._read_line(time.monotonic() + timeout_s))
         except TimeoutError as exc:
             self._kill()
-            msg = f"it took longer than {timeout_s:g} s to {do}, and was ended"
+            msg = f"it took longer than {timeout_s:g} s to {method}, and was ended"
             raise RowError(msg) from exc
         except (BrokenPipeError, EOFError) as exc:
-            raise RowError(self._epitaph()) from exc
-        if "error" in answer:
-            raise RowError(answer["error"], refused=answer["ours"])
-        found: dict[str, Any] = answer["ok"]
-        return found
+            raise RowError(self._exit_reason()) from exc
+        if "error" in response:
+            raise RowError(response["error"], refused=response["ours"])
+        result: dict[str, Any] = response["ok"]
+        return result
 
     def close(self) -> None:
         """End the process; harmless if it has ended."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            self._process.wait(CLOSING_S)
+            self._process.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._kill()
         if self._process.stdout is not None:
             self._process.stdout.close()
-        if not self._errors.closed:
-            os.close(self._alive)
-        self._errors.close()
+        if not self._stderr_file.closed:
+            os.close(self._lifeline)
+        self._stderr_file.close()
 
     def _send(self, line: bytes) -> None:
         stream = self._process.stdin
@@ -117,24 +117,24 @@ class WorkerProcess:
             raise BrokenPipeError
         stream.write(line)
 
-    def _line(self, until: float) -> bytes:
+    def _read_line(self, deadline_s: float) -> bytes:
         """Read an answer.
 
         Raises:
             EOFError: The process has ended.
-            TimeoutError: It has not come by `until`, a time of `time.monotonic()`.
+            TimeoutError: It has not come by `deadline_s`, a time of `time.monotonic()`.
         """
         stream = self._process.stdout
         if stream is None or stream.closed:
             raise EOFError
-        while b"\n" not in self._rest:
-            if not select.select([stream], [], [], max(0.0, until - time.monotonic()))[0]:
+        while b"\n" not in self._buffer:
+            if not select.select([stream], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
                 raise TimeoutError
-            chunk = os.read(stream.fileno(), CHUNK)
+            chunk = os.read(stream.fileno(), CHUNK_BYTES)
             if not chunk:
                 raise EOFError
-            self._rest += chunk
-        line, _, self._rest = self._rest.partition(b"\n")
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
     def _kill(self) -> None:
@@ -146,13 +146,13 @@ class WorkerProcess:
             self._process.kill()
         self._process.wait()
 
-    def _epitaph(self) -> str:
+    def _exit_reason(self) -> str:
         """Say how it ended: `its process ended by SIGKILL, often for lack of memory`."""
-        if self._errors.closed:
+        if self._stderr_file.closed:
             return "its process was closed"
         code = self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        self._stderr_file.seek(0)
+        lines = self._stderr_file.read().decode(errors="replace").strip().splitlines()
         last = f": {lines[-1][:300]}" if lines else ""
         if code >= 0:
             return f"its process ended with code {code}{last}"

@@ -7,19 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.bundle.engines import Precision, Target, engines_of, read_engine_record
-from edgeseg.bundle.manifest import TABLE_FILE, open_bundle
+from edgeseg.bundle.engines import Precision, Target, read_engine_record, recorded_engines
+from edgeseg.bundle.manifest import CALIBRATION_FILE, open_bundle
 from edgeseg.calibration.table import table_for
 from edgeseg.optional import require
 from edgeseg.spec import Lowering
 
 if TYPE_CHECKING:
-    from edgeseg.benchmark.runners.spec import Recipe
+    from edgeseg.benchmark.runners.spec import RunnerSpec
     from edgeseg.bundle.manifest import Bundle
 
 
-def write_replica(model: Path, folder: Path, batch: int, checkpoint: Path, factory: str | None) -> None:
-    """Export a bundle for another batch without the parity gate.
+def rebatch_bundle(model: Path, folder: Path, batch: int, checkpoint: Path, factory: str | None) -> None:
+    """Export a bundle for another batch without the parity check.
 
     Args:
         model: The user's bundle.
@@ -31,52 +31,56 @@ def write_replica(model: Path, folder: Path, batch: int, checkpoint: Path, facto
     Raises:
         EdgeSegError: It cannot be exported.
     """
-    _keep_temporary_files(folder)
+    _set_temporary_folder(folder)
     for package in ("torch", "torchvision"):
         require(package, purpose="export a bundle for another batch")
     from edgeseg.exporter.model.eager import torchvision_from_checkpoint
-    from edgeseg.exporter.variant import write_draft
+    from edgeseg.exporter.variant import write_variant
 
     bundle = open_bundle(model)
     spec = replace(bundle.spec, batch=batch, parity=None)
     network = torchvision_from_checkpoint(checkpoint, spec, factory=factory).eval()
-    write_draft(folder, network, spec, _lowerings(bundle))
+    write_variant(folder, network, spec, _lowerings(bundle))
 
 
-def build_replica(model: Path, recipe: Recipe) -> None:
+def build_rebatched_engine(model: Path, runner_spec: RunnerSpec) -> None:
     """Build the engine of a row as the user's bundle has it.
 
     Args:
         model: The user's bundle.
-        recipe: Names what to build and the bundle that `write_replica` wrote.
+        runner_spec: Names what to build and the bundle that `rebatch_bundle` wrote.
 
     Raises:
         EdgeSegError: `model` has no such engine, or it cannot be built.
     """
     from edgeseg.builder.build import BuildConfig, build_engine
-    from edgeseg.exporter.variant import carry_table
+    from edgeseg.exporter.variant import copy_table
 
-    draft = open_bundle(Path(recipe.model))
-    _keep_temporary_files(draft.path)
-    target, precision = Target(recipe.engine), Precision(recipe.precision)
+    bundle_copy = open_bundle(Path(runner_spec.model))
+    _set_temporary_folder(bundle_copy.path)
+    target, precision = Target(runner_spec.engine), Precision(runner_spec.precision)
     options = read_engine_record(model, target, precision).options
-    if precision is Precision.INT8 and not (draft.path / TABLE_FILE).exists():
-        carry_table(table_for(open_bundle(model)), draft)
+    if precision is Precision.INT8 and not (bundle_copy.path / CALIBRATION_FILE).exists():
+        copy_table(table_for(open_bundle(model)), bundle_copy)
     # For this machine, whatever that one was built for, but as exact as it is.
-    here = replace(options.anywhere(), weight_bits=options.weight_bits)
-    build_engine(BuildConfig(model=draft.path, target=target, precision=precision, options=here))
+    local_options = replace(options.without_machine(), weight_bits=options.weight_bits)
+    build_engine(
+        BuildConfig(model=bundle_copy.path, target=target, precision=precision, options=local_options)
+    )
 
 
-def _keep_temporary_files(folder: Path) -> None:
+def _set_temporary_folder(folder: Path) -> None:
     """Put what libraries leave when this process is ended where the run removes it."""
     tempfile.tempdir = str(folder.parent)
 
 
 def _lowerings(bundle: Bundle) -> tuple[Lowering, ...]:
     """Choose the graphs that are measured: those for TensorRT only where it builds here what was built."""
-    from edgeseg.runtime.targets import obstacle
+    from edgeseg.runtime.targets import unavailable_reason
 
-    on_gpu = any(target.needs_gpu and not obstacle(target) for target, _ in engines_of(bundle.path))
+    on_gpu = any(
+        target.needs_gpu and not unavailable_reason(target) for target, _ in recorded_engines(bundle.path)
+    )
     return tuple(
         lowering
         for lowering in Lowering

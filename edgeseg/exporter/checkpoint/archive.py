@@ -14,7 +14,7 @@ from torch import Tensor
 
 from edgeseg.files.reading import allocated_size
 
-from .bounds import MOST_BYTES, MOST_DIRECTORY, BoundedStream, Budget, PickleError
+from .bounds import MAX_DIRECTORY_BYTES, MAX_EXTRA_BYTES, BoundedStream, PickleError, ReadBudget
 from .unpickle import RefusedError, StorageRecord, TensorRecord, read_pickle
 
 ZIP = b"PK\x03\x04"
@@ -24,12 +24,12 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LOCAL_HEADER = 30
 # How many times its own size a file may unfold to as float32: 8-bit numbers do so four times. Views of one
 # number that pretend to be a matrix, and some sparse tensors, unfold without end.
-MOST_UNFOLDING = 4
-ALWAYS_BYTES = 2**25
-# The largest backbone of torchvision has 0.65 thousand million weights.
-MOST_WEIGHTS = 8 << 30
+MAX_UNFOLDING = 4
+ALWAYS_ALLOWED_BYTES = 2**25
+# The largest backbone of torchvision has 0.65 billion weights.
+MAX_WEIGHT_BYTES = 8 << 30
 # Of the numbers that are read for a tensor, how many times more than it has: a part of a larger one.
-WIDEST_VIEW = 16
+MAX_VIEW_RATIO = 16
 BYTE_ORDER_BYTES = 16
 DTYPES = {
     "FloatStorage": torch.float32,
@@ -74,7 +74,7 @@ class Container:
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
 
-    def part(self, key: str, first: int, count: int) -> bytearray:
+    def read_part(self, key: str, first: int, count: int) -> bytearray:
         """Read a part of a storage.
 
         Args:
@@ -85,25 +85,25 @@ class Container:
         Raises:
             PickleError: It is not in the file.
         """
-        start, there = self.spans.get(key, (0, -1))
+        start, available = self.spans.get(key, (0, -1))
         data = bytearray()
-        if first >= 0 and first + count <= there:
+        if first >= 0 and first + count <= available:
             self.stream.seek(start + first)
             # Not more than is there, whatever the file says of its own size.
-            data = bytearray(min(count, _rest(self.stream)))
+            data = bytearray(min(count, _bytes_left(self.stream)))
             self.stream.readinto(data)  # type: ignore[attr-defined]
-        if there < 0 or len(data) != count:
+        if available < 0 or len(data) != count:
             msg = f"the numbers of tensor {key} are missing or cut off"
             raise PickleError(msg)
         return data
 
-    def nested(self, data: Any, budget: Budget) -> Any:
+    def nested(self, data: Any, budget: ReadBudget) -> Any:
         """Read a checkpoint within this one: so a tensor is pickled by `pickle.dump`."""
         if not isinstance(data, bytes | bytearray):
             msg = "a tensor in it has no numbers"
             raise PickleError(msg)
         budget.enter()
-        content = _opened(io.BytesIO(data), len(data), budget)
+        content = _open_checkpoint(io.BytesIO(data), len(data), budget)
         budget.leave()
         return content
 
@@ -119,10 +119,10 @@ def open_file(stream: IO[bytes]) -> Any:
         RefusedError: It wants to run something.
     """
     stored = allocated_size(stream)
-    return _opened(stream, stored, Budget(octets=stored * 7 // 5 + MOST_BYTES))
+    return _open_checkpoint(stream, stored, ReadBudget(octets=stored * 7 // 5 + MAX_EXTRA_BYTES))
 
 
-def _opened(stream: IO[bytes], stored: int, budget: Budget) -> Any:
+def _open_checkpoint(stream: IO[bytes], stored: int, budget: ReadBudget) -> Any:
     """Read a checkpoint.
 
     Args:
@@ -158,14 +158,14 @@ def tensor_from_record(record: TensorRecord) -> Tensor:
     dtype = _dtype(record, storage)
     sides = list(zip(record.size, record.stride, strict=True))
     count = 1 + sum((size - 1) * stride for size, stride in sides) if all(record.size) else 0
-    if count > WIDEST_VIEW * math.prod(record.size) + ALWAYS_BYTES // WIDEST_VIEW:
+    if count > MAX_VIEW_RATIO * math.prod(record.size) + ALWAYS_ALLOWED_BYTES // MAX_VIEW_RATIO:
         msg = (
             f"a tensor of shape {list(record.size)} is a small part of {count:,} numbers; save a copy, "
             "`{k: v.clone() for k, v in model.state_dict().items()}`"
         )
         raise RefusedError(msg)
     start = (storage.first + record.offset) * dtype.itemsize
-    data = storage.source.part(storage.key, start, count * dtype.itemsize)
+    data = storage.source.read_part(storage.key, start, count * dtype.itemsize)
     try:
         flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
         return flat.as_strided(record.size, record.stride).contiguous()
@@ -185,13 +185,13 @@ def check_unfolding(records: list[TensorRecord], file_size: int) -> None:
         RefusedError: They would.
     """
     unfolded = sum(4 * math.prod(record.size) for record in records)
-    if unfolded > MOST_UNFOLDING * file_size + ALWAYS_BYTES:
+    if unfolded > MAX_UNFOLDING * file_size + ALWAYS_ALLOWED_BYTES:
         msg = (
             f"its weights would take {_mebibytes(unfolded)} MiB and the file has {file_size / 2**20:,.1f}: "
             "they repeat a few numbers; save copies, `{k: v.clone() for k, v in model.state_dict().items()}`"
         )
         raise RefusedError(msg)
-    if unfolded > MOST_WEIGHTS:
+    if unfolded > MAX_WEIGHT_BYTES:
         msg = f"its weights would take {_mebibytes(unfolded)} MiB, as those of no Mask R-CNN do"
         raise RefusedError(msg)
 
@@ -200,11 +200,11 @@ def _mebibytes(octets: int) -> str:
     return f"{octets / 2**20:,.0f}" if octets < 2**63 else "more than a million million"
 
 
-def _rest(stream: IO[bytes]) -> int:
-    place = stream.tell()
+def _bytes_left(stream: IO[bytes]) -> int:
+    position = stream.tell()
     end = stream.seek(0, io.SEEK_END)
-    stream.seek(place)
-    return max(0, end - place)
+    stream.seek(position)
+    return max(0, end - position)
 
 
 def _dtype(record: TensorRecord, storage: StorageRecord) -> torch.dtype:
@@ -224,7 +224,7 @@ def members(stream: IO[bytes]) -> list[zipfile.ZipInfo]:
     Raises:
         PickleError: It is, or the archive has no end.
     """
-    bounded: Any = BoundedStream(stream, MOST_DIRECTORY)
+    bounded: Any = BoundedStream(stream, MAX_DIRECTORY_BYTES)
     try:
         with zipfile.ZipFile(bounded) as archive:
             return archive.infolist()
@@ -232,9 +232,9 @@ def members(stream: IO[bytes]) -> list[zipfile.ZipInfo]:
         raise PickleError(str(exc)) from exc
 
 
-def _open_zip(stream: IO[bytes], budget: Budget) -> Any:
+def _open_zip(stream: IO[bytes], budget: ReadBudget) -> Any:
     entries = members(stream)
-    budget.step(len(entries))
+    budget.use_steps(len(entries))
     pickled = next((item for item in entries if Path(item.filename).name == PICKLE), None)
     if pickled is None:
         msg = f"it has no {PICKLE}"
@@ -243,20 +243,20 @@ def _open_zip(stream: IO[bytes], budget: Budget) -> Any:
     order = next((item for item in entries if item.filename == f"{root}byteorder"), None)
     container = Container(stream)
     container.spans = {
-        item.filename.removeprefix(f"{root}data/"): _span(stream, item)
+        item.filename.removeprefix(f"{root}data/"): _member_span(stream, item)
         for item in entries
         if item.filename.startswith(f"{root}data/") or item in (pickled, order)
     }
     if order is not None:
         count = min(order.file_size, BYTE_ORDER_BYTES)
-        if container.part(order.filename, 0, count) == b"big":
+        if container.read_part(order.filename, 0, count) == b"big":
             raise RefusedError(_BIG_ENDIAN)
     # From where it lies: a pickle can be as large as the file, and what stands behind it is not read.
     stream.seek(container.spans[pickled.filename][0])
     return read_pickle(BoundedStream(stream, pickled.file_size), container, budget)
 
 
-def _span(stream: IO[bytes], item: zipfile.ZipInfo) -> tuple[int, int]:
+def _member_span(stream: IO[bytes], item: zipfile.ZipInfo) -> tuple[int, int]:
     if item.compress_type != zipfile.ZIP_STORED:
         msg = "it was compressed after torch.save wrote it; unpack it and save it again"
         raise PickleError(msg)
@@ -269,7 +269,7 @@ def _span(stream: IO[bytes], item: zipfile.ZipInfo) -> tuple[int, int]:
     return item.header_offset + LOCAL_HEADER + lengths, item.file_size
 
 
-def _open_pickles(stream: IO[bytes], bounded: BoundedStream, budget: Budget) -> Any:
+def _open_pickles(stream: IO[bytes], bounded: BoundedStream, budget: ReadBudget) -> Any:
     container = Container(stream)
     content = read_pickle(bounded, container, budget)
     if not isinstance(content, int) or content != LEGACY_MAGIC:
@@ -279,7 +279,7 @@ def _open_pickles(stream: IO[bytes], bounded: BoundedStream, budget: Budget) -> 
     if isinstance(system, dict) and system.get("little_endian") is False:
         raise RefusedError(_BIG_ENDIAN)
     content = read_pickle(bounded, container, budget)
-    for key in _keys(read_pickle(bounded, container, budget)):
+    for key in _storage_keys(read_pickle(bounded, container, budget)):
         count = int.from_bytes(stream.read(8), "little")
         width = DTYPES.get(container.kinds.get(key, ""), torch.uint8).itemsize
         container.spans[key] = stream.tell(), count * width
@@ -287,7 +287,7 @@ def _open_pickles(stream: IO[bytes], bounded: BoundedStream, budget: Budget) -> 
     return content
 
 
-def _keys(found: Any) -> list[str]:
+def _storage_keys(found: Any) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(key, str | int) for key in found):
         msg = "its list of numbers is none"
         raise PickleError(msg)

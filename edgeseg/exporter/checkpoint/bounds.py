@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 # A model with its optimiser is a hundred thousand steps; a long list of losses can be some hundred thousand.
-MOST_STEPS = 600_000
+MAX_STEPS = 600_000
 # Of texts, bytes and copies of lists, beyond the size of the file.
-MOST_BYTES = 16 << 20
-DEEPEST_STREAM = 4
+MAX_EXTRA_BYTES = 16 << 20
+MAX_NESTED_STREAMS = 4
 # Of a text that names a class, a tensor or a setting, and of a number that does.
-LONGEST_NAME = 4000
-LONGEST_KEY_BITS = 1024
-WIDEST_KEY = 64
+MAX_NAME_LENGTH = 4000
+MAX_KEY_BITS = 1024
+MAX_KEY_PARTS = 64
 # Of the list of members at the end of an archive: some twenty thousand.
-MOST_DIRECTORY = 2 << 20
+MAX_DIRECTORY_BYTES = 2 << 20
 
 
 class PickleError(Exception):
@@ -23,7 +23,7 @@ class PickleError(Exception):
 
 
 @dataclass(slots=True)
-class Budget:
+class ReadBudget:
     """What may still be done and held while a file is read, checkpoints within it included.
 
     Attributes:
@@ -33,10 +33,10 @@ class Budget:
     """
 
     octets: int
-    steps: int = MOST_STEPS
-    depth: int = DEEPEST_STREAM
+    steps: int = MAX_STEPS
+    depth: int = MAX_NESTED_STREAMS
 
-    def step(self, count: int = 1) -> None:
+    def use_steps(self, count: int = 1) -> None:
         """Take steps.
 
         Raises:
@@ -44,10 +44,10 @@ class Budget:
         """
         self.steps -= count
         if self.steps < 0:
-            msg = f"it takes more than {MOST_STEPS:,} steps to read, as no checkpoint of a model does"
+            msg = f"it takes more than {MAX_STEPS:,} steps to read, as no checkpoint of a model does"
             raise PickleError(msg)
 
-    def hold(self, octets: int) -> None:
+    def use_bytes(self, octets: int) -> None:
         """Hold that many bytes more.
 
         Raises:
@@ -83,7 +83,7 @@ class BoundedStream:
     """
 
     def __init__(self, stream: IO[bytes], most: int) -> None:
-        self._stream, self._most = stream, most
+        self._stream, self._max_bytes = stream, most
         self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
 
     def read(self, count: int = -1) -> bytes:
@@ -92,14 +92,14 @@ class BoundedStream:
         Raises:
             PickleError: They are more than the limit.
         """
-        if count > self._most:
+        if count > self._max_bytes:
             msg = f"a part of it says that it has {count:,} bytes"
             raise PickleError(msg)
-        return self._stream.read(self._most if count < 0 else count)
+        return self._stream.read(self._max_bytes if count < 0 else count)
 
     def readline(self) -> bytes:
         """Read a line, or so much of it as the limit allows."""
-        return self._stream.readline(self._most)
+        return self._stream.readline(self._max_bytes)
 
 
 def check_key(key: Any) -> None:
@@ -113,10 +113,10 @@ def check_key(key: Any) -> None:
     while parts:
         part = parts.pop()
         count += 1
-        long = isinstance(part, str | bytes) and len(part) > LONGEST_NAME
-        long = long or (isinstance(part, int) and part.bit_length() > LONGEST_KEY_BITS)
+        is_too_long = isinstance(part, str | bytes) and len(part) > MAX_NAME_LENGTH
+        is_too_long = is_too_long or (isinstance(part, int) and part.bit_length() > MAX_KEY_BITS)
         if isinstance(part, tuple):
-            parts.extend(part[: WIDEST_KEY + 1])
-        if long or count > WIDEST_KEY:
+            parts.extend(part[: MAX_KEY_PARTS + 1])
+        if is_too_long or count > MAX_KEY_PARTS:
             msg = "it has a name that is longer than any name of a tensor or setting"
             raise PickleError(msg)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-COUNT = "num_batches_tracked"
-VARIANCE = "running_var"
+BATCH_COUNT_SUFFIX = "num_batches_tracked"
+VARIANCE_SUFFIX = "running_var"
 
 
-def readable(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def float_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Convert weights to `float32`; counts of batches stay whole numbers.
 
     Args:
@@ -31,9 +31,11 @@ def readable(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     for name, value in weights.items():
         fault = _kind_fault(name, value)
         if not fault:
-            plain = value.detach()
+            detached = value.detach()
             try:
-                converted[name] = plain if name.endswith(COUNT) else plain.to("cpu", torch.float32)
+                converted[name] = (
+                    detached if name.endswith(BATCH_COUNT_SUFFIX) else detached.to("cpu", torch.float32)
+                )
             except (RuntimeError, NotImplementedError):
                 fault = f"holds {value.dtype}, which PyTorch does not convert; save the weights as float32"
             else:
@@ -59,7 +61,7 @@ def _kind_fault(name: str, value: Tensor) -> str:
         return f"is a sparse tensor ({value.layout}); save it with `.to_dense()`"
     if not value.numel():
         return f"has no elements (shape {list(value.shape)})"
-    if name.endswith(COUNT):
+    if name.endswith(BATCH_COUNT_SUFFIX):
         return ""
     if not value.is_floating_point():
         return (
@@ -76,6 +78,6 @@ def _value_fault(name: str, value: Tensor) -> str:
             f"has {wrong} of {value.numel()} values that are NaN or infinite: training diverged, or they are "
             "too large for float32; give a checkpoint from before that"
         )
-    if name.endswith(VARIANCE) and bool((value < 0).any()):
+    if name.endswith(VARIANCE_SUFFIX) and bool((value < 0).any()):
         return f"is a variance and has values below 0, such as {float(value.min()):g}: the file is damaged"
     return ""

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from edgeseg.errors import InputError
 from edgeseg.files.reading import open_regular
-from edgeseg.records import shown
+from edgeseg.records import short_repr
 
 from .archive import ZIP, members
 from .bounds import PickleError
@@ -16,8 +16,8 @@ from .bounds import PickleError
 if TYPE_CHECKING:
     from pathlib import Path
 
-BEGINNING = 512
-SAVE_IT = (
+HEADER_BYTES = 512
+SAVE_HINT = (
     "in your training script, save the model with `edgeseg.save_checkpoint(model, 'model.pth')`, or its "
     "weights alone with `torch.save(model.state_dict(), 'model.pth')`"
 )
@@ -25,18 +25,18 @@ WEIGHTS_ONLY = "`torch.save(torch.jit.load('model.pt').state_dict(), 'weights.pt
 # What begins so, and what to do about it.
 SIGNATURES = (
     (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch that with `git lfs pull`"),
-    (b"\x89HDF\r\n\x1a\n", f"an HDF5 file, as Keras and TensorFlow write; {SAVE_IT}"),
+    (b"\x89HDF\r\n\x1a\n", f"an HDF5 file, as Keras and TensorFlow write; {SAVE_HINT}"),
     (b"\x1f\x8b", "packed with gzip; unpack it first"),
     (b"BZh", "packed with bzip2; unpack it first"),
     (b"\xfd7zXZ\x00", "packed with xz; unpack it first"),
     (b"\x28\xb5\x2f\xfd", "packed with zstd; unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
     (b"Rar!", "a RAR archive; unpack it first"),
-    (b"GGUF", f"a GGUF file of a language model; {SAVE_IT}"),
+    (b"GGUF", f"a GGUF file of a language model; {SAVE_HINT}"),
     (b"%PDF", "a PDF document"),
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
-    (b"\x93NUMPY", f"a NumPy array; {SAVE_IT}"),
+    (b"\x93NUMPY", f"a NumPy array; {SAVE_HINT}"),
 )
 TENSORFLOW_LITE = (4, b"TFL3")
 TAR = (257, b"ustar")
@@ -46,68 +46,68 @@ ONNX_SUFFIXES = (".onnx",)
 ONNX_BEGINNING = re.compile(rb"\x08[\x00-\x1f][\x12\x3a]")
 
 
-class Kind(Enum):
+class CheckpointFormat(Enum):
     """What can be read."""
 
     TORCH = "torch"
     SAFETENSORS = "safetensors"
 
 
-def kind_of(path: Path) -> Kind:
+def detect_format(path: Path) -> CheckpointFormat:
     """Tell which of the two kinds of checkpoint a file is.
 
     Raises:
         InputError: Neither; says what it is instead, as far as its first bytes tell.
     """
     with open_regular(path) as stream:
-        start = stream.read(BEGINNING)
-        if start.startswith(ZIP):
+        first_bytes = stream.read(HEADER_BYTES)
+        if first_bytes.startswith(ZIP):
             _check_zip(path, stream)
-            return Kind.TORCH
-    header = int.from_bytes(start[:8], "little")
-    if start[8:9] == b"{" and header:
-        return Kind.SAFETENSORS
-    what = _named(start, path)
+            return CheckpointFormat.TORCH
+    header = int.from_bytes(first_bytes[:8], "little")
+    if first_bytes[8:9] == b"{" and header:
+        return CheckpointFormat.SAFETENSORS
+    what = _describe_signature(first_bytes, path)
     if what:
         msg = f"{path} is not a PyTorch checkpoint but {what}"
         raise InputError(msg)
-    return Kind.TORCH
+    return CheckpointFormat.TORCH
 
 
-def _named(start: bytes, path: Path) -> str:
+def _describe_signature(first_bytes: bytes, path: Path) -> str:
     for signature, what in SIGNATURES:
-        if start.startswith(signature):
+        if first_bytes.startswith(signature):
             return what
     for (place, signature), what in (
-        (TENSORFLOW_LITE, f"a TensorFlow Lite model; {SAVE_IT}"),
+        (TENSORFLOW_LITE, f"a TensorFlow Lite model; {SAVE_HINT}"),
         (TAR, "a tar archive; unpack it first"),
     ):
-        if start[place:].startswith(signature):
+        if first_bytes[place:].startswith(signature):
             return what
-    if not start.strip(b"\x00"):
+    if not first_bytes.strip(b"\x00"):
         return "nothing but zeros where a checkpoint begins: the copy is broken; copy it again"
-    if path.suffix.lower() in ONNX_SUFFIXES or ONNX_BEGINNING.match(start):
+    if path.suffix.lower() in ONNX_SUFFIXES or ONNX_BEGINNING.match(first_bytes):
         return "an ONNX graph, which is what an export ends in; give the checkpoint that it was made from"
-    return _text(start)
+    return _describe_text(first_bytes)
 
 
-def _text(start: bytes) -> str:
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+def _describe_text(first_bytes: bytes) -> str:
+    text = first_bytes.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.lower().startswith(HTML):
         return "a web page, such as a failed download leaves; look at it in a browser, then download again"
     try:
-        words = start.decode("utf-8").split()
+        words = first_bytes.decode("utf-8").split()
     except UnicodeDecodeError as exc:
-        if exc.start < len(start) - 3:
+        if exc.start < len(first_bytes) - 3:
             return ""
-        words = start[: exc.start].decode("utf-8").split()
-    if all(word.isprintable() for word in words) and len(start) > 3:
+        words = first_bytes[: exc.start].decode("utf-8").split()
+    if all(word.isprintable() for word in words) and len(first_bytes) > 3:
         return f"text that begins {' '.join(words)[:40]!r}"
     return ""
 
 
-def _short(name: str) -> str:
-    return shown(name)[1:-1]
+def _shown_name(name: str) -> str:
+    return short_repr(name)[1:-1]
 
 
 def _check_zip(path: Path, stream: IO[bytes]) -> None:
@@ -123,13 +123,13 @@ def _check_zip(path: Path, stream: IO[bytes]) -> None:
     elif "data.pkl" in files:
         return
     elif any("serialized_exported_program" in name or name.endswith("archive_format") for name in names):
-        what = f"a program of torch.export; {SAVE_IT}"
+        what = f"a program of torch.export; {SAVE_HINT}"
     elif "model.weights.h5" in files:
-        what = f"a Keras model; {SAVE_IT}"
+        what = f"a Keras model; {SAVE_HINT}"
     elif names and all(name.endswith(".npy") for name in names):
-        what = f"NumPy arrays (.npz); {SAVE_IT}"
+        what = f"NumPy arrays (.npz); {SAVE_HINT}"
     else:
-        some = ", ".join(map(_short, names[:3])) or "nothing"
-        what = f"a zip archive of {some}; unpack it, and give the checkpoint in it"
+        listed_names = ", ".join(map(_shown_name, names[:3])) or "nothing"
+        what = f"a zip archive of {listed_names}; unpack it, and give the checkpoint in it"
     msg = f"{path} is not a PyTorch checkpoint but {what}"
     raise InputError(msg)

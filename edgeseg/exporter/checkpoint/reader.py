@@ -12,25 +12,25 @@ from torch import Tensor
 
 from edgeseg.bundle.manifest import MANIFEST
 from edgeseg.errors import InputError
-from edgeseg.files.reading import allocated_size, open_regular, sha256_of
+from edgeseg.files.reading import allocated_size, open_regular, sha256_from_file
 from edgeseg.optional import require
-from edgeseg.records import shown
+from edgeseg.records import short_repr
 
 from .archive import check_unfolding, open_file, tensor_from_record
 from .bounds import PickleError
-from .defects import readable
-from .file_kinds import SAVE_IT, Kind, kind_of
-from .metadata import class_names_in, settings_in
+from .defects import float_weights
+from .file_kinds import SAVE_HINT, CheckpointFormat, detect_format
+from .metadata import find_class_names, find_settings
 from .state_dict import WeightSet, other_weights, weight_sets
 from .unpickle import Instance, RefusedError, TensorRecord
 
-NESTED_UNDER = ("model_state_dict", "state_dict", "model")
-MOST_NAMED = 5
+STATE_DICT_KEYS = ("model_state_dict", "state_dict", "model")
+MAX_NAMED = 5
 # A model with its optimiser and a copy has a tenth of it.
-MOST_FILE = 16 << 30
-LARGEST_HOLE = 1 << 30
+MAX_FILE_BYTES = 16 << 30
+MAX_HOLE_BYTES = 1 << 30
 # Of safetensors, as JSON: a ResNet-152 has 0.1 MB.
-MOST_HEADER = 2 << 20
+MAX_HEADER_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Checkpoint:
         class_names: Names found beside the weights; empty if none.
         settings: What the file says beside its weights, by the names of `ModelSettings`.
         module: The whole model, where the file holds one, as it was pickled; none of it was created.
-        moved: Names of its layers are of a torchvision before 0.14.
+        legacy_names: Names of its layers are of a torchvision before 0.14.
         remarks: What its owner should know.
         sha256: Hash of the file.
     """
@@ -52,7 +52,7 @@ class Checkpoint:
     class_names: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     module: Instance | None = None
-    moved: bool = False
+    legacy_names: bool = False
     remarks: tuple[str, ...] = ()
     sha256: str
 
@@ -72,14 +72,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError(msg) from exc
     with open_regular(path) as stream:
         try:
-            _check_stored(path, stream)
-            if kind_of(path) is Kind.SAFETENSORS:
+            _check_stored_size(path, stream)
+            if detect_format(path) is CheckpointFormat.SAFETENSORS:
                 content, metadata = _read_safetensors(path, stream)
             else:
                 content = metadata = open_file(stream)
-            chosen, remarks = _chosen(content, path)
-            weights = _weights(chosen.tensors, path, allocated_size(stream))
-            sha256 = sha256_of(path)
+            chosen, remarks = _choose_weights(content, path)
+            weights = _read_weights(chosen.tensors, path, allocated_size(stream))
+            sha256 = sha256_from_file(path)
         except (PickleError, MemoryError) as exc:
             msg = f"{path} is truncated or not a PyTorch checkpoint: {_first_sentence(exc)}"
             raise InputError(msg) from exc
@@ -94,11 +94,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise InputError(msg) from exc
     return Checkpoint(
         path=path,
-        weights=readable(weights, str(path)),
-        class_names=class_names_in(metadata),
-        settings=settings_in(metadata, sha256, str(path)),
+        weights=float_weights(weights, str(path)),
+        class_names=find_class_names(metadata),
+        settings=find_settings(metadata, sha256, str(path)),
         module=chosen.module,
-        moved=chosen.moved,
+        legacy_names=chosen.legacy_names,
         remarks=remarks,
         sha256=sha256,
     )
@@ -121,13 +121,13 @@ def _check_file(path: Path) -> None:
         raise InputError(msg)
 
 
-def _check_stored(path: Path, stream: IO[bytes]) -> None:
+def _check_stored_size(path: Path, stream: IO[bytes]) -> None:
     """Refuse a file that is too large for a checkpoint, or that is a hole for the most part."""
-    size, stored = os.fstat(stream.fileno()).st_size, allocated_size(stream)
-    if size > MOST_FILE:
-        msg = f"{path} has {size / 2**30:,.0f} GiB, and a checkpoint may have {MOST_FILE >> 30}"
+    size, stored_bytes = os.fstat(stream.fileno()).st_size, allocated_size(stream)
+    if size > MAX_FILE_BYTES:
+        msg = f"{path} has {size / 2**30:,.0f} GiB, and a checkpoint may have {MAX_FILE_BYTES >> 30}"
         raise InputError(msg)
-    if size - stored > LARGEST_HOLE and stored < size // 4:
+    if size - stored_bytes > MAX_HOLE_BYTES and stored_bytes < size // 4:
         msg = f"{path} is a hole for the most part: the copy is broken; copy it again"
         raise InputError(msg)
 
@@ -135,16 +135,16 @@ def _check_stored(path: Path, stream: IO[bytes]) -> None:
 def _read_safetensors(path: Path, stream: IO[bytes]) -> tuple[Any, Any]:
     stream.seek(0)
     header = int.from_bytes(stream.read(8), "little")
-    if header > MOST_HEADER:
+    if header > MAX_HEADER_BYTES:
         msg = f"{path} is truncated or not a safetensors file: its header says that it has {header:,} bytes"
         raise InputError(msg)
-    stored = allocated_size(stream)
+    stored_bytes = allocated_size(stream)
     safetensors = require("safetensors", purpose="read a .safetensors checkpoint")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             names = list(file.keys())
             sizes = [tuple(file.get_slice(name).get_shape()) for name in names]
-            check_unfolding([TensorRecord(size=size) for size in sizes], stored)
+            check_unfolding([TensorRecord(size=size) for size in sizes], stored_bytes)
             weights = {name: file.get_tensor(name) for name in names}
             metadata = file.metadata() or {}
     except (safetensors.SafetensorError, OSError, AttributeError, ValueError) as exc:
@@ -160,22 +160,22 @@ def _json_or_none(text: str) -> Any:
         return None
 
 
-def _chosen(content: Any, path: Path) -> tuple[WeightSet, tuple[str, ...]]:
+def _choose_weights(content: Any, path: Path) -> tuple[WeightSet, tuple[str, ...]]:
     sets = weight_sets(content)
     if not sets:
-        return _without_model(content, path), ()
+        return _other_tensors(content, path), ()
     first, *others = sets
-    others = [one for one in others if one.place != first.place]
+    others = [one for one in others if one.location != first.location]
     if not others:
         return first, ()
-    names = ", ".join(repr(one.place) for one in others[:MOST_NAMED])
+    names = ", ".join(repr(one.location) for one in others[:MAX_NAMED])
     return first, (
-        f"{path.name} holds the model {len(others) + 1} times: {first.place or 'its top level'!r} is "
+        f"{path.name} holds the model {len(others) + 1} times: {first.location or 'its top level'!r} is "
         f"exported, and not {names}; to export another, save it alone",
     )
 
 
-def _without_model(content: Any, path: Path) -> WeightSet:
+def _other_tensors(content: Any, path: Path) -> WeightSet:
     """Take whatever tensors there are: their names tell what model it is instead.
 
     Raises:
@@ -183,7 +183,7 @@ def _without_model(content: Any, path: Path) -> WeightSet:
     """
     other = other_weights(content)
     if other is not None and other.module is not None:
-        msg = f"{path} must hold a torchvision MaskRCNN and holds a whole {other.module.name}; {SAVE_IT}"
+        msg = f"{path} must hold a torchvision MaskRCNN and holds a whole {other.module.name}; {SAVE_HINT}"
         raise InputError(msg)
     if other is not None:
         return other
@@ -191,11 +191,11 @@ def _without_model(content: Any, path: Path) -> WeightSet:
     if isinstance(content, Instance):
         found = f"a {content.name}"
     elif isinstance(content, dict):
-        kinds = [f"{shown(key)}{_kind(value)}" for key, value in list(content.items())[:MOST_NAMED]]
+        kinds = [f"{short_repr(key)}{_kind(value)}" for key, value in list(content.items())[:MAX_NAMED]]
         found = f"keys {', '.join(kinds)}" if kinds else "nothing"
     msg = (
-        f"{path} must hold a state_dict, bare or under {', '.join(NESTED_UNDER)}, or a whole model; found "
-        f"{found}; {SAVE_IT}"
+        f"{path} must hold a state_dict, bare or under {', '.join(STATE_DICT_KEYS)}, or a whole model; found "
+        f"{found}; {SAVE_HINT}"
     )
     raise InputError(msg)
 
@@ -204,14 +204,14 @@ def _kind(value: Any) -> str:
     return f" (a {value.name})" if isinstance(value, Instance) else ""
 
 
-def _weights(tensors: dict[str, Any], path: Path, stored: int) -> dict[str, Tensor]:
+def _read_weights(tensors: dict[str, Any], path: Path, stored_bytes: int) -> dict[str, Tensor]:
     """Read the tensors that were chosen, and no others."""
     records = {name: value for name, value in tensors.items() if isinstance(value, TensorRecord)}
     for name, record in records.items():
         if record.fault:
             msg = f"{path}: {name} is {record.fault}; save the weights of the float model"
             raise InputError(msg)
-    check_unfolding(list(records.values()), stored)
+    check_unfolding(list(records.values()), stored_bytes)
     return {
         name: tensor_from_record(value) if isinstance(value, TensorRecord) else value
         for name, value in tensors.items()

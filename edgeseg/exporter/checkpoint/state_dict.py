@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from .bounds import MOST_STEPS, Budget
+from .bounds import MAX_STEPS, ReadBudget
 from .unpickle import Instance, TensorRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Every Mask R-CNN of torchvision has this one, in old releases too; what stands before it is a prefix.
-ANCHOR = "roi_heads.box_predictor.cls_score.weight"
+ANCHOR_TENSOR = "roi_heads.box_predictor.cls_score.weight"
 # Wrappers around parts of a model: torch.compile, FSDP, activation checkpointing.
-WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+WRAPPER_PATTERN = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # Copies that a trainer keeps beside the model.
-COPIES = re.compile(r"ema|teacher|shadow|average|swa|momentum", re.IGNORECASE)
+COPY_PATTERN = re.compile(r"ema|teacher|shadow|average|swa|momentum", re.IGNORECASE)
 # Deeper than any trainer nests; a file may refer to itself.
-DEEPEST = 8
-DEEPEST_MODULE = 16
+MAX_NESTING = 8
+MAX_MODULE_DEPTH = 16
 # Bytes of all names of tensors; of those of a ResNet-152 there are 0.1 million.
-MOST_NAMES = 32 << 20
+MAX_NAME_BYTES = 32 << 20
 # torchvision before 0.14 named the layers of three modules differently.
 LEGACY_NAMES = (
     (re.compile(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
@@ -41,22 +41,22 @@ class WeightSet:
     """Tensors that belong together.
 
     Attributes:
-        place: Where they are: keys of the checkpoint, then the prefix of their names.
+        location: Where they are: keys of the checkpoint, then the prefix of their names.
         tensors: By their names without that prefix.
         module: The pickled module that they are of, if it is one.
-        moved: Their names were those of a torchvision before 0.14.
+        legacy_names: Their names were those of a torchvision before 0.14.
     """
 
-    place: str
+    location: str
     tensors: dict[str, Any]
     module: Instance | None = None
-    moved: bool = False
+    legacy_names: bool = False
 
 
 def weight_sets(content: Any) -> list[WeightSet]:
     """List every set of tensors that is a torchvision R-CNN's, the model's own before copies of it."""
-    found = [one for group in _all_groups(content) for one in _models(group)]
-    return sorted(found, key=lambda one: (bool(COPIES.search(one.place)), one.module is None))
+    found = [one for group in _all_groups(content) for one in _mask_rcnns(group)]
+    return sorted(found, key=lambda one: (bool(COPY_PATTERN.search(one.location)), one.module is None))
 
 
 def other_weights(content: Any) -> WeightSet | None:
@@ -78,48 +78,52 @@ def is_module(value: Any) -> bool:
 
 def _all_groups(content: Any) -> Iterator[WeightSet]:
     # A file can hold one thing in a million places, and a module that is its own child.
-    return _groups(content, (), set(), Budget(octets=MOST_NAMES, steps=MOST_STEPS))
+    return _groups(content, (), set(), ReadBudget(octets=MAX_NAME_BYTES, steps=MAX_STEPS))
 
 
-def _groups(value: Any, place: tuple[str, ...], seen: set[int], budget: Budget) -> Iterator[WeightSet]:
+def _groups(value: Any, location: tuple[str, ...], seen: set[int], budget: ReadBudget) -> Iterator[WeightSet]:
     """Walk through dicts, lists and objects, each of them once."""
-    if id(value) in seen or len(place) > DEEPEST:
+    if id(value) in seen or len(location) > MAX_NESTING:
         return
     seen.add(id(value))
-    budget.hold(sum(map(len, place)))
+    budget.use_bytes(sum(map(len, location)))
     if is_module(value):
-        yield WeightSet(place=".".join(place), tensors=dict(_state(value, "", budget)), module=value)
+        yield WeightSet(
+            location=".".join(location), tensors=dict(_state_dict_items(value, "", budget)), module=value
+        )
         return
     if isinstance(value, Instance):
-        budget.step(len(value.items) + len(value.attributes) + len(value.elements))
+        budget.use_steps(len(value.items) + len(value.attributes) + len(value.elements))
         value = {**value.items, **value.attributes, **dict(enumerate(value.elements))}
     elif isinstance(value, list | tuple):
         value = dict(enumerate(value[:100]))
     if isinstance(value, dict):
-        budget.step(len(value))
+        budget.use_steps(len(value))
         tensors = {key: item for key, item in value.items() if isinstance(item, TensorRecord | Tensor)}
         if tensors and all(isinstance(key, str) for key in tensors):
-            yield WeightSet(place=".".join(place), tensors=tensors)
+            yield WeightSet(location=".".join(location), tensors=tensors)
         for key, item in value.items():
             if isinstance(item, dict | list | tuple | Instance):
-                yield from _groups(item, (*place, str(key)), seen, budget)
+                yield from _groups(item, (*location, str(key)), seen, budget)
 
 
-def _models(group: WeightSet) -> Iterator[WeightSet]:
-    names = {WRAPPERS.sub("", name): name for name in group.tensors}
-    for prefix in [name.removesuffix(ANCHOR) for name in names if name.endswith(ANCHOR)]:
-        place = ".".join(filter(None, (group.place, prefix.rstrip("."))))
+def _mask_rcnns(group: WeightSet) -> Iterator[WeightSet]:
+    names = {WRAPPER_PATTERN.sub("", name): name for name in group.tensors}
+    for prefix in [name.removesuffix(ANCHOR_TENSOR) for name in names if name.endswith(ANCHOR_TENSOR)]:
+        location = ".".join(filter(None, (group.location, prefix.rstrip("."))))
         own = {
             name.removeprefix(prefix): group.tensors[original]
             for name, original in names.items()
             if name.startswith(prefix)
         }
         tensors = {current_name(name): value for name, value in own.items()}
-        module = _within(group.module, prefix)
-        yield WeightSet(place=place, tensors=tensors, module=module, moved=own.keys() != tensors.keys())
+        module = _module_at(group.module, prefix)
+        yield WeightSet(
+            location=location, tensors=tensors, module=module, legacy_names=own.keys() != tensors.keys()
+        )
 
 
-def _within(module: Instance | None, prefix: str) -> Instance | None:
+def _module_at(module: Instance | None, prefix: str) -> Instance | None:
     """Find the module that stands under a prefix, looking through wrappers."""
     for name in filter(None, prefix.split(".")):
         module = _unwrapped(module)
@@ -128,7 +132,7 @@ def _within(module: Instance | None, prefix: str) -> Instance | None:
 
 
 def _unwrapped(module: Any) -> Any:
-    for _ in range(DEEPEST_MODULE):
+    for _ in range(MAX_MODULE_DEPTH):
         if not is_module(module) or (inner := _wrapped(module)) is None:
             break
         module = inner
@@ -137,25 +141,25 @@ def _unwrapped(module: Any) -> Any:
 
 def _wrapped(module: Instance) -> Instance | None:
     children = module.attributes["_modules"]
-    return next((item for name, item in children.items() if WRAPPERS.match(f"{name}.")), None)
+    return next((item for name, item in children.items() if WRAPPER_PATTERN.match(f"{name}.")), None)
 
 
-def _state(module: Instance, prefix: str, budget: Budget) -> Iterator[tuple[str, Any]]:
+def _state_dict_items(module: Instance, prefix: str, budget: ReadBudget) -> Iterator[tuple[str, Any]]:
     """List the tensors of a pickled module as its `state_dict` would."""
-    budget.hold(len(prefix))
-    if prefix.count(".") > DEEPEST_MODULE:
+    budget.use_bytes(len(prefix))
+    if prefix.count(".") > MAX_MODULE_DEPTH:
         return
     attributes = module.attributes
-    passing = attributes.get("_non_persistent_buffers_set")
-    passing = passing if isinstance(passing, list) else []
+    non_persistent = attributes.get("_non_persistent_buffers_set")
+    non_persistent = non_persistent if isinstance(non_persistent, list) else []
     for kind in ("_parameters", "_buffers"):
         tensors = attributes.get(kind)
         for name, value in tensors.items() if isinstance(tensors, dict) else ():
-            budget.step()
-            budget.hold(len(prefix) + len(str(name)))
-            if isinstance(value, TensorRecord) and name not in passing:
+            budget.use_steps()
+            budget.use_bytes(len(prefix) + len(str(name)))
+            if isinstance(value, TensorRecord) and name not in non_persistent:
                 yield f"{prefix}{name}", value
     for name, child in attributes["_modules"].items():
-        budget.step()
+        budget.use_steps()
         if is_module(child):
-            yield from _state(child, f"{prefix}{name}.", budget)
+            yield from _state_dict_items(child, f"{prefix}{name}.", budget)

@@ -13,9 +13,9 @@ import pickletools
 import sys
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from edgeseg.records import shown
+from edgeseg.records import short_repr
 
-from .bounds import LONGEST_NAME, MOST_BYTES, Budget, PickleError, check_key
+from .bounds import MAX_EXTRA_BYTES, MAX_NAME_LENGTH, PickleError, ReadBudget, check_key
 from .placeholders import Global, Instance, StorageRecord, TensorRecord
 
 if TYPE_CHECKING:
@@ -52,21 +52,21 @@ HOSTILE_MODULES = (
     "marshal",
 )
 # Beside the types among `builtins`: what names a class inside a class.
-HARMLESS = ("builtins.getattr",)
+ALLOWED_BUILTINS = ("builtins.getattr",)
 RENAMED_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-MOST_DIMENSIONS = 64
-LARGEST_SIDE = 2**62
+MAX_DIMENSIONS = 64
+MAX_SIDE = 2**62
 LOAD = "torch.storage._load_from_bytes"
-REBUILD_AS = "torch._tensor._rebuild_from_type_v2"
+REBUILD_FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
 # Bytes of an entry of a dict and of a list.
-OF_DICT, OF_LIST = 100, 8
+DICT_ENTRY_BYTES, LIST_ENTRY_BYTES = 100, 8
 
 
 class RefusedError(Exception):
     """The pickle is whole and what it holds is refused; the message begins with "it"."""
 
 
-def read_pickle(stream: IO[bytes] | BoundedStream, source: Any, budget: Budget | None = None) -> Any:
+def read_pickle(stream: IO[bytes] | BoundedStream, source: Any, budget: ReadBudget | None = None) -> Any:
     """Read one pickle as data; the stream stands behind it afterwards.
 
     Args:
@@ -80,7 +80,7 @@ def read_pickle(stream: IO[bytes] | BoundedStream, source: Any, budget: Budget |
         RefusedError: It would call something that no checkpoint has a use for.
     """
     try:
-        return _Machine(source, budget or Budget(octets=MOST_BYTES)).run(stream)
+        return _PickleMachine(source, budget or ReadBudget(octets=MAX_EXTRA_BYTES)).run(stream)
     except (
         LookupError,
         TypeError,
@@ -95,10 +95,10 @@ def read_pickle(stream: IO[bytes] | BoundedStream, source: Any, budget: Budget |
         raise PickleError(msg) from exc
 
 
-class _Machine:
+class _PickleMachine:
     """The stack machine that pickles are programs for."""
 
-    def __init__(self, source: Any, budget: Budget) -> None:
+    def __init__(self, source: Any, budget: ReadBudget) -> None:
         self.source, self.budget = source, budget
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
@@ -106,16 +106,16 @@ class _Machine:
 
     def run(self, stream: IO[bytes] | BoundedStream) -> Any:
         for opcode, arg, _ in pickletools.genops(cast("IO[bytes]", stream)):
-            self.budget.step()
+            self.budget.use_steps()
             if opcode.name == "STOP":
                 return self.stack.pop()
             if opcode.name in _CONSTANTS:
                 self.stack.append(_CONSTANTS[opcode.name]())
             elif opcode.name in _VALUES:
-                self.budget.hold(sys.getsizeof(arg))
+                self.budget.use_bytes(sys.getsizeof(arg))
                 self.stack.append(arg)
             else:
-                _STEPS[opcode.name](self, arg)
+                _OPCODES[opcode.name](self, arg)
         msg = "it ends early"
         raise EOFError(msg)
 
@@ -168,11 +168,11 @@ class _Machine:
         if not isinstance(name, str) or not isinstance(module, str):
             msg = "the name of a class in it is no text"
             raise PickleError(msg)
-        self.stack.append(_named(f"{module} {name}"))
+        self.stack.append(_global_named(f"{module} {name}"))
 
     def reduce(self, _: Any) -> None:
         args, function = self.stack.pop(), self.stack.pop()
-        self.stack.append(_made(function, args, self))
+        self.stack.append(_construct(function, args, self))
 
     def new_with_names(self, _: Any) -> None:
         self.stack.pop()
@@ -182,65 +182,67 @@ class _Machine:
         state = self.stack.pop()
         if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict | None):
             # Of a class with slots.
-            state = self.merged(*state)
+            state = self.merge_states(*state)
         if isinstance(self.stack[-1], Instance):
             self.stack[-1].state = state
 
-    def merged(self, first: dict[Any, Any] | None, second: Any) -> dict[Any, Any]:
+    def merge_states(self, first: dict[Any, Any] | None, second: Any) -> dict[Any, Any]:
         parts = [part for part in (first, second) if isinstance(part, dict) and part]
         if len(parts) < 2:
             return parts[0] if parts else {}
-        self.budget.hold(OF_DICT * sum(map(len, parts)))
+        self.budget.use_bytes(DICT_ENTRY_BYTES * sum(map(len, parts)))
         return {**parts[0], **parts[1]}
 
     def instance(self, name: str) -> None:
         args = tuple(self.pop_mark())
-        self.stack.append(_made(_named(name), args, self))
+        self.stack.append(_construct(_global_named(name), args, self))
 
     def object(self, _: Any) -> None:
         function, *args = self.pop_mark()
-        self.stack.append(_made(function, tuple(args), self))
+        self.stack.append(_construct(function, tuple(args), self))
 
     def persistent(self, pid: Any) -> None:
         self.stack.append(_storage(self.source, pid))
 
 
-def _named(pair: str) -> Global:
+def _global_named(pair: str) -> Global:
     """Make `module name`, as pickles have it, a dotted name; Python 2 called two modules otherwise."""
     check_key(pair)
     module, _, name = pair.partition(" ")
     return Global(f"{RENAMED_MODULES.get(module, module)}.{name}")
 
 
-def _refuse(name: str) -> None:
+def _refuse_hostile(name: str) -> None:
     module, _, function = name.partition(".")
     is_type = module == "builtins" and isinstance(getattr(builtins, function, None), type)
-    if module in HOSTILE_MODULES and not is_type and name not in HARMLESS:
+    if module in HOSTILE_MODULES and not is_type and name not in ALLOWED_BUILTINS:
         msg = f"it wants to run {name}, which no checkpoint needs; it was not run, do not trust the file"
         raise RefusedError(msg)
 
 
-def _made(function: Any, args: Any, machine: _Machine) -> Any:
-    name = function.name if isinstance(function, Global | Instance) else shown(function)
-    _refuse(name)
+def _construct(function: Any, args: Any, machine: _PickleMachine) -> Any:
+    name = function.name if isinstance(function, Global | Instance) else short_repr(function)
+    _refuse_hostile(name)
     args = args if isinstance(args, tuple) else ()
     if name == LOAD:
         return _nested(machine, *args)
-    if name == REBUILD_AS:
-        return _made(args[0], args[2], machine) if len(args) == 4 else None
-    rebuild = _REBUILT.get(name)
+    if name == REBUILD_FROM_TYPE:
+        return _construct(args[0], args[2], machine) if len(args) == 4 else None
+    rebuild = _REBUILDERS.get(name)
     if rebuild is None:
         return Instance(name, args)
     # What a rebuilding may copy.
     if args and isinstance(args[0], str | bytes):
-        machine.budget.hold(len(args[0]))
+        machine.budget.use_bytes(len(args[0]))
     elif args and isinstance(args[0], dict | list | tuple):
-        machine.budget.hold(len(args[0]) * (OF_DICT if rebuild is _mapping else OF_LIST))
+        machine.budget.use_bytes(
+            len(args[0]) * (DICT_ENTRY_BYTES if rebuild is _mapping else LIST_ENTRY_BYTES)
+        )
     return rebuild(*args)
 
 
 def _storage(source: Any, pid: Any) -> StorageRecord | Global:
-    if not isinstance(pid, tuple) or len(pid) > MOST_DIMENSIONS:
+    if not isinstance(pid, tuple) or len(pid) > MAX_DIMENSIONS:
         msg = "it refers to something outside the file"
         raise PickleError(msg)
     tag, kind, *_ = pid
@@ -249,11 +251,11 @@ def _storage(source: Any, pid: Any) -> StorageRecord | Global:
         return kind
     key, _, _, *view = pid[2:]
     if tag not in ("storage", b"storage"):
-        msg = f"it refers to {shown(tag)} outside the file"
+        msg = f"it refers to {short_repr(tag)} outside the file"
         raise PickleError(msg)
     # Before PyTorch 0.4 a storage could be part of another one.
     key, first = (view[0][0], int(view[0][1])) if view and view[0] else (key, 0)
-    if not isinstance(key, str | int | bytes) or len(str(key)) > LONGEST_NAME:
+    if not isinstance(key, str | int | bytes) or len(str(key)) > MAX_NAME_LENGTH:
         msg = "it refers to numbers by what is no name"
         raise PickleError(msg)
     name = kind.name.rpartition(".")[2]
@@ -262,13 +264,13 @@ def _storage(source: Any, pid: Any) -> StorageRecord | Global:
 
 
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> TensorRecord:
-    if len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
+    if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
         msg = f"a tensor of {len(size)} sizes and {len(stride)} strides is none of a model"
         raise PickleError(msg)
     found = TensorRecord(storage, int(offset), tuple(map(int, size)), tuple(map(int, stride)))
     # Otherwise the negative size of one tensor would make room for another that is too large.
-    if not all(0 <= number < LARGEST_SIDE for number in (found.offset, *found.size, *found.stride)):
-        msg = f"a tensor of shape {shown(found.size)} and strides {shown(found.stride)} cannot be"
+    if not all(0 <= number < MAX_SIDE for number in (found.offset, *found.size, *found.stride)):
+        msg = f"a tensor of shape {short_repr(found.size)} and strides {short_repr(found.stride)} cannot be"
         raise PickleError(msg)
     return found
 
@@ -278,7 +280,7 @@ def _typed_tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any)
     return TensorRecord(plain.storage, plain.offset, plain.size, plain.stride, rest[2].name)
 
 
-def _nested(machine: _Machine, data: Any = None) -> Any:
+def _nested(machine: _PickleMachine, data: Any = None) -> Any:
     return machine.source.nested(data, machine.budget)
 
 
@@ -293,7 +295,7 @@ def _mapping(*args: Any) -> dict[Any, Any]:
     return dict(args[0]) if args and isinstance(args[0], dict | list) else {}
 
 
-_REBUILT: dict[str, Callable[..., Any]] = {
+_REBUILDERS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,
     "collections.defaultdict": lambda *args: {},
@@ -335,11 +337,11 @@ _VALUES = frozenset(
     or "UNICODE" in opcode.name
     or opcode.name == "BYTEARRAY8"
 )
-_STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
+_OPCODES: dict[str, Callable[[_PickleMachine, Any], Any]] = {
     "PROTO": lambda machine, arg: None,
     "FRAME": lambda machine, arg: None,
-    "MARK": _Machine.mark,
-    "POP": _Machine.pop,
+    "MARK": _PickleMachine.mark,
+    "POP": _PickleMachine.pop,
     "POP_MARK": lambda machine, arg: machine.pop_mark(),
     "DUP": lambda machine, arg: machine.stack.append(machine.stack[-1]),
     "LIST": lambda machine, arg: machine.collect(list),
@@ -354,20 +356,20 @@ _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     "APPEND": lambda machine, arg: machine.extend([machine.stack.pop()]),
     "APPENDS": lambda machine, arg: machine.extend(machine.pop_mark()),
     "ADDITEMS": lambda machine, arg: machine.extend(machine.pop_mark()),
-    "SETITEM": _Machine.set_item,
+    "SETITEM": _PickleMachine.set_item,
     "SETITEMS": lambda machine, arg: machine.set_items(machine.pop_mark()),
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _PickleMachine.put),
     **dict.fromkeys(
         ("GET", "BINGET", "LONG_BINGET"), lambda machine, arg: machine.stack.append(machine.memo[arg])
     ),
-    "GLOBAL": lambda machine, arg: machine.stack.append(_named(arg)),
-    "STACK_GLOBAL": _Machine.stack_global,
-    "REDUCE": _Machine.reduce,
-    "NEWOBJ": _Machine.reduce,
-    "NEWOBJ_EX": _Machine.new_with_names,
-    "BUILD": _Machine.build,
-    "INST": _Machine.instance,
-    "OBJ": _Machine.object,
-    "PERSID": _Machine.persistent,
+    "GLOBAL": lambda machine, arg: machine.stack.append(_global_named(arg)),
+    "STACK_GLOBAL": _PickleMachine.stack_global,
+    "REDUCE": _PickleMachine.reduce,
+    "NEWOBJ": _PickleMachine.reduce,
+    "NEWOBJ_EX": _PickleMachine.new_with_names,
+    "BUILD": _PickleMachine.build,
+    "INST": _PickleMachine.instance,
+    "OBJ": _PickleMachine.object,
+    "PERSID": _PickleMachine.persistent,
     "BINPERSID": lambda machine, arg: machine.persistent(machine.stack.pop()),
 }

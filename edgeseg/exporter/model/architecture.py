@@ -16,7 +16,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from edgeseg.errors import InputError
-from edgeseg.settings import ModelSettings, Origin, resolved
+from edgeseg.settings import ModelSettings, Origin, resolve_settings
 
 from .backbone import backbone_from_weights
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 ANCHOR_SIZES = (32, 64, 128, 256, 512)
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
-USE_FACTORY = "name a function that builds the model with --factory package.module:function"
-SAY_SETTINGS = (
+FACTORY_HINT = "name a function that builds the model with --factory package.module:function"
+SETTINGS_HINT = (
     "say them with --settings FILE.json, save the checkpoint with `edgeseg.save_checkpoint`, or "
-    f"{USE_FACTORY}"
+    f"{FACTORY_HINT}"
 )
 # What must be there, and of how many dimensions.
 REQUIRED = MappingProxyType(
@@ -75,8 +75,8 @@ def model_from_weights(
         InputError: Not a Mask R-CNN that is known; says which tensors are the matter.
     """
     if settings is None:
-        settings, _ = resolved([(Origin.ASSUMED, default_settings(weights))])
-    name, model = _built(weights, settings)
+        settings, _ = resolve_settings([(Origin.ASSUMED, default_settings(weights))])
+    name, model = _build(weights, settings)
     load_weights(model, weights)
     return name, model
 
@@ -88,7 +88,7 @@ def empty_model(weights: Mapping[str, Tensor], settings: ModelSettings) -> MaskR
         InputError: As `model_from_weights`.
     """
     with torch.device("meta"):
-        return _built(weights, settings)[1]
+        return _build(weights, settings)[1]
 
 
 def default_settings(weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def default_settings(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """
     _check_kind(weights)
     levels = _levels(weights)
-    every = _rows(weights, "rpn.head.cls_logits") == len(ASPECT_RATIOS) * len(ANCHOR_SIZES)
-    sizes = (ANCHOR_SIZES,) * levels if every else tuple((size,) for size in ANCHOR_SIZES)
+    has_all_sizes = _output_count(weights, "rpn.head.cls_logits") == len(ASPECT_RATIOS) * len(ANCHOR_SIZES)
+    sizes = (ANCHOR_SIZES,) * levels if has_all_sizes else tuple((size,) for size in ANCHOR_SIZES)
     return {"anchor_sizes": sizes, "anchor_aspect_ratios": (ASPECT_RATIOS,) * levels}
 
 
@@ -121,16 +121,16 @@ def class_count(model: MaskRCNN) -> int:
     return classes
 
 
-def _built(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[str, MaskRCNN]:
+def _build(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[str, MaskRCNN]:
     _check_kind(weights)
     try:
-        return _assembled(weights, settings)
+        return _assemble(weights, settings)
     except (ValueError, IndexError, KeyError, RuntimeError, ZeroDivisionError) as exc:
-        msg = f"the shapes of the checkpoint's tensors do not go together: {exc}; {USE_FACTORY}"
+        msg = f"the shapes of the checkpoint's tensors do not go together: {exc}; {FACTORY_HINT}"
         raise InputError(msg) from exc
 
 
-def _assembled(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[str, MaskRCNN]:
+def _assemble(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[str, MaskRCNN]:
     backbone_name, backbone = backbone_from_weights(weights)
     levels = _levels(weights)
     pooled = [str(index) for index in range(levels - 1)]
@@ -143,7 +143,9 @@ def _assembled(weights: Mapping[str, Tensor], settings: ModelSettings) -> tuple[
         image_std=list(settings.image_std),
         rpn_anchor_generator=_anchors(weights, levels, settings),
         rpn_head=RPNHead(
-            channels, _rows(weights, "rpn.head.cls_logits"), conv_depth=_count(weights, "rpn.head.conv")
+            channels,
+            _output_count(weights, "rpn.head.cls_logits"),
+            conv_depth=_block_count(weights, "rpn.head.conv"),
         ),
         rpn_pre_nms_top_n_test=settings.rpn_pre_nms_top_n_test,
         rpn_post_nms_top_n_test=settings.rpn_post_nms_top_n_test,
@@ -207,11 +209,11 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         for key in own
         if key in weights and weights[key].shape != own[key].shape
     ]
-    faults = [f"{len(missing)} missing such as {missing[0]}"] if missing else []
-    faults += [f"{len(extra)} left over such as {extra[0]}"] if extra else []
-    faults += shapes[:1]
-    if faults:
-        msg = f"the checkpoint does not fit {type(model).__name__}: {'; '.join(faults)}; {USE_FACTORY}"
+    problems = [f"{len(missing)} missing such as {missing[0]}"] if missing else []
+    problems += [f"{len(extra)} left over such as {extra[0]}"] if extra else []
+    problems += shapes[:1]
+    if problems:
+        msg = f"the checkpoint does not fit {type(model).__name__}: {'; '.join(problems)}; {FACTORY_HINT}"
         raise InputError(msg)
     model.load_state_dict({key: value for key, value in weights.items() if key in own}, strict=False)
     model.eval()
@@ -224,8 +226,11 @@ def _check_kind(weights: Mapping[str, Tensor]) -> None:
             if weights[key].ndim != dimensions:
                 msg = f"{key} must have {dimensions} dimensions and has the shape {list(weights[key].shape)}"
                 raise InputError(msg)
-        classes, masks = _rows(weights, "roi_heads.box_predictor.cls_score"), "roi_heads.mask_predictor"
-        _check_classes(classes, _rows(weights, f"{masks}.mask_fcn_logits"))
+        classes, masks = (
+            _output_count(weights, "roi_heads.box_predictor.cls_score"),
+            "roi_heads.mask_predictor",
+        )
+        _check_classes(classes, _output_count(weights, f"{masks}.mask_fcn_logits"))
         return
     found = ", ".join(list(weights)[:3])
     kind = "not of a Mask R-CNN over a feature pyramid"
@@ -234,23 +239,23 @@ def _check_kind(weights: Mapping[str, Tensor]) -> None:
     for signature, framework in FRAMEWORKS.items():
         if any(signature in key for key in weights):
             kind = f"of {framework}, and edgeseg takes torchvision's Mask R-CNN"
-    msg = f"the checkpoint is {kind}: it lacks {missing[0]} and has {found}, ...; {USE_FACTORY}"
+    msg = f"the checkpoint is {kind}: it lacks {missing[0]} and has {found}, ...; {FACTORY_HINT}"
     raise InputError(msg)
 
 
 def _levels(weights: Mapping[str, Tensor]) -> int:
     """Count the levels of the pyramid: one a block, and one that is pooled from the last."""
-    return _count(weights, "backbone.fpn.inner_blocks") + 1
+    return _block_count(weights, "backbone.fpn.inner_blocks") + 1
 
 
 def _anchors(weights: Mapping[str, Tensor], levels: int, settings: ModelSettings) -> AnchorGenerator:
-    count = _rows(weights, "rpn.head.cls_logits")
+    count = _output_count(weights, "rpn.head.cls_logits")
     sizes, ratios = settings.anchor_sizes, settings.anchor_aspect_ratios
-    given = [len(one) * len(other) for one, other in zip(sizes, ratios, strict=False)]
-    if len(sizes) != levels or len(ratios) != levels or set(given) != {count}:
+    anchors_per_level = [len(one) * len(other) for one, other in zip(sizes, ratios, strict=False)]
+    if len(sizes) != levels or len(ratios) != levels or set(anchors_per_level) != {count}:
         msg = (
             f"the checkpoint has {count} anchors a location on {levels} levels; anchor_sizes {_shown(sizes)} "
-            f"and anchor_aspect_ratios {_shown(ratios)} are others; {SAY_SETTINGS}"
+            f"and anchor_aspect_ratios {_shown(ratios)} are others; {SETTINGS_HINT}"
         )
         raise InputError(msg)
     return AnchorGenerator(sizes, ratios)
@@ -263,11 +268,11 @@ def _shown(rows: tuple[tuple[float, ...], ...]) -> str:
 def _box_pool_side(weights: Mapping[str, Tensor], channels: int) -> int:
     layer = "roi_heads.box_head.fc6.weight"
     if layer not in weights:
-        layer = f"roi_heads.box_head.{_count(weights, 'roi_heads.box_head') + 1}.weight"
+        layer = f"roi_heads.box_head.{_block_count(weights, 'roi_heads.box_head') + 1}.weight"
     inputs = int(weights[layer].shape[1]) if layer in weights else 0
     side = math.isqrt(inputs // channels)
     if side == 0 or side * side * channels != inputs:
-        msg = f"{layer} has {inputs} inputs, which are no square crop of {channels} channels; {USE_FACTORY}"
+        msg = f"{layer} has {inputs} inputs, which are no square crop of {channels} channels; {FACTORY_HINT}"
         raise InputError(msg)
     return side
 
@@ -275,12 +280,12 @@ def _box_pool_side(weights: Mapping[str, Tensor], channels: int) -> int:
 def _box_head(weights: Mapping[str, Tensor], channels: int) -> Any:
     side = _box_pool_side(weights, channels)
     if "roi_heads.box_head.fc6.weight" in weights:
-        return TwoMLPHead(channels * side * side, _rows(weights, "roi_heads.box_head.fc6"))
+        return TwoMLPHead(channels * side * side, _output_count(weights, "roi_heads.box_head.fc6"))
     convolutions = [
-        _rows(weights, f"roi_heads.box_head.{index}.0")
-        for index in range(_count(weights, "roi_heads.box_head"))
+        _output_count(weights, f"roi_heads.box_head.{index}.0")
+        for index in range(_block_count(weights, "roi_heads.box_head"))
     ]
-    dense = [_rows(weights, f"roi_heads.box_head.{len(convolutions) + 1}")]
+    dense = [_output_count(weights, f"roi_heads.box_head.{len(convolutions) + 1}")]
     return FastRCNNConvFCHead((channels, side, side), convolutions, dense, norm_layer=nn.BatchNorm2d)
 
 
@@ -291,8 +296,8 @@ def _box_predictor(weights: Mapping[str, Tensor]) -> Any:
 
 def _mask_head(weights: Mapping[str, Tensor], channels: int) -> Any:
     layers = [
-        _rows(weights, f"roi_heads.mask_head.{index}.0")
-        for index in range(_count(weights, "roi_heads.mask_head"))
+        _output_count(weights, f"roi_heads.mask_head.{index}.0")
+        for index in range(_block_count(weights, "roi_heads.mask_head"))
     ]
     norm = nn.BatchNorm2d if "roi_heads.mask_head.0.1.weight" in weights else None
     return MaskRCNNHeads(channels, layers, 1, norm_layer=norm)
@@ -301,7 +306,7 @@ def _mask_head(weights: Mapping[str, Tensor], channels: int) -> Any:
 def _mask_predictor(weights: Mapping[str, Tensor]) -> Any:
     inputs, inner = weights["roi_heads.mask_predictor.conv5_mask.weight"].shape[:2]
     return MaskRCNNPredictor(
-        int(inputs), int(inner), _rows(weights, "roi_heads.mask_predictor.mask_fcn_logits")
+        int(inputs), int(inner), _output_count(weights, "roi_heads.mask_predictor.mask_fcn_logits")
     )
 
 
@@ -321,11 +326,11 @@ def _check_classes(classes: int, masks: int) -> None:
         raise InputError(msg)
 
 
-def _rows(weights: Mapping[str, Tensor], layer: str) -> int:
+def _output_count(weights: Mapping[str, Tensor], layer: str) -> int:
     return int(weights[f"{layer}.weight"].shape[0])
 
 
-def _count(weights: Mapping[str, Tensor], prefix: str) -> int:
+def _block_count(weights: Mapping[str, Tensor], prefix: str) -> int:
     """Count the blocks `prefix.0.0`, `prefix.1.0`, ... that have weights."""
     count = 0
     while f"{prefix}.{count}.0.weight" in weights:

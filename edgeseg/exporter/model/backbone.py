@@ -47,11 +47,11 @@ def backbone_from_weights(weights: Mapping[str, Tensor]) -> tuple[str, BackboneW
     """
     body = {key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)}
     # mobilenet_backbone and resnet_fpn_backbone freeze batch norm unless told otherwise; both have eps 1e-5.
-    counted = any(key.endswith("num_batches_tracked") for key in body)
-    norm = nn.BatchNorm2d if counted else FrozenBatchNorm2d
+    has_counts = any(key.endswith("num_batches_tracked") for key in body)
+    norm = nn.BatchNorm2d if has_counts else FrozenBatchNorm2d
     image_channels = _image_channels(body)
-    name = _matching(body, norm, image_channels)
-    network = _body(name, norm, image_channels)
+    name = _match_network(body, norm, image_channels)
+    network = _build_body(name, norm, image_channels)
     channels = _pyramid_inputs(weights)
     stages = _stages(network, channels, body)
     return name, BackboneWithFPN(
@@ -90,7 +90,7 @@ def check_image_channels(channels: int) -> None:
         raise InputError(msg)
 
 
-def _body(name: str, norm: Any, image_channels: int) -> Any:
+def _build_body(name: str, norm: Any, image_channels: int) -> Any:
     network: Any = models.get_model(name, weights=None, norm_layer=norm)
     network = network.features if name in MOBILENETS else network
     if image_channels != COLOUR:
@@ -109,12 +109,12 @@ def _image_channels(body: Mapping[str, Tensor]) -> int:
     return int(first.shape[1])
 
 
-def _matching(body: Mapping[str, Tensor], norm: Any, image_channels: int) -> str:
+def _match_network(body: Mapping[str, Tensor], norm: Any, image_channels: int) -> str:
     children = {key.partition(".")[0] for key in body}
     found = {key: tuple(value.shape) for key, value in body.items()}
     for name in RESNETS if "layer1" in children else MOBILENETS:
         with torch.device("meta"):
-            candidate = _body(name, norm, image_channels).state_dict()
+            candidate = _build_body(name, norm, image_channels).state_dict()
         if found == {
             key: tuple(value.shape) for key, value in candidate.items() if key.partition(".")[0] in children
         }:
@@ -155,5 +155,9 @@ def _stage_channels(network: Any) -> list[tuple[str, int]]:
     if isinstance(network, models.ResNet):
         return [(f"layer{i}", network.inplanes // 2 ** (4 - i)) for i in range(1, 5)]
     blocks = list(network.children())
-    cuts = [0, *(i for i, block in enumerate(blocks) if getattr(block, "_is_cn", False)), len(blocks) - 1]
-    return [(str(i), blocks[i].out_channels) for i in cuts]
+    stage_indices = [
+        0,
+        *(i for i, block in enumerate(blocks) if getattr(block, "_is_cn", False)),
+        len(blocks) - 1,
+    ]
+    return [(str(i), blocks[i].out_channels) for i in stage_indices]

@@ -10,12 +10,12 @@ import torchvision
 
 from edgeseg.errors import ConfigError, InputError
 from edgeseg.exporter.checkpoint import read_checkpoint
-from edgeseg.exporter.config import Limits, impose
+from edgeseg.exporter.config import DetectionLimits, apply_limits
 from edgeseg.exporter.torch_threads import torch_threads
 from edgeseg.runtime.contract import RawDetections
 from edgeseg.runtime.input_sizes import resize_limits
-from edgeseg.runtime.model import Model, Network
-from edgeseg.settings import NAMES
+from edgeseg.runtime.model import Model, SizedBackend
+from edgeseg.settings import SETTING_NAMES
 from edgeseg.vision.torchvision_output import detections_from_dense
 
 from .loading import load_model
@@ -41,7 +41,9 @@ class EagerBackend:
     """
 
     def __init__(self, model: Any, spec: ModelSpec, *, threads: int | None = None) -> None:
-        impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
+        apply_limits(
+            DetectionLimits(**{name: getattr(spec, name) for name in DetectionLimits.__slots__}), model
+        )
         self._reference = Reference(model, spec)
         self._spec = spec
         self._threads = threads
@@ -63,12 +65,12 @@ class EagerBackend:
             labels=np.zeros((batch, rows), np.int32),
             masks=np.zeros((batch, rows, side, side), np.float32),
         )
-        for index, one in enumerate(found):
+        for index, detections_of_image in enumerate(found):
             # Scores descend, so what is above the threshold comes first.
-            count = int(np.count_nonzero(one.scores > score_threshold))
+            count = int(np.count_nonzero(detections_of_image.scores > score_threshold))
             raw.counts[index] = count
             for name in ("boxes_xyxy", "scores", "labels", "masks"):
-                getattr(raw, name)[index, :count] = getattr(one, name)[:count]
+                getattr(raw, name)[index, :count] = getattr(detections_of_image, name)[:count]
         return raw
 
     def close(self) -> None:
@@ -96,12 +98,14 @@ class ResizingDetector:
         *,
         threads: int | None = None,
     ) -> None:
-        impose(Limits(**{name: getattr(spec, name) for name in Limits.__slots__}), model)
+        apply_limits(
+            DetectionLimits(**{name: getattr(spec, name) for name in DetectionLimits.__slots__}), model
+        )
         shortest, longest = resize_limits(sizes_hw)
         model.transform.min_size, model.transform.max_size = (shortest,), longest
         self.spec = spec
         self._model, self._threads = model, threads
-        self._limits = f"{shortest} to {longest}"
+        self._resize_range = f"{shortest} to {longest}"
 
     def __enter__(self) -> ResizingDetector:
         return self
@@ -113,7 +117,7 @@ class ResizingDetector:
     def description(self) -> str:
         """Versions of torchvision and torch, and between which sides it resizes."""
         versions = f"torchvision {torchvision.__version__}, torch {torch.__version__}"
-        return f"{versions} eager on CPU, its own resizing ({self._limits})"
+        return f"{versions} eager on CPU, its own resizing ({self._resize_range})"
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
         """Find instances in `uint8[H, W, 3]` BGR frames of any size, one after the other."""
@@ -152,7 +156,9 @@ def eager_from_checkpoint(
         ConfigError: The bundle was exported with a factory, and none is given or it does not work.
     """
     model = torchvision_from_checkpoint(path, spec, factory=factory)
-    networks = [Network(each, EagerBackend(model, each, threads=threads)) for each in (spec, *other_sizes)]
+    networks = [
+        SizedBackend(each, EagerBackend(model, each, threads=threads)) for each in (spec, *other_sizes)
+    ]
     return Model(*networks[0], other_sizes=networks[1:])
 
 
@@ -180,5 +186,9 @@ def torchvision_from_checkpoint(path: Path, spec: ModelSpec, *, factory: str | N
         msg = f"the model was exported with --factory {spec.architecture}; pass it here too"
         raise ConfigError(msg)
     # What was assumed or given at export is in the bundle; the factory says it again.
-    given = {name: getattr(spec.settings, name) for name in NAMES} if spec.settings and not factory else {}
+    given = (
+        {name: getattr(spec.settings, name) for name in SETTING_NAMES}
+        if spec.settings and not factory
+        else {}
+    )
     return load_model(checkpoint, factory=factory, given=given).model

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import ArtifactError, ConfigError, InputError
 from edgeseg.files.reading import read_regular
-from edgeseg.records import parsed_json
-from edgeseg.settings import ModelSettings, Origin, resolved, settings_from_json
+from edgeseg.records import parse_json
+from edgeseg.settings import ModelSettings, Origin, resolve_settings, settings_from_json
 
-from .architecture import USE_FACTORY, default_settings, freeze_zero_eps, load_weights, model_from_weights
+from .architecture import FACTORY_HINT, default_settings, freeze_zero_eps, load_weights, model_from_weights
 from .backbone import COLOUR, check_image_channels, first_convolution
 from .factory import model_from_factory
-from .modules import MASK_RCNN, differences, facts_of, foreign_kinds, settings_of
+from .modules import MASK_RCNN, describe_modules, differences, foreign_kinds, settings_from_modules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edgeseg.exporter.checkpoint import Checkpoint
 
-SAVE_OR_BUILD = f"save it with `edgeseg.save_checkpoint(model, 'model.pth')`, or {USE_FACTORY}"
+SAVE_OR_BUILD_HINT = f"save it with `edgeseg.save_checkpoint(model, 'model.pth')`, or {FACTORY_HINT}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,25 +60,31 @@ def load_model(
     """
     if factory is not None:
         return _from_factory(checkpoint, factory, given or {})
-    facts = facts_of(checkpoint.module) if checkpoint.module else {}
-    said = {**checkpoint.settings, **settings_of(facts)} if facts else checkpoint.settings
+    descriptions = describe_modules(checkpoint.module) if checkpoint.module else {}
+    checkpoint_settings = (
+        {**checkpoint.settings, **settings_from_modules(descriptions)}
+        if descriptions
+        else checkpoint.settings
+    )
     layers = (
         (Origin.OPTION, given or {}),
-        (Origin.CHECKPOINT, said),
+        (Origin.CHECKPOINT, checkpoint_settings),
         (Origin.ASSUMED, default_settings(checkpoint.weights)),
     )
-    if foreign := _foreign(facts):
+    if class_name := _foreign_class(descriptions):
         msg = (
-            f"{checkpoint.path} holds a whole model with code of its own ({foreign}), which is not run; "
-            f"{SAVE_OR_BUILD}"
+            f"{checkpoint.path} holds a whole model with code of its own ({class_name}), which is not run; "
+            f"{SAVE_OR_BUILD_HINT}"
         )
         raise InputError(msg)
-    settings, origins = resolved(layers)
+    settings, origins = resolve_settings(layers)
     architecture, model = model_from_weights(checkpoint.weights, settings)
-    if facts and (unlike := differences(facts, facts_of(model), moved=checkpoint.moved)):
-        msg = f"{checkpoint.path} holds a whole model that is not {architecture}: {unlike[0]}; {USE_FACTORY}"
+    if descriptions and (
+        faults := differences(descriptions, describe_modules(model), legacy_names=checkpoint.legacy_names)
+    ):
+        msg = f"{checkpoint.path} holds a whole model that is not {architecture}: {faults[0]}; {FACTORY_HINT}"
         raise InputError(msg)
-    return _loaded(model, architecture, settings, origins)
+    return _make_loaded_model(model, architecture, settings, origins)
 
 
 def settings_from_file(path: Path) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def settings_from_file(path: Path) -> dict[str, Any]:
         InputError: No JSON, an unknown name, or a value that cannot work.
     """
     try:
-        return settings_from_json(parsed_json(read_regular(path).decode("utf-8-sig")), source=str(path))
+        return settings_from_json(parse_json(read_regular(path).decode("utf-8-sig")), source=str(path))
     except (OSError, ValueError) as exc:
         msg = f"cannot read settings from {path}: {getattr(exc, 'strerror', None) or exc}"
         raise InputError(msg) from exc
@@ -105,19 +111,21 @@ def _from_factory(checkpoint: Checkpoint, factory: str, given: Mapping[str, Any]
         raise ConfigError(msg)
     model = model_from_factory(factory)
     load_weights(model, checkpoint.weights)
-    settings, origins = resolved([(Origin.FACTORY, settings_of(facts_of(model)))])
-    return _loaded(model, factory, settings, origins)
+    settings, origins = resolve_settings([(Origin.FACTORY, settings_from_modules(describe_modules(model)))])
+    return _make_loaded_model(model, factory, settings, origins)
 
 
-def _foreign(facts: Mapping[str, Any]) -> str:
+def _foreign_class(descriptions: Mapping[str, Any]) -> str:
     """Name the class that decides what a pickled model computes and is not torch's or torchvision's."""
-    if not facts:
+    if not descriptions:
         return ""
-    foreign = foreign_kinds(dict(facts))
-    return foreign[0] if foreign else "" if facts[""].kind == MASK_RCNN else facts[""].kind
+    class_name = foreign_kinds(dict(descriptions))
+    return (
+        class_name[0] if class_name else "" if descriptions[""].kind == MASK_RCNN else descriptions[""].kind
+    )
 
 
-def _loaded(
+def _make_loaded_model(
     model: Any, architecture: str, settings: ModelSettings, origins: dict[str, Origin]
 ) -> LoadedModel:
     freeze_zero_eps(model)

@@ -10,9 +10,14 @@ import numpy as np
 from torch import Tensor, nn
 
 from edgeseg.errors import InputError
-from edgeseg.exporter.checkpoint.bounds import Budget, PickleError
-from edgeseg.exporter.checkpoint.metadata import usable
-from edgeseg.exporter.checkpoint.state_dict import DEEPEST_MODULE, MOST_NAMES, WRAPPERS, is_module
+from edgeseg.exporter.checkpoint.bounds import PickleError, ReadBudget
+from edgeseg.exporter.checkpoint.metadata import usable_settings
+from edgeseg.exporter.checkpoint.state_dict import (
+    MAX_MODULE_DEPTH,
+    MAX_NAME_BYTES,
+    WRAPPER_PATTERN,
+    is_module,
+)
 from edgeseg.exporter.checkpoint.unpickle import Global, Instance
 
 if TYPE_CHECKING:
@@ -24,25 +29,25 @@ MASK_RCNN = "torchvision.models.detection.mask_rcnn.MaskRCNN"
 KNOWN_PACKAGES = ("torch", "torchvision")
 NORMS = ("BatchNorm2d", "FrozenBatchNorm2d", "SyncBatchNorm", "NaiveSyncBatchNorm")
 # One layer after the other, by whatever name the release has for it.
-SEQUENCES = re.compile(r"^(Sequential|MaskRCNNHeads|Conv2d?(BN|Norm)(ReLU|Activation)6?)$")
+SEQUENCE_KINDS = re.compile(r"^(Sequential|MaskRCNNHeads|Conv2d?(BN|Norm)(ReLU|Activation)6?)$")
 # They do nothing outside training.
-IDLE = re.compile(r"^(Identity|Dropout\w*|StochasticDepth)$")
+TRAINING_ONLY = re.compile(r"^(Identity|Dropout\w*|StochasticDepth)$")
 # Parts whose layers have other places and names in releases before 0.14.
-MOVED = re.compile(r"^(rpn\.head|roi_heads\.mask_head|backbone\.fpn)\.")
+RENAMED_PARTS = re.compile(r"^(rpn\.head|roi_heads\.mask_head|backbone\.fpn)\.")
 # Attributes that change nothing in evaluation, or that the settings have.
-INDIFFERENT = re.compile(
+IGNORED_ATTRIBUTES = re.compile(
     r"^(_.*|training|inplace|momentum|p|sampling_ratio|output_size|min_size|max_size|image_mean|image_std|"
     r"fixed_size|sizes|aspect_ratios|cell_anchors)$"
 )
 FEATURE_MAPS = "featmap_names"
-MOST_VALUES = 64
+MAX_VALUES = 64
 # At attributes of modules: a ResNet-152 has ten thousand.
-MOST_LOOKS = 200_000
-OWN_OF_MODULES = frozenset(vars(nn.Module())) | {"training"}
+MAX_ATTRIBUTES = 200_000
+MODULE_ATTRIBUTES = frozenset(vars(nn.Module())) | {"training"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModuleFacts:
+class ModuleDescription:
     """One module, or a helper object of one.
 
     Attributes:
@@ -61,10 +66,10 @@ class ModuleFacts:
         return self.kind.rpartition(".")[2]
 
 
-Facts = dict[str, ModuleFacts]
+ModuleMap = dict[str, ModuleDescription]
 
 
-def facts_of(model: nn.Module | Instance) -> Facts:
+def describe_modules(model: nn.Module | Instance) -> ModuleMap:
     """Describe the modules of a model by their names; "" is the model itself.
 
     Args:
@@ -74,23 +79,23 @@ def facts_of(model: nn.Module | Instance) -> Facts:
         InputError: It is its own part.
     """
     try:
-        return dict(_facts(model, "", Budget(octets=MOST_NAMES, steps=MOST_LOOKS)))
+        return dict(_describe(model, "", ReadBudget(octets=MAX_NAME_BYTES, steps=MAX_ATTRIBUTES)))
     except (PickleError, RecursionError) as exc:
         msg = "the model that it holds is made of itself, and cannot be looked through"
         raise InputError(msg) from exc
 
 
-def foreign_kinds(facts: Facts) -> tuple[str, ...]:
+def foreign_kinds(descriptions: ModuleMap) -> tuple[str, ...]:
     """Name the classes that are neither torch's nor torchvision's."""
-    kinds = (one.kind for one in facts.values() if one.kind.partition(".")[0] not in KNOWN_PACKAGES)
+    kinds = (one.kind for one in descriptions.values() if one.kind.partition(".")[0] not in KNOWN_PACKAGES)
     return tuple(dict.fromkeys(kinds))
 
 
-def settings_of(facts: Facts) -> dict[str, Any]:
+def settings_from_modules(descriptions: ModuleMap) -> dict[str, Any]:
     """Read the settings of a model: all of `ModelSettings` that its objects hold in a usable form."""
-    empty = ModuleFacts(kind="", values={}, leaf=True)
+    empty = ModuleDescription(kind="", values={}, leaf=True)
     transform, rpn, heads, anchors, box_pool, mask_pool, coder = (
-        facts.get(name, empty).values
+        descriptions.get(name, empty).values
         for name in (
             "transform",
             "rpn",
@@ -114,62 +119,67 @@ def settings_of(facts: Facts) -> dict[str, Any]:
         "box_sampling_ratio": box_pool.get("sampling_ratio"),
         "mask_sampling_ratio": mask_pool.get("sampling_ratio"),
         "mask_pool_size": _first(mask_pool.get("output_size")),
-        "batch_norm_eps": _eps_by_part(facts),
+        "batch_norm_eps": _batch_norm_eps(descriptions),
         "bbox_reg_weights": coder.get("weights"),
-        "rpn_pre_nms_top_n_test": _testing(rpn.get("_pre_nms_top_n")),
-        "rpn_post_nms_top_n_test": _testing(rpn.get("_post_nms_top_n")),
+        "rpn_pre_nms_top_n_test": _testing_value(rpn.get("_pre_nms_top_n")),
+        "rpn_post_nms_top_n_test": _testing_value(rpn.get("_post_nms_top_n")),
         "rpn_nms_thresh": rpn.get("nms_thresh"),
         "rpn_score_thresh": rpn.get("score_thresh"),
         "box_score_thresh": heads.get("score_thresh"),
         "box_nms_thresh": heads.get("nms_thresh"),
         "box_detections_per_img": heads.get("detections_per_img"),
     }
-    return usable(found)
+    return usable_settings(found)
 
 
-def differences(described: Facts, rebuilt: Facts, *, moved: bool = False) -> list[str]:
+def differences(described: ModuleMap, rebuilt: ModuleMap, *, legacy_names: bool = False) -> list[str]:
     """Say where a model computes otherwise than the one that was rebuilt from its tensors and settings.
 
     Args:
         described: The model.
         rebuilt: What edgeseg made of it.
-        moved: The model is of a release whose layers have other places; those are not compared.
+        legacy_names: The model is of a release whose layers have other places; those are not compared.
     """
     found = []
     for name in sorted(described.keys() | rebuilt.keys()):
         one, other = described.get(name), rebuilt.get(name)
-        if moved and MOVED.match(f"{name}."):
+        if legacy_names and RENAMED_PARTS.match(f"{name}."):
             continue
         if one is None or other is None:
             extra = one or other
-            if extra is not None and extra.leaf and not IDLE.match(extra.name):
-                found.append(f"{name or 'the model'} is {_called(one)} and would be {_called(other)}")
-        elif _alike(one) != _alike(other):
-            found.append(f"{name or 'the model'} is {_called(one)} and would be {_called(other)}")
-        elif unequal := _unequal(one, other):
+            if extra is not None and extra.leaf and not TRAINING_ONLY.match(extra.name):
+                found.append(f"{name or 'the model'} is {_kind_name(one)} and would be {_kind_name(other)}")
+        elif _equivalent_kind(one) != _equivalent_kind(other):
+            found.append(f"{name or 'the model'} is {_kind_name(one)} and would be {_kind_name(other)}")
+        elif unequal := _unequal_value(one, other):
             found.append(f"{name} has {unequal}")
     return found
 
 
-def _facts(module: Any, place: str, budget: Budget) -> Iterator[tuple[str, ModuleFacts]]:
+def _describe(module: Any, location: str, budget: ReadBudget) -> Iterator[tuple[str, ModuleDescription]]:
     attributes = module.attributes if isinstance(module, Instance) else vars(module)
-    budget.step(len(attributes))
-    budget.hold(len(place))
+    budget.use_steps(len(attributes))
+    budget.use_bytes(len(location))
     modules = attributes.get("_modules")
     modules = modules if isinstance(modules, dict) else {}
     children = {name: child for name, child in modules.items() if _is_module(child)}
-    own = {str(name): value for name, value in attributes.items() if name not in OWN_OF_MODULES}
-    within = {name: value for name, value in own.items() if _is_helper(value)}
-    values = {name: plain for name, value in own.items() if (plain := _plain(value, budget)) is not None}
-    yield place, ModuleFacts(kind=_kind(module), values=values, leaf=not children and _is_module(module))
-    if place.count(".") < DEEPEST_MODULE:
-        for name, child in (children | within).items():
-            inner = WRAPPERS.sub("", f"{place}.{name}." if place else f"{name}.").rstrip(".")
-            if inner == place:
+    own_attributes = {str(name): value for name, value in attributes.items() if name not in MODULE_ATTRIBUTES}
+    helpers = {name: value for name, value in own_attributes.items() if _is_helper(value)}
+    values = {
+        name: plain for name, value in own_attributes.items() if (plain := _plain(value, budget)) is not None
+    }
+    yield (
+        location,
+        ModuleDescription(kind=_kind(module), values=values, leaf=not children and _is_module(module)),
+    )
+    if location.count(".") < MAX_MODULE_DEPTH:
+        for name, child in (children | helpers).items():
+            inner = WRAPPER_PATTERN.sub("", f"{location}.{name}." if location else f"{name}.").rstrip(".")
+            if inner == location:
                 # A wrapper of `torch.compile` and the like: what it wraps stands in its place.
-                yield from _facts(child, place, budget)
+                yield from _describe(child, location, budget)
             else:
-                yield from _facts(child, inner, budget)
+                yield from _describe(child, inner, budget)
 
 
 def _is_module(value: Any) -> bool:
@@ -196,21 +206,21 @@ def _kind(module: Any) -> str:
     return type(module).__qualname__
 
 
-def _plain(value: Any, budget: Budget) -> Any:
+def _plain(value: Any, budget: ReadBudget) -> Any:
     """Copy a plain value with tuples for lists; None for anything else."""
-    budget.step()
+    budget.use_steps()
     if isinstance(value, Tensor):
-        return None if value.is_meta or value.numel() > MOST_VALUES else _plain(value.tolist(), budget)
+        return None if value.is_meta or value.numel() > MAX_VALUES else _plain(value.tolist(), budget)
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist(), budget) if value.size <= MOST_VALUES else None
+        return _plain(value.tolist(), budget) if value.size <= MAX_VALUES else None
     if isinstance(value, Instance) and (numbers := _array(value)) is not None:
         return _plain(numbers, budget)
     if isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple) and len(value) <= MOST_VALUES:
+    if isinstance(value, list | tuple) and len(value) <= MAX_VALUES:
         items = tuple(_plain(item, budget) for item in value)
         return None if None in items else items
-    if isinstance(value, dict) and len(value) <= MOST_VALUES:
+    if isinstance(value, dict) and len(value) <= MAX_VALUES:
         plain = {key: _plain(item, budget) for key, item in value.items() if isinstance(key, str)}
         return {key: item for key, item in plain.items() if item is not None}
     return None
@@ -232,42 +242,42 @@ def _first(value: Any) -> Any:
     return value[0] if isinstance(value, tuple) and value else value
 
 
-def _testing(value: Any) -> Any:
+def _testing_value(value: Any) -> Any:
     return value.get("testing") if isinstance(value, dict) else value
 
 
-def _eps_by_part(facts: Facts) -> dict[str, float]:
+def _batch_norm_eps(descriptions: ModuleMap) -> dict[str, float]:
     # FrozenBatchNorm2d had no eps at all before torchvision 0.6, which is an eps of 0.
-    found = {name: one.values.get("eps", 0.0) for name, one in facts.items() if one.name in NORMS}
+    found = {name: one.values.get("eps", 0.0) for name, one in descriptions.items() if one.name in NORMS}
     eps = {name: value for name, value in found.items() if isinstance(value, int | float)}
     nested = any(f"{name}.".startswith(f"{other}.") for name in eps for other in eps if name != other)
-    return {} if nested or not eps else _merged(eps, "")
+    return {} if nested or not eps else _merge_eps(eps, "")
 
 
-def _merged(eps: dict[str, float], part: str) -> dict[str, float]:
+def _merge_eps(eps: dict[str, float], part: str) -> dict[str, float]:
     """Say it once for a part whose batch norms are alike, else for each of the parts within."""
     if len(set(eps.values())) == 1:
         return {part: next(iter(eps.values()))}
     depth = part.count(".") + 2 if part else 1
     merged: dict[str, float] = {}
     for inner in dict.fromkeys(".".join(name.split(".")[:depth]) for name in eps):
-        merged |= _merged(
+        merged |= _merge_eps(
             {name: value for name, value in eps.items() if f"{name}.".startswith(f"{inner}.")}, inner
         )
     return merged
 
 
-def _alike(one: ModuleFacts) -> str:
+def _equivalent_kind(one: ModuleDescription) -> str:
     if one.name in NORMS:
         return "batch norm"
-    return "sequence" if SEQUENCES.match(one.name) else one.name
+    return "sequence" if SEQUENCE_KINDS.match(one.name) else one.name
 
 
-def _called(one: ModuleFacts | None) -> str:
+def _kind_name(one: ModuleDescription | None) -> str:
     return "absent" if one is None else one.name
 
 
-def _unequal(one: ModuleFacts, other: ModuleFacts) -> str:
+def _unequal_value(one: ModuleDescription, other: ModuleDescription) -> str:
     if not one.leaf or one.name in NORMS:
         return ""
     for name in sorted(one.values.keys() & other.values.keys()):
@@ -275,6 +285,6 @@ def _unequal(one: ModuleFacts, other: ModuleFacts) -> str:
         if name == FEATURE_MAPS and isinstance(value, tuple) and all(isinstance(item, str) for item in value):
             # Beyond the levels that the pyramid has, a name stands for nothing.
             value = tuple(item for item in value if not item.isdecimal() or int(item) < len(rebuilt))
-        if not INDIFFERENT.match(name) and value != rebuilt:
+        if not IGNORED_ATTRIBUTES.match(name) and value != rebuilt:
             return f"{name} {value} and would have {rebuilt}"
     return ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ImageDetections:
     """Detections of one image as a network gives them, in input pixels.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reference:
         self._threshold = spec.score_threshold
         self.most_candidates = 0
 
-    def __call__(self, images: NDArray[np.uint8]) -> list[Found]:
+    def __call__(self, images: NDArray[np.uint8]) -> list[ImageDetections]:
         """Detect in `uint8[B, H, W, 3]` BGR; counts the (box, class) pairs on the way."""
         pixels = tensors_from_frames(images, self._preprocess)
         batch = ImageList((pixels - self._mean) / self._std, [tuple(images.shape[1:3])] * len(images))
@@ -59,15 +59,15 @@ class Reference:
                 features = self._model.backbone(batch.tensors)
                 features = {"0": features} if isinstance(features, torch.Tensor) else features
                 proposals, _ = self._model.rpn(batch, features)
-                self._rows = [len(boxes) for boxes in proposals]
+                self._proposal_counts = [len(boxes) for boxes in proposals]
                 detections, _ = self._model.roi_heads(features, proposals, batch.image_sizes)
         finally:
             hook.remove()
-        return [_found(image) for image in detections]
+        return [_detections_of(image) for image in detections]
 
     def _count_candidates(self, module: Any, inputs: Any, outputs: tuple[Any, Any]) -> None:
-        above = (outputs[0].softmax(-1)[:, 1:] > self._threshold).sum(1)
-        most = max(int(image.sum()) for image in above.split(self._rows))
+        above_threshold = (outputs[0].softmax(-1)[:, 1:] > self._threshold).sum(1)
+        most = max(int(image.sum()) for image in above_threshold.split(self._proposal_counts))
         self.most_candidates = max(self.most_candidates, most)
 
 
@@ -95,8 +95,8 @@ def gray_from_rgb(rgb: Tensor) -> Tensor:
     return (0.299 * red + 0.587 * green + 0.114 * blue).round()
 
 
-def _found(image: dict[str, Any]) -> Found:
-    return Found(
+def _detections_of(image: dict[str, Any]) -> ImageDetections:
+    return ImageDetections(
         boxes_xyxy=image["boxes"].numpy(),
         scores=image["scores"].numpy(),
         labels=image["labels"].numpy(),

@@ -50,7 +50,7 @@ class LevelOfBox(nn.Module):
         return level.clamp(self.lowest, self.highest).to(torch.int64) - self.lowest
 
 
-class Network(nn.Module):
+class ExportedNetwork(nn.Module):
     """The graph that is exported: `uint8` images in, detections and their masks out.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .operators import Pyramid, Rois
 
 # Greedy NMS settles in 7 to 20 rounds on real images with 1000 boxes; the extra output says if it had not.
-NMS_ROUNDS = 32
+NMS_ITERATIONS = 32
 # A GridSample position far from the atlas, which reads zero.
 OUTSIDE = -3.0
 
@@ -46,7 +46,7 @@ class TensorRTOperators:
         matrix = suppresses.to(self.precision)
         present = (scores > 0.5 * ABSENT).to(self.precision).unsqueeze(-1)
         keep = before = present
-        for _ in range(NMS_ROUNDS):
+        for _ in range(NMS_ITERATIONS):
             # The product counts the kept boxes that suppress one; all values are whole, so this is exact.
             before, keep = keep, (present - matrix @ keep).relu()
         self.changed.append((keep - before).abs().amax((1, 2)))
@@ -86,16 +86,16 @@ class Atlas:
     """
 
     def __init__(self, pyramid: Pyramid) -> None:
-        framed = [nn.functional.pad(level, (0, 1, 0, 1), mode="replicate") for level in pyramid.maps]
-        heights, widths = zip(*(level.shape[-2:] for level in framed), strict=True)
-        tops = [0, *itertools.accumulate(heights[1:-1], initial=0)][: len(framed)]
-        lefts = [0] + [widths[0]] * (len(framed) - 1)
+        padded_maps = [nn.functional.pad(level, (0, 1, 0, 1), mode="replicate") for level in pyramid.maps]
+        heights, widths = zip(*(level.shape[-2:] for level in padded_maps), strict=True)
+        tops = [0, *itertools.accumulate(heights[1:-1], initial=0)][: len(padded_maps)]
+        lefts = [0] + [widths[0]] * (len(padded_maps) - 1)
         self._top_left = torch.tensor([tops, lefts]).T
         self._last = torch.tensor([heights, widths]).T - 1
         self._scales = torch.tensor(pyramid.scales)
         extent = max(heights[0], sum(heights[1:]))
-        column = [_padded(level, level.shape[-2], max(widths[1:])) for level in framed[1:]]
-        columns = [framed[0], torch.cat(column, -2)] if column else framed
+        column = [_padded(level, level.shape[-2], max(widths[1:])) for level in padded_maps[1:]]
+        columns = [padded_maps[0], torch.cat(column, -2)] if column else padded_maps
         self.features = torch.cat([_padded(part, extent, part.shape[-1]) for part in columns], -1)
 
     def sample_grid(self, rois: Rois, samples: int) -> Tensor:
@@ -105,13 +105,13 @@ class Atlas:
         last_y, last_x = look_up(self._last, rois.levels).to(scaled.dtype).split(1, -1)
         top, left = look_up(self._top_left, rois.levels).to(scaled.dtype).split(1, -1)
         height, width = self.features.shape[-2:]
-        x = _axis_positions(Axis(x1, x2, last_x, left, width), samples)
-        y = _axis_positions(Axis(y1, y2, last_y, top, height), samples)
+        x = _axis_positions(AtlasAxis(x1, x2, last_x, left, width), samples)
+        y = _axis_positions(AtlasAxis(y1, y2, last_y, top, height), samples)
         x, y = x.unsqueeze(1).expand(-1, samples, -1), y.unsqueeze(2).expand(-1, -1, samples)
         return torch.stack((x, y), -1)
 
 
-class Axis(NamedTuple):
+class AtlasAxis(NamedTuple):
     """Boxes along one axis of the atlas, `float32[R, 1]` in feature pixels.
 
     Attributes:
@@ -144,7 +144,7 @@ def _padded(level: Tensor, height: int, width: int) -> Tensor:
     return nn.functional.pad(level, (0, width - level.shape[-1], 0, height - level.shape[-2]))
 
 
-def _axis_positions(axis: Axis, samples: int) -> Tensor:
+def _axis_positions(axis: AtlasAxis, samples: int) -> Tensor:
     """Sample positions, `float32[R, samples]` in GridSample's -1 to 1; beyond the border they read zero.
 
     Source:

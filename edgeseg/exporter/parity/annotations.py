@@ -1,6 +1,6 @@
-"""Annotations beside the images of the parity gate: what PyTorch itself finds with the settings taken.
+"""Annotations beside the images of the parity check: what PyTorch itself finds with the chosen settings.
 
-The gate compares graphs with PyTorch, and both are built with the same settings: a wrong one shows only in
+The check compares graphs with PyTorch, and both are built with the same settings: a wrong one shows only in
 what is found.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgeseg.exporter.model.reference import Found
+    from edgeseg.exporter.model.reference import ImageDetections
     from edgeseg.vision.letterbox import Letterbox
 
 SAME_OBJECT_IOU = 0.5
@@ -34,7 +34,7 @@ class Recall:
     annotated: int = 0
     found: int = 0
 
-    def add(self, truth_xyxy: NDArray[np.float32], found: Found, letterbox: Letterbox) -> None:
+    def add(self, truth_xyxy: NDArray[np.float32], found: ImageDetections, letterbox: Letterbox) -> None:
         """Count one image.
 
         Args:

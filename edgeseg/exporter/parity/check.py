@@ -1,4 +1,4 @@
-"""Running the parity gate: images through PyTorch and through both graphs of full precision."""
+"""Run the parity check: images through PyTorch and through both full-precision graphs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.errors import InputError, ParityError
-from edgeseg.exporter.model.reference import Found, Reference
+from edgeseg.exporter.model.reference import ImageDetections, Reference
 from edgeseg.files.native import native_path
 from edgeseg.optional import require
 from edgeseg.runtime.host.processors import inference_threads
@@ -19,7 +19,7 @@ from edgeseg.vision.images.samples import SAMPLES
 from edgeseg.vision.letterbox import letterbox_batch
 
 from .annotations import Recall, annotated_boxes
-from .comparison import Agreement, Bounds
+from .comparison import ParityComparison, Tolerances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 # Beyond this many the proof gets slower and no stronger; they are taken evenly from the folder.
 MAX_IMAGES = 8
 # A detection that a user would be shown.
-CONFIDENT = 0.5
+CONFIDENT_SCORE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckImages:
-    """Images of the gate.
+class ParityImages:
+    """Images of the parity check.
 
     Attributes:
         source: Where they are from.
@@ -48,8 +48,8 @@ class CheckImages:
     truth_xyxy: tuple[NDArray[np.float32], ...] = ()
 
 
-def run_gate(
-    model: Any, spec: ModelSpec, folder: Path, check: CheckImages, progress: Callable[[str], None]
+def check_parity(
+    model: Any, spec: ModelSpec, folder: Path, check: ParityImages, progress: Callable[[str], None]
 ) -> ModelSpec:
     """Compare both graphs with PyTorch on real images.
 
@@ -67,15 +67,15 @@ def run_gate(
         GraphParityError: A graph does not find what PyTorch finds.
     """
     images = check.images
-    bounds = Bounds()
+    tolerances = Tolerances()
     reference = Reference(model, spec)
     recall, confident = Recall(), 0
     compared = [lowering for lowering in Lowering if not lowering.half]
-    graphs = {lowering: Graph(folder / lowering.file_name, spec) for lowering in compared}
-    agreements = [
-        Agreement(
+    graphs = {lowering: ExportedGraph(folder / lowering.file_name, spec) for lowering in compared}
+    comparisons = [
+        ParityComparison(
             lowering=lowering,
-            bounds=bounds,
+            tolerances=tolerances,
             max_detections=spec.max_detections,
             score_threshold=spec.score_threshold,
             size_hw=spec.input_size_hw,
@@ -83,27 +83,27 @@ def run_gate(
         for lowering in compared
     ]
     for start in range(0, len(images), spec.batch):
-        chunk = images[start : start + spec.batch]
+        batch_images = images[start : start + spec.batch]
         progress(f"comparing with PyTorch on image {start + 1} of {len(images)}")
-        batch, boxes = letterbox_batch(chunk, spec)
-        expected = reference(batch)[: len(chunk)]
-        confident += sum(int((one.scores > CONFIDENT).sum()) for one in expected)
+        batch, boxes = letterbox_batch(batch_images, spec)
+        expected = reference(batch)[: len(batch_images)]
+        confident += sum(int((one.scores > CONFIDENT_SCORE).sum()) for one in expected)
         for one, truth, box in zip(expected, check.truth_xyxy[start:], boxes, strict=False):
             recall.add(truth, one, box)
-        for agreement in agreements:
-            found, settled = graphs[agreement.lowering](batch)
-            agreement.unsettled += len(chunk) - int(settled[: len(chunk)].sum())
+        for comparison in comparisons:
+            found, converged = graphs[comparison.lowering](batch)
+            comparison.unsettled += len(batch_images) - int(converged[: len(batch_images)].sum())
             for one, other in zip(expected, found, strict=False):
-                agreement.add(one, other)
+                comparison.add(one, other)
     report = ParityReport(
-        passed=all(agreement.passed() for agreement in agreements),
+        passed=all(comparison.passed() for comparison in comparisons),
         image_source=check.source,
         most_candidates=reference.most_candidates,
         score_threshold=spec.score_threshold,
-        max_box_error_px=bounds.box_px,
-        max_score_error=bounds.score,
-        min_mask_iou=bounds.mask_iou,
-        rows=tuple(agreement.row() for agreement in agreements),
+        max_box_error_px=tolerances.box_px,
+        max_score_error=tolerances.score,
+        min_mask_iou=tolerances.mask_iou,
+        rows=tuple(comparison.row() for comparison in comparisons),
         confident=confident,
         annotated=recall.annotated,
         annotated_found=recall.found,
@@ -114,7 +114,7 @@ def run_gate(
 
 
 class GraphParityError(ParityError):
-    """The gate said no.
+    """The parity check failed.
 
     Attributes:
         report: What it measured.
@@ -129,7 +129,7 @@ class GraphParityError(ParityError):
         )
 
 
-class Graph:
+class ExportedGraph:
     """One exported graph on ONNX Runtime's CPU provider.
 
     Args:
@@ -145,22 +145,24 @@ class Graph:
             self._session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
         self._threshold = np.array(spec.score_threshold, np.float32)
 
-    def __call__(self, images: NDArray[np.uint8]) -> tuple[list[Found], NDArray[np.bool_]]:
+    def __call__(self, images: NDArray[np.uint8]) -> tuple[list[ImageDetections], NDArray[np.bool_]]:
         """Detect in `uint8[B, H, W, 3]`; also says for each image whether NMS had settled, `bool[B]`."""
         names = [node.name for node in self._session.get_inputs()]
         feeds = {"images": images, "score_threshold": self._threshold}
-        counts, boxes, scores, labels, masks, *settled = self._session.run(
+        counts, boxes, scores, labels, masks, *converged = self._session.run(
             None, {name: feeds[name] for name in names}
         )
         found = [
-            Found(boxes_xyxy=boxes[i, :n], scores=scores[i, :n], labels=labels[i, :n], masks=masks[i, :n])
+            ImageDetections(
+                boxes_xyxy=boxes[i, :n], scores=scores[i, :n], labels=labels[i, :n], masks=masks[i, :n]
+            )
             for i, n in enumerate(counts)
         ]
-        return found, settled[0].astype(bool) if settled else np.ones(len(images), bool)
+        return found, converged[0].astype(bool) if converged else np.ones(len(images), bool)
 
 
-def check_images(folder: Path | None) -> CheckImages:
-    """Read the images of the gate: at most `MAX_IMAGES`, evenly from the folder.
+def read_parity_images(folder: Path | None) -> ParityImages:
+    """Read the images of the parity check: at most `MAX_IMAGES`, evenly from the folder.
 
     Args:
         folder: None for the built-in photographs.
@@ -174,7 +176,7 @@ def check_images(folder: Path | None) -> CheckImages:
         raise InputError(msg)
     indices = np.linspace(0, len(paths) - 1, min(MAX_IMAGES, len(paths))).round().astype(int)
     chosen = [paths[index] for index in indices]
-    return CheckImages(
+    return ParityImages(
         source=str(folder or BUILT_IN),
         images=tuple(map(read_image, chosen)),
         truth_xyxy=tuple(annotated_boxes(folder or SAMPLES, chosen)),

@@ -1,4 +1,4 @@
-"""The parity gate: does a graph find what PyTorch finds, detection by detection?"""
+"""Compare what a graph finds with what PyTorch finds, detection by detection."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from edgeseg.vision.boxes import pairwise_iou
 from edgeseg.vision.masks import paste_masks
 
 if TYPE_CHECKING:
-    from edgeseg.exporter.model.reference import Found
+    from edgeseg.exporter.model.reference import ImageDetections
 
 # Two boxes of one label that overlap less than this are not the same detection.
 SAME_OBJECT_IOU = 0.5
 # A mask of fewer than 100 pixels cannot show an overlap of 0.99 and yet differ, so one pixel is let pass.
-INDISTINGUISHABLE_PX = 1
+MAX_IGNORED_PX = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class Tolerances:
     """What counts as equal.
 
     Attributes:
@@ -36,7 +36,7 @@ class Bounds:
 
 
 @dataclass(slots=True, kw_only=True)
-class Agreement:
+class ParityComparison:
     """Running comparison of one graph with the reference over images.
 
     Attributes:
@@ -46,7 +46,7 @@ class Agreement:
     """
 
     lowering: Lowering
-    bounds: Bounds
+    tolerances: Tolerances
     max_detections: int
     score_threshold: float
     size_hw: tuple[int, int]
@@ -60,19 +60,23 @@ class Agreement:
     score_errors: list[float] = field(default_factory=list)
     mask_ious: list[float] = field(default_factory=list)
 
-    def add(self, reference: Found, found: Found) -> None:
+    def add(self, reference: ImageDetections, found: ImageDetections) -> None:
         """Compare one image."""
-        pairs = match(reference, found)
+        pairs = match_detections(reference, found)
         self.images += 1
         self.reference_detections += len(reference.scores)
         self.matched += len(pairs)
-        self.missing += self._certain(reference, found, {i for i, _ in pairs})
-        self.extra += self._certain(found, reference, {j for _, j in pairs})
+        self.missing += self._count_certain_misses(reference, found, {i for i, _ in pairs})
+        self.extra += self._count_certain_misses(found, reference, {j for _, j in pairs})
         if not pairs:
             return
-        left, right = (np.array(side) for side in zip(*pairs, strict=True))
-        self.box_errors.append(float(np.abs(reference.boxes_xyxy[left] - found.boxes_xyxy[right]).max()))
-        self.score_errors.append(float(np.abs(reference.scores[left] - found.scores[right]).max()))
+        reference_indices, found_indices = (np.array(side) for side in zip(*pairs, strict=True))
+        self.box_errors.append(
+            float(np.abs(reference.boxes_xyxy[reference_indices] - found.boxes_xyxy[found_indices]).max())
+        )
+        self.score_errors.append(
+            float(np.abs(reference.scores[reference_indices] - found.scores[found_indices]).max())
+        )
         self.mask_ious.append(min(self._mask_iou(reference, i, found, j) for i, j in pairs))
 
     def row(self) -> ParityRow:
@@ -95,39 +99,41 @@ class Agreement:
         row = self.row()
         return (
             row.missing == row.extra == row.unsettled == 0
-            and row.max_box_error_px <= self.bounds.box_px
-            and row.max_score_error <= self.bounds.score
-            and row.min_mask_iou >= self.bounds.mask_iou
+            and row.max_box_error_px <= self.tolerances.box_px
+            and row.max_score_error <= self.tolerances.score
+            and row.min_mask_iou >= self.tolerances.mask_iou
         )
 
-    def _certain(self, one: Found, other: Found, matched: set[int]) -> int:
+    def _count_certain_misses(self, one: ImageDetections, other: ImageDetections, matched: set[int]) -> int:
         """Count detections of `one` without a partner whose score leaves no doubt that there must be one.
 
         A score within the bound of the threshold, or of the last place of a full list, may fall either way.
         """
         full = len(other.scores) == self.max_detections
-        floor = max(self.score_threshold, float(other.scores.min()) if full else 0.0) + self.bounds.score
-        return sum(score > floor for i, score in enumerate(one.scores) if i not in matched)
+        lowest_certain_score = (
+            max(self.score_threshold, float(other.scores.min()) if full else 0.0) + self.tolerances.score
+        )
+        return sum(score > lowest_certain_score for i, score in enumerate(one.scores) if i not in matched)
 
-    def _mask_iou(self, reference: Found, i: int, found: Found, j: int) -> float:
+    def _mask_iou(self, reference: ImageDetections, i: int, found: ImageDetections, j: int) -> float:
         # Both go into the reference's box: pasting rounds boxes to pixels, and they have their own bound.
         masks = np.stack((reference.masks[i], found.masks[j]))
         one, other = paste_masks(masks, reference.boxes_xyxy[[i, i]], self.size_hw)
-        if np.count_nonzero(one ^ other) <= INDISTINGUISHABLE_PX:
+        if np.count_nonzero(one ^ other) <= MAX_IGNORED_PX:
             return 1.0
         return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
 
 
-def match(reference: Found, found: Found) -> list[tuple[int, int]]:
+def match_detections(reference: ImageDetections, found: ImageDetections) -> list[tuple[int, int]]:
     """Pair detections of one label one to one, the nearest boxes first."""
     iou = pairwise_iou(reference.boxes_xyxy, found.boxes_xyxy)
     iou[reference.labels[:, None] != found.labels[None]] = 0
     candidates = np.argwhere(iou >= SAME_OBJECT_IOU)
     nearest_first = candidates[np.argsort(-iou[tuple(candidates.T)], kind="stable")]
-    partner: dict[int, int] = {}
+    matches: dict[int, int] = {}
     taken: set[int] = set()
     for i, j in nearest_first.tolist():
-        if i not in partner and j not in taken:
-            partner[i] = j
+        if i not in matches and j not in taken:
+            matches[i] = j
             taken.add(j)
-    return sorted(partner.items())
+    return sorted(matches.items())

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeseg.bundle.engines import FULL_WEIGHTS
-from edgeseg.graphs.amx import for_amx
-from edgeseg.quantization.plan import MOVED, OUTPUT_LAYERS
+from edgeseg.bundle.engines import FULL_WEIGHT_BITS
+from edgeseg.graphs.amx import rewrite_for_amx
+from edgeseg.quantization.plan import MOVE_OPERATORS, OUTPUT_LAYERS
 
 from .writer import QdqWriter, Scheme
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from edgeseg.calibration.table import CalibrationTable
     from edgeseg.graphs.layers import Layer
 
-# Only their weights are rounded, which is what makes the file small; what they take is not.
-WEIGHT_ONLY = ("box_predictor.cls_score", "box_predictor.bbox_pred")
+# Only their weights are quantised, which makes the file small; their inputs are not.
+WEIGHT_ONLY_LAYERS = ("box_predictor.cls_score", "box_predictor.bbox_pred")
 # Their sums stay 32 bits wide: they are ranked among thousands, where 256 steps would tie.
-WIDE = ("rpn_head.cls_logits", "rpn_head.bbox_pred")
+WIDE_OUTPUT_LAYERS = ("rpn_head.cls_logits", "rpn_head.bbox_pred")
 FLOAT = "float"
 # Operators that put crops of the pyramid in order.
-ARRANGED = ("Reshape", "Gather", "Concat")
+REORDER_OPERATORS = ("Reshape", "Gather", "Concat")
 
 
 def onnxruntime_graph(
@@ -31,7 +31,7 @@ def onnxruntime_graph(
     scheme: Scheme = Scheme.UINT8,
     *,
     amx: bool = False,
-    weight_bits: int = FULL_WEIGHTS,
+    weight_bits: int = FULL_WEIGHT_BITS,
 ) -> Any:
     """Write the 8-bit form of a portable graph.
 
@@ -46,59 +46,63 @@ def onnxruntime_graph(
         CalibrationError: The table lacks a range.
     """
     graph = _Writer(model, table, scheme, weight_bits).write()
-    return for_amx(graph) if amx else graph
+    return rewrite_for_amx(graph) if amx else graph
 
 
 class _Writer(QdqWriter):
     def write(self) -> Any:
-        self._given: set[str] = set()
-        self._stored_before_the_heads()
+        self._dequantised: set[str] = set()
+        self._quantise_before_the_heads()
         layers = {layer.node.output[0]: layer for layer in self.plan.layers}
         outputs = {layer.node.output[0]: layer for layer in self.graph.layers if layer.block in OUTPUT_LAYERS}
         for node in self.model.graph.node:
             output = outputs.get(node.output[0])
-            if output is not None and output.block in WIDE and output.source in self.values:
-                self._wide(output)
-            elif self._moves(node):
+            if (
+                output is not None
+                and output.block in WIDE_OUTPUT_LAYERS
+                and output.input_value in self.values
+            ):
+                self._add_wide_output(output)
+            elif self._is_move(node):
                 self._move(node)
             else:
-                if output is not None and output.block in WEIGHT_ONLY:
-                    node.input[1] = self._stored_weight(output)
+                if output is not None and output.block in WEIGHT_ONLY_LAYERS:
+                    node.input[1] = self._quantise_weight_only(output)
                 self._compute(node, layers.get(node.output[0]))
         return self.finish()
 
-    def _stored_before_the_heads(self) -> None:
-        """Round crops of the pyramid as they are made, so that they are put in order in 8 bits."""
+    def _quantise_before_the_heads(self) -> None:
+        """Quantise crops of the pyramid as they are computed, so that they are reordered in 8 bits."""
         for node in reversed(self.model.graph.node):
-            if node.op_type in ARRANGED and node.output[0] in self.values:
-                for value in self._data(node):
+            if node.op_type in REORDER_OPERATORS and node.output[0] in self.values:
+                for value in self._data_inputs(node):
                     self.values.setdefault(value, self.values[node.output[0]])
 
-    def _data(self, node: Any) -> list[str]:
+    def _data_inputs(self, node: Any) -> list[str]:
         """Inputs that hold values and not indices or shapes."""
         return list(node.input) if node.op_type == "Concat" else [node.input[0]]
 
-    def _moves(self, node: Any) -> bool:
-        """Whether a node only moves values that are already rounded as its result is to be."""
+    def _is_move(self, node: Any) -> bool:
+        """Whether a node only moves values that already have the quantisation of its result."""
         key = self.values.get(node.output[0])
         return (
             key is not None
-            and node.op_type in (*ARRANGED, *MOVED)
-            and all(self.values.get(value) == key for value in self._data(node))
+            and node.op_type in (*REORDER_OPERATORS, *MOVE_OPERATORS)
+            and all(self.values.get(value) == key for value in self._data_inputs(node))
         )
 
     def _move(self, node: Any) -> None:
         """Work on 8-bit values as they are stored."""
         stored = f"{node.output[0]}.q"
         if node.op_type == "Resize":
-            self._enlarge(node, stored)
+            self._upsample_nearest(node, stored)
             return
-        for index in range(len(self._data(node))):
+        for index in range(len(self._data_inputs(node))):
             node.input[index] += ".q"
         node.output[0] = stored
         self.nodes.append(node)
 
-    def _enlarge(self, node: Any, stored: str) -> None:
+    def _upsample_nearest(self, node: Any, stored: str) -> None:
         """Nearest-neighbour upsampling as copies of rows and columns, channels last.
 
         ONNX Runtime 1.31 takes 12 ms to resize 100x168x256 8-bit values and 0.8 ms for this.
@@ -113,38 +117,40 @@ class _Writer(QdqWriter):
         self.node("Transpose", [value], stored, perm=[0, 3, 1, 2])
 
     def _compute(self, node: Any, layer: Layer | None) -> None:
-        rounded = layer is not None or (
-            node.op_type == "Add" and self.graph.activated(node.output[0]) in self.values
+        computed_in_int8 = layer is not None or (
+            node.op_type == "Add" and self.graph.after_activation(node.output[0]) in self.values
         )
         for index, value in enumerate(node.input):
             if value in self.values:
-                node.input[index] = self._taken(value, f"for.{node.output[0]}" if rounded else FLOAT)
+                node.input[index] = self._dequantised_input(
+                    value, f"for.{node.output[0]}" if computed_in_int8 else FLOAT
+                )
         if layer is not None:
             node.input[1], scale = self.weight(layer)
-            self._bias(node, layer, scale)
+            self._quantise_bias(node, layer, scale)
         self.nodes.append(node)
         for value in node.output:
             if value in self.values:
-                self.quantize(value)
+                self.quantise(value)
 
-    def _taken(self, value: str, suffix: str) -> str:
+    def _dequantised_input(self, value: str, suffix: str) -> str:
         name = f"{value}.{suffix}"
-        if name in self._given:
+        if name in self._dequantised:
             return name
-        self._given.add(name)
+        self._dequantised.add(name)
         # Of the heads' values the first axis counts detections, whatever their description says.
         of_fixed_shape = self.values[value].startswith("backbone.") and value in self.shapes
         if suffix != FLOAT or len(self.graph.consumers[value]) < 2 or not of_fixed_shape:
-            return self.dequantize(value, suffix)
+            return self.dequantise(value, suffix)
         # ONNX Runtime makes a DequantizeLinear for each consumer, and one Reshape for all of them.
         shape = self.constant(f"{name}.shape", np.array(self.shapes[value], np.int64))
-        return self.node("Reshape", [self.dequantize(value, f"{suffix}.flat"), shape], name)
+        return self.node("Reshape", [self.dequantise(value, f"{suffix}.flat"), shape], name)
 
-    def _bias(self, node: Any, layer: Layer, weight_scale: Any) -> None:
+    def _quantise_bias(self, node: Any, layer: Layer, weight_scale: Any) -> None:
         bias = self.bias(layer)
         if bias is None:
             return
-        step = (weight_scale * self.rounding_of(layer.source).scale).astype(np.float32)
+        step = (weight_scale * self.quant_params_of(layer.input_value).scale).astype(np.float32)
         name = f"{layer.name}.bias"
         inputs = [
             self.constant(f"{name}.q", np.round(bias / step).astype(np.int32)),
@@ -153,24 +159,26 @@ class _Writer(QdqWriter):
         ]
         node.input[2] = self.node("DequantizeLinear", inputs, f"{name}.dq", axis=0)
 
-    def _stored_weight(self, layer: Layer) -> str:
-        """Round the weights alone."""
-        steps, scale = self.rounded(self.array(layer.node.input[1]), None, np.float32(1))
-        return self.dequantized_weight(layer, steps, scale)
+    def _quantise_weight_only(self, layer: Layer) -> str:
+        """Quantise the weights alone."""
+        quantised, scale = self.quantised_weight(self.array(layer.node.input[1]), None, np.float32(1))
+        return self.store_weight(layer, quantised, scale)
 
-    def _wide(self, layer: Layer) -> None:
-        """A 1x1 convolution as a product of 8-bit values that gives its sums unrounded."""
+    def _add_wide_output(self, layer: Layer) -> None:
+        """A 1x1 convolution as a product of 8-bit values whose sums are not quantised."""
         name = layer.name
         weight = self.array(layer.node.input[1])[:, :, 0, 0]
-        steps, scale = self.rounded(weight, None, self.rounding_of(layer.source).scale)
-        last = self.node("Transpose", [f"{layer.source}.q"], f"{name}.last", perm=[0, 2, 3, 1])
-        taken = self.node("DequantizeLinear", [last, *self.parameters(layer.source)], f"{name}.taken")
-        weights = self.dequantized_weight(layer, steps.T.copy(), scale, axis=1)
-        total = self.node("MatMul", [taken, weights], f"{name}.sums")
+        quantised, scale = self.quantised_weight(weight, None, self.quant_params_of(layer.input_value).scale)
+        last = self.node("Transpose", [f"{layer.input_value}.q"], f"{name}.last", perm=[0, 2, 3, 1])
+        dequantised_input = self.node(
+            "DequantizeLinear", [last, *self.scale_and_zero_point(layer.input_value)], f"{name}.taken"
+        )
+        weights = self.store_weight(layer, quantised.T.copy(), scale, axis=1)
+        sums = self.node("MatMul", [dequantised_input, weights], f"{name}.sums")
         bias = self.bias(layer)
         if bias is not None:
             # Of a bias of one axis ONNX Runtime would make a float Gemm before it sees the 8 bits.
-            total = self.node(
-                "Add", [total, self.constant(f"{name}.bias.last", bias[None, None, None])], f"{name}.biased"
+            sums = self.node(
+                "Add", [sums, self.constant(f"{name}.bias.last", bias[None, None, None])], f"{name}.biased"
             )
-        self.node("Transpose", [total], layer.node.output[0], perm=[0, 3, 1, 2])
+        self.node("Transpose", [sums], layer.node.output[0], perm=[0, 3, 1, 2])

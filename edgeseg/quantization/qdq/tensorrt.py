@@ -1,8 +1,8 @@
 """The 8-bit graph for TensorRT, placed so that a convolution, its residual sum and its ReLU are one kernel.
 
-TensorRT computes a layer in 8 bits where all that it takes is rounded. So a value is rounded for the planned
-layers that take it, and for nothing else. A sum fuses into the convolution before it if that branch is not
-rounded in between and the other one, the shortcut, is.
+TensorRT computes a layer in 8 bits where all of its inputs are quantised. So a value is quantised for the
+planned layers that take it, and for nothing else. A sum fuses into the convolution before it if that branch
+is not quantised in between and the other one, the shortcut, is.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeseg.quantization.plan import MOVED
+from edgeseg.quantization.plan import MOVE_OPERATORS
 
-from .writer import QdqWriter, Scheme, fitting_scale, steps_of, storable
+from .writer import QdqWriter, Scheme, fitting_scales, quantise_with_scales, round_scale_up
 
 if TYPE_CHECKING:
     from edgeseg.calibration.table import CalibrationTable
@@ -24,8 +24,8 @@ def tensorrt_graph(model: Any, table: CalibrationTable) -> Any:
     """Write the 8-bit form of a graph for TensorRT.
 
     Args:
-        model: `tensorrt.onnx` or `tensorrt-fp16.onnx` of a bundle; not changed. What is not rounded keeps its
-            precision.
+        model: `tensorrt.onnx` or `tensorrt-fp16.onnx` of a bundle; not changed. What is not quantised keeps
+            its precision.
         table: Ranges of its values, made symmetric about zero.
 
     Raises:
@@ -37,75 +37,85 @@ def tensorrt_graph(model: Any, table: CalibrationTable) -> Any:
 class _Writer(QdqWriter):
     def write(self) -> Any:
         self.layer_of = {layer.node.output[0]: layer for layer in self.plan.layers}
-        self.shortcuts = self._shortcuts()
-        rounded = self._rounded()
+        self.shortcuts = self._find_shortcuts()
+        quantised_values = self._values_to_quantise()
         # Of the layers, all of one precision: scales have it too.
         self.dtype = self.array(self.graph.layers[0].node.input[1]).dtype.type
         for node in self.model.graph.node:
             result = node.output[0]
-            taken = self._taken(node, rounded)
+            quantised_input = self._quantised_input(node, quantised_values)
             for index, value in enumerate(node.input):
-                if value == taken:
+                if value == quantised_input:
                     node.input[index] = f"{value}.dq"
             if layer := self.layer_of.get(result):
-                node.input[1] = self._steps(layer)
+                node.input[1] = self._quantised_weight(layer)
             self.nodes.append(node)
-            for value in rounded.intersection(node.output):
-                self.quantize(value)
-                self.dequantize(value, "dq")
+            for value in quantised_values.intersection(node.output):
+                self.quantise(value)
+                self.dequantise(value, "dq")
         return self.finish()
 
-    def _taken(self, node: Any, rounded: set[str]) -> str | None:
-        """Which input a node takes rounded."""
+    def _quantised_input(self, node: Any, quantised_values: set[str]) -> str | None:
+        """Name the input that a node takes quantised; None if there is none."""
         result = node.output[0]
-        moved = node.op_type in MOVED and result in rounded and node.input[0] in rounded
-        if result in self.layer_of or moved:
+        is_move = (
+            node.op_type in MOVE_OPERATORS
+            and result in quantised_values
+            and node.input[0] in quantised_values
+        )
+        if result in self.layer_of or is_move:
             return str(node.input[0])
         return self.shortcuts.get(result)
 
-    def parameters(self, value: str) -> list[str]:
+    def scale_and_zero_point(self, value: str) -> list[str]:
         """Names of a value's scale, in the type of the layers, and zero point."""
-        key, rounding = self.plan.values[value], self.rounding_of(value)
-        scale = storable(np.asarray(rounding.scale), self.dtype)
+        key, params = self.plan.values[value], self.quant_params_of(value)
+        scale = round_scale_up(np.asarray(params.scale), self.dtype)
         return [
             self.constant(f"{key}.scale", scale),
-            self.constant(f"{key}.zero_point", rounding.zero_point),
+            self.constant(f"{key}.zero_point", params.zero_point),
         ]
 
-    def _shortcuts(self) -> dict[str, str]:
+    def _find_shortcuts(self) -> dict[str, str]:
         """Find the sums that fuse into a convolution: name of the sum to its other input."""
-        found = {}
+        shortcut_by_sum = {}
         for node in self.model.graph.node:
             if node.op_type != "Add":
                 continue
-            sums = [value for value in node.input if self._fuses(value)]
-            others = [value for value in node.input if value not in sums[:1] and value in self.plan.values]
-            if sums and others:
-                found[node.output[0]] = others[0]
-        return found
+            conv_outputs = [value for value in node.input if self._fuses_with_sum(value)]
+            others = [
+                value for value in node.input if value not in conv_outputs[:1] and value in self.plan.values
+            ]
+            if conv_outputs and others:
+                shortcut_by_sum[node.output[0]] = others[0]
+        return shortcut_by_sum
 
-    def _fuses(self, value: str) -> bool:
+    def _fuses_with_sum(self, value: str) -> bool:
         layer = self.layer_of.get(value)
         return layer is not None and layer.node.op_type == "Conv" and len(self.graph.consumers[value]) == 1
 
-    def _rounded(self) -> set[str]:
-        """What is rounded: what planned layers and fused sums take, and what was only moved from there."""
-        rounded = {layer.source for layer in self.plan.layers} | set(self.shortcuts.values())
+    def _values_to_quantise(self) -> set[str]:
+        """Name the values to quantise: inputs of planned layers and fused sums, and what moved there."""
+        quantised_values = {layer.input_value for layer in self.plan.layers} | set(self.shortcuts.values())
         for node in reversed(self.model.graph.node):
-            if node.op_type in MOVED and node.output[0] in rounded and node.input[0] in self.plan.values:
-                rounded.add(node.input[0])
-        return rounded
+            if (
+                node.op_type in MOVE_OPERATORS
+                and node.output[0] in quantised_values
+                and node.input[0] in self.plan.values
+            ):
+                quantised_values.add(node.input[0])
+        return quantised_values
 
-    def _steps(self, layer: Layer) -> str:
-        """Round a layer's weights, once for all uses, and give the name of what they stand for."""
+    def _quantised_weight(self, layer: Layer) -> str:
+        """Quantise a layer's weights, once for all uses, and return the name of the dequantised value."""
         name = f"{layer.block}.weight.dq"
         if any(node.output[0] == name for node in self.nodes):
             return name
         stored = self.array(layer.node.input[1])
         weight = stored.astype(np.float32)
-        scale = storable(fitting_scale(weight), stored.dtype.type)
+        scale = round_scale_up(fitting_scales(weight), stored.dtype.type)
         inputs = [
-            self.constant(f"{layer.block}.weight.q", steps_of(weight, scale.astype(np.float32))),
+            self.constant(f"{layer.block}.weight.q", quantise_with_scales(weight, scale.astype(np.float32))),
             self.constant(f"{layer.block}.weight.scale", scale),
             self.constant(f"{layer.block}.weight.zero_point", np.zeros(len(scale), np.int8)),
         ]

@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseg.bundle.engines import FULL_WEIGHTS
+from edgeseg.bundle.engines import FULL_WEIGHT_BITS
 from edgeseg.errors import CalibrationError
 from edgeseg.graphs.layers import LayerGraph
 from edgeseg.optional import require
-from edgeseg.quantization.plan import plan_for
+from edgeseg.quantization.plan import quantisation_plan
 
 if TYPE_CHECKING:
     from edgeseg.calibration.table import CalibrationTable, Range
     from edgeseg.graphs.layers import Layer
-    from edgeseg.quantization.plan import Plan
+    from edgeseg.quantization.plan import QuantisationPlan
 
-# A bias is rounded to int32 in steps of input scale times weight scale; smaller steps would overflow.
+# A bias is quantised to int32 in steps of input scale times weight scale; smaller steps would overflow.
 MAX_BIAS_STEPS = 2.0**30
 SMALLEST_SCALE = 1e-8
 
 
-def most_steps(bits: int) -> int:
+def max_quantised(bits: int) -> int:
     """Largest magnitude of a signed value of so many bits, symmetric about zero: 127 for 8, 63 for 7."""
     return (1 << (bits - 1)) - 1
 
 
 class Scheme(str, Enum):
-    """How activations are rounded.
+    """How activations are quantised.
 
     ONNX Runtime's kernels for x86 are fast with unsigned activations, those for ARM with signed ones, and
     TensorRT takes only ranges symmetric about zero.
@@ -44,32 +44,32 @@ class Scheme(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rounding:
-    """Step and zero of an 8-bit value: `real = scale * (stored - zero_point)`."""
+class QuantParams:
+    """Scale and zero point of an 8-bit value: `real = scale * (stored - zero_point)`."""
 
     scale: np.float32
     zero_point: NDArray[Any]
 
 
-def rounding_for(limits: Range, scheme: Scheme) -> Rounding:
-    """Choose step and zero so that `limits` just fit."""
+def quant_params_from_range(value_range: Range, scheme: Scheme) -> QuantParams:
+    """Choose scale and zero point so that `value_range` just fit."""
     if scheme is Scheme.SYMMETRIC:
-        scale = max(max(-limits.low, limits.high) / most_steps(8), SMALLEST_SCALE)
-        return Rounding(scale=np.float32(scale), zero_point=np.array(0, np.int8))
-    scale = max((limits.high - limits.low) / 255, SMALLEST_SCALE)
-    steps_below_zero = round(-limits.low / scale)
+        scale = max(max(-value_range.low, value_range.high) / max_quantised(8), SMALLEST_SCALE)
+        return QuantParams(scale=np.float32(scale), zero_point=np.array(0, np.int8))
+    scale = max((value_range.high - value_range.low) / 255, SMALLEST_SCALE)
+    steps_below_zero = round(-value_range.low / scale)
     if scheme is Scheme.UINT8:
-        return Rounding(scale=np.float32(scale), zero_point=np.array(steps_below_zero, np.uint8))
-    return Rounding(scale=np.float32(scale), zero_point=np.array(steps_below_zero - 128, np.int8))
+        return QuantParams(scale=np.float32(scale), zero_point=np.array(steps_below_zero, np.uint8))
+    return QuantParams(scale=np.float32(scale), zero_point=np.array(steps_below_zero - 128, np.int8))
 
 
-def rounded_weight(
+def quantise_weight(
     weight: NDArray[np.float32],
     bias: NDArray[np.float32] | None,
     input_scale: np.float32,
-    bits: int = FULL_WEIGHTS,
+    bits: int = FULL_WEIGHT_BITS,
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round weights to int8, each output channel with its own step.
+    """Quantise weights to int8, each output channel with its own scale.
 
     Args:
         weight: `float32[O, ...]`.
@@ -80,32 +80,34 @@ def rounded_weight(
     Returns:
         `int8[O, ...]` within -127 to 127, or with 7 bits -63 to 63, and the steps `float32[O]`.
     """
-    scale = np.maximum(fitting_scale(weight, bits), SMALLEST_SCALE)
+    scale = np.maximum(fitting_scales(weight, bits), SMALLEST_SCALE)
     if bias is not None:
         scale = np.maximum(scale, np.abs(bias) / (MAX_BIAS_STEPS * input_scale))
     scale = scale.astype(np.float32)
-    return steps_of(weight, scale, bits), scale
+    return quantise_with_scales(weight, scale, bits), scale
 
 
-def fitting_scale(weight: NDArray[np.float32], bits: int = FULL_WEIGHTS) -> NDArray[np.float32]:
+def fitting_scales(weight: NDArray[np.float32], bits: int = FULL_WEIGHT_BITS) -> NDArray[np.float32]:
     """Find the steps `float32[O]` with which each channel of `float32[O, ...]` just fits; zero for zeros."""
     widest: NDArray[np.float32] = np.abs(weight.reshape(len(weight), -1)).max(1)
-    return widest / np.float32(most_steps(bits))
+    return widest / np.float32(max_quantised(bits))
 
 
-def steps_of(
-    weight: NDArray[np.float32], scale: NDArray[np.float32], bits: int = FULL_WEIGHTS
+def quantise_with_scales(
+    weight: NDArray[np.float32], scale: NDArray[np.float32], bits: int = FULL_WEIGHT_BITS
 ) -> NDArray[np.int8]:
     """Count the steps `scale` (`float32[O]`) that `weight` (`float32[O, ...]`) is long: `int8[O, ...]`."""
-    steps = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
-    most = most_steps(bits)
-    return steps.clip(-most, most).astype(np.int8)
+    quantised = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    most = max_quantised(bits)
+    return quantised.clip(-most, most).astype(np.int8)
 
 
-def storable(scale: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+def round_scale_up(scale: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
     """Round steps up to what `dtype` holds at full precision: nothing is clipped or flushed to zero."""
-    held = np.maximum(scale, np.finfo(dtype).smallest_normal).astype(dtype)
-    rounded_up: NDArray[Any] = np.where(held < scale, np.nextafter(held, dtype(np.inf)), held)
+    representable = np.maximum(scale, np.finfo(dtype).smallest_normal).astype(dtype)
+    rounded_up: NDArray[Any] = np.where(
+        representable < scale, np.nextafter(representable, dtype(np.inf)), representable
+    )
     return rounded_up
 
 
@@ -125,23 +127,25 @@ class QdqWriter:
     Args:
         model: FP32 ONNX model of a bundle; not changed.
         table: Ranges of its values.
-        scheme: How activations are rounded.
+        scheme: How activations are quantised.
         weight_bits: Of a weight.
     """
 
     def __init__(
-        self, model: Any, table: CalibrationTable, scheme: Scheme, weight_bits: int = FULL_WEIGHTS
+        self, model: Any, table: CalibrationTable, scheme: Scheme, weight_bits: int = FULL_WEIGHT_BITS
     ) -> None:
         self._onnx = require("onnx", purpose="write an 8-bit graph")
         self.model = copy.deepcopy(model)
         self.scheme = scheme
         self._weight_bits = weight_bits
         self.graph = LayerGraph(self.model)
-        self.plan: Plan = plan_for(self.graph, table.float_layers)
-        self.roundings = {key: rounding_for(limits, scheme) for key, limits in table.ranges.items()}
-        if absent := sorted(set(self.plan.values.values()) - set(self.roundings)):
+        self.plan: QuantisationPlan = quantisation_plan(self.graph, table.float_layers)
+        self.quant_params = {
+            key: quant_params_from_range(value_range, scheme) for key, value_range in table.ranges.items()
+        }
+        if missing_keys := sorted(set(self.plan.values.values()) - set(self.quant_params)):
             msg = (
-                f"the calibration table has no range for {absent[0]} ({len(absent)} missing); "
+                f"the calibration table has no range for {missing_keys[0]} ({len(missing_keys)} missing); "
                 "make it again with `edgeseg calibrate`"
             )
             raise CalibrationError(msg)
@@ -165,48 +169,50 @@ class QdqWriter:
         """Read a constant of the FP32 graph."""
         return np.asarray(self._onnx.numpy_helper.to_array(self.graph.weights[name]))
 
-    def rounding_of(self, value: str) -> Rounding:
-        """Step and zero of a value that the plan rounds."""
-        return self.roundings[self.values[value]]
+    def quant_params_of(self, value: str) -> QuantParams:
+        """Look up scale and zero point of a value that the plan quantises."""
+        return self.quant_params[self.values[value]]
 
-    def parameters(self, value: str) -> list[str]:
+    def scale_and_zero_point(self, value: str) -> list[str]:
         """Names of a value's scale and zero point."""
-        key, rounding = self.values[value], self.rounding_of(value)
+        key, params = self.values[value], self.quant_params_of(value)
         return [
-            self.constant(f"{key}.scale", rounding.scale),
-            self.constant(f"{key}.zero_point", rounding.zero_point),
+            self.constant(f"{key}.scale", params.scale),
+            self.constant(f"{key}.zero_point", params.zero_point),
         ]
 
-    def quantize(self, value: str) -> str:
-        """Round a value to 8 bits."""
-        return self.node("QuantizeLinear", [value, *self.parameters(value)], f"{value}.q")
+    def quantise(self, value: str) -> str:
+        """Append the quantisation of a value to 8 bits; gives the name of the result."""
+        return self.node("QuantizeLinear", [value, *self.scale_and_zero_point(value)], f"{value}.q")
 
-    def dequantize(self, value: str, suffix: str) -> str:
-        """Give a rounded value back as a number."""
-        return self.node("DequantizeLinear", [f"{value}.q", *self.parameters(value)], f"{value}.{suffix}")
+    def dequantise(self, value: str, suffix: str) -> str:
+        """Append the dequantisation of a value; gives the name of the result."""
+        return self.node(
+            "DequantizeLinear", [f"{value}.q", *self.scale_and_zero_point(value)], f"{value}.{suffix}"
+        )
 
     def weight(self, layer: Layer) -> tuple[str, NDArray[np.float32]]:
-        """Round a layer's weights; gives the name to use in their place and their steps."""
-        weight, input_scale = self.array(layer.node.input[1]), self.rounding_of(layer.source).scale
-        steps, scale = self.rounded(weight, self.bias(layer), input_scale)
-        return self.dequantized_weight(layer, steps, scale), scale
+        """Quantise a layer's weights; gives the name to use in their place and their scales."""
+        weight, input_scale = self.array(layer.node.input[1]), self.quant_params_of(layer.input_value).scale
+        quantised, scale = self.quantised_weight(weight, self.bias(layer), input_scale)
+        return self.store_weight(layer, quantised, scale), scale
 
-    def rounded(
+    def quantised_weight(
         self, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, input_scale: np.float32
     ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Round weights as `rounded_weight` does, to the bits of this graph."""
-        return rounded_weight(weight, bias, input_scale, self._weight_bits)
+        """Quantise weights as `quantise_weight` does, to the bits of this graph."""
+        return quantise_weight(weight, bias, input_scale, self._weight_bits)
 
-    def dequantized_weight(
-        self, layer: Layer, steps: NDArray[np.int8], scale: NDArray[np.float32], *, axis: int = 0
+    def store_weight(
+        self, layer: Layer, quantised: NDArray[np.int8], scale: NDArray[np.float32], *, axis: int = 0
     ) -> str:
-        """Store rounded weights and give them back as numbers, under the name to use in their place."""
+        """Store quantised weights and append their dequantisation; gives the name to use in their place."""
         # The levels of a pyramid share a layer's weights, and its steps unless a bias forces coarser ones.
         base = layer.block
         known = self._constants.get(f"{base}.weight.scale")
         if known is not None and not np.array_equal(self._onnx.numpy_helper.to_array(known), scale):
             base = layer.name
-        inputs = [self.constant(f"{base}.weight.q", steps), self.constant(f"{base}.weight.scale", scale)]
+        inputs = [self.constant(f"{base}.weight.q", quantised), self.constant(f"{base}.weight.scale", scale)]
         inputs.append(self.constant(f"{base}.weight.zero_point", np.zeros(len(scale), np.int8)))
         return self.node("DequantizeLinear", inputs, f"{layer.name}.weight.dq", axis=axis)
 

@@ -11,7 +11,7 @@ from edgeseg.bundle.external_data import check_self_contained
 from edgeseg.errors import ArtifactError, DependencyError, InputError
 from edgeseg.files.native import native_path
 from edgeseg.optional import require
-from edgeseg.runtime.contract import RawDetections, fault_in
+from edgeseg.runtime.contract import RawDetections, output_fault
 from edgeseg.runtime.host.processors import inference_threads
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 # It moves rounding in front of the first MaxPool, which is ten times slower in 8 bits than in float.
 DISABLED_OPTIMIZERS = ("QDQPropagationTransformer",)
-NAMES = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
-THRESHOLD, CONVERGED = "score_threshold", "nms_converged"
+DISPLAY_NAMES = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
+THRESHOLD_INPUT, CONVERGED_OUTPUT = "score_threshold", "nms_converged"
 OUTPUTS = ("num_detections", "boxes", "scores", "labels", "masks")
-FIELDS = ("counts", "boxes_xyxy", "scores", "labels", "masks")
+RAW_FIELDS = ("counts", "boxes_xyxy", "scores", "labels", "masks")
 
 
 class Provider(str, Enum):
@@ -42,11 +42,11 @@ class Provider(str, Enum):
 
 
 # What each wants, and what takes the nodes that it refuses.
-WANTED = {Provider.CPU: CPU, Provider.CUDA: CUDA, Provider.TENSORRT: TENSORRT}
-BEHIND = {Provider.CPU: (), Provider.CUDA: (CPU,), Provider.TENSORRT: (CUDA, CPU)}
+EXECUTION_PROVIDERS = {Provider.CPU: CPU, Provider.CUDA: CUDA, Provider.TENSORRT: TENSORRT}
+FALLBACK_PROVIDERS = {Provider.CPU: (), Provider.CUDA: (CPU,), Provider.TENSORRT: (CUDA, CPU)}
 
 
-def resolved(provider: Provider) -> Provider:
+def resolve_provider(provider: Provider) -> Provider:
     """Where ONNX Runtime computes when that is left to it: on CUDA if it has that, else on the CPU.
 
     Raises:
@@ -54,8 +54,8 @@ def resolved(provider: Provider) -> Provider:
     """
     if provider is not Provider.AUTO:
         return provider
-    has = require("onnxruntime", purpose="run a bundle").get_available_providers()
-    return Provider.CUDA if CUDA in has else Provider.CPU
+    available = require("onnxruntime", purpose="run a bundle").get_available_providers()
+    return Provider.CUDA if CUDA in available else Provider.CPU
 
 
 class OnnxRuntimeBackend:
@@ -84,14 +84,18 @@ class OnnxRuntimeBackend:
     ) -> None:
         self._ort = require("onnxruntime", purpose="run a bundle")
         self._spec = spec
-        self._session: Any = self._open(graph, threads, self._available(provider))
+        self._session: Any = self._open(graph, threads, self._providers_to_use(provider))
         self._inputs = [node.name for node in self._session.get_inputs()]
         self._outputs = [node.name for node in self._session.get_outputs()]
         self._check(graph)
-        if provider in WANTED and WANTED[provider] not in self._session.get_providers():
+        if (
+            provider in EXECUTION_PROVIDERS
+            and EXECUTION_PROVIDERS[provider] not in self._session.get_providers()
+        ):
             msg = (
-                f"ONNX Runtime {self._ort.__version__} has {WANTED[provider]}, but it does not start here: "
-                "the driver, CUDA or TensorRT that it needs is missing; `edgeseg doctor` shows what is there"
+                f"ONNX Runtime {self._ort.__version__} has {EXECUTION_PROVIDERS[provider]}, but it does not "
+                "start here: the driver, CUDA or TensorRT that it needs is missing; `edgeseg doctor` "
+                "shows what is there"
             )
             raise DependencyError(msg)
 
@@ -99,14 +103,14 @@ class OnnxRuntimeBackend:
     def description(self) -> str:
         """ONNX Runtime's version and where it computes."""
         first = self._require_open().get_providers()[0]
-        return f"ONNX Runtime {self._ort.__version__} on {NAMES.get(first, first)}"
+        return f"ONNX Runtime {self._ort.__version__} on {DISPLAY_NAMES.get(first, first)}"
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
         session = self._require_open()
-        wanted = (self._spec.batch, *self._spec.input_size_hw, 3)
-        if images.dtype != np.uint8 or images.shape != wanted:
-            msg = f"images must be uint8{list(wanted)}, got {images.dtype}{list(images.shape)}"
+        expected = (self._spec.batch, *self._spec.input_size_hw, 3)
+        if images.dtype != np.uint8 or images.shape != expected:
+            msg = f"images must be uint8{list(expected)}, got {images.dtype}{list(images.shape)}"
             raise InputError(msg)
         feeds = {"images": images, "score_threshold": np.array(score_threshold, np.float32)}
         try:
@@ -114,10 +118,10 @@ class OnnxRuntimeBackend:
         except Exception as exc:
             msg = f"the graph failed to compute; {self._reason(exc)}"
             raise ArtifactError(msg) from exc
-        raw = RawDetections(**dict(zip(FIELDS, found, strict=True)))
-        if THRESHOLD in self._inputs:
+        raw = RawDetections(**dict(zip(RAW_FIELDS, found, strict=True)))
+        if THRESHOLD_INPUT in self._inputs:
             return raw
-        if fault := fault_in(raw, self._spec):
+        if fault := output_fault(raw, self._spec):
             msg = f"the graph gave {fault} on {self.description}; export the model again"
             raise ArtifactError(msg)
         return raw.above(score_threshold)
@@ -132,22 +136,22 @@ class OnnxRuntimeBackend:
             raise ArtifactError(msg)
         return self._session
 
-    def _available(self, provider: Provider) -> list[str]:
+    def _providers_to_use(self, provider: Provider) -> list[str]:
         """Name the providers to ask for, the one that shall compute first.
 
         Raises:
             DependencyError: This build of ONNX Runtime lacks it.
         """
-        has = self._ort.get_available_providers()
-        provider = resolved(provider)
-        wanted = WANTED[provider]
-        if wanted not in has:
+        available = self._ort.get_available_providers()
+        provider = resolve_provider(provider)
+        expected = EXECUTION_PROVIDERS[provider]
+        if expected not in available:
             msg = (
-                f"this ONNX Runtime {self._ort.__version__} has no {wanted}; take the one that has: "
+                f"this ONNX Runtime {self._ort.__version__} has no {expected}; take the one that has: "
                 "pip uninstall -y onnxruntime && pip install 'edgeseg[cuda]'"
             )
             raise DependencyError(msg)
-        return [wanted, *(name for name in BEHIND[provider] if name in has)]
+        return [expected, *(name for name in FALLBACK_PROVIDERS[provider] if name in available)]
 
     def _open(self, graph: Path, threads: int | None, providers: list[str]) -> Any:
         check_self_contained(graph)
@@ -172,7 +176,7 @@ class OnnxRuntimeBackend:
         """Compare inputs and outputs with the spec, so that a wrong graph fails here and not in a frame."""
         spec = self._spec
         rows = [spec.batch, spec.max_detections]
-        wanted = {
+        expected = {
             "images": f"tensor(uint8){[spec.batch, *spec.input_size_hw, 3]}",
             "score_threshold": "tensor(float)[]",
             "num_detections": f"tensor(int32){[spec.batch]}",
@@ -181,16 +185,16 @@ class OnnxRuntimeBackend:
             "labels": f"tensor(int32){rows}",
             "masks": f"tensor(float){[*rows, spec.mask_size, spec.mask_size]}",
         }
-        if CONVERGED in self._outputs:
+        if CONVERGED_OUTPUT in self._outputs:
             # The form for TensorRT: its threshold is built in, and it tells whether its NMS has settled.
-            wanted[CONVERGED] = f"tensor(int32){[spec.batch]}"
-            del wanted[THRESHOLD]
+            expected[CONVERGED_OUTPUT] = f"tensor(int32){[spec.batch]}"
+            del expected[THRESHOLD_INPUT]
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
         found = {node.name: f"{node.type}{list(node.shape)}" for node in nodes}
-        for name in {**wanted, **found}:
-            is_there, should_be = found.get(name, "missing"), wanted.get(name, "missing")
-            if is_there != should_be:
-                msg = f"{graph} does not fit its model.json: {name} is {is_there}, not {should_be}"
+        for name in {**expected, **found}:
+            actual, required = found.get(name, "missing"), expected.get(name, "missing")
+            if actual != required:
+                msg = f"{graph} does not fit its model.json: {name} is {actual}, not {required}"
                 raise ArtifactError(msg)
 
     def _reason(self, exc: Exception) -> str:

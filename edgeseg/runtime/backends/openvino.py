@@ -27,7 +27,7 @@ DEVICE = "CPU"
 PRECISIONS = ("fp32", "bf16", "int8")
 # The number of boxes is another in every frame. By default OpenVINO keeps what it made for each, up to 5000
 # of every kind, a megabyte or so a number of boxes; what keeping none costs is in docs/live.md.
-KEPT_SHAPES = 0
+CACHED_SHAPES = 0
 
 
 def has_bfloat16() -> bool:
@@ -61,12 +61,12 @@ class OpenVinoBackend:
     def __init__(self, graph: Path, spec: ModelSpec, *, precision: str, threads: int | None = None) -> None:
         self._openvino = require("openvino", purpose="compute with OpenVINO")
         self._spec = spec
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         kind = _float_kind(precision)
         model = self._read(graph)
         self._check(model, graph)
         if kind == "bf16":
-            _keep_boxes_exact(model)
+            _keep_boxes_in_float32(model)
         self._request: Any = self._compile(model, graph, kind, threads)
 
     @property
@@ -77,12 +77,12 @@ class OpenVinoBackend:
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
-        wanted = (self._spec.batch, *self._spec.input_size_hw, 3)
-        if images.dtype != np.uint8 or images.shape != wanted:
-            msg = f"images must be uint8{list(wanted)}, got {images.dtype}{list(images.shape)}"
+        expected = (self._spec.batch, *self._spec.input_size_hw, 3)
+        if images.dtype != np.uint8 or images.shape != expected:
+            msg = f"images must be uint8{list(expected)}, got {images.dtype}{list(images.shape)}"
             raise InputError(msg)
         feeds = {"images": images, "score_threshold": np.array(score_threshold, np.float32)}
-        with self._turn:
+        with self._lock:
             request = self._require_open()
             try:
                 found = request.infer(feeds, share_inputs=False, share_outputs=False)
@@ -103,7 +103,7 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        with self._turn, kept_signal_stack():
+        with self._lock, kept_signal_stack():
             self._request = None
 
     @property
@@ -133,7 +133,7 @@ class OpenVinoBackend:
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": kind,
-            "CPU_RUNTIME_CACHE_CAPACITY": KEPT_SHAPES,
+            "CPU_RUNTIME_CACHE_CAPACITY": CACHED_SHAPES,
         }
         if (threads := inference_threads(threads)) is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -148,7 +148,7 @@ class OpenVinoBackend:
         """Compare inputs and outputs with the spec, so that a wrong graph fails here and not in a frame."""
         spec = self._spec
         rows = [spec.batch, spec.max_detections]
-        wanted = {
+        expected = {
             "images": ("u8", [spec.batch, *spec.input_size_hw, 3]),
             "score_threshold": ("f32", []),
             "num_detections": ("i32", [spec.batch]),
@@ -158,18 +158,18 @@ class OpenVinoBackend:
             "masks": ("f32", [*rows, spec.mask_size, spec.mask_size]),
         }
         found = {port.any_name: port for port in (*model.inputs, *model.outputs)}
-        for name in {**wanted, **found}:
-            port, should_be = found.get(name), wanted.get(name)
-            if port is None or should_be is None or not self._is(port, *should_be):
-                there = f"{_kind_of(port)}{port.partial_shape.to_string()}" if port else "missing"
-                due = f"{should_be[0]}{should_be[1]}".replace(" ", "") if should_be else "missing"
-                msg = f"{graph} does not fit its model.json: {name} is {there}, not {due}"
+        for name in {**expected, **found}:
+            port, required = found.get(name), expected.get(name)
+            if port is None or required is None or not self._matches(port, *required):
+                actual_text = f"{_type_name(port)}{port.partial_shape.to_string()}" if port else "missing"
+                required_text = f"{required[0]}{required[1]}".replace(" ", "") if required else "missing"
+                msg = f"{graph} does not fit its model.json: {name} is {actual_text}, not {required_text}"
                 raise ArtifactError(msg)
 
-    def _is(self, port: Any, kind: str, shape: list[int]) -> bool:
+    def _matches(self, port: Any, kind: str, shape: list[int]) -> bool:
         """Whether a port is of a type and may be of a shape; OpenVINO does not always find all of it out."""
         compatible = port.partial_shape.compatible(self._openvino.PartialShape(shape))
-        return _kind_of(port) == kind and bool(compatible)
+        return _type_name(port) == kind and bool(compatible)
 
     def _reason(self, exc: Exception) -> str:
         # First come the places in OpenVINO's source, last what is wrong.
@@ -199,7 +199,7 @@ def _float_kind(precision: str) -> str:
     return "f32"
 
 
-def _keep_boxes_exact(model: Any) -> None:
+def _keep_boxes_in_float32(model: Any) -> None:
     """Make outputs of the boxes that RoiAlign takes: what leads to an output stays float32 in OpenVINO.
 
     In bfloat16 a coordinate of 1000 px is exact to 4 px.
@@ -209,5 +209,5 @@ def _keep_boxes_exact(model: Any) -> None:
         model.add_outputs([node.input_value(1) for node in crops])
 
 
-def _kind_of(port: Any) -> str:
+def _type_name(port: Any) -> str:
     return str(port.element_type.get_type_name())

@@ -21,7 +21,7 @@ PYCUDA = "pycuda.driver"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class CudaDevice:
     """A GPU.
 
     Attributes:
@@ -51,7 +51,7 @@ class Cuda(Protocol):
         """What reaches CUDA, with its version, for people: `cuda-python 12.9.4`."""
 
     @property
-    def device(self) -> Device:
+    def device(self) -> CudaDevice:
         """The GPU, with the memory that is free now. May be asked for outside `active()`."""
 
     def active(self) -> AbstractContextManager[None]:

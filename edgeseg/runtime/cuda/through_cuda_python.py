@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeseg.errors import ArtifactError
 
-from .driver import Device, no_gpu
+from .driver import CudaDevice, no_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ class CudaPython:
             return "cuda-python"
 
     @property
-    def device(self) -> Device:
+    def device(self) -> CudaDevice:
         """See `Cuda.device`."""
         cu = self._cu
         attributes = cu.CUdevice_attribute
@@ -69,7 +69,7 @@ class CudaPython:
         driver = self._call("tell its version", cu.cuDriverGetVersion)
         with self.active():
             free, total = self._call("tell its memory", cu.cuMemGetInfo)
-        return Device(
+        return CudaDevice(
             # Filled up behind the end of the text.
             name=name.partition(b"\0")[0].decode(errors="replace"),
             compute_capability=f"{major}.{minor}",
@@ -169,7 +169,7 @@ class CudaPython:
         """See `Cuda.destroy_graph`."""
         self._call("drop a graph", self._cu.cuGraphExecDestroy, graph)
 
-    def _call(self, doing: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _call(self, action: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call the driver; its first result is an error code, the others are what it gives.
 
         Raises:
@@ -179,17 +179,17 @@ class CudaPython:
             code, *results = function(*arguments)
         except RuntimeError as exc:
             # Of the package itself: there is no driver, or the driver has no such function.
-            msg = f"CUDA cannot {doing}: {str(exc).strip()}"
+            msg = f"CUDA cannot {action}: {str(exc).strip()}"
             raise ArtifactError(msg) from exc
         if code != self._cu.CUresult.CUDA_SUCCESS:
-            msg = f"CUDA cannot {doing}: {self._reason(code)}"
+            msg = f"CUDA cannot {action}: {self._reason(code)}"
             raise ArtifactError(msg)
         return tuple(results) if len(results) > 1 else results[0] if results else None
 
     def _reason(self, code: Any) -> str:
         _, text = self._cu.cuGetErrorString(code)
-        told = text.decode(errors="replace") if isinstance(text, bytes) else "unknown error"
-        return f"{told} ({code.name})"
+        message = text.decode(errors="replace") if isinstance(text, bytes) else "unknown error"
+        return f"{message} ({code.name})"
 
 
 def _mib(size: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from edgeseg.errors import ArtifactError
 from edgeseg.optional import install_command
 
-from .driver import BINDINGS, Device, no_gpu
+from .driver import BINDINGS, CudaDevice, no_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,16 +39,16 @@ class PyCuda:
 
     def __init__(self, driver: Any) -> None:
         self._drv = driver
-        self._kept: dict[int, Any] = {}
+        self._objects: dict[int, Any] = {}
         try:
             driver.init()
-            self._device = driver.Device(0)
+            self._device = driver.CudaDevice(0)
             # The one context that every library in a process shares, TensorRT's as well.
             self._context = self._device.retain_primary_context()
         except driver.Error as exc:
             raise no_gpu(str(exc)) from exc
         # When the process ends. By itself pycuda 2026.1 drops this kind of context in the wrong way.
-        weakref.finalize(driver, _detach, self._context)
+        weakref.finalize(driver, _detach_context, self._context)
 
     @property
     def title(self) -> str:
@@ -59,13 +59,13 @@ class PyCuda:
             return "pycuda"
 
     @property
-    def device(self) -> Device:
+    def device(self) -> CudaDevice:
         """See `Cuda.device`."""
-        with self.active(), self._naming("describe the GPU"):
+        with self.active(), self._mapped_errors("describe the GPU"):
             free, total = self._drv.mem_get_info()
             major, minor = self._device.compute_capability()
             driver = self._drv.get_driver_version()
-            return Device(
+            return CudaDevice(
                 name=self._device.name(),
                 compute_capability=f"{major}.{minor}",
                 driver=f"{driver // 1000}.{driver % 1000 // 10}",
@@ -76,7 +76,7 @@ class PyCuda:
     @contextmanager
     def active(self) -> Iterator[None]:
         """See `Cuda.active`."""
-        with self._naming("use the GPU"):
+        with self._mapped_errors("use the GPU"):
             self._context.push()
         try:
             yield
@@ -86,68 +86,68 @@ class PyCuda:
 
     def allocate(self, size: int) -> int:
         """See `Cuda.allocate`."""
-        with self._naming(f"take {size / MIB:.1f} MiB of GPU memory"):
+        with self._mapped_errors(f"take {size / MIB:.1f} MiB of GPU memory"):
             memory = self._drv.mem_alloc(size)
-        return self._keep(memory, int(memory))
+        return self._register(memory, int(memory))
 
     def free(self, address: int) -> None:
         """See `Cuda.free`."""
-        with self._naming("give GPU memory back"):
-            self._kept.pop(address).free()
+        with self._mapped_errors("give GPU memory back"):
+            self._objects.pop(address).free()
 
     def allocate_pinned(self, size: int) -> NDArray[np.uint8]:
         """See `Cuda.allocate_pinned`."""
-        with self._naming(f"take {size / MIB:.1f} MiB of pinned memory"):
+        with self._mapped_errors(f"take {size / MIB:.1f} MiB of pinned memory"):
             block: NDArray[np.uint8] = self._drv.pagelocked_empty(size, np.uint8)
         return block
 
     def free_pinned(self, block: NDArray[np.uint8]) -> None:
         """See `Cuda.free_pinned`."""
         allocation: Any = block.base
-        with self._naming("give pinned memory back"):
+        with self._mapped_errors("give pinned memory back"):
             allocation.free()
 
     def create_stream(self) -> int:
         """See `Cuda.create_stream`."""
-        with self._naming("make a stream"):
+        with self._mapped_errors("make a stream"):
             stream = self._drv.Stream(NON_BLOCKING)
-        return self._keep(stream, stream.handle)
+        return self._register(stream, stream.handle)
 
     def destroy_stream(self, stream: int) -> None:
         """See `Cuda.destroy_stream`."""
-        del self._kept[stream]
+        del self._objects[stream]
 
     def upload(self, source: NDArray[np.uint8], address: int, stream: int) -> None:
         """See `Cuda.upload`."""
-        with self._naming("copy to the GPU"):
-            self._drv.memcpy_htod_async(address, source, self._kept[stream])
+        with self._mapped_errors("copy to the GPU"):
+            self._drv.memcpy_htod_async(address, source, self._objects[stream])
 
     def download(self, address: int, target: NDArray[np.uint8], stream: int) -> None:
         """See `Cuda.download`."""
-        with self._naming("copy from the GPU"):
-            self._drv.memcpy_dtoh_async(target, address, self._kept[stream])
+        with self._mapped_errors("copy from the GPU"):
+            self._drv.memcpy_dtoh_async(target, address, self._objects[stream])
 
     def create_event(self) -> int:
         """See `Cuda.create_event`."""
         flags = self._drv.event_flags
-        with self._naming("make an event"):
+        with self._mapped_errors("make an event"):
             event = self._drv.Event(int(flags.BLOCKING_SYNC) | int(flags.DISABLE_TIMING))
         # pycuda tells no handle of an event.
-        return self._keep(event, id(event))
+        return self._register(event, id(event))
 
     def destroy_event(self, event: int) -> None:
         """See `Cuda.destroy_event`."""
-        del self._kept[event]
+        del self._objects[event]
 
     def record(self, event: int, stream: int) -> None:
         """See `Cuda.record`."""
-        with self._naming("mark a stream"):
-            self._kept[event].record(self._kept[stream])
+        with self._mapped_errors("mark a stream"):
+            self._objects[event].record(self._objects[stream])
 
     def wait(self, event: int) -> None:
         """See `Cuda.wait`."""
-        with self._naming("compute"):
-            self._kept[event].synchronize()
+        with self._mapped_errors("compute"):
+            self._objects[event].synchronize()
 
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         """See `Cuda.capture`: always refused."""
@@ -163,20 +163,20 @@ class PyCuda:
         """See `Cuda.destroy_graph`: there is no graph."""
         raise NotImplementedError
 
-    def _keep(self, made: Any, handle: int) -> int:
-        self._kept[handle] = made
+    def _register(self, wrapped: Any, handle: int) -> int:
+        self._objects[handle] = wrapped
         return handle
 
     @contextmanager
-    def _naming(self, doing: str) -> Iterator[None]:
+    def _mapped_errors(self, action: str) -> Iterator[None]:
         """Turn pycuda's errors into sentences."""
         try:
             yield
         except self._drv.Error as exc:
-            msg = f"CUDA cannot {doing}: {exc}"
+            msg = f"CUDA cannot {action}: {exc}"
             raise ArtifactError(msg) from exc
 
 
-def _detach(context: Any) -> None:
+def _detach_context(context: Any) -> None:
     context.push()
     context.detach()

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.bundle.engines import FULL_WEIGHTS, NARROW_WEIGHTS, machine_family
+from edgeseg.bundle.engines import FULL_WEIGHT_BITS, NARROW_WEIGHT_BITS, machine_family
 from edgeseg.runtime.cuda.opening import open_cuda
 
 from .processors import usable_cpus
@@ -21,7 +21,8 @@ from .processors import usable_cpus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeseg.runtime.cuda.driver import Device
+    from edgeseg.runtime.cuda.driver import CudaDevice
+
 
 # What integer convolutions use, fastest first, as /proc/cpuinfo spells it on x86 and on ARM.
 INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
@@ -34,16 +35,16 @@ GPU_QUERY = (
 )
 NVIDIA_VENDOR = "0x10de"
 DISPLAY_CLASS = "0x03"
-SYSTEM_VENV = "python3 -m venv --system-site-packages .venv"
-JETPACK = "sudo apt update && sudo apt install nvidia-jetpack"
-DRIVER = "sudo ubuntu-drivers install && sudo reboot"
-REPORT = "report it, with what `edgeseg --debug doctor` prints"
+SYSTEM_VENV_COMMAND = "python3 -m venv --system-site-packages .venv"
+JETPACK_COMMAND = "sudo apt update && sudo apt install nvidia-jetpack"
+DRIVER_COMMAND = "sudo ubuntu-drivers install && sudo reboot"
+REPORT_HINT = "report it, with what `edgeseg --debug doctor` prints"
 COMMAND_TIMEOUT_S = 60
 
 logger = logging.getLogger(__name__)
 
 
-class State(str, Enum):
+class ComponentState(str, Enum):
     """Whether a component can be used."""
 
     OK = "ok"
@@ -64,7 +65,7 @@ class Component:
     """
 
     name: str
-    state: State
+    state: ComponentState
     detail: str
     needed_to: str = ""
     mend: str | None = None
@@ -97,7 +98,7 @@ class Host:
             return None
         return done.stdout.strip()
 
-    def cuda_device(self) -> Device | None:
+    def cuda_device(self) -> CudaDevice | None:
         """Ask CUDA for its GPU; None if there is none, or nothing that reaches it."""
         try:
             return open_cuda().device
@@ -115,16 +116,16 @@ class Host:
 def machine_components(host: Host) -> list[Component]:
     """Look at the hardware and the Python that runs on it."""
     return [
-        *checked("Python", lambda: [python(host)]),
-        *checked("Processor", lambda: [processor(host)]),
-        *checked("Memory", lambda: [memory(host)]),
-        *checked("JetPack", lambda: [jetpack(host)]),
-        *checked("GPU", lambda: gpus(host)),
-        *checked("Cameras", lambda: [cameras(host)]),
+        *run_check("Python", lambda: [python(host)]),
+        *run_check("Processor", lambda: [processor(host)]),
+        *run_check("Memory", lambda: [memory(host)]),
+        *run_check("JetPack", lambda: [jetpack(host)]),
+        *run_check("GPU", lambda: gpus(host)),
+        *run_check("Cameras", lambda: [cameras(host)]),
     ]
 
 
-def checked(name: str, check: Callable[[], list[Component]], mend: str = REPORT) -> list[Component]:
+def run_check(name: str, check: Callable[[], list[Component]], mend: str = REPORT_HINT) -> list[Component]:
     """Run a check; where it breaks, that is its result.
 
     Args:
@@ -139,26 +140,30 @@ def checked(name: str, check: Callable[[], list[Component]], mend: str = REPORT)
         logger.info("cannot look at %s", name, exc_info=True)
         words = str(exc).strip().splitlines()
         reason = f"{type(exc).__name__}: {words[0]}" if words else type(exc).__name__
-        return [Component(name=name, state=State.LIMITED, detail=reason, needed_to=f"use {name}", mend=mend)]
+        return [
+            Component(
+                name=name, state=ComponentState.LIMITED, detail=reason, needed_to=f"use {name}", mend=mend
+            )
+        ]
 
 
 def python(host: Host) -> Component:
     """Python's version, and whether it sees the system's packages, where JetPack puts TensorRT."""
     version = platform.python_version()
     if sys.prefix == sys.base_prefix:
-        return Component(name="Python", state=State.OK, detail=f"{version}, no virtual environment")
+        return Component(name="Python", state=ComponentState.OK, detail=f"{version}, no virtual environment")
     if sees_system_packages():
         detail = f"{version}, virtual environment with --system-site-packages"
-        return Component(name="Python", state=State.OK, detail=detail)
+        return Component(name="Python", state=ComponentState.OK, detail=detail)
     detail = f"{version}, virtual environment without --system-site-packages"
     if not host.is_jetson:
-        return Component(name="Python", state=State.OK, detail=detail)
+        return Component(name="Python", state=ComponentState.OK, detail=detail)
     return Component(
         name="Python",
-        state=State.LIMITED,
+        state=ComponentState.LIMITED,
         detail=detail,
         needed_to="use the TensorRT and OpenCV that JetPack brings",
-        mend=SYSTEM_VENV,
+        mend=SYSTEM_VENV_COMMAND,
     )
 
 
@@ -175,8 +180,8 @@ def processor(host: Host) -> Component:
     info = host.text("proc/cpuinfo")
     named = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
     model = named[1] if named else platform.processor() or platform.machine()
-    detail = f"{model}, {usable_cpus(host.root)}, INT8: {int8_ability(host)}"
-    return Component(name="Processor", state=State.OK, detail=detail)
+    detail = f"{model}, {usable_cpus(host.root)}, INT8: {int8_summary(host)}"
+    return Component(name="Processor", state=ComponentState.OK, detail=detail)
 
 
 def int8_instructions(host: Host) -> tuple[str, ...]:
@@ -195,13 +200,13 @@ def weight_bits(host: Host) -> int:
         processor's instructions cannot be read.
     """
     exact = set(WIDE_SUM_FLAGS) & set(int8_instructions(host))
-    return FULL_WEIGHTS if exact or machine_family(platform.machine()) != "x86_64" else NARROW_WEIGHTS
+    return FULL_WEIGHT_BITS if exact or machine_family(platform.machine()) != "x86_64" else NARROW_WEIGHT_BITS
 
 
-def int8_ability(host: Host) -> str:
+def int8_summary(host: Host) -> str:
     """Say in words what the processor has for INT8, and what engines are built with because of it."""
     words, bits = " ".join(int8_instructions(host)) or "no instructions of its own", weight_bits(host)
-    return words if bits == FULL_WEIGHTS else f"{words}, engines get {bits}-bit weights"
+    return words if bits == FULL_WEIGHT_BITS else f"{words}, engines get {bits}-bit weights"
 
 
 def has_amx() -> bool:
@@ -213,25 +218,25 @@ def memory(host: Host) -> Component:
     """Memory in all, which bounds what can be exported or built here."""
     total = re.search(r"^MemTotal:\s+(\d+) kB", host.text("proc/meminfo"), re.MULTILINE)
     detail = f"{int(total[1]) / 2**20:.1f} GiB" if total else "unknown"
-    return Component(name="Memory", state=State.OK, detail=detail)
+    return Component(name="Memory", state=ComponentState.OK, detail=detail)
 
 
 def jetpack(host: Host) -> Component:
     """The Jetson board and its release of JetPack."""
     if not host.is_jetson:
-        return Component(name="JetPack", state=State.NONE, detail="not a Jetson")
+        return Component(name="JetPack", state=ComponentState.NONE, detail="not a Jetson")
     board = host.text("proc/device-tree/model") or "Jetson"
     release = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", host.text("etc/nv_tegra_release"))
     linux = f"L4T {release[1]}.{release[2]}" if release else "L4T of unknown release"
     version = host.output_of(("dpkg-query", "-W", "-f=${Version}", "nvidia-jetpack"))
     if version:
-        return Component(name="JetPack", state=State.OK, detail=f"{version} ({linux}) on {board}")
+        return Component(name="JetPack", state=ComponentState.OK, detail=f"{version} ({linux}) on {board}")
     return Component(
         name="JetPack",
-        state=State.MISSING,
+        state=ComponentState.MISSING,
         detail=f"{linux} on {board}, without the package nvidia-jetpack",
         needed_to="have TensorRT",
-        mend=JETPACK,
+        mend=JETPACK_COMMAND,
     )
 
 
@@ -246,18 +251,20 @@ def gpus(host: Host) -> list[Component]:
             f"{device.name}, compute capability {device.compute_capability}, {device.total_mib} MiB, "
             f"driver of CUDA {device.driver}"
         )
-        return [Component(name="GPU", state=State.OK, detail=detail)]
+        return [Component(name="GPU", state=ComponentState.OK, detail=detail)]
     if host.is_jetson:
-        return [Component(name="GPU", state=State.OK, detail="integrated; CUDA cannot be asked for more")]
+        return [
+            Component(name="GPU", state=ComponentState.OK, detail="integrated; CUDA cannot be asked for more")
+        ]
     if not _has_nvidia_card(host):
-        return [Component(name="GPU", state=State.NONE, detail="no NVIDIA GPU")]
+        return [Component(name="GPU", state=ComponentState.NONE, detail="no NVIDIA GPU")]
     return [
         Component(
             name="GPU",
-            state=State.MISSING,
+            state=ComponentState.MISSING,
             detail="an NVIDIA card without a working driver (nvidia-smi is absent or fails)",
             needed_to="use the GPU",
-            mend=DRIVER,
+            mend=DRIVER_COMMAND,
         )
     ]
 
@@ -267,16 +274,16 @@ def cameras(host: Host) -> Component:
     nodes = [path for path in (host.root / "dev").glob("video[0-9]*") if path.name[5:].isdecimal()]
     devices = sorted(nodes, key=lambda path: int(path.name[5:]))
     if not devices:
-        return Component(name="Cameras", state=State.NONE, detail="no /dev/video*")
+        return Component(name="Cameras", state=ComponentState.NONE, detail="no /dev/video*")
     names = [host.text(f"sys/class/video4linux/{device.name}/name") for device in devices]
     listed = ", ".join(
         f"{device.name[5:]}: {name or 'unnamed'}" for device, name in zip(devices, names, strict=True)
     )
     if all(os.access(device, os.R_OK | os.W_OK) for device in devices):
-        return Component(name="Cameras", state=State.OK, detail=listed)
+        return Component(name="Cameras", state=ComponentState.OK, detail=listed)
     return Component(
         name="Cameras",
-        state=State.LIMITED,
+        state=ComponentState.LIMITED,
         detail=f"{listed} (not all may be opened by this user)",
         needed_to="open a camera",
         mend='sudo usermod -aG video "$USER", then log in again',
@@ -285,12 +292,12 @@ def cameras(host: Host) -> Component:
 
 def _gpu(line: str) -> Component | None:
     """Read a line of nvidia-smi; None if it does not know the GPU, and has `[N/A]` for what it is."""
-    told = re.fullmatch(r"(.+), (\d+\.\d+), (\d+ MiB|\[.*\]), (.+)", line.strip())
-    if told is None:
+    match = re.fullmatch(r"(.+), (\d+\.\d+), (\d+ MiB|\[.*\]), (.+)", line.strip())
+    if match is None:
         return None
-    name, capability, total, driver = told.groups()
+    name, capability, total, driver = match.groups()
     detail = f"{name}, compute capability {capability}, {total}, driver {driver}"
-    return Component(name="GPU", state=State.OK, detail=detail)
+    return Component(name="GPU", state=ComponentState.OK, detail=detail)
 
 
 def _has_nvidia_card(host: Host) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .meter import EnergyMeter
-from .sysfs import number_of
+from .sysfs import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +27,13 @@ def processor_meters(root: Path) -> list[EnergyMeter]:
     return [
         EnergyMeter(_joules(package / "energy_uj"), _joules(package / "max_energy_range_uj")())
         for package in packages
-        if number_of(package / "energy_uj") is not None
+        if read_number(package / "energy_uj") is not None
     ]
 
 
 def _joules(path: Path) -> Callable[[], float | None]:
     def joules() -> float | None:
-        microjoules = number_of(path)
+        microjoules = read_number(path)
         return None if microjoules is None else microjoules / 1e6
 
     return joules

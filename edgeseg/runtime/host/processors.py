@@ -65,16 +65,16 @@ def allowed_cores() -> tuple[int, ...]:
     return tuple(range(os.cpu_count() or 1))
 
 
-def siblings_of(core: int, root: Path = ROOT) -> str:
+def thread_siblings(core: int, root: Path = ROOT) -> str:
     """Name a core with those that are threads of the same one, as in `0,4`; alike for all of them."""
     return _text(root / f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list") or str(core)
 
 
-def inference_threads(asked: int | None, root: Path = ROOT) -> int | None:
+def inference_threads(requested: int | None, root: Path = ROOT) -> int | None:
     """Choose how many threads a backend is to compute with.
 
     Args:
-        asked: By the user; None for no wish.
+        requested: By the user; None for no wish.
         root: As `usable_cpus`.
 
     Returns:
@@ -82,9 +82,9 @@ def inference_threads(asked: int | None, root: Path = ROOT) -> int | None:
         a core by itself; else one for each core that may be used, as not every backend sees the limits.
     """
     cpus = usable_cpus(root)
-    if asked is not None or cpus.count >= cpus.present:
-        return asked
-    return min(cpus.count, len({siblings_of(core, root) for core in cpus.allowed}))
+    if requested is not None or cpus.count >= cpus.present:
+        return requested
+    return min(cpus.count, len({thread_siblings(core, root) for core in cpus.allowed}))
 
 
 def _quota(root: Path) -> float | None:
@@ -96,12 +96,12 @@ def _quota(root: Path) -> float | None:
     for first, mounted, system, options in MOUNT.findall(_text(root / "proc/self/mountinfo")):
         controller, read = VERSIONS[system]
         if not controller or controller in options.split(","):
-            below = _below(groups.get(controller, "/"), first)
+            below = _group_below_mount(groups.get(controller, "/"), first)
             quotas += [read(root / mounted.lstrip("/") / folder) for folder in (below, *below.parents)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def _below(group: str, first: str) -> PurePosixPath:
+def _group_below_mount(group: str, first: str) -> PurePosixPath:
     """Place a group below the first that is mounted, which in a container is often its own."""
     path = PurePosixPath(group)
     if ".." in path.parts or not path.is_relative_to(first):

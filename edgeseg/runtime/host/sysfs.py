@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Read a small file; empty where there is none, or the device does not answer."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").replace("\0", "").strip()
@@ -16,9 +16,9 @@ def text_of(path: Path) -> str:
         return ""
 
 
-def number_of(path: Path) -> float | None:
+def read_number(path: Path) -> float | None:
     """Read a number; None where there is none."""
     try:
-        return float(text_of(path))
+        return float(read_text(path))
     except ValueError:
         return None

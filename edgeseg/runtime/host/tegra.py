@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .sysfs import number_of, text_of
+from .sysfs import read_number, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +71,8 @@ def gpu_percent(root: Path) -> Callable[[], float | None] | None:
     """
     for pattern in GPU_LOADS:
         for path in sorted(root.glob(pattern)):
-            if number_of(path) is not None:
-                return lambda: _scaled(number_of(path), 10)
+            if read_number(path) is not None:
+                return lambda: _scaled(read_number(path), 10)
     return None
 
 
@@ -81,13 +81,14 @@ def _hwmon_rails(root: Path) -> list[Rail]:
     return [
         rail
         for folder in folders
-        if text_of(folder / "name") in HWMON_NAMES or text_of(folder.parent.parent / "name") in HWMON_NAMES
+        if read_text(folder / "name") in HWMON_NAMES
+        or read_text(folder.parent.parent / "name") in HWMON_NAMES
         for rail in (*_volt_ampere_rails(folder), *_power_rail(folder))
     ]
 
 
 def _volt_ampere_rails(folder: Path) -> list[Rail]:
-    named = [(channel, text_of(folder / f"in{channel}_label")) for channel in CHANNELS]
+    named = [(channel, read_text(folder / f"in{channel}_label")) for channel in CHANNELS]
     return [
         Rail(name, _product(folder / f"in{channel}_input", folder / f"curr{channel}_input"))
         for channel, name in named
@@ -98,7 +99,7 @@ def _volt_ampere_rails(folder: Path) -> list[Rail]:
 def _power_rail(folder: Path) -> list[Rail]:
     """An INA238 has one channel, without a label, and measures power itself."""
     path = folder / "power1_input"
-    return [Rail(WHOLE_RAILS[-1], lambda: _scaled(number_of(path), 1e6))] if path.exists() else []
+    return [Rail(WHOLE_RAILS[-1], lambda: _scaled(read_number(path), 1e6))] if path.exists() else []
 
 
 def _iio_rails(root: Path) -> list[Rail]:
@@ -106,7 +107,7 @@ def _iio_rails(root: Path) -> list[Rail]:
     for folder in [path for pattern in IIO_FOLDERS for path in sorted(root.glob(pattern))]:
         for label in sorted(folder.glob("rail_name_*")):
             number = label.name.rpartition("_")[2]
-            name = text_of(label)
+            name = read_text(label)
             if name and name != NOT_CONNECTED:
                 rails.append(Rail(name, _milliwatts(folder / f"in_power{number}_input")))
     return rails
@@ -114,7 +115,7 @@ def _iio_rails(root: Path) -> list[Rail]:
 
 def _product(volts: Path, amperes: Path) -> Callable[[], float | None]:
     def watts() -> float | None:
-        millivolts, milliamperes = number_of(volts), number_of(amperes)
+        millivolts, milliamperes = read_number(volts), read_number(amperes)
         if millivolts is None or milliamperes is None:
             return None
         return millivolts * milliamperes / 1e6
@@ -123,7 +124,7 @@ def _product(volts: Path, amperes: Path) -> Callable[[], float | None]:
 
 
 def _milliwatts(path: Path) -> Callable[[], float | None]:
-    return lambda: _scaled(number_of(path), 1e3)
+    return lambda: _scaled(read_number(path), 1e3)
 
 
 def _scaled(value: float | None, units: float) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .sysfs import number_of, text_of
+from .sysfs import read_number, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,15 +30,15 @@ def hottest_c(root: Path) -> Callable[[], float | None] | None:
         Reads the hottest of them, in degrees Celsius. None where there are none.
     """
     zones = (root / "sys/class/thermal").glob("thermal_zone*")
-    paths = [zone / "temp" for zone in zones if ZONE.match(text_of(zone / "type"))]
+    paths = [zone / "temp" for zone in zones if ZONE.match(read_text(zone / "type"))]
     chips = (root / "sys/class/hwmon").glob("hwmon*")
-    sensors = [chip for chip in chips if text_of(chip / "name") in SENSORS]
+    sensors = [chip for chip in chips if read_text(chip / "name") in SENSORS]
     paths += [path for sensor in sensors for path in sensor.glob("temp*_input")]
     if not paths:
         return None
 
     def hottest() -> float | None:
-        found = [value / 1000 for path in paths if (value := number_of(path)) is not None]
+        found = [value / 1000 for path in paths if (value := read_number(path)) is not None]
         return max((value for value in found if PLAUSIBLE_C[0] < value < PLAUSIBLE_C[1]), default=None)
 
     return hottest

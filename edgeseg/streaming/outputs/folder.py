@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from edgeseg.errors import ConfigError
 from edgeseg.files.reading import open_regular
-from edgeseg.files.records import check_folder, claimed_folder, writing
+from edgeseg.files.records import check_folder, claim_folder, mapped_write_errors
 from edgeseg.files.temporary import sweep
-from edgeseg.records import parsed_json
+from edgeseg.records import parse_json
 from edgeseg.streaming import config as job
 
 from .overlays import overlay_name
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from edgeseg.streaming.config import RunConfig
 
 # Of one frame's detections, with their masks.
-LONGEST_LINE = 64 << 20
-FILES = (job.COCO_FILE, job.LINES_FILE, job.SUMMARY_FILE)
+MAX_LINE_BYTES = 64 << 20
+RESULT_FILES = (job.COCO_FILE, job.LINES_FILE, job.SUMMARY_FILE)
 
 
 def video_paths(output: Path, sources: int) -> list[Path]:
@@ -34,9 +34,9 @@ def video_paths(output: Path, sources: int) -> list[Path]:
     return [whole.with_name(f"{whole.stem}-{index}{whole.suffix}") for index in range(sources)]
 
 
-def product_paths(output: Path) -> list[Path]:
+def result_paths(output: Path) -> list[Path]:
     """Name every file and folder that a run may write or has written."""
-    return [*(output / name for name in (job.OVERLAY_FOLDER, *FILES)), *_videos(output)]
+    return [*(output / name for name in (job.OVERLAY_FOLDER, *RESULT_FILES)), *_videos(output)]
 
 
 def earlier_results(config: RunConfig) -> list[Path]:
@@ -47,12 +47,12 @@ def earlier_results(config: RunConfig) -> list[Path]:
     default = job.DEFAULT_OUTPUT
     # Unlike `Path.resolve` it takes links that lead in a circle.
     sources = [Path(os.path.realpath(source)) for source in config.sources if isinstance(source, str)]
-    named = {folder for source in sources for folder in (source, *source.parents)}
+    source_folders = {folder for source in sources for folder in (source, *source.parents)}
     folders = [default, *default.parent.glob(f"{default.name}-[0-9]*")]
-    folders = [folder for folder in folders if Path(os.path.realpath(folder)) not in named]
+    folders = [folder for folder in folders if Path(os.path.realpath(folder)) not in source_folders]
     if config.output is not None:
         folders.append(config.output)
-    return [path for folder in folders for path in product_paths(folder)]
+    return [path for folder in folders for path in result_paths(folder)]
 
 
 def open_output(config: RunConfig, note: Callable[[str], None]) -> Path:
@@ -69,17 +69,17 @@ def open_output(config: RunConfig, note: Callable[[str], None]) -> Path:
         EdgeSegError: It cannot be written.
     """
     if config.output is None:
-        output = claimed_folder(job.DEFAULT_OUTPUT, job.LINES_FILE, _holds_results)
+        output = claim_folder(job.DEFAULT_OUTPUT, job.LINES_FILE, _holds_results)
         if output != job.DEFAULT_OUTPUT:
             note(f"{job.DEFAULT_OUTPUT} is taken, so the results go to {output}")
         return output
-    with writing(config.output):
+    with mapped_write_errors(config.output):
         config.output.mkdir(parents=True, exist_ok=True)
     return config.output
 
 
 def _holds_results(output: Path) -> bool:
-    return any(path.exists() for path in product_paths(output))
+    return any(path.exists() for path in result_paths(output))
 
 
 def check_output(output: Path, config: RunConfig) -> None:
@@ -92,12 +92,15 @@ def check_output(output: Path, config: RunConfig) -> None:
         msg = f"{output} is a file and must be a folder; name another with -o"
         raise ConfigError(msg)
     check_folder(output)
-    there = [path.name for path in product_paths(output) if path.exists()]
-    if there and not config.force:
-        msg = f"{output} already holds {there[0]}; pass --force to replace it, or name another folder with -o"
+    existing = [path.name for path in result_paths(output) if path.exists()]
+    if existing and not config.force:
+        msg = (
+            f"{output} already holds {existing[0]}; pass --force to replace it, or name another folder "
+            "with -o"
+        )
         raise ConfigError(msg)
     for source in config.sources:
-        if there and isinstance(source, str) and _is_product(Path(source), output):
+        if existing and isinstance(source, str) and _is_result(Path(source), output):
             msg = f"{source} is a result in {output} and would be replaced; name another folder with -o"
             raise ConfigError(msg)
 
@@ -112,10 +115,10 @@ def clear_output(output: Path) -> None:
     """
     sweep(output)
     overlays = output / job.OVERLAY_FOLDER
-    pictures = [overlays / overlay_name(name) for name in _pictured(output / job.LINES_FILE)]
-    files = [output / name for name in FILES]
-    for path in (*pictures, *_videos(output), *files, partial_path(output / job.COCO_FILE)):
-        with writing(path):
+    images = [overlays / overlay_name(name) for name in _recorded_names(output / job.LINES_FILE)]
+    files = [output / name for name in RESULT_FILES]
+    for path in (*images, *_videos(output), *files, partial_path(output / job.COCO_FILE)):
+        with mapped_write_errors(path):
             path.unlink(missing_ok=True)
 
 
@@ -126,21 +129,21 @@ def _videos(output: Path) -> list[Path]:
     return [output / job.OVERLAY_VIDEO, *sorted(numbered)]
 
 
-def _is_product(source: Path, output: Path) -> bool:
+def _is_result(source: Path, output: Path) -> bool:
     resolved = source.resolve()
-    return any(path.resolve() in (resolved, *resolved.parents) for path in product_paths(output))
+    return any(path.resolve() in (resolved, *resolved.parents) for path in result_paths(output))
 
 
-def _pictured(lines: Path) -> Iterator[str]:
+def _recorded_names(lines: Path) -> Iterator[str]:
     """Read from an earlier run's lines which frames it had; nothing from a file that is no such thing."""
     try:
         stream = open_regular(lines)
     except OSError:
         return
     with stream:
-        while line := stream.readline(LONGEST_LINE):
+        while line := stream.readline(MAX_LINE_BYTES):
             try:
-                name = parsed_json(line.decode(errors="replace"))["file_name"]
+                name = parse_json(line.decode(errors="replace"))["file_name"]
             except (ValueError, TypeError, KeyError):
                 continue
             if isinstance(name, str) and all(map(is_plain_part, PurePosixPath(name).parts)):

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from edgeseg.errors import EdgeSegError, InputError
-from edgeseg.files.draft import Draft
+from edgeseg.files.draft import AtomicFile
 from edgeseg.files.native import native_path
-from edgeseg.files.records import write_whole, writing
+from edgeseg.files.records import mapped_write_errors, write_atomically
 from edgeseg.files.temporary import sweep
 from edgeseg.streaming.sources.video.mp4 import write_durations
 from edgeseg.vision.letterbox import Letterbox
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgeseg.streaming.results import Shown
+    from edgeseg.streaming.results import RenderedFrame
 
 # Written as they are; everything else becomes JPEG.
 KEPT_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
@@ -36,9 +36,9 @@ JPEG_MAX_SIDE = 65500
 FALLBACK_FPS = 25.0
 # OpenCV does not say that a video could not be written, and its index is written at the end.
 MIN_FREE_BYTES = 16 << 20
-LONGEST_STILL_S = 5.0
+MAX_STILL_S = 5.0
 # Where two frames claim the same moment.
-SHORTEST_S = 0.001
+MIN_DURATION_S = 0.001
 BORDER_BGR = (0, 0, 0)
 
 
@@ -49,18 +49,18 @@ class ImageOverlays:
         self._folder = folder
         sweep(folder)
 
-    def write(self, shown: Shown) -> None:
+    def write(self, rendered: RenderedFrame) -> None:
         """See `Sink.write`."""
-        path = self._folder / overlay_name(shown.result.frame.name)
+        path = self._folder / overlay_name(rendered.result.frame.name)
         # JPEG ends there; the picture keeps its name, and every viewer looks at the content.
-        suffix = ".png" if max(shown.picture.shape) > JPEG_MAX_SIDE else path.suffix
+        suffix = ".png" if max(rendered.image.shape) > JPEG_MAX_SIDE else path.suffix
         options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        good, data = cv2.imencode(suffix, shown.picture, options)
+        good, data = cv2.imencode(suffix, rendered.image, options)
         if not good:
-            height, width = shown.picture.shape[:2]
+            height, width = rendered.image.shape[:2]
             msg = f"{path} cannot be encoded: {width}x{height} pixels"
             raise InputError(msg)
-        write_whole(path, data.tobytes(), one_of_many=True)
+        write_atomically(path, data.tobytes(), bulk=True)
 
     def close(self) -> None:
         """See `Sink.close`."""
@@ -82,14 +82,14 @@ class VideoOverlays:
 
     def __init__(self, paths: Sequence[Path], rates_fps: Sequence[float | None], *, live: bool) -> None:
         self._videos = [
-            _Video(path, 1 / (fps or FALLBACK_FPS), LONGEST_STILL_S if live else math.inf)
+            _VideoFile(path, 1 / (fps or FALLBACK_FPS), MAX_STILL_S if live else math.inf)
             for path, fps in zip(paths, rates_fps, strict=True)
         ]
 
-    def write(self, shown: Shown) -> None:
+    def write(self, rendered: RenderedFrame) -> None:
         """See `Sink.write`."""
-        frame = shown.result.frame
-        self._videos[frame.source].write(shown.picture, frame.time_s)
+        frame = rendered.result.frame
+        self._videos[frame.source].write(rendered.image, frame.time_s)
 
     def close(self) -> None:
         """See `Sink.close`.
@@ -102,52 +102,54 @@ class VideoOverlays:
             raise errors[0]
 
 
-class _Video:
+class _VideoFile:
     """Written by OpenCV at a constant rate; each frame gets its duration when the video is closed.
 
     Its index comes last, so that it has a temporary name until then: a video that was cut off cannot be
     played and must not be taken for one.
     """
 
-    def __init__(self, path: Path, usual_s: float, longest_s: float) -> None:
-        self._path, self._usual_s, self._longest_s = path, usual_s, longest_s
+    def __init__(self, path: Path, default_duration_s: float, max_duration_s: float) -> None:
+        self._path, self._default_duration_s, self._max_duration_s = path, default_duration_s, max_duration_s
         self._writer: Any = None
-        self._draft: Draft | None = None
+        self._pending_file: AtomicFile | None = None
         self._canvas = np.zeros((0, 0, 3), np.uint8)
         # Of each frame but the newest, which lasts until the next; the first is shown from the beginning on.
         self._durations_s = array("f")
         self._last_s = 0.0
 
-    def write(self, picture: NDArray[np.uint8], time_s: float | None) -> None:
+    def write(self, image: NDArray[np.uint8], time_s: float | None) -> None:
         first = self._writer is None
         if first:
-            self._open((picture.shape[0], picture.shape[1]))
+            self._open((image.shape[0], image.shape[1]))
         free = shutil.disk_usage(self._path.parent).free
         if free < MIN_FREE_BYTES:
             msg = f"{self._path} stops here: the disk is nearly full ({free >> 20} MiB left)"
             raise InputError(msg)
-        self._writer.write(self._fitted(picture))
+        self._writer.write(self._fit_size(image))
         if not first:
-            now_s = self._last_s + self._usual_s if time_s is None else time_s
-            self._durations_s.append(min(max(SHORTEST_S, now_s - self._last_s), self._longest_s))
-            self._last_s = now_s
+            shown_at_s = self._last_s + self._default_duration_s if time_s is None else time_s
+            self._durations_s.append(
+                min(max(MIN_DURATION_S, shown_at_s - self._last_s), self._max_duration_s)
+            )
+            self._last_s = shown_at_s
 
     def close(self) -> EdgeSegError | None:
-        if self._writer is None or self._draft is None:
+        if self._writer is None or self._pending_file is None:
             return None
         self._writer.release()
         self._writer = None
-        self._durations_s.append(median(self._durations_s) if self._durations_s else self._usual_s)
+        self._durations_s.append(median(self._durations_s) if self._durations_s else self._default_duration_s)
         try:
-            timed = write_durations(self._draft.path, self._durations_s)
-            with quiet_opencv(), native_path(self._draft.path) as name:
+            timed = write_durations(self._pending_file.path, self._durations_s)
+            with quiet_opencv(), native_path(self._pending_file.path) as name:
                 whole = cv2.VideoCapture(name).isOpened()
             if whole:
-                self._draft.keep()
+                self._pending_file.commit()
         except OSError as exc:
             return EdgeSegError(f"cannot write {self._path}: {exc.strerror or exc}")
         finally:
-            self._draft.close()
+            self._pending_file.close()
         if not whole:
             return EdgeSegError(
                 f"{self._path} cannot be played; the disk or the quota was used up while it was written"
@@ -161,24 +163,24 @@ class _Video:
 
     def _open(self, size_hw: tuple[int, int]) -> None:
         self._canvas = np.zeros((*size_hw, 3), np.uint8)
-        with writing(self._path):
+        with mapped_write_errors(self._path):
             sweep(self._path.parent)
-            self._draft = Draft(self._path, self._path.suffix)
-        with quiet_opencv(), native_path(self._draft.path) as name:
+            self._pending_file = AtomicFile(self._path, self._path.suffix)
+        with quiet_opencv(), native_path(self._pending_file.path) as name:
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(name, fourcc, FALLBACK_FPS, size_hw[::-1])
         if self._path.is_dir() or not self._writer.isOpened():
             self._writer = None
-            self._draft.close()
+            self._pending_file.close()
             msg = f"{self._path} cannot be written as MPEG-4 video: check the folder, or use --no-overlay"
             raise InputError(msg)
 
-    def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _fit_size(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Keep the size of the first frame; a few videos change theirs, and a file cannot."""
-        if picture.shape == self._canvas.shape:
-            return picture
+        if image.shape == self._canvas.shape:
+            return image
         size_hw = (self._canvas.shape[0], self._canvas.shape[1])
-        Letterbox(frame_size_hw=(picture.shape[0], picture.shape[1]), input_size_hw=size_hw).fit(
-            picture, self._canvas, BORDER_BGR
+        Letterbox(frame_size_hw=(image.shape[0], image.shape[1]), input_size_hw=size_hw).fit(
+            image, self._canvas, BORDER_BGR
         )
         return self._canvas

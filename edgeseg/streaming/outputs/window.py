@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import cv2
 
 from edgeseg.errors import ConfigError, DependencyError, EdgeSegError
-from edgeseg.records import escaped
+from edgeseg.records import escape_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edgeseg.streaming.controls import Controls
-    from edgeseg.streaming.results import Shown
+    from edgeseg.streaming.results import RenderedFrame
 
 STOP_KEYS = frozenset((ord("q"), ord("Q"), 27))
 # The key of a plus says = without shift.
@@ -25,8 +25,8 @@ STEP_BY_KEY = {ord("+"): 0.05, ord("="): 0.05, ord("-"): -0.05, ord("_"): -0.05}
 FIRST_SIZE_WH = (1280, 720)
 NO_KEY = 255
 # Without a screen some builds of OpenCV end the whole process, so a process of its own tries it first.
-TRIAL = "import cv2; cv2.namedWindow('edgeseg'); cv2.waitKey(1); cv2.destroyAllWindows()"
-TRIAL_S = 60.0
+PROBE_SCRIPT = "import cv2; cv2.namedWindow('edgeseg'); cv2.waitKey(1); cv2.destroyAllWindows()"
+PROBE_TIMEOUT_S = 60.0
 # What OpenCV says that was built without windows.
 NOT_BUILT = "not implemented"
 
@@ -50,23 +50,25 @@ class Window:
         _check_screen()
         self._controls = controls
         # OpenCV knows windows by name; what a person reads is the title.
-        self._names = [f"edgeseg {index}: {escaped(name)}" for index, name in enumerate(source_names)]
+        self._names = [
+            f"edgeseg {index}: {escape_surrogates(name)}" for index, name in enumerate(source_names)
+        ]
         self._open: dict[str, str] = {}
 
-    def write(self, shown: Shown) -> None:
+    def write(self, rendered: RenderedFrame) -> None:
         """See `Sink.write`."""
         if self._controls.stopping.is_set():
             return
-        name = self._names[shown.result.frame.source]
-        with _mapped():
+        name = self._names[rendered.result.frame.source]
+        with _mapped_errors():
             if name not in self._open:
-                self._make(name, shown)
+                self._open_window(name, rendered)
             elif _is_closed(name):
                 self._controls.stopping.set()
                 return
-            cv2.imshow(name, shown.picture)
-            self._head(name, shown)
-            self._obey(cv2.waitKey(1) & NO_KEY)
+            cv2.imshow(name, rendered.image)
+            self._update_title(name, rendered)
+            self._handle_key(cv2.waitKey(1) & NO_KEY)
 
     def close(self) -> None:
         """Close the windows; harmless if done before."""
@@ -76,21 +78,21 @@ class Window:
                 cv2.destroyWindow(name)
         self._open.clear()
 
-    def _make(self, name: str, shown: Shown) -> None:
-        height, width = shown.picture.shape[:2]
+    def _open_window(self, name: str, rendered: RenderedFrame) -> None:
+        height, width = rendered.image.shape[:2]
         factor = min(1.0, FIRST_SIZE_WH[0] / width, FIRST_SIZE_WH[1] / height)
         cv2.namedWindow(name, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         cv2.resizeWindow(name, max(1, round(width * factor)), max(1, round(height * factor)))
         self._open[name] = name
 
-    def _head(self, name: str, shown: Shown) -> None:
-        status = shown.status
+    def _update_title(self, name: str, rendered: RenderedFrame) -> None:
+        status = rendered.status
         title = f"{name}, {status.fps:.1f} frames/s, threshold {self._controls.score_threshold:.2f}"
         if title != self._open[name]:
             cv2.setWindowTitle(name, title)
             self._open[name] = title
 
-    def _obey(self, key: int) -> None:
+    def _handle_key(self, key: int) -> None:
         if key in STOP_KEYS:
             self._controls.stopping.set()
         elif step := STEP_BY_KEY.get(key):
@@ -101,7 +103,11 @@ class Window:
 def _check_screen() -> None:
     try:
         done = subprocess.run(
-            [sys.executable, "-c", TRIAL], capture_output=True, text=True, check=False, timeout=TRIAL_S
+            [sys.executable, "-c", PROBE_SCRIPT],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PROBE_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         msg = f"a window could not be tried: {exc}; show the run in a browser instead: --web"
@@ -114,15 +120,15 @@ def _check_screen() -> None:
             "docs/install.md says how to get one that has them, or show the run in a browser: --web"
         )
         raise DependencyError(msg)
-    said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+    lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
     # Qt says it at first and then how it could be helped, GTK at the end of a traceback.
-    reason = next((line for line in said if "display" in line), said[-1]).strip()
+    reason = next((line for line in lines if "display" in line), lines[-1]).strip()
     msg = f"no window opens here ({reason}); run it where there is a screen, or show it in a browser: --web"
     raise ConfigError(msg)
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
+def _mapped_errors() -> Iterator[None]:
     try:
         yield
     except cv2.error as exc:

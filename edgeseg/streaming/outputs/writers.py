@@ -8,14 +8,14 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.files.records import writing
+from edgeseg.files.records import mapped_write_errors
 from edgeseg.records import json_from_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edgeseg.streaming.results import FrameResult, Scene, Shown
+    from edgeseg.streaming.results import FrameResult, RenderedFrame, Scene
 
 
 class RecordFile:
@@ -32,7 +32,7 @@ class RecordFile:
 
     def __init__(self, path: Path, head: bytes = b"", tail: bytes = b"") -> None:
         self._path, self._tail, self._end = path, tail, len(head)
-        with writing(path):
+        with mapped_write_errors(path):
             # Unbuffered, or a full disk would show at some later record.
             self._stream = path.open("wb", buffering=0)
             self._write(head + tail)
@@ -46,7 +46,7 @@ class RecordFile:
         # Names that are no UTF-8 become escapes, which JSON reads back as they were.
         data = record.encode(errors="backslashreplace")
         try:
-            with writing(self._path):
+            with mapped_write_errors(self._path):
                 self._stream.seek(self._end)
                 self._write(data + self._tail)
         except BaseException:
@@ -81,13 +81,13 @@ class JsonLines:
         self._file = RecordFile(path)
         self._source_names = source_names
         # Frames carry a clock that nobody sets, lines the time of day.
-        self._day_s = time.time() - time.monotonic()
+        self._epoch_offset_s = time.time() - time.monotonic()
 
-    def write(self, shown: Shown) -> None:
+    def write(self, rendered: RenderedFrame) -> None:
         """See `Sink.write`."""
-        line = self._line(shown.result)
-        if shown.result.frame.captured_s is not None:
-            line["health"] = json_from_record(shown.status.health)
+        line = self._line(rendered.result)
+        if rendered.result.frame.captured_s is not None:
+            line["health"] = json_from_record(rendered.status.health)
         self._file.append(json.dumps(line, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class JsonLines:
         if len(self._source_names) > 1:
             line["source"] = self._source_names[frame.source]
         if frame.captured_s is not None:
-            moment = datetime.fromtimestamp(self._day_s + frame.captured_s, timezone.utc)
+            moment = datetime.fromtimestamp(self._epoch_offset_s + frame.captured_s, timezone.utc)
             line["captured_at"] = moment.isoformat(timespec="milliseconds")
         if result.age_ms is not None:
             line["age_ms"] = round(result.age_ms, 1)
@@ -142,20 +142,20 @@ class CocoResults:
         self._path = path
         self._partial = partial_path(path)
         self._file = RecordFile(self._partial, head=b"[", tail=b"\n]\n")
-        self._before = "\n"
+        self._separator = "\n"
 
-    def write(self, shown: Shown) -> None:
+    def write(self, rendered: RenderedFrame) -> None:
         """See `Sink.write`."""
-        frame, detections = shown.result.frame, shown.result.detections
+        frame, detections = rendered.result.frame, rendered.result.detections
         results = [json.dumps(result) for result in detections.to_coco(frame.image_id)]
         if results:
-            self._file.append(self._before + ",\n".join(results))
-            self._before = ",\n"
+            self._file.append(self._separator + ",\n".join(results))
+            self._separator = ",\n"
 
     def close(self) -> None:
         """See `Sink.close`."""
         self._file.close()
-        with writing(self._path):
+        with mapped_write_errors(self._path):
             self._partial.replace(self._path)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from edgeseg.dataset.categories import UNUSED
+from edgeseg.dataset.categories import UNUSED_NAME
 from edgeseg.errors import ConfigError
 from edgeseg.vision.drawing import check_frame
 
@@ -85,10 +85,10 @@ def labels_from_names(names: Sequence[str], class_names: Sequence[str]) -> list[
     Raises:
         ConfigError: A name is none of the classes.
     """
-    known = {label: name for label, name in enumerate(class_names) if label and name != UNUSED}
+    known = {label: name for label, name in enumerate(class_names) if label and name != UNUSED_NAME}
     labels: set[int] = set()
     for name in names:
-        found = {label for label, other in known.items() if _key(other) == _key(name)}
+        found = {label for label, other in known.items() if _normalized_name(other) == _normalized_name(name)}
         if not found:
             listed = ", ".join(map(repr, known.values()))
             msg = f"{name!r} is no class of this model; give one of: {listed}"
@@ -97,7 +97,7 @@ def labels_from_names(names: Sequence[str], class_names: Sequence[str]) -> list[
     return sorted(labels)
 
 
-def _key(name: str) -> str:
+def _normalized_name(name: str) -> str:
     return name.strip().casefold()
 
 
@@ -105,9 +105,9 @@ def _grown(mask: MaskCrop, box: list[float], size_hw: tuple[int, int]) -> tuple[
     """What of the frame an instance may touch: `uint8[h, w]` of 0 and 1, and its left and top."""
     pixels, left, top = _trusted(mask, box, size_hw)
     height, width = pixels.shape
-    by = max(MIN_GROWTH_PX, math.ceil(max(height, width) * GROWTH_PER_SIDE))
-    bottom, right = min(top + height + by, size_hw[0]), min(left + width + by, size_hw[1])
-    new_left, new_top = max(left - by, 0), max(top - by, 0)
+    growth_px = max(MIN_GROWTH_PX, math.ceil(max(height, width) * GROWTH_PER_SIDE))
+    bottom, right = min(top + height + growth_px, size_hw[0]), min(left + width + growth_px, size_hw[1])
+    new_left, new_top = max(left - growth_px, 0), max(top - growth_px, 0)
     if not pixels.size:
         return pixels, left, top
     covered = np.zeros((bottom - new_top, right - new_left), np.uint8)
@@ -115,7 +115,7 @@ def _grown(mask: MaskCrop, box: list[float], size_hw: tuple[int, int]) -> tuple[
     outlines = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     cv2.fillPoly(covered, outlines, 1, offset=(left - new_left, top - new_top))
     # A square, for it takes the same time whatever its size.
-    grown = cv2.dilate(covered, np.ones((2 * by + 1, 2 * by + 1), np.uint8))
+    grown = cv2.dilate(covered, np.ones((2 * growth_px + 1, 2 * growth_px + 1), np.uint8))
     return np.asarray(grown, np.uint8), new_left, new_top
 
 

@@ -20,8 +20,8 @@ HOLD_S = 0.5
 SAME_IOU = 0.3
 
 
-class Cover:
-    """Keeps in mind what was hidden in the frames of one source."""
+class RedactionHold:
+    """Keeps what was hidden in the frames of one source hidden for a moment longer."""
 
     def __init__(self) -> None:
         self._held: Detections | None = None
@@ -46,12 +46,12 @@ class Cover:
             return found
         recent = np.abs(frame.time_s - self._seen_s) <= HOLD_S
         missed = recent & (pairwise_iou(held.boxes_xyxy, found.boxes_xyxy).max(1, initial=0) < SAME_IOU)
-        self._held = joined(found, held[missed])
+        self._held = concatenate_detections(found, held[missed])
         self._seen_s = np.concatenate((now_s, self._seen_s[missed]))
         return self._held
 
 
-def joined(first: Detections, second: Detections) -> Detections:
+def concatenate_detections(first: Detections, second: Detections) -> Detections:
     """Put detections of one frame behind each other; track ids are left out."""
     return Detections(
         boxes_xyxy=np.concatenate((first.boxes_xyxy, second.boxes_xyxy)),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from edgeseg.streaming.results import FrameResult
 
 
-class Painter:
-    """Draws results.
+class Renderer:
+    """Renders results.
 
     Args:
         style: What is drawn.

@@ -78,17 +78,17 @@ def draw_trails(
     height, width = canvas.shape[:2]
     step = max(STRIP_BYTES // (4 * width), 1)
     for top in range(0, height, step) if strokes else ():
-        here = np.flatnonzero((spans[:, 1] < top + step) & (spans[:, 3] > top))
-        if not here.size:
+        visible = np.flatnonzero((spans[:, 1] < top + step) & (spans[:, 3] > top))
+        if not visible.size:
             continue
-        left, right = max(spans[here, 0].min(), 0), min(spans[here, 2].max(), width)
+        left, right = max(spans[visible, 0].min(), 0), min(spans[visible, 2].max(), width)
         if left < right:
             part = canvas[top : top + step, left:right]
             # Blue, green, red, opacity; the colours already times the opacity.
             layer = np.zeros((*part.shape[:2], 4), np.uint8)
-            for path, faded, thickness in (strokes[row] for row in here.tolist()):
+            for path, faded, thickness in (strokes[row] for row in visible.tolist()):
                 cv2.polylines(layer, [path - (left, top)], False, faded, thickness, cv2.LINE_8)
-            _lay_over(part, layer)
+            _blend(part, layer)
 
 
 def draw_lines_and_zones(canvas: NDArray[np.uint8], scene: Scene, line_px: int) -> None:
@@ -124,7 +124,7 @@ def scene_captions(scene: Scene) -> Iterator[Caption]:
         yield Caption(text=text, color=Color(*BLACK), box_xyxy=corner * 2)
 
 
-def _lay_over(part: NDArray[np.uint8], layer: NDArray[np.uint8]) -> None:
+def _blend(part: NDArray[np.uint8], layer: NDArray[np.uint8]) -> None:
     """Lay a picture with opacity over a part of another one, where it is not empty."""
     # Flat indices of what is true: five times as fast as pairs, or as asking what is not zero.
     places = np.flatnonzero(layer.view(np.uint32)[..., 0] != 0)

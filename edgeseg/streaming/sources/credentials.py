@@ -48,7 +48,7 @@ QUOTED = r"\"(?:\\.|[^\"\\])*(?:\"|$)|'(?:\\.|[^'\\])*(?:'|$)"
 SEGMENT = re.compile(rf"(?:{QUOTED}|(?!\s!\s).)+", re.DOTALL)
 PROPERTY = re.compile(rf"([\w.:-]+)(\s*=\s*)((?:\(\w+\))?(?:{QUOTED}|(?:\\.|[^\s\\])*))", re.DOTALL)
 # Shorter ones are parts of words that have nothing to do with them.
-SHORTEST_SECRET = 4
+MIN_SECRET_CHARS = 4
 
 
 def redacted(text: str) -> str:
@@ -63,7 +63,7 @@ def secrets_in(text: str) -> frozenset[str]:
     spelled = {
         each for secret in redactor.secrets for each in (secret, unquote(secret), quote(secret, safe=""))
     }
-    return frozenset(each for each in spelled if len(each) >= SHORTEST_SECRET)
+    return frozenset(each for each in spelled if len(each) >= MIN_SECRET_CHARS)
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
@@ -133,8 +133,8 @@ class _Redactor:
         host, *segments = path.split("/")
         shown, before = [host], ""
         for segment in segments:
-            told = SECRET_NAME.search(before) and "=" not in before
-            shown.append(self._hide(segment) if told and segment else self._path_segment(segment))
+            is_secret = SECRET_NAME.search(before) and "=" not in before
+            shown.append(self._hide(segment) if is_secret and segment else self._path_segment(segment))
             before = segment
         return "/".join(shown)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseg.errors import InputError
-from edgeseg.files.reading import kind_of
+from edgeseg.files.reading import special_file_kind
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from edgeseg.vision.images.pillow import IMAGE_SUFFIXES, is_image
 from edgeseg.vision.images.reader import ImageReader, image_paths
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 # Found in folders of photographs, but Pillow does not read them; passing over them would look like loss.
-FOREIGN_SUFFIXES = frozenset((".heic", ".heif"))
-FOREIGN_REASON = "HEIC cannot be read; convert it to JPEG or PNG"
+UNSUPPORTED_SUFFIXES = frozenset((".heic", ".heif"))
+HEIC_REASON = "HEIC cannot be read; convert it to JPEG or PNG"
 VIDEO_REASON = "it is a video; name it as the source by itself"
 
 
@@ -45,13 +45,13 @@ def open_source(
     path = Path(text)
     reader = reader or ImageReader()
     if path.is_dir():
-        return ImageSource(_outside(_listed(path), exclude), root=path, name=text, reader=reader)
+        return ImageSource(_without_excluded(_listed(path), exclude), root=path, name=text, reader=reader)
     if path.is_file():
         return _open_file(path, reader)
     if "://" in text:
         msg = f"{redacted(text)} is a stream and no file"
         raise InputError(msg)
-    if kind := kind_of(path):
+    if kind := special_file_kind(path):
         msg = f"cannot read {text}: {kind}; copy its content into a file and name that"
         raise InputError(msg)
     found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())  # noqa: PTH207 - patterns may be absolute
@@ -61,7 +61,9 @@ def open_source(
         raise InputError(msg)
     if len(found) == 1:
         return _open_file(found[0], reader)
-    return ImageSource(_outside(found, exclude), root=_common_folder(found), name=text, reader=reader)
+    return ImageSource(
+        _without_excluded(found, exclude), root=_common_folder(found), name=text, reader=reader
+    )
 
 
 class ImageSource:
@@ -100,7 +102,7 @@ class ImageSource:
         for path, image_id in zip(self.paths, self.image_ids, strict=True):
             start_s = time.monotonic()
             name = path.relative_to(self.root).as_posix()
-            if reason := _foreign(path):
+            if reason := _unsupported_reason(path):
                 yield Skipped(name=name, reason=reason)
                 continue
             try:
@@ -136,27 +138,29 @@ def image_ids_from_paths(paths: Sequence[Path]) -> list[int]:
 
 def _open_file(path: Path, reader: ImageReader) -> ImageSource | VideoSource:
     suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_image(path)):
+    if suffix in IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_image(path)):
         return ImageSource([path], root=path.parent, name=str(path), reader=reader)
     return VideoSource(path, reader.note)
 
 
 def _listed(folder: Path) -> list[Path]:
     """List images, and what a user would miss if it were passed over in silence."""
-    foreign = (path for path in folder.rglob("*") if _foreign(path) and not path.name.startswith("."))
-    return sorted({*image_paths(folder), *(path for path in foreign if path.is_file())})
+    unsupported = (
+        path for path in folder.rglob("*") if _unsupported_reason(path) and not path.name.startswith(".")
+    )
+    return sorted({*image_paths(folder), *(path for path in unsupported if path.is_file())})
 
 
-def _foreign(path: Path) -> str:
+def _unsupported_reason(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix in FOREIGN_SUFFIXES:
-        return FOREIGN_REASON
+    if suffix in UNSUPPORTED_SUFFIXES:
+        return HEIC_REASON
     return VIDEO_REASON if suffix in VIDEO_SUFFIXES else ""
 
 
-def _outside(paths: list[Path], exclude: Sequence[Path]) -> list[Path]:
-    barred = {path.resolve() for path in exclude}
-    return [path for path in paths if barred.isdisjoint((path.resolve(), *path.resolve().parents))]
+def _without_excluded(paths: list[Path], exclude: Sequence[Path]) -> list[Path]:
+    excluded = {path.resolve() for path in exclude}
+    return [path for path in paths if excluded.isdisjoint((path.resolve(), *path.resolve().parents))]
 
 
 def _common_folder(paths: list[Path]) -> Path:

@@ -16,18 +16,18 @@ from .live.address import Address, Route, address_from_source
 from .live.camera import open_camera
 from .live.gstreamer import open_csi, open_pipeline
 from .live.http import open_http
-from .live.latest_frames import Board
+from .live.latest_frames import LatestFrames
 from .live.network import open_network
-from .live.reader import NewestFrames
-from .live.reconnector import Patience
+from .live.reader import LiveReader
+from .live.reconnector import ReconnectPolicy
 from .paced import PacedSource
-from .prefetch import FramesAhead
+from .prefetch import PrefetchReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from edgeseg.streaming.frame_reader import Intake
+    from edgeseg.streaming.frame_reader import FrameReader
     from edgeseg.vision.frames import LiveSource
 
     from .video.reader import VideoSource
@@ -41,7 +41,7 @@ OPENERS: dict[Route, Callable[..., LiveSource]] = {
 }
 
 
-def open_intake(
+def open_frame_reader(
     sources: Sequence[str | int],
     *,
     exclude: Sequence[Path] = (),
@@ -49,8 +49,8 @@ def open_intake(
     bit_depth: int | None = None,
     give_up_after_s: float | None = None,
     note: Callable[[str], None] = lambda sentence: None,
-    patience: Patience = Patience(),  # noqa: B008 - frozen
-) -> Intake:
+    policy: ReconnectPolicy = ReconnectPolicy(),  # noqa: B008 - frozen
+) -> FrameReader:
     """Open one or several sources as one.
 
     Args:
@@ -62,7 +62,7 @@ def open_intake(
         give_up_after_s: Time to try to open a lost live source again; None for ever.
         note: Told, from other threads, when a live source is lost, back or given up, when a video changes its
             size, and what `ImageReader` remarks.
-        patience: How long to wait for live sources; its `give_up_s` is replaced.
+        policy: How long to wait for live sources; its `give_up_s` is replaced.
 
     Raises:
         ConfigError: Sources that cannot go together, or a setting that cannot work.
@@ -84,17 +84,17 @@ def open_intake(
             "otherwise run them one after the other"
         )
         raise ConfigError(msg)
-    opened = _open_files(files, exclude, ImageReader(bit_depth=bit_depth, note=note))
+    file_sources = _open_files(files, exclude, ImageReader(bit_depth=bit_depth, note=note))
     if not live and not realtime:
-        return FramesAhead(opened, unique([source.name for source in opened]))
+        return PrefetchReader(file_sources, unique_names([source.name for source in file_sources]))
     try:
-        return _open_live(addresses, opened, replace(patience, give_up_s=give_up_after_s), note)
+        return _open_live(addresses, file_sources, replace(policy, give_up_s=give_up_after_s), note)
     except BaseException:
-        _close(opened)
+        _close(file_sources)
         raise
 
 
-def unique(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """Number what is named alike: `clip.mp4`, `clip.mp4 (2)`."""
     seen: dict[str, int] = {}
     result = []
@@ -107,20 +107,20 @@ def unique(names: Sequence[str]) -> list[str]:
 def _open_files(
     texts: Sequence[str], exclude: Sequence[Path], reader: ImageReader
 ) -> list[ImageSource | VideoSource]:
-    opened: list[ImageSource | VideoSource] = []
+    file_sources: list[ImageSource | VideoSource] = []
     try:
         for text in texts:
-            opened.append(_open_file(text, exclude, reader))
-        images = [source for source in opened if isinstance(source, ImageSource)]
-        if images and len(images) < len(opened):
+            file_sources.append(_open_file(text, exclude, reader))
+        images = [source for source in file_sources if isinstance(source, ImageSource)]
+        if images and len(images) < len(file_sources):
             msg = f"{images[0].name} is images and other sources are videos; run them one after the other"
             raise ConfigError(msg)
         if len(images) > 1:
             join_images(images)
     except EdgeSegError:
-        _close(opened)
+        _close(file_sources)
         raise
-    return opened
+    return file_sources
 
 
 def _open_file(text: str, exclude: Sequence[Path], reader: ImageReader) -> ImageSource | VideoSource:
@@ -134,22 +134,24 @@ def _open_file(text: str, exclude: Sequence[Path], reader: ImageReader) -> Image
 def _open_live(
     addresses: Sequence[Address | None],
     files: Sequence[ImageSource | VideoSource],
-    patience: Patience,
+    policy: ReconnectPolicy,
     note: Callable[[str], None],
-) -> NewestFrames:
+) -> LiveReader:
     """Take addresses as they are, and for each None the next of the files."""
     if images := [source for source in files if source.kind is SourceKind.IMAGES]:
         msg = f"--realtime plays videos and {images[0].name} is images; run them without it"
         raise ConfigError(msg)
     videos = iter(files)
     found = [address or next(videos) for address in addresses]
-    names = unique([item.name for item in found])
-    board = Board(names)
+    names = unique_names([item.name for item in found])
+    latest = LatestFrames(names)
     openers = [
-        partial(_open_address, item) if isinstance(item, Address) else partial(PacedSource, item, board.begun)
+        partial(_open_address, item)
+        if isinstance(item, Address)
+        else partial(PacedSource, item, latest.started)
         for item in found
     ]
-    return NewestFrames(names, openers, board, patience, note)
+    return LiveReader(names, openers, latest, policy, note)
 
 
 def _open_address(address: Address) -> LiveSource:
@@ -161,14 +163,14 @@ def _open_address(address: Address) -> LiveSource:
     try:
         return OPENERS[address.route](address.target)
     except EdgeSegError as exc:
-        told = without_secrets(str(exc), secrets_in(str(address.target)))
-        if told == str(exc):
+        redacted_error = without_secrets(str(exc), secrets_in(str(address.target)))
+        if redacted_error == str(exc):
             raise
-        raise type(exc)(told) from None
+        raise type(exc)(redacted_error) from None
     except Exception as exc:  # noqa: BLE001 - whatever a library raises may repeat the address
-        told = without_secrets(f"{type(exc).__name__}: {exc}", secrets_in(str(address.target)))
+        redacted_error = without_secrets(f"{type(exc).__name__}: {exc}", secrets_in(str(address.target)))
         # Not `from exc`: a traceback would show what that says.
-        msg = f"{address.name} cannot be read: {told}"
+        msg = f"{address.name} cannot be read: {redacted_error}"
         raise InputError(msg) from None
 
 

@@ -21,48 +21,48 @@ class PacedSource:
 
     Args:
         video: The file; closed with this.
-        begin: Set when the clock may start; the first frame comes before that.
+        start: Set when the clock may start; the first frame comes before that.
     """
 
     kind = SourceKind.VIDEO
     total = None
 
-    def __init__(self, video: Source, begin: Event) -> None:
+    def __init__(self, video: Source, start: Event) -> None:
         self._video = video
-        self._begin = begin
-        self._leaving = Event()
+        self._start = start
+        self._cancelled = Event()
         self.fps = video.fps
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
         """Give each frame when it is due; see `Source`."""
-        zero_s: float | None = None
+        clock_start_s: float | None = None
         for item in self._video:
             if isinstance(item, Skipped):
                 yield item
                 continue
             due_s = item.time_s or 0.0
-            if zero_s is not None:
-                zero_s = self._wait(zero_s, due_s)
-            if self._leaving.is_set():
+            if clock_start_s is not None:
+                clock_start_s = self._wait(clock_start_s, due_s)
+            if self._cancelled.is_set():
                 return
             yield replace(item, captured_s=time.monotonic())
-            if zero_s is None:
-                self._begin.wait()
-                zero_s = time.monotonic() - due_s
+            if clock_start_s is None:
+                self._start.wait()
+                clock_start_s = time.monotonic() - due_s
 
     def close(self) -> None:
         """See `Source.close`."""
         self._video.close()
 
-    def leave(self) -> None:
-        """See `LiveSource.leave`."""
-        self._leaving.set()
-        self._begin.set()
+    def cancel(self) -> None:
+        """See `LiveSource.cancel`."""
+        self._cancelled.set()
+        self._start.set()
 
-    def _wait(self, zero_s: float, time_s: float) -> float:
+    def _wait(self, clock_start_s: float, time_s: float) -> float:
         """Wait until a frame is due; gives the clock's zero, moved where the wait would be too long."""
-        wait_s = zero_s + time_s - time.monotonic()
+        wait_s = clock_start_s + time_s - time.monotonic()
         if wait_s <= 0:
-            return zero_s
-        self._leaving.wait(min(wait_s, LONGEST_WAIT_S))
-        return zero_s - max(0.0, wait_s - LONGEST_WAIT_S)
+            return clock_start_s
+        self._cancelled.wait(min(wait_s, LONGEST_WAIT_S))
+        return clock_start_s - max(0.0, wait_s - LONGEST_WAIT_S)

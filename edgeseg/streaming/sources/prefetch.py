@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from edgeseg.errors import EdgeSegError, InputError
-from edgeseg.streaming.shutdown import close_at_exit, is_closed
+from edgeseg.streaming.shutdown import close_at_exit, forget_at_exit
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 
 if TYPE_CHECKING:
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from edgeseg.vision.frames import Source
 
-MOST_AHEAD = 8
+MAX_PREFETCHED = 8
 # Photographs of 50 megapixels take 150 MB each; two are read ahead whatever they take.
-MOST_BYTES = 256 * 1024 * 1024
-LEAST_AHEAD = 2
+MAX_PREFETCHED_BYTES = 256 * 1024 * 1024
+MIN_PREFETCHED = 2
 CLOSE_S = 2.0
 
 
-class FramesAhead:
-    """The `Intake` of files: of several one frame each in turn.
+class PrefetchReader:
+    """The `FrameReader` of files: of several one frame each in turn.
 
     Args:
         sources: Open, all of one kind; closed with this.
@@ -44,7 +44,7 @@ class FramesAhead:
         self.total = sum(totals) if len(totals) == len(sources) else None
         self._sources = sources
         self._changed = Condition()
-        self._ahead: deque[Frame | Skipped] = deque()
+        self._prefetched: deque[Frame | Skipped] = deque()
         self._bytes = 0
         self._complete = self._stopped = False
         self._error: Exception | None = None
@@ -54,19 +54,19 @@ class FramesAhead:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """See `Intake.dropped`; of files none is."""
+        """See `FrameReader.dropped`; of files none is."""
         return {}
 
     def take(self, count: int) -> list[Frame | Skipped]:
-        """See `Intake.take`."""
+        """See `FrameReader.take`."""
         taken: list[Frame | Skipped] = []
         left = count
         with self._changed:
             while left and not self._stopped:
-                self._changed.wait_for(lambda: self._ahead or self._complete or self._stopped)
-                if not self._ahead:
+                self._changed.wait_for(lambda: self._prefetched or self._complete or self._stopped)
+                if not self._prefetched:
                     break
-                item = self._ahead.popleft()
+                item = self._prefetched.popleft()
                 left -= isinstance(item, Frame)
                 self._bytes -= _size(item)
                 taken.append(item)
@@ -78,13 +78,13 @@ class FramesAhead:
         return taken
 
     def stop(self) -> None:
-        """See `Intake.stop`."""
+        """See `FrameReader.stop`."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """See `Intake.close`."""
+        """See `FrameReader.close`."""
         self.stop()
         self._thread.join(CLOSE_S)
 
@@ -105,19 +105,19 @@ class FramesAhead:
             with self._changed:
                 self._complete = True
                 self._changed.notify_all()
-            is_closed(self)
+            forget_at_exit(self)
 
     def _in_turn(self) -> Iterator[Frame | Skipped]:
         number = 0
         for items in zip_longest(*self._sources):
             for index, item in enumerate(items):
                 if isinstance(item, Frame):
-                    yield self._placed(index, item, number)
+                    yield self._with_source(index, item, number)
                     number += 1
                 elif item is not None:
                     yield item
 
-    def _placed(self, index: int, frame: Frame, number: int) -> Frame:
+    def _with_source(self, index: int, frame: Frame, number: int) -> Frame:
         """Number frames of several videos among each other; images, and one video, have their own numbers."""
         if len(self._sources) == 1:
             return frame
@@ -130,14 +130,16 @@ class FramesAhead:
             self._changed.wait_for(lambda: self._stopped or self._has_room())
             if self._stopped:
                 return False
-            self._ahead.append(item)
+            self._prefetched.append(item)
             self._bytes += _size(item)
             self._changed.notify_all()
         return True
 
     def _has_room(self) -> bool:
-        ahead = len(self._ahead)
-        return ahead < LEAST_AHEAD or (ahead < MOST_AHEAD and self._bytes < MOST_BYTES)
+        prefetched = len(self._prefetched)
+        return prefetched < MIN_PREFETCHED or (
+            prefetched < MAX_PREFETCHED and self._bytes < MAX_PREFETCHED_BYTES
+        )
 
 
 def _size(item: Frame | Skipped) -> int:

@@ -10,24 +10,24 @@ import numpy as np
 
 from edgeseg.optional import require
 
-from .similarity import Likeness, Observation
+from .similarity import Observation, Similarity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .clock import FrameClock
 
-BUFFER = 0.2
+BOX_GROWTH = 0.2
 """Boxes are grown by this share of their size on each side before their overlap is taken, so that what has
 moved by most of its size between two frames is found again; docs/tracking.md has the figures."""
 
-LEAST_OVERLAP = 0.1
+MIN_OVERLAP = 0.1
 MISSED_FRAMES = 2
 
-LEAST_FLOW = 3
+MIN_FLOW_OBJECTS = 3
 """So many objects, each seen in as many frames in a row, must move alike for new ones to be expected to."""
 
-SPREAD = 0.25
+MAX_FLOW_SPREAD = 0.25
 """Largest median deviation of their velocities, as a share of the median: on a belt, not in a crowd."""
 
 # The package's unit for how long a track is kept.
@@ -63,22 +63,22 @@ class Associator:
         trackers = require("trackers", purpose=purpose)
         self._supervision = require("supervision", purpose=purpose)
         self._clock, self._lost_s = clock, lost_s
-        self._likeness = Likeness(trackers.BIoU(buffer_ratio=BUFFER).compute)
+        self._similarity = Similarity(trackers.BIoU(buffer_ratio=BOX_GROWTH).compute)
         self._tracker = trackers.ByteTrackTracker(
             frame_rate=clock.fps,
             lost_track_buffer=round(BUFFER_FPS * lost_s),
             # With two, every box but a track's first comes with the track's number, and a track that is not
             # seen again at once is dropped.
             minimum_consecutive_frames=2,
-            minimum_iou_threshold=LEAST_OVERLAP,
-            iou=self._likeness,
+            minimum_iou_threshold=MIN_OVERLAP,
+            iou=self._similarity,
         )
 
-    def update(self, now: Observation, score_threshold: float) -> Associated:
+    def update(self, observation: Observation, score_threshold: float) -> Associated:
         """Give each detection to an object, at the clock's time.
 
         Args:
-            now: What was found. What lies out of the first frame by now is gone.
+            observation: What was found. What lies out of the first frame by now is gone.
             score_threshold: What scores above it is given first and starts new objects; the rest can only go
                 to objects that are left.
         """
@@ -86,20 +86,24 @@ class Associator:
         above = float(np.nextafter(np.float32(score_threshold), np.float32(2)))
         tracker.high_conf_det_threshold = tracker.track_activation_threshold = above
         # On a slow device one second may be the time between two frames.
-        patience_s = (MISSED_FRAMES + 1.5) * self._clock.interval_s
-        tracker.maximum_time_without_update = max(self._lost_s, patience_s)
-        self._likeness.begin(tracker.tracks, now)
+        tolerance_s = (MISSED_FRAMES + 1.5) * self._clock.interval_s
+        tracker.maximum_time_without_update = max(self._lost_s, tolerance_s)
+        self._similarity.begin(tracker.tracks, observation)
         found = tracker.update(
             self._supervision.Detections(
-                xyxy=now.boxes_xyxy, confidence=now.scores, data={"row": np.arange(len(now.scores))}
+                xyxy=observation.boxes_xyxy,
+                confidence=observation.scores,
+                data={"row": np.arange(len(observation.scores))},
             ),
             timestamp=self._clock.now_s,
         )
-        rows = self._rows(found, now.boxes_xyxy)
+        rows = self._rows(found, observation.boxes_xyxy)
         _start_with_flow(list(rows))
-        unseen = [track for track in tracker.tracks if track not in rows and _within(track, now.size_hw)]
+        unseen = [
+            track for track in tracker.tracks if track not in rows and _within(track, observation.size_hw)
+        ]
         tracker.tracks = [*rows, *unseen]
-        self._likeness.end(rows, unseen)
+        self._similarity.end(rows, unseen)
         return Associated(rows=rows, unseen=tuple(unseen))
 
     def drop(self, objects: set[Hashable]) -> None:
@@ -133,13 +137,13 @@ def _start_with_flow(tracks: list[Any]) -> None:
     moving = [
         track.state_estimator.kf.state[4:].reshape(2, 2).mean(0)
         for track in tracks
-        if track.number_of_successful_consecutive_updates >= LEAST_FLOW
+        if track.number_of_successful_consecutive_updates >= MIN_FLOW_OBJECTS
     ]
-    if len(moving) < LEAST_FLOW:
+    if len(moving) < MIN_FLOW_OBJECTS:
         return
     flow = np.median(moving, axis=0)
     deviation = np.median(np.abs(moving - flow), axis=0)
-    if deviation.max() > SPREAD * np.hypot(*flow):
+    if deviation.max() > MAX_FLOW_SPREAD * np.hypot(*flow):
         return
     for track in tracks:
         if track.tracker_id < 0:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgeseg.vision.frames import Frame
 
-USUAL_FPS = 30.0
-REMEMBERED = 9
+DEFAULT_FPS = 30.0
+REMEMBERED_STEPS = 9
 
 
 class FrameClock:
@@ -25,10 +25,10 @@ class FrameClock:
     """
 
     def __init__(self, fps: float | None) -> None:
-        self.fps = fps if fps and math.isfinite(fps) and fps > 0 else USUAL_FPS
+        self.fps = fps if fps and math.isfinite(fps) and fps > 0 else DEFAULT_FPS
         self.now_s = 0.0
         self._last_s: float | None = None
-        self._steps: deque[float] = deque(maxlen=REMEMBERED)
+        self._steps: deque[float] = deque(maxlen=REMEMBERED_STEPS)
 
     @property
     def interval_s(self) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .lines import LineCounter, Passage
-from .zones import Stay, ZoneCounter
+from .lines import LineCounter, LineState
+from .zones import ZoneCounter, ZoneState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +34,10 @@ class Counters:
         remarks = [line.remark for line in self._lines] + [zone.remark for zone in self._zones]
         self.remarks = [remark for remark in remarks if remark]
 
-    def welcome(self, item: TrackedObject) -> None:
+    def register(self, item: TrackedObject) -> None:
         """Make a new object known to every line and zone."""
-        item.passages = tuple(Passage() for _ in self._lines)
-        item.stays = tuple(Stay() for _ in self._zones)
+        item.line_states = tuple(LineState() for _ in self._lines)
+        item.zone_states = tuple(ZoneState() for _ in self._zones)
 
     def follow(self, item: TrackedObject, at_xy: Point, size_px: float) -> None:
         """Note where an object is now; what it did before it was confirmed counts as soon as it is.
@@ -47,14 +47,14 @@ class Counters:
             at_xy: Its centre.
             size_px: Mean of its width and height.
         """
-        for line, passage in zip(self._lines, item.passages, strict=True):
-            line.follow(passage, at_xy, size_px)
+        for line, line_state in zip(self._lines, item.line_states, strict=True):
+            line.follow(line_state, at_xy, size_px)
             if item.track_id:
-                line.count(passage)
-        for zone, stay in zip(self._zones, item.stays, strict=True):
-            zone.follow(stay, at_xy, size_px)
+                line.count(line_state)
+        for zone, zone_state in zip(self._zones, item.zone_states, strict=True):
+            zone.follow(zone_state, at_xy, size_px)
             if item.track_id:
-                zone.count(stay)
+                zone.count(zone_state)
 
     def lines(self, scale_xy: Point) -> tuple[LineCount, ...]:
         """Give the counts of the lines; `scale_xy` makes the current frame's pixels of the first one's."""
@@ -63,6 +63,6 @@ class Counters:
     def zones(self, items: Sequence[TrackedObject], scale_xy: Point) -> tuple[ZoneCount, ...]:
         """Give the counts of the zones, with those of the items that are in them now."""
         return tuple(
-            zone.state(sum(item.stays[index].inside for item in items), scale_xy)
+            zone.state(sum(item.zone_states[index].inside for item in items), scale_xy)
             for index, zone in enumerate(self._zones)
         )

@@ -22,7 +22,7 @@ MARGIN = 0.1
 and goes back has not."""
 
 
-class Way(str, Enum):
+class Direction(str, Enum):
     """Which way an object crosses a line; see `LineCount`."""
 
     FORWARD = "forward"
@@ -30,20 +30,20 @@ class Way(str, Enum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Passage:
-    """Where one object is beside one line.
+class LineState:
+    """The state of one object at one line.
 
     Attributes:
         side: Its sign is -1 left of the way from start to end, 1 right.
         from_xy: Where it was last on that side.
-        ways: How it has crossed.
+        crossings: How it has crossed.
         counted: Those of them that the counter has.
     """
 
     side: Side = field(default_factory=Side)
     from_xy: Point = (0.0, 0.0)
-    ways: set[Way] = field(default_factory=set)
-    counted: set[Way] = field(default_factory=set)
+    crossings: set[Direction] = field(default_factory=set)
+    counted: set[Direction] = field(default_factory=set)
 
 
 class LineCounter:
@@ -62,28 +62,28 @@ class LineCounter:
         self._name = line.name or f"line {number}"
         what = f"line {line.name!r}" if line.name else self._name
         self._start, self._end = line.points_in(size_hw)
-        self._counts: Counter[Way] = Counter()
+        self._counts: Counter[Direction] = Counter()
         self.remark = remark_if_outside(what, (self._start, self._end), size_hw)
 
-    def follow(self, passage: Passage, at_xy: Point, size_px: float) -> None:
-        """Bring a passage up to where its object is now.
+    def follow(self, line_state: LineState, at_xy: Point, size_px: float) -> None:
+        """Update the state of an object at this line.
 
         Args:
-            passage: Of this object and this line; changed.
+            line_state: Of this object and this line; changed.
             at_xy: Its centre.
             size_px: Mean of the width and the height of its box.
         """
         distance = _right_of(self._start, self._end, at_xy)
-        changed = passage.side.follow(distance, size_px, MARGIN * size_px)
-        if changed and self._met_between(passage.from_xy, at_xy):
-            passage.ways.add(Way.FORWARD if distance > 0 else Way.BACKWARD)
-        if passage.side.sign * distance >= 0:
-            passage.from_xy = at_xy
+        changed = line_state.side.follow(distance, size_px, MARGIN * size_px)
+        if changed and self._met_between(line_state.from_xy, at_xy):
+            line_state.crossings.add(Direction.FORWARD if distance > 0 else Direction.BACKWARD)
+        if line_state.side.sign * distance >= 0:
+            line_state.from_xy = at_xy
 
-    def count(self, passage: Passage) -> None:
+    def count(self, line_state: LineState) -> None:
         """Add what an object has done since it was counted last."""
-        self._counts.update(passage.ways - passage.counted)
-        passage.counted |= passage.ways
+        self._counts.update(line_state.crossings - line_state.counted)
+        line_state.counted |= line_state.crossings
 
     def state(self, scale_xy: Point) -> LineCount:
         """Give the counts, and the ends in the current frame: the first one's pixels times the scale."""
@@ -91,8 +91,8 @@ class LineCounter:
             name=self._name,
             start_xy=scaled(self._start, scale_xy),
             end_xy=scaled(self._end, scale_xy),
-            forward=self._counts[Way.FORWARD],
-            backward=self._counts[Way.BACKWARD],
+            forward=self._counts[Direction.FORWARD],
+            backward=self._counts[Direction.BACKWARD],
         )
 
     def _met_between(self, before: Point, after: Point) -> bool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .lines import Passage
+from .lines import LineState
 from .smoothing import SoftMask
-from .zones import Stay
+from .zones import ZoneState
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .polygons import Point
 
-LONGEST_TRAIL = 256
+MAX_TRAIL_POINTS = 256
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -27,22 +27,22 @@ class TrackedObject:
     """One object as long as it is followed.
 
     Attributes:
-        passages: One for each line.
-        stays: One for each zone.
+        line_states: One for each line.
+        zone_states: One for each zone.
         track_id: From 1; 0 until it is confirmed.
-        sightings: Frames that showed it above the score threshold.
+        seen_frames: Frames that showed it above the score threshold.
         votes: Label to the sum of the scores it was found with.
         trail: Where its centre was: time in seconds, x and y in pixels of the first frame.
-        soft: Its mask over time, where masks are smoothed.
+        soft_mask: Mean of its masks over time, where masks are smoothed.
     """
 
-    passages: tuple[Passage, ...] = ()
-    stays: tuple[Stay, ...] = ()
+    line_states: tuple[LineState, ...] = ()
+    zone_states: tuple[ZoneState, ...] = ()
     track_id: int = 0
-    sightings: int = 0
+    seen_frames: int = 0
     votes: dict[int, float] = field(default_factory=dict)
-    trail: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=LONGEST_TRAIL))
-    soft: SoftMask | None = None
+    trail: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=MAX_TRAIL_POINTS))
+    soft_mask: SoftMask | None = None
 
     @property
     def label(self) -> int:
@@ -61,7 +61,7 @@ class TrackedObject:
         return points * np.array(scale_xy, np.float32)
 
 
-class Roster:
+class ObjectRegistry:
     """The objects that are followed now, and how many there have been.
 
     Attributes:

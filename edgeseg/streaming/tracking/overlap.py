@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from edgeseg.vision.detections import Detections
 
-HELD = 0.6
+MAX_SHARED = 0.6
 """A mask of which better ones hold more than this share is no object of its own. On the conveyor 0.5 to 0.7
 count alike, 0.8 lets twins through."""
 
-LARGER = 2.0
+MAX_AREA_RATIO = 2.0
 """A mask of another class holds no pixels of one this many times smaller: a tie is not its wearer."""
 
 
-def distinct(detections: Detections, score_threshold: float) -> Detections:
+def remove_duplicates(detections: Detections, score_threshold: float) -> Detections:
     """Leave out detections of objects that better ones have already.
 
     Non-maximum suppression goes by boxes and class by class: it lets through one part found as a nut and as
@@ -32,16 +32,16 @@ def distinct(detections: Detections, score_threshold: float) -> Detections:
         detections: The best first.
         score_threshold: Only what scores above it holds its pixels.
     """
-    holders: list[_Instance] = []
+    accepted: list[_Instance] = []
     kept: list[int] = []
     for row in np.argsort(-detections.scores, kind="stable").tolist():
         one = _instance(detections, row)
-        held = held_pixels(one.mask, [other.mask for other in holders if one.may_belong_to(other)])
-        if held > HELD * one.area:
+        shared = shared_pixels(one.mask, [other.mask for other in accepted if one.may_belong_to(other)])
+        if shared > MAX_SHARED * one.area:
             continue
         kept.append(row)
         if detections.scores[row] > score_threshold:
-            holders.append(one)
+            accepted.append(one)
     return detections if len(kept) == len(detections) else detections[sorted(kept)]
 
 
@@ -62,7 +62,7 @@ class _Instance:
         apart_y = other.top >= self.bottom or self.top >= other.bottom
         if apart_x or apart_y:
             return False
-        return self.label == other.label or other.area <= LARGER * self.area
+        return self.label == other.label or other.area <= MAX_AREA_RATIO * self.area
 
 
 def _instance(detections: Detections, row: int) -> _Instance:
@@ -71,25 +71,28 @@ def _instance(detections: Detections, row: int) -> _Instance:
     return _Instance(int(detections.labels[row]), mask, area, *detections.boxes_xyxy[row].tolist())
 
 
-def held_pixels(mask: MaskCrop, rivals: list[MaskCrop]) -> int:
+def shared_pixels(mask: MaskCrop, others: list[MaskCrop]) -> int:
     """Count the pixels of a mask that any of the rivals has too."""
-    if not rivals:
+    if not others:
         return 0
     taken: NDArray[np.uint8] = np.zeros_like(mask.pixels)
     height, width = mask.pixels.shape
-    for rival in rivals:
-        rival_height, rival_width = rival.pixels.shape
-        top, bottom = max(mask.top, rival.top), min(mask.top + height, rival.top + rival_height)
-        left, right = max(mask.left, rival.left), min(mask.left + width, rival.left + rival_width)
+    for other_mask in others:
+        rival_height, rival_width = other_mask.pixels.shape
+        top, bottom = max(mask.top, other_mask.top), min(mask.top + height, other_mask.top + rival_height)
+        left, right = max(mask.left, other_mask.left), min(mask.left + width, other_mask.left + rival_width)
         if top < bottom and left < right:
-            taken[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left] |= rival.pixels[
-                top - rival.top : bottom - rival.top, left - rival.left : right - rival.left
-            ]
+            taken[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left] |= (
+                other_mask.pixels[
+                    top - other_mask.top : bottom - other_mask.top,
+                    left - other_mask.left : right - other_mask.left,
+                ]
+            )
     return int(np.count_nonzero(taken & mask.pixels))
 
 
 def mask_iou(one: MaskCrop, other: MaskCrop) -> float:
     """Overlap of two masks: shared pixels over all that either has, 0 for two without pixels."""
-    shared = held_pixels(one, [other])
+    shared = shared_pixels(one, [other])
     either = int(np.count_nonzero(one.pixels)) + int(np.count_nonzero(other.pixels)) - shared
     return shared / either if either else 0.0

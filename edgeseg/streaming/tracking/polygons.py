@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 
-ROUNDING = 1e-9
+RELATIVE_EPSILON = 1e-9
 """Share of an extent below which a difference comes from rounding: 0.1, 0.2 and 0.3 are on one line."""
 
 
@@ -24,7 +24,7 @@ def area(corners: Sequence[Point]) -> float:
     points = np.array(corners, np.float64)
     points -= points[0]
     doubled = abs(_cross(points, np.roll(points, -1, axis=0)).sum())
-    return float(doubled) / 2 if doubled > ROUNDING * _extent(points) ** 2 else 0.0
+    return float(doubled) / 2 if doubled > RELATIVE_EPSILON * _extent(points) ** 2 else 0.0
 
 
 def crossing_edges(corners: Sequence[Point]) -> tuple[int, int] | None:
@@ -35,10 +35,12 @@ def crossing_edges(corners: Sequence[Point]) -> tuple[int, int] | None:
     """
     starts = np.array(corners, np.float64)
     ends = np.roll(starts, -1, axis=0)
-    least = ROUNDING * _extent(starts) ** 2
+    tolerance = RELATIVE_EPSILON * _extent(starts) ** 2
     for index in range(len(starts) - 1):
         start, end, others, their_ends = starts[index], ends[index], starts[index + 1 :], ends[index + 1 :]
-        apart = _apart(start, end, others, their_ends, least) & _apart(others, their_ends, start, end, least)
+        apart = _apart(start, end, others, their_ends, tolerance) & _apart(
+            others, their_ends, start, end, tolerance
+        )
         if apart.any():
             return index, index + 1 + int(apart.argmax())
     return None
@@ -90,11 +92,11 @@ def _apart(
     end: NDArray[np.float64],
     first: NDArray[np.float64],
     second: NDArray[np.float64],
-    least: float,
+    tolerance: float,
 ) -> NDArray[np.bool_]:
     """Tell whether two points are on different sides of a line, and neither on it."""
     one, other = _cross(end - start, first - start), _cross(end - start, second - start)
-    return (np.sign(one) * np.sign(other) < 0) & (np.minimum(abs(one), abs(other)) > least)
+    return (np.sign(one) * np.sign(other) < 0) & (np.minimum(abs(one), abs(other)) > tolerance)
 
 
 def _extent(points: NDArray[np.float64]) -> float:

@@ -12,7 +12,7 @@ from .polygons import Point, area, crossing_edges, cut_to_frame
 LINE_FORM = "[NAME:]X1,Y1,X2,Y2"
 ZONE_FORM = "[NAME:]X1,Y1,X2,Y2,X3,Y3[,...]"
 
-HIGHEST = 1_000_000
+MAX_COORDINATE = 1_000_000
 """No frame is as large as a coordinate above this says."""
 
 EDGE_PX = 2
@@ -165,8 +165,8 @@ def _check_numbers(what: str, numbers: tuple[float, ...]) -> None:
         if not math.isfinite(number) or number < 0:
             msg = f"coordinates of {what} must be 0 or more, got {number}"
             raise ConfigError(msg)
-        if number > HIGHEST:
-            msg = f"coordinates of {what} must be at most {HIGHEST}, got {number:g}"
+        if number > MAX_COORDINATE:
+            msg = f"coordinates of {what} must be at most {MAX_COORDINATE}, got {number:g}"
             raise ConfigError(msg)
     # 0.5,0,0.5,480 would be a line of half a pixel's column, which nobody means.
     if max(numbers) > 1 and any(0 < number < 1 for number in numbers):

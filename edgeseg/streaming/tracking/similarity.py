@@ -40,7 +40,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Last:
+class _LastMask:
     """An object's last mask, the box it had and the scale of that frame."""
 
     mask: MaskCrop
@@ -48,7 +48,7 @@ class _Last:
     scale_xy: Point
 
 
-class Likeness:
+class Similarity:
     """Overlap of boxes plus overlap of masks, as a metric of the package `trackers`.
 
     Boxes alone say what may belong together; among neighbours that touch, masks settle which. The package
@@ -60,23 +60,27 @@ class Likeness:
 
     def __init__(self, boxes: Overlaps) -> None:
         self._boxes = boxes
-        self._last: dict[Hashable, _Last] = {}
+        self._last: dict[Hashable, _LastMask] = {}
         self._tracks: Sequence[Any] = ()
-        self._now: Observation | None = None
+        self._observation: Observation | None = None
         self._row_of: dict[bytes, int] = {}
 
-    def begin(self, tracks: Sequence[Any], now: Observation) -> None:
+    def begin(self, tracks: Sequence[Any], observation: Observation) -> None:
         """Take what is followed and what was found before they are compared."""
-        self._tracks, self._now = tracks, now
-        self._row_of = {box.tobytes(): row for row, box in enumerate(now.boxes_xyxy)}
+        self._tracks, self._observation = tracks, observation
+        self._row_of = {box.tobytes(): row for row, box in enumerate(observation.boxes_xyxy)}
 
     def end(self, rows: Mapping[Hashable, int], unseen: Sequence[Hashable]) -> None:
         """Remember the masks of the objects that are left: those with a row, and those unseen."""
-        now, self._tracks, self._now = self._now, (), None
+        observation, self._tracks, self._observation = self._observation, (), None
         known = {key: self._last[key] for key in unseen if key in self._last}
-        if now is not None:
+        if observation is not None:
             for key, row in rows.items():
-                known[key] = _Last(mask=now.masks[row], box_xyxy=now.boxes_xyxy[row], scale_xy=now.scale_xy)
+                known[key] = _LastMask(
+                    mask=observation.masks[row],
+                    box_xyxy=observation.boxes_xyxy[row],
+                    scale_xy=observation.scale_xy,
+                )
         self._last = known
 
     def compute(self, boxes_1: NDArray[np.float64], boxes_2: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,15 +102,15 @@ class Likeness:
                 overlaps[row, column] += self._masks(last, boxes_1[row], found)
         return overlaps
 
-    def _masks(self, last: _Last, expected_xyxy: NDArray[np.float64], row: int) -> float:
+    def _masks(self, last: _LastMask, expected_xyxy: NDArray[np.float64], row: int) -> float:
         """Overlap of an object's last mask, moved to where it is expected, and a detection's."""
-        now = self._now
-        if now is None or now.scale_xy != last.scale_xy:
+        observation = self._observation
+        if observation is None or observation.scale_xy != last.scale_xy:
             return 0.0
         x1, y1, x2, y2 = (expected_xyxy - last.box_xyxy).tolist()
-        left = last.mask.left + round((x1 + x2) / 2 * now.scale_xy[0])
-        top = last.mask.top + round((y1 + y2) / 2 * now.scale_xy[1])
-        return mask_iou(MaskCrop(pixels=last.mask.pixels, left=left, top=top), now.masks[row])
+        left = last.mask.left + round((x1 + x2) / 2 * observation.scale_xy[0])
+        top = last.mask.top + round((y1 + y2) / 2 * observation.scale_xy[1])
+        return mask_iou(MaskCrop(pixels=last.mask.pixels, left=left, top=top), observation.masks[row])
 
 
 def _bytes(box_xyxy: NDArray[np.float64]) -> bytes:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from edgeseg.vision.masks import THRESHOLD, MaskCrop
 
-LEAST_AGREEMENT = 0.7
+MIN_IOU = 0.7
 """Where the moved past and the new mask overlap by less than this (IoU), the past is of another shape or
 place and is dropped, or it would trail behind the object."""
 
-PLACE_GAIN = 0.2
-PACE_GAIN = 0.02
+POSITION_GAIN = 0.2
+VELOCITY_GAIN = 0.02
 """Share of a surprise that goes into the place and the pace of an object (an alpha-beta filter). On the
 conveyor 0.3 and 0.05 leave a tenth more trembling, and masks no better."""
 
@@ -32,23 +32,24 @@ class SoftMask:
         values: `float32[h, w]`, 0 to 1.
         left: As `MaskCrop.left`.
         top: As `MaskCrop.top`.
-        place: `float64[4]`, smoothed: centre x and y in pixels of the frame, logarithms of width and height.
-        pace: `float64[4]`, its change in a second.
-        time_s: When it was seen.
-        sightings: Since it began.
+        position: `float64[4]`, smoothed: x and y of the centre in pixels of the frame, and the logarithms of
+            width and height.
+        velocity: `float64[4]`, the change of `position` in a second.
+        time_s: When the object was last seen.
+        seen_frames: Number of frames that it has been seen in.
     """
 
     values: NDArray[np.float32]
     left: int
     top: int
-    place: NDArray[np.float64]
-    pace: NDArray[np.float64]
+    position: NDArray[np.float64]
+    velocity: NDArray[np.float64]
     time_s: float
-    sightings: int = 1
+    seen_frames: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sighting:
+class MaskObservation:
     """A mask as found in a frame.
 
     Attributes:
@@ -64,7 +65,7 @@ class Sighting:
     time_s: float
 
 
-def blend(past: SoftMask | None, now: Sighting, share: float) -> SoftMask:
+def blend(past: SoftMask | None, now: MaskObservation, share: float) -> SoftMask:
     """Blend a mask with the past of its object.
 
     Args:
@@ -77,42 +78,42 @@ def blend(past: SoftMask | None, now: Sighting, share: float) -> SoftMask:
         values=now.mask.pixels.astype(np.float32),
         left=now.mask.left,
         top=now.mask.top,
-        place=np.array([*now.centre_xy, *np.log(size)]),
-        pace=np.zeros(4),
+        position=np.array([*now.centre_xy, *np.log(size)]),
+        velocity=np.zeros(4),
         time_s=now.time_s,
     )
     if past is None or not past.values.size or not fresh.values.size:
         return fresh
-    followed = _followed(past, fresh)
-    moved = _moved(past, followed)
-    before, after = moved >= THRESHOLD, now.mask.pixels > 0
-    if np.count_nonzero(before & after) < LEAST_AGREEMENT * np.count_nonzero(before | after):
+    updated = _updated(past, fresh)
+    warped = _warped(past, updated)
+    before, after = warped >= THRESHOLD, now.mask.pixels > 0
+    if np.count_nonzero(before & after) < MIN_IOU * np.count_nonzero(before | after):
         return fresh
-    return replace(followed, values=share * moved + (1 - share) * fresh.values)
+    return replace(updated, values=share * warped + (1 - share) * fresh.values)
 
 
-def hardened(soft: SoftMask) -> MaskCrop:
+def mask_from_soft_mask(soft: SoftMask) -> MaskCrop:
     """Make a mask of it again: set where the mean is at least 0.5."""
     return MaskCrop(pixels=(soft.values >= THRESHOLD).view(np.uint8), left=soft.left, top=soft.top)
 
 
-def _followed(past: SoftMask, fresh: SoftMask) -> SoftMask:
+def _updated(past: SoftMask, fresh: SoftMask) -> SoftMask:
     """Smooth where the object is now."""
-    count, step_s = past.sightings, fresh.time_s - past.time_s
-    expected = past.place + past.pace * step_s
-    surprise = fresh.place - expected
+    count, step_s = past.seen_frames, fresh.time_s - past.time_s
+    expected = past.position + past.velocity * step_s
+    residual = fresh.position - expected
     # The first sightings count more, as in a straight line fitted through all so far.
     both = (count + 1) * (count + 2)
-    place = expected + max(PLACE_GAIN, (4 * count + 2) / both) * surprise
-    pace = past.pace + max(PACE_GAIN, 6 / both) * surprise / step_s
-    return replace(fresh, place=place, pace=pace, sightings=count + 1)
+    position = expected + max(POSITION_GAIN, (4 * count + 2) / both) * residual
+    velocity = past.velocity + max(VELOCITY_GAIN, 6 / both) * residual / step_s
+    return replace(fresh, position=position, velocity=velocity, seen_frames=count + 1)
 
 
-def _moved(past: SoftMask, now: SoftMask) -> NDArray[np.float32]:
+def _warped(past: SoftMask, now: SoftMask) -> NDArray[np.float32]:
     """Move and stretch the past to its object's new place, in the crop of the present."""
-    scale = np.exp(now.place[2:] - past.place[2:])
+    scale = np.exp(now.position[2:] - past.position[2:])
     # Column i of a crop has its middle at left + i + 0.5 in the frame.
-    shift = (np.array([past.left, past.top]) + 0.5 - past.place[:2]) * scale + now.place[:2]
+    shift = (np.array([past.left, past.top]) + 0.5 - past.position[:2]) * scale + now.position[:2]
     shift -= np.array([now.left, now.top]) + 0.5
     matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
     return np.asarray(cv2.warpAffine(past.values, matrix, now.values.shape[::-1]), np.float32)

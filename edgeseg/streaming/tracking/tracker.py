@@ -13,11 +13,11 @@ from edgeseg.streaming.results import Scene
 from .association import Associated, Associator
 from .clock import FrameClock
 from .counters import Counters
-from .objects import Roster, TrackedObject
-from .overlap import distinct
+from .objects import ObjectRegistry, TrackedObject
+from .overlap import remove_duplicates
 from .regions import scaled
 from .similarity import Observation
-from .smoothing import Sighting, blend, hardened
+from .smoothing import MaskObservation, blend, mask_from_soft_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -55,7 +55,7 @@ class SceneTracker:
         self._note = note
         self._clock = FrameClock(fps)
         self._associator = Associator(self._clock, config.lost_s)
-        self._roster = Roster()
+        self._registry = ObjectRegistry()
         self._first_hw: tuple[int, int] | None = None
         self._counters = Counters(config, (1, 1))
 
@@ -75,14 +75,16 @@ class SceneTracker:
             most. And the scene after this frame.
         """
         self._clock.advance(frame)
-        found = distinct(detections, score_threshold)
+        found = remove_duplicates(detections, score_threshold)
         scale_xy = self._scale(found.frame_size_hw, frame.name)
         associated = self._associate(found, scale_xy, score_threshold)
-        self._forget(associated)
+        self._drop_gone(associated)
         for key, row in sorted(associated.rows.items(), key=lambda pair: pair[1]):
-            self._see(self._object(key), found, row, score_threshold)
-            self._place(self._roster[key], found, row, scale_xy)
-        return self._shown(found, associated, score_threshold), self._scene(found.class_names, scale_xy)
+            self._add_observation(self._object(key), found, row, score_threshold)
+            self._update_position(self._registry[key], found, row, scale_xy)
+        return self._visible_detections(found, associated, score_threshold), self._scene(
+            found.class_names, scale_xy
+        )
 
     def _scale(self, size_hw: tuple[int, int], name: str) -> Point:
         """Say how much larger the frame is than the first one, in x and y."""
@@ -94,43 +96,45 @@ class SceneTracker:
         return size_hw[1] / self._first_hw[1], size_hw[0] / self._first_hw[0]
 
     def _associate(self, found: Detections, scale_xy: Point, score_threshold: float) -> Associated:
-        now = Observation(
+        observation = Observation(
             boxes_xyxy=found.boxes_xyxy.astype(np.float64) / (scale_xy * 2),
             scores=found.scores,
             masks=found.masks,
             scale_xy=scale_xy,
             size_hw=found.frame_size_hw if self._first_hw is None else self._first_hw,
         )
-        return self._associator.update(now, score_threshold)
+        return self._associator.update(observation, score_threshold)
 
-    def _forget(self, associated: Associated) -> None:
+    def _drop_gone(self, associated: Associated) -> None:
         # What was seen too briefly to have a number and is not there again was no object.
-        strays = {key for key in associated.unseen if not self._roster[key].track_id}
-        self._associator.drop(strays)
-        self._roster.keep((associated.rows.keys() | set(associated.unseen)) - strays)
+        unconfirmed = {key for key in associated.unseen if not self._registry[key].track_id}
+        self._associator.drop(unconfirmed)
+        self._registry.keep((associated.rows.keys() | set(associated.unseen)) - unconfirmed)
 
     def _object(self, key: Hashable) -> TrackedObject:
-        if key not in self._roster:
+        if key not in self._registry:
             item = TrackedObject()
-            self._counters.welcome(item)
-            self._roster.add(key, item)
-        return self._roster[key]
+            self._counters.register(item)
+            self._registry.add(key, item)
+        return self._registry[key]
 
-    def _see(self, item: TrackedObject, found: Detections, row: int, score_threshold: float) -> None:
+    def _add_observation(
+        self, item: TrackedObject, found: Detections, row: int, score_threshold: float
+    ) -> None:
         score = float(found.scores[row])
         label = int(found.labels[row])
         item.votes[label] = item.votes.get(label, 0.0) + score
         above = score > score_threshold
-        item.sightings += above
-        if above and not item.track_id and item.sightings >= self._config.confirm_frames:
-            self._roster.confirm(item)
+        item.seen_frames += above
+        if above and not item.track_id and item.seen_frames >= self._config.confirm_frames:
+            self._registry.confirm(item)
 
-    def _place(self, item: TrackedObject, found: Detections, row: int, scale_xy: Point) -> None:
-        shrink = 1 / scale_xy[0], 1 / scale_xy[1]
+    def _update_position(self, item: TrackedObject, found: Detections, row: int, scale_xy: Point) -> None:
+        to_first = 1 / scale_xy[0], 1 / scale_xy[1]
         centre = _centre(found, row)
-        at_xy = scaled(centre, shrink)
+        at_xy = scaled(centre, to_first)
         x1, y1, x2, y2 = found.boxes_xyxy[row].tolist()
-        width, height = scaled((x2 - x1, y2 - y1), shrink)
+        width, height = scaled((x2 - x1, y2 - y1), to_first)
         item.move(self._clock.now_s, at_xy, self._config.trail_s)
         self._counters.follow(item, at_xy, (width + height) / 2)
         if self._config.smooth_masks:
@@ -141,35 +145,37 @@ class SceneTracker:
         height, width = found.frame_size_hw
         # At the frame's edge more or less of the object shows from frame to frame: another shape each time.
         inside = x1 >= 1 and y1 >= 1 and x2 <= width - 1 and y2 <= height - 1
-        now = Sighting(
+        observation = MaskObservation(
             mask=found.masks[row],
             size_px=(x2 - x1, y2 - y1),
             centre_xy=centre_xy,
             time_s=self._clock.now_s,
         )
-        item.soft = blend(item.soft, now, self._config.smooth_masks) if inside else None
+        item.soft_mask = blend(item.soft_mask, observation, self._config.smooth_masks) if inside else None
 
-    def _shown(self, found: Detections, associated: Associated, score_threshold: float) -> Detections:
+    def _visible_detections(
+        self, found: Detections, associated: Associated, score_threshold: float
+    ) -> Detections:
         track_ids = np.zeros(len(found), np.int64)
         labels = found.labels.copy()
         masks = list(found.masks)
         for key, row in associated.rows.items():
-            item = self._roster[key]
+            item = self._registry[key]
             track_ids[row] = item.track_id
             if item.track_id:
                 labels[row] = item.label
-            if item.soft is not None:
-                masks[row] = hardened(item.soft)
+            if item.soft_mask is not None:
+                masks[row] = mask_from_soft_mask(item.soft_mask)
         named = replace(found, track_ids=track_ids, labels=labels, masks=tuple(masks))
         return named[named.scores > score_threshold]
 
     def _scene(self, class_names: tuple[str, ...], scale_xy: Point) -> Scene:
-        present = self._roster.confirmed
+        present = self._registry.confirmed
         return Scene(
             trails={item.track_id: item.path(scale_xy) for item in present},
-            entered=self._roster.entered,
-            left=self._roster.left,
-            entered_by_class={class_names[n]: count for n, count in self._roster.by_label.most_common()},
+            entered=self._registry.entered,
+            left=self._registry.left,
+            entered_by_class={class_names[n]: count for n, count in self._registry.by_label.most_common()},
             lines=self._counters.lines(scale_xy),
             zones=self._counters.zones(present, scale_xy),
         )

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True)
-class Stay:
-    """One object and one zone.
+class ZoneState:
+    """The state of one object at one zone.
 
     Attributes:
         side: Its sign is 1 inside. Every object comes from outside, from afar: one that is first seen within
             the zone has entered it.
-        ever: It has been in it.
+        has_entered: It has been in it.
         counted: The counter has that.
     """
 
     side: Side = field(default_factory=lambda: Side(sign=-1, reach_px=math.inf))
-    ever: bool = False
+    has_entered: bool = False
     counted: bool = False
 
     @property
@@ -60,21 +60,21 @@ class ZoneCounter:
         self._entered = 0
         self.remark = remark_if_outside(what, self._corners, size_hw)
 
-    def follow(self, stay: Stay, at_xy: Point, size_px: float) -> None:
-        """Bring a stay up to where its object is now; the zone's edge belongs to it.
+    def follow(self, zone_state: ZoneState, at_xy: Point, size_px: float) -> None:
+        """Update the state of an object at this zone; the zone's edge belongs to the zone.
 
         Args:
-            stay: Of this object and this zone; changed.
+            zone_state: Of this object and this zone; changed.
             at_xy: Its centre.
             size_px: Mean of the width and the height of its box.
         """
-        stay.side.follow(cv2.pointPolygonTest(self._outline, at_xy, measureDist=True), size_px)
-        stay.ever |= stay.inside
+        zone_state.side.follow(cv2.pointPolygonTest(self._outline, at_xy, measureDist=True), size_px)
+        zone_state.has_entered |= zone_state.inside
 
-    def count(self, stay: Stay) -> None:
+    def count(self, zone_state: ZoneState) -> None:
         """Add an object that has been in it and is not counted yet."""
-        self._entered += stay.ever and not stay.counted
-        stay.counted = stay.ever
+        self._entered += zone_state.has_entered and not zone_state.counted
+        zone_state.counted = zone_state.has_entered
 
     def state(self, inside: int, scale_xy: Point) -> ZoneCount:
         """Give the counts, and the corners in the current frame: the first one's pixels times the scale."""

@@ -12,12 +12,12 @@ from edgeseg.streaming.sources.credentials import redacted
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
-LARGEST_PORT = 65535
-WAITING_CONNECTIONS = 128
+MAX_PORT = 65535
+BACKLOG = 128
 # A picture or three. The kernel would grow it to megabytes, which on a slow line are seconds of old pictures.
 SEND_BUFFER_BYTES = 256 * 1024
 # An address of documentation (RFC 5737): nothing is sent, but the system says which way it would go.
-FAR_AWAY = ("192.0.2.1", 9)
+DOCUMENTATION_ADDRESS = ("192.0.2.1", 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,8 @@ class WebAddress:
     port: int = DEFAULT_PORT
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= LARGEST_PORT:
-            msg = f"a port must be within 0 and {LARGEST_PORT}, got {self.port}"
+        if not 0 <= self.port <= MAX_PORT:
+            msg = f"a port must be within 0 and {MAX_PORT}, got {self.port}"
             raise ConfigError(msg)
 
     @property
@@ -45,7 +45,7 @@ class WebAddress:
     @property
     def url(self) -> str:
         """What to type into a browser."""
-        host = _outward_host() if self.host in ("0.0.0.0", "::") else self.host
+        host = _external_host() if self.host in ("0.0.0.0", "::") else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
 
@@ -101,7 +101,7 @@ def listen(address: WebAddress) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.bind(where)
-        listener.listen(WAITING_CONNECTIONS)
+        listener.listen(BACKLOG)
     except OSError as exc:
         listener.close()
         raise ConfigError(_reason(exc, address)) from exc
@@ -112,7 +112,7 @@ def _reason(exc: OSError, address: WebAddress) -> str:
     if exc.errno == errno.EADDRINUSE:
         return (
             f"port {address.port} of {address.host} is taken by another program; "
-            f"choose another: --web {address.host}:{_neighbour(address.port)}, or port 0 for any that is free"
+            f"choose another: --web {address.host}:{_next_port(address.port)}, or port 0 for any that is free"
         )
     if exc.errno == errno.EACCES:
         return f"port {address.port} is reserved for root; choose one from 1024 on: --web {address.host}:8080"
@@ -121,15 +121,15 @@ def _reason(exc: OSError, address: WebAddress) -> str:
     return f"the page cannot be served at {address.host}:{address.port}: {exc.strerror or exc}"
 
 
-def _neighbour(port: int) -> int:
-    return port + 1 if port < LARGEST_PORT else DEFAULT_PORT
+def _next_port(port: int) -> int:
+    return port + 1 if port < MAX_PORT else DEFAULT_PORT
 
 
-def _outward_host() -> str:
+def _external_host() -> str:
     """Find the address under which other machines reach this one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(FAR_AWAY)
+            probe.connect(DOCUMENTATION_ADDRESS)
         except OSError:
             return socket.gethostname()
         return str(probe.getsockname()[0])

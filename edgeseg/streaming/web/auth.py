@@ -17,13 +17,13 @@ from .files import login_page
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from .attempts import Attempts
+    from .attempts import WrongTokenDelay
 
 LOGIN_PATH = "/login"
 # What the page that asks for the token is made of.
-OPEN_PATHS = frozenset((LOGIN_PATH, "/page.css", "/icon.svg"))
+PUBLIC_PATHS = frozenset((LOGIN_PATH, "/page.css", "/icon.svg"))
 # What the page needs and nothing else; it may neither be framed nor have its pictures shown by another site.
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -33,11 +33,11 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 # Set in the state of a request that may see the page.
-ADMITTED = "edgeseg admitted"
+AUTHENTICATED = "edgeseg admitted"
 
 
-class Keeper:
-    """Knows the token.
+class TokenAuth:
+    """Checks the token.
 
     Args:
         token: None where everybody who can reach the page may see it.
@@ -45,61 +45,61 @@ class Keeper:
         attempts: Hold up whoever gives a wrong one.
     """
 
-    def __init__(self, token: str | None, port: int, attempts: Attempts) -> None:
-        self._token = token
+    def __init__(self, token: str | None, port: int, attempts: WrongTokenDelay) -> None:
+        self._required_token = token
         self.cookie_name = f"edgeseg-{port}"
         self._attempts = attempts
 
     @property
-    def guards(self) -> bool:
+    def required(self) -> bool:
         """Whether a token is needed."""
-        return self._token is not None
+        return self._required_token is not None
 
     @property
     def cookie(self) -> str:
         """Value of the cookie: made from the token, and no way back."""
-        return hmac.new((self._token or "").encode(), b"edgeseg cookie", hashlib.sha256).hexdigest()
+        return hmac.new((self._required_token or "").encode(), b"edgeseg cookie", hashlib.sha256).hexdigest()
 
     async def refusal(self, request: Request) -> Response | None:
         """Answer a request without the token; None where it has it, as cookie, bearer or `?token=`."""
-        if not self.guards or _same(request.cookies.get(self.cookie_name, ""), self.cookie):
+        if not self.required or _equal(request.cookies.get(self.cookie_name, ""), self.cookie):
             return None
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else request.query_params.get("token")
-        if given is None:
+        token = bearer.strip() if scheme.lower() == "bearer" else request.query_params.get("token")
+        if token is None:
             return _refusal(request)
-        return await self.refusal_of(given, request, _refusal(request))
+        return await self.check_token(token, request, _refusal(request))
 
-    async def refusal_of(self, given: str, request: Request, refusal: Response) -> Response | None:
+    async def check_token(self, token: str, request: Request, refusal: Response) -> Response | None:
         """Answer a wrong token, which takes a while; the right one never has to wait.
 
         Args:
-            given: A token that somebody gave; it is compared in a time that does not tell how much is right.
+            token: A token that somebody gave; it is compared in a time that does not tell how much is right.
             request: In which it was given.
             refusal: Is the answer, unless too many wait for theirs already.
         """
-        if _same(given, self._token or ""):
+        if _equal(token, self._required_token or ""):
             return None
-        return refusal if await self._attempts.hold_up(request) else _too_many()
+        return refusal if await self._attempts.delay(request) else _too_many()
 
-    def welcome(self) -> Response:
-        """Send a browser to the page with the cookie that lets it in."""
+    def login_response(self) -> Response:
+        """Redirect a browser to the page, with the cookie that authenticates it."""
         response = RedirectResponse("/", status_code=303)
         response.set_cookie(self.cookie_name, self.cookie, httponly=True, samesite="strict")
         return response
 
 
-class Guard:
-    """Answers what may not pass, and puts the headers on what may.
+class AuthMiddleware:
+    """Rejects requests that are not allowed, and adds security headers to every response.
 
     Args:
         app: What it guards.
-        keeper: Of the token.
+        auth: Of the token.
     """
 
-    def __init__(self, app: ASGIApp, keeper: Keeper) -> None:
+    def __init__(self, app: ASGIApp, auth: TokenAuth) -> None:
         self._app = app
-        self._keeper = keeper
+        self._auth = auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -107,7 +107,7 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -115,7 +115,7 @@ class Guard:
         await answer(scope, receive, send_with_headers)
 
     async def _answer(self, request: Request) -> Response | None:
-        if not self._keeper.guards and not is_loopback(_host_of(request)):
+        if not self._auth.required and not is_loopback(_host_of(request)):
             # A name of another site that was made to point here would let that site's scripts read the page.
             text = "Without a token this page answers only to localhost; start the run with --web-token.\n"
             return PlainTextResponse(text, status_code=403)
@@ -123,14 +123,14 @@ class Guard:
             return PlainTextResponse("Another site may not change this run.\n", status_code=403)
         # Not of `request.url`, which cannot be made where the header Host is none.
         path: str = request.scope["path"]
-        if path in OPEN_PATHS:
+        if path in PUBLIC_PATHS:
             return None
-        if refusal := await self._keeper.refusal(request):
+        if refusal := await self._auth.refusal(request):
             return refusal
-        request.scope["state"][ADMITTED] = True
-        if self._keeper.guards and path == "/" and "token" in request.query_params:
+        request.scope["state"][AUTHENTICATED] = True
+        if self._auth.required and path == "/" and "token" in request.query_params:
             # Out of the address bar, where it would be read and shared.
-            return self._keeper.welcome()
+            return self._auth.login_response()
         return None
 
 
@@ -164,5 +164,5 @@ def _is_foreign(request: Request) -> bool:
     )
 
 
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
+def _equal(token: str, wanted: str) -> bool:
+    return hmac.compare_digest(token.encode(errors="replace"), wanted.encode())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class WebLimits:
     """How many may come, and how long they may take.
 
     Attributes:
@@ -18,9 +18,10 @@ class Limits:
             does not say so.
         stuck_s: The same, where another client wants the place.
         check_s: How often these times are looked at.
-        wrong_s: Until a wrong token is answered.
-        wrong_clients: Wrong tokens of one client that wait for their answer; more are refused at once.
-        wrong_all: The same of all clients together.
+        wrong_token_delay_s: Delay before a wrong token is answered.
+        max_waiting_per_client: Most wrong tokens of one client that wait for their answer; further ones are
+            refused at once.
+        max_waiting: The same for all clients together.
     """
 
     connections: int = 192
@@ -28,9 +29,9 @@ class Limits:
     unread_s: float = 30.0
     stuck_s: float = 2.0
     check_s: float = 0.25
-    wrong_s: float = 0.5
-    wrong_clients: int = 4
-    wrong_all: int = 32
+    wrong_token_delay_s: float = 0.5
+    max_waiting_per_client: int = 4
+    max_waiting: int = 32
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = WebLimits()

@@ -8,17 +8,17 @@ from edgeseg.errors import ConfigError
 from edgeseg.optional import require_extra
 
 from .address import WebAddress, listen
-from .frame_store import Gallery
-from .limits import DEFAULT_LIMITS, Limits
-from .status import Figures
+from .frame_store import FrameStore
+from .limits import DEFAULT_LIMITS, WebLimits
+from .status import StatusJson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeseg.streaming.controls import Controls
-    from edgeseg.streaming.results import Shown
+    from edgeseg.streaming.results import RenderedFrame
 
-SHORTEST_TOKEN = 8
+MIN_TOKEN_CHARS = 8
 
 
 class WebPage:
@@ -47,39 +47,39 @@ class WebPage:
         token: str | None = None,
         source_names: Sequence[str] = ("camera",),
         title: str = "edgeseg",
-        limits: Limits = DEFAULT_LIMITS,
+        limits: WebLimits = DEFAULT_LIMITS,
     ) -> None:
         _check_token(address, token)
         require_extra("web", purpose="show the run on a page")
-        from .attempts import Attempts
-        from .auth import Keeper
+        from .attempts import WrongTokenDelay
+        from .auth import TokenAuth
         from .routes import application
-        from .server import Serving
-        from .viewers import Audience
+        from .server import WebServer
+        from .viewers import Viewers
 
         listener = listen(address)
         self.address = WebAddress(host=address.host, port=listener.getsockname()[1])
-        self._serving = Serving(listener, limits)
-        self._gallery = Gallery(len(source_names), self._serving.wake)
-        self._figures = Figures(self._gallery, controls, source_names=source_names, title=title)
-        audience = Audience(self._gallery, self._figures)
-        keeper = Keeper(token, self.address.port, Attempts(limits))
-        self._serving.start(application(keeper, audience, self._figures, controls), audience)
+        self._web_server = WebServer(listener, limits)
+        self._frame_store = FrameStore(len(source_names), self._web_server.wake)
+        self._status_json = StatusJson(self._frame_store, controls, source_names=source_names, title=title)
+        viewers = Viewers(self._frame_store, self._status_json)
+        auth = TokenAuth(token, self.address.port, WrongTokenDelay(limits))
+        self._web_server.start(application(auth, viewers, self._status_json, controls), viewers)
 
     @property
     def url(self) -> str:
         """What to type into a browser; a token is not in it."""
         return self.address.url
 
-    def write(self, shown: Shown) -> None:
+    def write(self, rendered: RenderedFrame) -> None:
         """See `Sink.write`."""
-        self._gallery.show(shown)
+        self._frame_store.put(rendered)
 
     def close(self) -> None:
         """Tell viewers that the run has ended, and stop serving; harmless if done before."""
-        self._figures.ended = True
-        self._gallery.close()
-        self._serving.stop()
+        self._status_json.ended = True
+        self._frame_store.close()
+        self._web_server.stop()
 
 
 def _check_token(address: WebAddress, token: str | None) -> None:
@@ -87,10 +87,10 @@ def _check_token(address: WebAddress, token: str | None) -> None:
         if not address.loopback:
             msg = (
                 f"anyone who reaches {address.host} would see the pictures; "
-                f"give --web-token with at least {SHORTEST_TOKEN} characters, "
+                f"give --web-token with at least {MIN_TOKEN_CHARS} characters, "
                 f"or serve to this machine alone: --web 127.0.0.1:{address.port}"
             )
             raise ConfigError(msg)
-    elif len(token) < SHORTEST_TOKEN:
-        msg = f"the token of the page must have at least {SHORTEST_TOKEN} characters, got {len(token)}"
+    elif len(token) < MIN_TOKEN_CHARS:
+        msg = f"the token of the page must have at least {MIN_TOKEN_CHARS} characters, got {len(token)}"
         raise ConfigError(msg)

@@ -16,28 +16,28 @@ from starlette.routing import Route
 
 from edgeseg.errors import EdgeSegError
 
-from .auth import LOGIN_PATH, Guard, Keeper
+from .auth import LOGIN_PATH, AuthMiddleware, TokenAuth
 from .files import TYPE_BY_NAME, content, login_page
-from .frame_store import encoded
-from .viewers import Audience, Viewer
+from .frame_store import encode_image
+from .viewers import Viewer, Viewers
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
     from edgeseg.streaming.controls import Controls
-    from edgeseg.streaming.results import Shown
+    from edgeseg.streaming.results import RenderedFrame
 
-    from .status import Figures
+    from .status import StatusJson
 
-LARGEST_BODY = 1024
-BODY_S = 5.0
+MAX_BODY_BYTES = 1024
+BODY_TIMEOUT_S = 5.0
 TYPE_BY_SUFFIX = {"jpg": "image/jpeg", "png": "image/png"}
 
 
-def application(keeper: Keeper, audience: Audience, figures: Figures, controls: Controls) -> ASGIApp:
+def application(auth: TokenAuth, viewers: Viewers, status_json: StatusJson, controls: Controls) -> ASGIApp:
     """Put the page together, guarded."""
-    handlers = _Handlers(keeper, audience, figures, controls)
+    handlers = _Handlers(auth, viewers, status_json, controls)
     routes = [
         Route("/", handlers.page),
         *(Route(f"/{name}", _file(name)) for name in TYPE_BY_NAME),
@@ -51,43 +51,46 @@ def application(keeper: Keeper, audience: Audience, figures: Figures, controls: 
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refusal})
     # They would name the host that the request does, whatever it is.
     app.router.redirect_slashes = False
-    return Guard(app, keeper)
+    return AuthMiddleware(app, auth)
 
 
 class _Handlers:
-    def __init__(self, keeper: Keeper, audience: Audience, figures: Figures, controls: Controls) -> None:
-        self._keeper = keeper
-        self._audience = audience
-        self._figures = figures
+    def __init__(
+        self, auth: TokenAuth, viewers: Viewers, status_json: StatusJson, controls: Controls
+    ) -> None:
+        self._auth = auth
+        self._viewers = viewers
+        self._status_json = status_json
         self._controls = controls
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(content("page.html"))
 
     async def live(self, request: Request) -> Viewer:
-        return Viewer(self._audience, range(len(self._figures.source_names)))
+        return Viewer(self._viewers, range(len(self._status_json.source_names)))
 
     async def mjpeg(self, request: Request) -> Viewer:
-        return Viewer(self._audience, [self._source(request)], mjpeg=True)
+        return Viewer(self._viewers, [self._source(request)], mjpeg=True)
 
     async def status(self, request: Request) -> Response:
-        return Response(self._figures.json(), media_type="application/json")
+        return Response(self._status_json.json(), media_type="application/json")
 
     async def snapshot(self, request: Request) -> Response:
         source, suffix = self._source(request), request.path_params["suffix"]
         if suffix not in TYPE_BY_SUFFIX:
             raise HTTPException(404, "A snapshot is .jpg or .png.")
-        shown = self._audience.gallery.view(source).shown
-        if shown is None:
+        rendered = self._viewers.frame_store.view(source).rendered
+        if rendered is None:
             raise HTTPException(404, "No picture has come yet.")
         loop = asyncio.get_running_loop()
         try:
-            data = await loop.run_in_executor(self._audience.gallery.workshop, _drawn, shown, f".{suffix}")
+            data = await loop.run_in_executor(
+                self._viewers.frame_store.executor, _encode, rendered, f".{suffix}"
+            )
         except EdgeSegError as exc:
             raise HTTPException(500, str(exc)) from exc
-        name = (
-            f"edgeseg-{_slug(self._figures.source_names[source])}-{time.strftime('%Y%m%d-%H%M%S')}.{suffix}"
-        )
+        slug = _slug(self._status_json.source_names[source])
+        name = f"edgeseg-{slug}-{time.strftime('%Y%m%d-%H%M%S')}.{suffix}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(data, media_type=TYPE_BY_SUFFIX[suffix], headers=headers)
 
@@ -102,19 +105,19 @@ class _Handlers:
             raise HTTPException(400, reason) from exc
         except EdgeSegError as exc:
             raise HTTPException(400, str(exc)) from exc
-        self._audience.tell()
+        self._viewers.broadcast_status()
         return JSONResponse({"score_threshold": self._controls.score_threshold})
 
     async def login(self, request: Request) -> Response:
-        if request.method != "POST" or not self._keeper.guards:
+        if request.method != "POST" or not self._auth.required:
             return RedirectResponse("/", status_code=303)
         form = parse_qs((await _body(request)).decode(errors="replace"))
         again = HTMLResponse(login_page(wrong=True), status_code=401)
         given = form.get("token", [""])[0]
-        return await self._keeper.refusal_of(given, request, again) or self._keeper.welcome()
+        return await self._auth.check_token(given, request, again) or self._auth.login_response()
 
     def _source(self, request: Request) -> int:
-        digits, known = request.path_params["source"], len(self._figures.source_names)
+        digits, known = request.path_params["source"], len(self._status_json.source_names)
         # Python refuses to read thousands of digits, and a name of others is no number here.
         if not re.fullmatch(r"[0-9]{1,9}", digits) or int(digits) >= known:
             raise HTTPException(404, f"There is no such source; the last is {known - 1}.")
@@ -132,7 +135,7 @@ async def _body(request: Request) -> bytes:
         HTTPException: It is large or slow.
     """
     try:
-        return await asyncio.wait_for(_small_body(request), BODY_S)
+        return await asyncio.wait_for(_small_body(request), BODY_TIMEOUT_S)
     except asyncio.TimeoutError as exc:
         raise HTTPException(408, "The body did not come.", headers={"Connection": "close"}) from exc
 
@@ -141,8 +144,8 @@ async def _small_body(request: Request) -> bytes:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:
-            text = f"The body must have at most {LARGEST_BODY} bytes."
+        if len(body) > MAX_BODY_BYTES:
+            text = f"The body must have at most {MAX_BODY_BYTES} bytes."
             raise HTTPException(413, text, headers={"Connection": "close"})
     return body
 
@@ -153,8 +156,8 @@ async def _refusal(request: Request, exc: Exception) -> Response:
     return JSONResponse({"error": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
 
-def _drawn(shown: Shown, suffix: str) -> bytes:
-    return encoded(shown.picture, suffix)
+def _encode(rendered: RenderedFrame, suffix: str) -> bytes:
+    return encode_image(rendered.image, suffix)
 
 
 def _slug(name: str) -> str:

@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeseg.streaming.controls import Controls
-    from edgeseg.streaming.results import Scene, Shown
+    from edgeseg.streaming.results import RenderedFrame, Scene
 
-    from .frame_store import Gallery, View
+    from .frame_store import FrameStore, NewestFrame
 
 # A slow model is no stalled stream: some frames of its own pace must be missing, and some seconds.
 STALL_FRAMES = 4
 STALL_S = 2.0
 
 
-class Figures:
+class StatusJson:
     """Tells how a run goes.
 
     Args:
-        gallery: Newest frames.
+        frame_store: Newest frames.
         controls: Of the run.
         source_names: In the order of `Frame.source`.
         title: Of the page.
     """
 
     def __init__(
-        self, gallery: Gallery, controls: Controls, *, source_names: Sequence[str], title: str
+        self, frame_store: FrameStore, controls: Controls, *, source_names: Sequence[str], title: str
     ) -> None:
-        self._gallery = gallery
+        self._frame_store = frame_store
         self._controls = controls
         self.source_names = tuple(source_names)
         self._title = title
@@ -47,9 +47,9 @@ class Figures:
         return json.dumps(_finite(self._now()), ensure_ascii=False, allow_nan=False).encode(errors="replace")
 
     def _now(self) -> dict[str, Any]:
-        now_s, status = time.monotonic(), self._gallery.status
+        now_s, status = time.monotonic(), self._frame_store.status
         sources = [
-            self._source(name, self._gallery.view(index), now_s)
+            self._source(name, self._frame_store.view(index), now_s)
             for index, name in enumerate(self.source_names)
         ]
         run = {} if status is None else {**_fields(status), "health": _fields(status.health)}
@@ -68,29 +68,29 @@ class Figures:
         states = {source["state"] for source in sources}
         return next((state for state in ("running", "stalled") if state in states), "waiting")
 
-    def _source(self, name: str, view: View, now_s: float) -> dict[str, Any]:
-        if view.shown is None:
+    def _source(self, name: str, view: NewestFrame, now_s: float) -> dict[str, Any]:
+        if view.rendered is None:
             return {"name": name, "state": "waiting"}
-        since_s = now_s - view.shown_s
-        patience_s = STALL_S + STALL_FRAMES * self._pause_s(view)
-        state = "stalled" if since_s > patience_s else "running"
+        since_s = now_s - view.received_s
+        tolerance_s = STALL_S + STALL_FRAMES * self._interval_s(view)
+        state = "stalled" if since_s > tolerance_s else "running"
         return {
             "name": name,
             "state": "ended" if self.ended else state,
             "since_s": since_s,
-            **_found(view.shown),
+            **_found(view.rendered),
         }
 
-    def _pause_s(self, view: View) -> float:
+    def _interval_s(self, view: NewestFrame) -> float:
         """From one frame of a source to the next; the rate of the run until a second one has come."""
-        if view.pause_s is not None:
-            return view.pause_s
-        status = self._gallery.status
+        if view.interval_s is not None:
+            return view.interval_s
+        status = self._frame_store.status
         return len(self.source_names) / status.fps if status is not None and status.fps > 0 else 0.0
 
 
-def _found(shown: Shown) -> dict[str, Any]:
-    result = shown.result
+def _found(rendered: RenderedFrame) -> dict[str, Any]:
+    result = rendered.result
     height, width = result.detections.frame_size_hw
     return {
         "frame": result.frame.name,

@@ -1,4 +1,4 @@
-"""Those who look: each gets the newest picture when it has taken the one before, and never a queue."""
+"""The viewers of the page: each gets the newest image when it has received the one before, never a queue."""
 
 from __future__ import annotations
 
@@ -11,87 +11,87 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from .frame_store import Gallery, Picture
-    from .status import Figures
+    from .frame_store import CompressedImage, FrameStore
+    from .status import StatusJson
 
 TICK_S = 0.2
-# The figures of all viewers together; a hundred of them get theirs every half second.
-MOST_FIGURES_S = 200.0
+# Status messages to all viewers together; a hundred viewers get theirs every half second.
+MAX_STATUS_PER_S = 200.0
 # Kind, source and length of what follows.
-HEAD = struct.Struct(">BBI")
-FIGURES, PICTURE = 0, 1
+MESSAGE_HEADER = struct.Struct(">BBI")
+STATUS_MESSAGE, IMAGE_MESSAGE = 0, 1
 MJPEG_BOUNDARY = b"\r\n--edgeseg\r\n"
 
 
-class Audience:
+class Viewers:
     """All viewers; of the event loop's thread alone, but for `wake`.
 
     Args:
-        gallery: Whose pictures they see.
-        figures: What they are told beside.
+        frame_store: Whose pictures they see.
+        status_json: What they are told beside.
     """
 
-    def __init__(self, gallery: Gallery, figures: Figures) -> None:
-        self.gallery = gallery
-        self._figures = figures
-        self.viewers: set[Viewer] = set()
-        self.told = b""
-        self.news = asyncio.Event()
-        self.over = False
+    def __init__(self, frame_store: FrameStore, status_json: StatusJson) -> None:
+        self.frame_store = frame_store
+        self._status_json = status_json
+        self.connected: set[Viewer] = set()
+        self.status_message = b""
+        self.updated = asyncio.Event()
+        self.ended = False
 
     def wake(self) -> None:
         """Let every viewer look for what is new."""
-        self.news.set()
-        self.news = asyncio.Event()
+        self.updated.set()
+        self.updated = asyncio.Event()
 
-    def tell(self) -> None:
-        """Give every viewer the figures of now."""
-        self.told = self._figures.json()
+    def broadcast_status(self) -> None:
+        """Send every viewer the current status."""
+        self.status_message = self._status_json.json()
         self.wake()
 
     async def tick(self) -> None:
-        """Tell figures until cancelled."""
+        """Broadcast the status at intervals until cancelled."""
         while True:
-            await asyncio.sleep(max(TICK_S, len(self.viewers) / MOST_FIGURES_S))
-            self.gallery.catch_up()
-            if self.viewers:
-                self.tell()
+            await asyncio.sleep(max(TICK_S, len(self.connected) / MAX_STATUS_PER_S))
+            self.frame_store.catch_up()
+            if self.connected:
+                self.broadcast_status()
 
     def end(self) -> None:
-        """Tell the last figures; every viewer ends after them."""
-        self.over = True
-        self.tell()
+        """Broadcast the last status; every viewer ends after it."""
+        self.ended = True
+        self.broadcast_status()
 
-    def come(self, viewer: Viewer) -> None:
-        """Take a viewer in."""
-        self.viewers.add(viewer)
+    def add(self, viewer: Viewer) -> None:
+        """Add a viewer."""
+        self.connected.add(viewer)
         for source in viewer.sources:
-            self.gallery.watch(source, 1)
-        self.told = self._figures.json()
+            self.frame_store.count_viewers(source, 1)
+        self.status_message = self._status_json.json()
 
-    def go(self, viewer: Viewer) -> None:
-        """Let a viewer out."""
-        self.viewers.discard(viewer)
+    def remove(self, viewer: Viewer) -> None:
+        """Remove a viewer."""
+        self.connected.discard(viewer)
         for source in viewer.sources:
-            self.gallery.watch(source, -1)
+            self.frame_store.count_viewers(source, -1)
 
 
 class Viewer:
-    """An endless answer: pictures, and figures between them; an ASGI application.
+    """An endless response: images, and status messages between them; an ASGI application.
 
     Args:
-        audience: It is one of.
+        viewers: It is one of.
         sources: It sees.
         mjpeg: Pictures alone, as `multipart/x-mixed-replace`, which many programs know; else what the page
             wants: messages, each after its kind, source and length.
     """
 
-    def __init__(self, audience: Audience, sources: Iterable[int], *, mjpeg: bool = False) -> None:
-        self._audience = audience
+    def __init__(self, viewers: Viewers, sources: Iterable[int], *, mjpeg: bool = False) -> None:
+        self._viewers = viewers
         self.sources = tuple(sources)
         self._mjpeg = mjpeg
         self._seen = dict.fromkeys(self.sources, 0)
-        self._heard: bytes | None = None
+        self._sent_status: bytes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what is new until the run or the viewer ends."""
@@ -102,31 +102,31 @@ class Viewer:
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body"})
             return
-        self._audience.come(self)
+        self._viewers.add(self)
         sending = asyncio.ensure_future(self._send_all(send))
-        leaving = asyncio.ensure_future(left(receive))
+        leaving = asyncio.ensure_future(client_left(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             leaving.cancel()
             sending.cancel()
-            self._audience.go(self)
+            self._viewers.remove(self)
         await asyncio.gather(sending, leaving, return_exceptions=True)
         if not sending.cancelled():
             # Whatever went wrong is the server's to log.
             sending.result()
 
     async def _send_all(self, send: Send) -> None:
-        over = False
+        ended = False
         if self._mjpeg:
             await self._send(send, MJPEG_BOUNDARY)
-        while not over:
+        while not ended:
             # Before asking what is new, so that nothing comes unseen between the two.
-            news, over = self._audience.news, self._audience.over
+            updated, ended = self._viewers.updated, self._viewers.ended
             if body := b"".join(self._new()):
                 await self._send(send, body)
-            elif not over:
-                await news.wait()
+            elif not ended:
+                await updated.wait()
         await send({"type": "http.response.body"})
 
     async def _send(self, send: Send, body: bytes) -> None:
@@ -135,26 +135,26 @@ class Viewer:
         await send({"type": "http.response.body", "body": b"", "more_body": True})
 
     def _new(self) -> Iterable[bytes]:
-        told = self._audience.told
-        if not self._mjpeg and told is not self._heard:
-            self._heard = told
-            yield HEAD.pack(FIGURES, 0, len(told)) + told
+        status_message = self._viewers.status_message
+        if not self._mjpeg and status_message is not self._sent_status:
+            self._sent_status = status_message
+            yield MESSAGE_HEADER.pack(STATUS_MESSAGE, 0, len(status_message)) + status_message
         for source in self.sources:
-            picture = self._audience.gallery.picture(source)
+            picture = self._viewers.frame_store.picture(source)
             if picture is not None and picture.number != self._seen[source]:
                 self._seen[source] = picture.number
                 yield self._part(source, picture)
 
-    def _part(self, source: int, picture: Picture) -> bytes:
+    def _part(self, source: int, picture: CompressedImage) -> bytes:
         size = len(picture.jpeg)
         if self._mjpeg:
             # The boundary after the picture, or browsers would show it only when the next one begins.
             head = f"Content-Type: image/jpeg\r\nContent-Length: {size}\r\n\r\n"
             return b"".join((head.encode(), picture.jpeg, MJPEG_BOUNDARY))
-        return HEAD.pack(PICTURE, source, size) + picture.jpeg
+        return MESSAGE_HEADER.pack(IMAGE_MESSAGE, source, size) + picture.jpeg
 
 
-async def left(receive: Receive) -> None:
+async def client_left(receive: Receive) -> None:
     """Wait until the client of a request has left."""
     while (await receive())["type"] != "http.disconnect":
         # A body, which nobody asked for.

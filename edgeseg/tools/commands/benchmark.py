@@ -196,8 +196,10 @@ def _print_notes(report: BenchmarkReport) -> None:
 def _print(report: BenchmarkReport) -> None:
     measured = [row for row in report.rows if row.latency]
     if measured:
-        print_table("Frames in to masks out", COLUMNS, [_times(row) for row in measured])
-        print_table("What it finds, and where the time goes", AP_COLUMNS, [_finds(row) for row in measured])
+        print_table("Frames in to masks out", COLUMNS, [_timing_cells(row) for row in measured])
+        print_table(
+            "What it finds, and where the time goes", AP_COLUMNS, [_accuracy_cells(row) for row in measured]
+        )
     reasons = [(row.label, row.reason) for row in report.rows if row.reason]
     if reasons:
         print_pairs("Not measured, or not to the end", reasons)
@@ -207,7 +209,7 @@ def _print(report: BenchmarkReport) -> None:
     print_pairs("", _facts(report))
 
 
-def _times(row: Row) -> tuple[str, ...]:
+def _timing_cells(row: Row) -> tuple[str, ...]:
     latency, startup, ratio = row.latency, row.startup, row.ratio
     if latency is None:
         return (row.label,)
@@ -226,7 +228,7 @@ def _times(row: Row) -> tuple[str, ...]:
     )
 
 
-def _finds(row: Row) -> tuple[str, ...]:
+def _accuracy_cells(row: Row) -> tuple[str, ...]:
     scores, same, stages, compute = row.accuracy, row.agreement, row.stages, row.compute
     parts = (stages.prepare_ms, stages.infer_ms, stages.finish_ms) if stages else ()
     return (
@@ -267,8 +269,10 @@ def _prices(report: BenchmarkReport) -> list[tuple[str, str]]:
             for row in report.rows
         ],
     }
-    told = {name: [f"{label} {value}" for label, value in cells if value] for name, cells in per_row.items()}
-    return [(name, ", ".join(cells)) for name, cells in told.items() if cells]
+    listed = {
+        name: [f"{label} {value}" for label, value in cells if value] for name, cells in per_row.items()
+    }
+    return [(name, ", ".join(cells)) for name, cells in listed.items() if cells]
 
 
 def _number(value: float | None, kind: str) -> str:

@@ -15,7 +15,7 @@ from edgeseg.tools.options import force_option, json_option, model_option
 from .calibrate import print_report, run_calibration, with_calibration_options
 
 if TYPE_CHECKING:
-    from edgeseg.builder.build import BuildConfig, Built
+    from edgeseg.builder.build import BuildConfig, BuildResult
     from edgeseg.bundle.engines import EngineRecord
     from edgeseg.quantization.calibrate import CalibrationReport
 
@@ -78,7 +78,7 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
     require("onnx", purpose="build an engine")
     from edgeseg.builder.build import build_engine as build
     from edgeseg.builder.build import check_build
-    from edgeseg.runtime.targets import bits_for
+    from edgeseg.runtime.targets import engine_weight_bits
 
     config = _config(settings)
     choice = check_build(config)
@@ -87,7 +87,7 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
         if choice.precision.value != "int8":
             msg = f"--calib is for --int8, and {choice.precision.value} needs none"
             raise click.UsageError(msg)
-        bits = bits_for(choice.target, config.options)
+        bits = engine_weight_bits(choice.target, config.options)
         calibration = run_calibration({**settings, "calib": calib, "weight_bits": bits}, as_json)
         if not as_json:
             print_report(calibration, as_json)
@@ -129,7 +129,7 @@ def _config(settings: dict[str, Any]) -> BuildConfig:
     )
 
 
-def _print(built: Built, calibration: CalibrationReport | None, as_json: bool) -> None:
+def _print(built: BuildResult, calibration: CalibrationReport | None, as_json: bool) -> None:
     record = built.engine.record
     if record.not_on_dla:
         print_note(f"the GPU computes {len(record.not_on_dla)} layers for DLA; `edgeseg inspect` lists them")
@@ -147,7 +147,7 @@ def _print(built: Built, calibration: CalibrationReport | None, as_json: bool) -
     print_pairs("", _facts(built, record))
 
 
-def _facts(built: Built, record: EngineRecord) -> list[tuple[str, str]]:
+def _facts(built: BuildResult, record: EngineRecord) -> list[tuple[str, str]]:
     kind = f"{record.backend.value} {record.backend_version}, {record.precision.value.upper()}"
     gpus = record.gpu.name if record.gpu else " ".join(record.options.compute_capabilities)
     in_int8 = sum(kind == "int8" for kind in record.layers.values())

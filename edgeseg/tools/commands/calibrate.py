@@ -127,7 +127,7 @@ def run_calibration(settings: dict[str, Any], as_json: bool) -> CalibrationRepor
 
 def print_report(report: CalibrationReport, as_json: bool) -> None:
     """Print what a calibration gave."""
-    from edgeseg.bundle.engines import FULL_WEIGHTS
+    from edgeseg.bundle.engines import FULL_WEIGHT_BITS
 
     if as_json:
         print_json(json_from_record(report))
@@ -152,7 +152,7 @@ def print_report(report: CalibrationReport, as_json: bool) -> None:
             ],
         )
     if report.fp32 and report.int8:
-        narrow = f", {report.weight_bits}-bit weights" if report.weight_bits < FULL_WEIGHTS else ""
+        narrow = f", {report.weight_bits}-bit weights" if report.weight_bits < FULL_WEIGHT_BITS else ""
         scores = (("FP32", report.fp32), (f"INT8{narrow}", report.int8))
         print_table(
             f"INT8 beside FP32: {report.measured_on}",

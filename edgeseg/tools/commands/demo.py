@@ -40,11 +40,11 @@ def demo(output: Path | None, frames: int, scored: int, force: bool, as_json: bo
     """
     for extra in ("export", "cpu"):
         require_extra(extra, purpose="run the demo")
-    from edgeseg.demo.show import DemoConfig, show
+    from edgeseg.demo.show import DemoConfig, run_demo
 
     config = DemoConfig(output=output, frames=frames, scored=scored, force=force)
     with progress_line() as progress:
-        bundle, report = show(config, progress)
+        bundle, report = run_demo(config, progress)
     if as_json:
         print_json({"parity": json_from_record(bundle.spec)["parity"], **json_from_record(report)})
         return

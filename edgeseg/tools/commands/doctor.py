@@ -23,12 +23,12 @@ def doctor(as_json: bool) -> None:
     machine, or that a package would be of no use here.
     """
     from edgeseg import __version__
-    from edgeseg.doctor.packages import look_around
+    from edgeseg.doctor.packages import inspect_machine
     from edgeseg.records import json_from_record
-    from edgeseg.runtime.host.machine import checked
+    from edgeseg.runtime.host.machine import run_check
     from edgeseg.tools.console import print_json
 
-    components = [*look_around(), *checked(ENGINES, lambda: [_engines()])]
+    components = [*inspect_machine(), *run_check(ENGINES, lambda: [_engines()])]
     if as_json:
         print_json({"edgeseg": __version__, "components": [json_from_record(item) for item in components]})
     else:
@@ -36,21 +36,21 @@ def doctor(as_json: bool) -> None:
 
 
 def _engines() -> Component:
-    """Say what `edgeseg build-engine` takes here where nothing is named, and why."""
+    """Say which target `edgeseg build-engine` chooses on this machine by default, and why."""
     from edgeseg.bundle.engines import EngineOptions
-    from edgeseg.runtime.host.machine import Component, State
-    from edgeseg.runtime.targets import choose
+    from edgeseg.runtime.host.machine import Component, ComponentState
+    from edgeseg.runtime.targets import choose_engine
 
-    choice = choose(None, None, EngineOptions())
-    return Component(name=ENGINES, state=State.OK, detail=f"{choice.target.value}: {choice.reason}")
+    choice = choose_engine(None, None, EngineOptions())
+    return Component(name=ENGINES, state=ComponentState.OK, detail=f"{choice.target.value}: {choice.reason}")
 
 
 def _print(components: list[Component]) -> None:
     from edgeseg.tools.console import print_lines, print_table
 
     print_table("", ("component", "state", "detail"), [(c.name, c.state.value, c.detail) for c in components])
-    wanting = [component for component in components if component.mend]
-    if not wanting:
+    incomplete = [component for component in components if component.mend]
+    if not incomplete:
         print_lines("Nothing is missing.")
-    for component in wanting:
+    for component in incomplete:
         print_lines(f"To {component.needed_to} ({component.name}):", f"  {component.mend}")

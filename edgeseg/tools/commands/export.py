@@ -12,7 +12,7 @@ from edgeseg.optional import require_extra
 from edgeseg.records import json_from_record
 from edgeseg.tools.console import print_json, print_note, print_pairs, progress_line
 from edgeseg.tools.options import force_option, json_option
-from edgeseg.tools.parity_table import input_sizes, print_parity, print_proofs
+from edgeseg.tools.parity_table import input_sizes, print_parity, print_parity_reports
 from edgeseg.tools.settings_table import print_settings
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _print_bundle(bundle: Bundle, as_json: bool) -> None:
         print_json({"bundle": str(bundle.path), **json_from_record(spec), "other_sizes": others})
         return
     print_settings(spec, all_of_them=False)
-    print_proofs(bundle)
+    print_parity_reports(bundle)
     facts = [
         ("bundle", str(bundle.path)),
         ("architecture", spec.architecture),

@@ -37,7 +37,7 @@ def inspect(model: Path, engine: str | None, as_json: bool) -> None:
     from edgeseg.records import json_from_record
     from edgeseg.runtime.engine_report import engine_names, read_engine
     from edgeseg.tools.console import print_json, print_note
-    from edgeseg.tools.parity_table import input_sizes, print_proofs
+    from edgeseg.tools.parity_table import input_sizes, print_parity_reports
 
     bundle = open_bundle(model)
     if engine is not None:
@@ -64,7 +64,7 @@ def inspect(model: Path, engine: str | None, as_json: bool) -> None:
         )
     else:
         _print(info, input_sizes(bundle))
-        print_proofs(bundle)
+        print_parity_reports(bundle)
         _print_engines(engines)
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseg.tools.arguments import secrets_in_arguments, token_from_file, with_environment
-from edgeseg.tools.console import hide, print_json, print_note, print_pairs, progress_line
-from edgeseg.tools.memory import keep_memory_flat
+from edgeseg.tools.arguments import expand_variables, secrets_in_arguments, token_from_file
+from edgeseg.tools.console import hide_secrets, print_json, print_note, print_pairs, progress_line
+from edgeseg.tools.memory import limit_library_memory
 from edgeseg.tools.options import backend_option, bit_depth_option, force_option, json_option, model_option
-from edgeseg.tools.threads import keep_to_quota
+from edgeseg.tools.threads import limit_opencv_threads
 
 if TYPE_CHECKING:
     from edgeseg.streaming.config import RunConfig, RunSummary
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 # Read by OpenCV and FFmpeg when they are loaded; what they would print, the messages here say in words.
-QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
+QUIET_VARIABLES = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
 
 
 @click.command(
@@ -170,23 +170,25 @@ def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
     if not sources:
         msg = "give --source or --camera"
         raise click.UsageError(msg)
-    for name, value in QUIET.items():
+    for name, value in QUIET_VARIABLES.items():
         os.environ.setdefault(name, value)
-    keep_memory_flat()
-    keep_to_quota()
-    from edgeseg.streaming.config import Observer, RunStoppedError
+    limit_library_memory()
+    limit_opencv_threads()
+    from edgeseg.streaming.config import RunCallbacks, RunStoppedError
     from edgeseg.streaming.runner import run as run_sources
 
-    sources = tuple(source if isinstance(source, int) else with_environment(source) for source in sources)
+    sources = tuple(source if isinstance(source, int) else expand_variables(source) for source in sources)
     if token_file := settings.pop("web_token_file"):
         settings["web_token"] = token_from_file(token_file)
-    hide({*secrets_in_arguments([str(source) for source in sources]), settings["web_token"] or ""} - {""})
+    hide_secrets(
+        {*secrets_in_arguments([str(source) for source in sources]), settings["web_token"] or ""} - {""}
+    )
     config = _config(sources, settings)
     if rebuild:
         _rebuild(config.model)
     try:
         with progress_line() as progress:
-            summary = run_sources(config, Observer(progress=progress, note=print_note))
+            summary = run_sources(config, RunCallbacks(progress=progress, note=print_note))
     except RunStoppedError as stopped:
         _print(stopped.summary, as_json)
         raise

@@ -13,7 +13,7 @@ from edgeseg.tools.console import print_json, print_lines, print_note, print_pai
 from edgeseg.tools.options import backend_option, force_option, json_option
 
 if TYPE_CHECKING:
-    from edgeseg.benchmark.tune.candidate import Point
+    from edgeseg.benchmark.tune.candidate import TradeOffPoint
     from edgeseg.benchmark.tune.report import TuneReport
 
 INTERRUPTED = 130
@@ -130,11 +130,11 @@ def tune(as_json: bool, max_latency_ms: float | None, max_map_drop: float | None
     """
     for extra in ("export", "cpu"):
         require_extra(extra, purpose="search")
-    from edgeseg.benchmark.tune.config import Limits, TuneConfig
-    from edgeseg.benchmark.tune.report import judge
+    from edgeseg.benchmark.tune.config import TuneConfig, TuneLimits
+    from edgeseg.benchmark.tune.report import check_limits
     from edgeseg.benchmark.tune.tuner import open_tuner
 
-    limits = Limits(max_latency_ms=max_latency_ms, max_map_drop=max_map_drop)
+    limits = TuneLimits(max_latency_ms=max_latency_ms, max_map_drop=max_map_drop)
     config = TuneConfig(limits=limits, **settings)
     report: TuneReport | None = None
     try:
@@ -149,7 +149,7 @@ def tune(as_json: bool, max_latency_ms: float | None, max_map_drop: float | None
     if report.interrupted:
         print_note("interrupted; what was measured until then is above")
         raise click.exceptions.Exit(INTERRUPTED)
-    judge(report)
+    check_limits(report)
 
 
 def _print(report: TuneReport, as_json: bool) -> None:
@@ -175,7 +175,7 @@ def _print(report: TuneReport, as_json: bool) -> None:
         )
 
 
-def _shown(report: TuneReport) -> list[Point]:
+def _shown(report: TuneReport) -> list[TradeOffPoint]:
     """The frontier, and the reference and the chosen point where these are not on it."""
     points = list(report.frontier)
     for point in (report.chosen or report.nearest, report.reference):
@@ -184,14 +184,14 @@ def _shown(report: TuneReport) -> list[Point]:
     return points
 
 
-def _cells(point: Point, report: TuneReport) -> tuple[str, ...]:
-    from edgeseg.benchmark.tune.frontier import keeps
+def _cells(point: TradeOffPoint, report: TuneReport) -> tuple[str, ...]:
+    from edgeseg.benchmark.tune.frontier import meets_limits
 
     candidate, shape = point.candidate, point.candidate.shape
     words = ["chosen"] if point == report.chosen else []
     words += ["nearest"] if not report.chosen and point == report.nearest else []
     words += ["reference"] if point == report.reference else []
-    words += [] if keeps(point, report.limits) else ["beyond the limits"]
+    words += [] if meets_limits(point, report.limits) else ["beyond the limits"]
     return (
         candidate.engine,
         f"{shape.size_hw[0]} x {shape.size_hw[1]}",

@@ -11,19 +11,19 @@ from edgeseg.errors import ConfigError, InputError
 from edgeseg.vision.opencv import quiet_opencv
 
 from .headers import (
+    BIT_DEPTHS,
     BITS_PER_SAMPLE,
-    DEPTHS,
+    FULL_BIT_DEPTH,
     PHOTOMETRIC,
     PLANAR,
     SAMPLE_FORMAT,
     SEPARATE,
     SIGNED,
     WHITE_IS_ZERO,
-    WHOLE_BITS,
     bits_per_sample,
     tiff_tag,
 )
-from .upright import array_of, bands, row_bands
+from .upright import array_from_image, row_bands, row_reader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # 255 times this is 65535.
-STRETCHED = 257
+STRETCH_FACTOR = 257
 # Rows that tell whether two libraries read the same picture.
 CHECKED_ROWS = 100
 
@@ -43,12 +43,12 @@ def check_bit_depth(bit_depth: int | None) -> None:
     Raises:
         ConfigError: It is not from 8 to 16.
     """
-    if bit_depth is not None and not DEPTHS[0] <= bit_depth <= DEPTHS[-1]:
-        msg = f"bit_depth must be within {DEPTHS[0]} and {DEPTHS[-1]}, got {bit_depth}"
+    if bit_depth is not None and not BIT_DEPTHS[0] <= bit_depth <= BIT_DEPTHS[-1]:
+        msg = f"bit_depth must be within {BIT_DEPTHS[0]} and {BIT_DEPTHS[-1]}, got {bit_depth}"
         raise ConfigError(msg)
 
 
-def deep_samples(image: Image.Image, path: Path) -> NDArray[Any] | None:
+def read_deep_samples(image: Image.Image, path: Path) -> NDArray[Any] | None:
     """Read the samples of an image that has more than 8 bits of them.
 
     Args:
@@ -63,7 +63,7 @@ def deep_samples(image: Image.Image, path: Path) -> NDArray[Any] | None:
     """
     if image.mode.startswith("I") or image.mode == "F":
         return _gray(image)
-    if image.mode in ("RGB", "RGBA", "LA") and bits_per_sample(image, path) == WHOLE_BITS:
+    if image.mode in ("RGB", "RGBA", "LA") and bits_per_sample(image, path) == FULL_BIT_DEPTH:
         return _color(image, path)
     return None
 
@@ -71,8 +71,8 @@ def deep_samples(image: Image.Image, path: Path) -> NDArray[Any] | None:
 def largest_sample(samples: NDArray[Any]) -> float:
     """Find the largest finite sample; 0 if none is above."""
     largest = 0.0
-    for some in row_bands(samples):
-        finite = some[np.isfinite(some)] if some.dtype.kind == "f" else some
+    for band in row_bands(samples):
+        finite = band[np.isfinite(band)] if band.dtype.kind == "f" else band
         largest = max(largest, float(finite.max(initial=0)))
     return largest
 
@@ -83,15 +83,15 @@ def used_bits(samples: NDArray[Any]) -> int:
     A dark picture of 8 bits that was stretched to 16 is known by its steps of 257, and is in 16.
     """
     largest = largest_sample(samples)
-    bits = next((depth for depth in DEPTHS if largest < 1 << depth), int(largest).bit_length())
+    bits = next((depth for depth in BIT_DEPTHS if largest < 1 << depth), int(largest).bit_length())
     if samples.dtype == np.int16:
-        return min(bits, WHOLE_BITS - 1)
-    if samples.dtype == np.uint16 and 8 < bits < WHOLE_BITS and _is_stretched(samples):
-        return WHOLE_BITS
+        return min(bits, FULL_BIT_DEPTH - 1)
+    if samples.dtype == np.uint16 and 8 < bits < FULL_BIT_DEPTH and _is_stretched(samples):
+        return FULL_BIT_DEPTH
     return bits
 
 
-def eight_bits(samples: NDArray[Any], bits: int, *, normalized: bool) -> NDArray[np.uint8]:
+def reduce_to_8_bits(samples: NDArray[Any], bits: int, *, normalized: bool) -> NDArray[np.uint8]:
     """Take the upper 8 of so many bits, 8 or more, which hold all samples; negative ones are black.
 
     Args:
@@ -119,18 +119,18 @@ def is_negative(image: Image.Image) -> bool:
 def _gray(image: Image.Image) -> NDArray[Any]:
     if image.mode != "I":
         # Of either order of bytes.
-        return array_of(image, np.float32 if image.mode == "F" else np.uint16)
+        return array_from_image(image, np.float32 if image.mode == "F" else np.uint16)
     if image.format != "TIFF":
-        return array_of(image, np.uint16, (0, 65535))
+        return array_from_image(image, np.uint16, (0, 65535))
     kind = tiff_tag(image, SAMPLE_FORMAT)
     if kind == SIGNED:
-        return array_of(image, np.int16 if tiff_tag(image, BITS_PER_SAMPLE) == 16 else np.int32)
+        return array_from_image(image, np.int16 if tiff_tag(image, BITS_PER_SAMPLE) == 16 else np.int32)
     # Pillow keeps all 32 bits and takes the first for a sign.
-    return array_of(image, np.int32).view(np.uint32)
+    return array_from_image(image, np.int32).view(np.uint32)
 
 
 def _is_stretched(samples: NDArray[Any]) -> bool:
-    return not any((some % STRETCHED).any() for some in row_bands(samples))
+    return not any((band % STRETCH_FACTOR).any() for band in row_bands(samples))
 
 
 def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
@@ -153,14 +153,14 @@ def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
     rgb: NDArray[np.uint16] = samples[..., 2::-1] if samples.shape[2] > 2 else samples[..., [0, 0, 0]]
     # OpenCV may take another frame of an animation, and of a TIFF leave alpha multiplied in or not turn it.
     # Pillow has black where it rounds a JPEG 2000 up beyond white.
-    return rgb if image.format == "JPEG2000" or _upper_is(rgb, image) else None
+    return rgb if image.format == "JPEG2000" or _upper_bits_match(rgb, image) else None
 
 
-def _upper_is(rgb: NDArray[np.uint16], image: Image.Image) -> bool:
-    rows_of = bands(image, "RGB")
+def _upper_bits_match(rgb: NDArray[np.uint16], image: Image.Image) -> bool:
+    read_rows = row_reader(image, "RGB")
     for row in range(0, len(rgb), max(1, len(rgb) // CHECKED_ROWS)):
-        some = slice(row, row + 1)
+        band = slice(row, row + 1)
         # Where OpenCV cuts, Pillow may round.
-        if cv2.absdiff((rgb[some] >> 8).astype(np.uint8), np.ascontiguousarray(rows_of(some))).max() > 1:
+        if cv2.absdiff((rgb[band] >> 8).astype(np.uint8), np.ascontiguousarray(read_rows(band))).max() > 1:
             return False
     return True

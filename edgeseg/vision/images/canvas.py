@@ -9,7 +9,7 @@ RIFF, WEBP = b"RIFF", b"WEBP"
 JPEG_2000_START = b"\xff\x4f\xff\x51"
 SIZ = ">HHIIIIIIIIH"
 # OpenJPEG keeps 6 KB for each tile, and one more for each of its components.
-MOST_TILES, MOST_COMPONENTS = 4096, 4
+MAX_TILES, MAX_COMPONENTS = 4096, 4
 
 
 def webp_size(head: bytes) -> tuple[int, int] | None:
@@ -34,13 +34,13 @@ def jpeg_2000_fault(head: bytes) -> str:
     _, _, right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, components = (
         struct.unpack_from(SIZ, head, at + 4)
     )
-    if components > MOST_COMPONENTS:
-        return f"it states {components} components, and at most {MOST_COMPONENTS} are read"
+    if components > MAX_COMPONENTS:
+        return f"it states {components} components, and at most {MAX_COMPONENTS} are read"
     if right <= left or bottom <= top or not tile_width or not tile_height:
         return "its header states no size"
     tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
-    if tiles > MOST_TILES:
-        return f"it states {tiles} tiles, and at most {MOST_TILES} are read; save it with larger ones"
+    if tiles > MAX_TILES:
+        return f"it states {tiles} tiles, and at most {MAX_TILES} are read; save it with larger ones"
     return ""
 
 

@@ -11,15 +11,15 @@ HEAD_BYTES = 13
 IMAGE, EXTENSION = b",", b"!"
 
 
-def frame_count(file: BinaryIO, most: int) -> int:
-    """Count frames, up to one more than `most`."""
+def frame_count(file: BinaryIO, limit: int) -> int:
+    """Count frames, up to one more than `limit`."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     if len(head) < HEAD_BYTES:
         return 0
     _skip_colors(file, head[10])
     count = 0
-    while count <= most and (kind := file.read(1)) in (IMAGE, EXTENSION):
+    while count <= limit and (kind := file.read(1)) in (IMAGE, EXTENSION):
         if kind == IMAGE:
             place = file.read(9)
             if len(place) < 9:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # What cameras have, and what a file of 16 bits may hold.
-DEPTHS = (8, 10, 12, 14, 16)
-WHOLE_BITS = 16
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+FULL_BIT_DEPTH = 16
 BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, PLANAR, SAMPLE_FORMAT = 258, 262, 270, 284, 339
 LARGEST_SAMPLE_TAGS = (281, 341)
 WHITE_IS_ZERO, SEPARATE, SIGNED = 0, 2, 2
@@ -22,7 +22,7 @@ PNG_FIRST_CHUNK, PNG_BITS_AT = 8, 24
 # The markers that begin a codestream of JPEG 2000, and how far behind them the first component's bits stand.
 JPEG_2000_START, JPEG_2000_BITS_AT = b"\xff\x4f\xff\x51", 42
 NETPBM = re.compile(rb"P[2356]" + 3 * rb"(?:\s|#[^\n]*\n)+(\d+)" + rb"\s")
-BEGINNING_BYTES = 65536
+HEAD_BYTES = 65536
 
 
 def bits_per_sample(image: Image.Image, path: Path) -> int:
@@ -31,17 +31,17 @@ def bits_per_sample(image: Image.Image, path: Path) -> int:
     Of PGM and PPM it is 16 or 8: Pillow stretches samples that end between.
     """
     if image.format == "PNG":
-        return _beginning(path)[PNG_BITS_AT]
+        return _read_head(path)[PNG_BITS_AT]
     if image.format == "TIFF":
         bits = tiff_tag(image, BITS_PER_SAMPLE)
         return bits if isinstance(bits, int) else 8
     if image.format == "PPM":
-        header = NETPBM.match(_beginning(path))
-        return WHOLE_BITS if header and int(header[3]) == 65535 else 8
+        header = NETPBM.match(_read_head(path))
+        return FULL_BIT_DEPTH if header and int(header[3]) == 65535 else 8
     if image.format == "JPEG2000":
-        beginning = _beginning(path)
-        at = beginning.find(JPEG_2000_START) + JPEG_2000_BITS_AT
-        return (beginning[at] & 0x7F) + 1 if JPEG_2000_BITS_AT <= at < len(beginning) else 8
+        head = _read_head(path)
+        at = head.find(JPEG_2000_START) + JPEG_2000_BITS_AT
+        return (head[at] & 0x7F) + 1 if JPEG_2000_BITS_AT <= at < len(head) else 8
     return 8
 
 
@@ -61,14 +61,14 @@ def stated_bits(image: Image.Image, path: Path, largest: float) -> int | None:
     """
     if image.format == "TIFF":
         bits = _stated_by_tiff(image)
-        return bits if 8 <= bits < WHOLE_BITS and largest < 1 << bits else None
+        return bits if 8 <= bits < FULL_BIT_DEPTH and largest < 1 << bits else None
     if image.format == "PNG":
         bits = _stated_by_png(path)
-        if not 8 <= bits < WHOLE_BITS:
+        if not 8 <= bits < FULL_BIT_DEPTH:
             return None
-        return bits if largest < 1 << bits else WHOLE_BITS
-    if image.format in ("PPM", "JPEG2000") and bits_per_sample(image, path) < WHOLE_BITS:
-        return WHOLE_BITS
+        return bits if largest < 1 << bits else FULL_BIT_DEPTH
+    if image.format in ("PPM", "JPEG2000") and bits_per_sample(image, path) < FULL_BIT_DEPTH:
+        return FULL_BIT_DEPTH
     return None
 
 
@@ -88,7 +88,7 @@ def _stated_by_tiff(image: Image.Image) -> int:
     values = [tiff_tag(image, tag) for tag in LARGEST_SAMPLE_TAGS]
     largest = max((value for value in values if isinstance(value, int | float)), default=0)
     # What it says may be the largest of this image only.
-    return next((depth for depth in DEPTHS if 1 < largest < 1 << depth), 0)
+    return next((depth for depth in BIT_DEPTHS if 1 < largest < 1 << depth), 0)
 
 
 def _stated_by_png(path: Path) -> int:
@@ -104,6 +104,6 @@ def _stated_by_png(path: Path) -> int:
     return 0
 
 
-def _beginning(path: Path) -> bytes:
+def _read_head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(BEGINNING_BYTES)
+        return file.read(HEAD_BYTES)

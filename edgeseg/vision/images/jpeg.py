@@ -36,7 +36,7 @@ UNFILLED = ((127, 127), (128, 128))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
+class ColorComponent:
     """One of the colors of a frame: its number, and how many of its blocks lie in a unit."""
 
     number: int
@@ -59,7 +59,7 @@ class FrameHeader:
 
     kind: int
     size_hw: tuple[int, int]
-    components: tuple[Component, ...]
+    components: tuple[ColorComponent, ...]
     scan_at: int | None
     tables: dict[int, bytes]
     restart: int
@@ -71,7 +71,7 @@ class FrameHeader:
             return 0
         return sum(self.blocks(component) for component in self.components) // 8
 
-    def blocks(self, component: Component) -> int:
+    def blocks(self, component: ColorComponent) -> int:
         """Count the blocks of a component in a scan of its own."""
         height, width = self.size_hw
         most_across = max(other.across for other in self.components)
@@ -111,13 +111,13 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         position = end
 
 
-def exif_of(data: bytes) -> bytes:
+def exif_from_jpeg(data: bytes) -> bytes:
     """Join the content of all segments with EXIF, as Pillow does; it begins as a TIFF does."""
     found = (data[start:end] for marker, start, end in segments(data) if marker == APP1)
     return b"".join(content[len(EXIF) :] for content in found if content.startswith(EXIF))
 
 
-def header_of(data: bytes) -> FrameHeader | None:
+def header_from_jpeg(data: bytes) -> FrameHeader | None:
     """Read the header of a JPEG; None where there is none that could be decoded."""
     if not data.startswith(START):
         return None
@@ -135,7 +135,7 @@ def header_of(data: bytes) -> FrameHeader | None:
     if len(frame) < 6 or len(frame) < 6 + 3 * frame[5]:
         return None
     components = tuple(
-        Component(number=frame[at], across=frame[at + 1] >> 4, down=frame[at + 1] & 15)
+        ColorComponent(number=frame[at], across=frame[at + 1] >> 4, down=frame[at + 1] & 15)
         for at in range(6, 6 + 3 * frame[5], 3)
     )
     size_hw = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
@@ -153,7 +153,7 @@ def may_be_unfilled(extrema: Sequence[tuple[float, float]]) -> bool:
 
 def ends_early(data: bytes) -> bool:
     """Whether there are fewer data than the header states; slow, and for pictures that may be unfilled."""
-    header = header_of(data)
+    header = header_from_jpeg(data)
     if header is None or header.scan_at is None:
         return False
     count = data[header.scan_at]

@@ -16,7 +16,7 @@ from edgeseg.errors import InputError
 from edgeseg.files.reading import open_input
 
 from . import canvas, gif, jpeg, png, tiff
-from .pixels import MOST_PIXELS, check_pixels
+from .pixels import MAX_PIXELS, check_image_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", 
 # Formats whose further images are pages or frames, and not layers or sizes of the same.
 PAGED_FORMATS = frozenset(("AVIF", "GIF", "MPO", "PNG", "TIFF", "WEBP"))
 # Counting goes no further, which takes a second at most.
-MOST_PAGES = 1000
+MAX_PAGES = 1000
 HEAD_BYTES = 1 << 16
 # Markers of JPEG lie behind EXIF, profiles and thumbnails, which may have some megabytes.
 HEADER_BYTES = 16 << 20
@@ -50,12 +50,12 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             corrupt.
     """
     # Large but legal images, odd metadata: Pillow warns and reads them.
-    with open_input(path) as file, _sentences(path, file), warnings.catch_warnings():
+    with open_input(path) as file, _mapped_errors(path, file), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _check_header(path, file)
         file.seek(0)
         with Image.open(file, formats=formats()) as image:
-            check_pixels((image.height, image.width), path)
+            check_image_size((image.height, image.width), path)
             yield image
 
 
@@ -68,7 +68,7 @@ def formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def check_filled(image: Image.Image, path: Path) -> None:
+def check_complete(image: Image.Image, path: Path) -> None:
     """Refuse a picture for which there were not enough data, and whose rest Pillow has left as it was.
 
     Args:
@@ -80,20 +80,20 @@ def check_filled(image: Image.Image, path: Path) -> None:
     """
     if image.format in ("JPEG", "MPO") and jpeg.may_be_unfilled(_last_block(image)):
         with open_input(path) as file:
-            short = jpeg.ends_early(file.read())
+            is_short = jpeg.ends_early(file.read())
     elif image.format == "PNG" and _ends_in_black(image):
         with open_input(path) as file:
-            short = png.ends_early(file)
+            is_short = png.ends_early(file)
     else:
         return
-    if short:
+    if is_short:
         msg = (
             f"{path} is incomplete: its data end before the {image.width}x{image.height} pixels of its header"
         )
         raise InputError(msg)
 
 
-def pages_of(image: Image.Image, path: Path) -> str:
+def page_count_text(image: Image.Image, path: Path) -> str:
     """Count pages, or the frames of an animation, in words; empty where there is one."""
     if image.format not in PAGED_FORMATS:
         return ""
@@ -101,13 +101,13 @@ def pages_of(image: Image.Image, path: Path) -> str:
         if image.format in ("GIF", "TIFF"):
             # Pillow finds the next one by decoding, or reading all tags of, those before.
             with open_input(path) as file:
-                count = (gif.frame_count if image.format == "GIF" else tiff.page_count)(file, MOST_PAGES)
+                count = (gif.frame_count if image.format == "GIF" else tiff.page_count)(file, MAX_PAGES)
         else:
             count = int(getattr(image, "n_frames", 1))
     except Exception:  # noqa: BLE001 - only the first is used, and that one is good
         return "several"
-    if count > MOST_PAGES:
-        return f"more than {MOST_PAGES}"
+    if count > MAX_PAGES:
+        return f"more than {MAX_PAGES}"
     return str(count) if count > 1 else ""
 
 
@@ -116,19 +116,19 @@ def is_image(path: Path) -> bool:
     try:
         with open_input(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if _fault(file):
+            if _header_fault(file):
                 return True
             file.seek(0)
             with Image.open(file, formats=formats()):
                 return True
     except Image.DecompressionBombError:
         return True
-    except Exception:  # noqa: BLE001 - see `_sentences`
+    except Exception:  # noqa: BLE001 - see `_mapped_errors`
         return False
 
 
 @contextmanager
-def _sentences(path: Path, file: BinaryIO) -> Iterator[None]:
+def _mapped_errors(path: Path, file: BinaryIO) -> Iterator[None]:
     """Say in words what Pillow raises.
 
     Raises:
@@ -142,7 +142,7 @@ def _sentences(path: Path, file: BinaryIO) -> Iterator[None]:
         raise InputError(_unidentified(path, file)) from exc
     except Image.DecompressionBombError as exc:
         msg = (
-            f"{path} is refused: its header states far more than the {MOST_PIXELS} pixels that are decoded "
+            f"{path} is refused: its header states far more than the {MAX_PIXELS} pixels that are decoded "
             f"at most ({exc}); scale it down or cut it into parts"
         )
         raise InputError(msg) from exc
@@ -156,33 +156,33 @@ def _sentences(path: Path, file: BinaryIO) -> Iterator[None]:
 
 
 def _check_header(path: Path, file: BinaryIO) -> None:
-    if fault := _fault(file):
+    if fault := _header_fault(file):
         msg = f"{path} is refused: {fault}"
         raise InputError(msg)
     file.seek(0)
     head = file.read(HEAD_BYTES)
     for size_hw in (canvas.webp_size(head), canvas.jpeg_2000_size(head)):
         if size_hw:
-            check_pixels(size_hw, path)
+            check_image_size(size_hw, path)
 
 
-def _fault(file: BinaryIO) -> str:
+def _header_fault(file: BinaryIO) -> str:
     """Say what in a header would make Pillow take much memory before it knows the size; empty for nothing."""
     size = os.fstat(file.fileno()).st_size
     file.seek(0)
     head = file.read(HEAD_BYTES)
-    if head[:4] in tiff.BEGINS:
-        return tiff.fault_of(file, size)
+    if head[:4] in tiff.MAGICS:
+        return tiff.page_fault(file, size)
     if head.startswith(jpeg.START):
         return _jpeg_fault(head + file.read(HEADER_BYTES), size)
     return canvas.jpeg_2000_fault(head)
 
 
 def _jpeg_fault(data: bytes, size: int) -> str:
-    exif = jpeg.exif_of(data)
+    exif = jpeg.exif_from_jpeg(data)
     if fault := tiff.tags_fault(io.BytesIO(exif), len(exif)):
         return f"of its EXIF, {fault}"
-    header = jpeg.header_of(data)
+    header = jpeg.header_from_jpeg(data)
     if header is not None and size < header.fewest_bytes:
         height, width = header.size_hw
         return f"it is incomplete: {size} bytes cannot hold the {width}x{height} pixels of its header"
@@ -192,7 +192,7 @@ def _jpeg_fault(data: bytes, size: int) -> str:
 def _unidentified(path: Path, file: BinaryIO) -> str:
     size = os.fstat(file.fileno()).st_size
     file.seek(0)
-    if file.read(4) in tiff.BEGINS:
+    if file.read(4) in tiff.MAGICS:
         return (
             f"{path} is a TIFF whose kind of pixels cannot be read ({size} bytes); save it as gray or RGB of "
             "8 or 16 bits"

@@ -15,7 +15,7 @@ SIGNATURE_BYTES = 8
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # Of each pass of Adam7: the first column and row, and the steps from one to the next.
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 def ends_early(file: BinaryIO) -> bool:
@@ -36,7 +36,7 @@ def ends_early(file: BinaryIO) -> bool:
         for data in _packed(file):
             rest = data
             while rest and found < wanted and not unpacker.eof:
-                found += len(unpacker.decompress(rest, PIECE))
+                found += len(unpacker.decompress(rest, CHUNK_BYTES))
                 rest = unpacker.unconsumed_tail
     except zlib.error:
         return False
@@ -50,7 +50,7 @@ def _packed(file: BinaryIO) -> Iterator[bytes]:
         size, kind = struct.unpack(">I4s", head)
         if kind == b"IDAT":
             begun = True
-            while size > 0 and (data := file.read(min(size, PIECE))):
+            while size > 0 and (data := file.read(min(size, CHUNK_BYTES))):
                 size -= len(data)
                 yield data
         elif begun:

@@ -9,16 +9,16 @@ from edgeseg.errors import InputError
 
 from .bitdepth import (
     check_bit_depth,
-    deep_samples,
-    eight_bits,
     is_negative,
     is_normalized,
     largest_sample,
+    read_deep_samples,
+    reduce_to_8_bits,
     used_bits,
 )
-from .headers import WHOLE_BITS, stated_bits
-from .pillow import IMAGE_SUFFIXES, check_filled, is_image, open_image, pages_of
-from .upright import bands, orientation_of, upright_bgr
+from .headers import FULL_BIT_DEPTH, stated_bits
+from .pillow import IMAGE_SUFFIXES, check_complete, is_image, open_image, page_count_text
+from .upright import orientation_from_image, row_reader, upright_bgr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +71,8 @@ class ImageReader:
         check_bit_depth(bit_depth)
         self._bit_depth = bit_depth
         self.note = note
-        self._guessed: list[int] = []
-        self._has_paged = False
+        self._assumed_bits: list[int] = []
+        self._has_noted_pages = False
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """Read one.
@@ -81,27 +81,27 @@ class ImageReader:
             `uint8[H, W, 3]`, BGR.
 
         Raises:
-            InputError: Missing, not an image, truncated, corrupt, of more pixels than `MOST_PIXELS`, or with
+            InputError: Missing, not an image, truncated, corrupt, of more pixels than `MAX_PIXELS`, or with
                 samples that the bit depth does not hold.
         """
         with open_image(path) as image:
             image.load()
-            check_filled(image, path)
-            pages = pages_of(image, path)
+            check_complete(image, path)
+            pages = page_count_text(image, path)
             frame = self._bgr(image, path)
-        self._remark_on_pages(pages, path)
+        self._note_pages(pages, path)
         return frame
 
     def _bgr(self, image: Image.Image, path: Path) -> NDArray[np.uint8]:
-        size_hw, orientation = (image.height, image.width), orientation_of(image)
-        if (samples := deep_samples(image, path)) is None:
-            return upright_bgr(bands(image, "RGB"), size_hw, orientation)
-        eight = self._eight_bits(samples, image, path)
+        size_hw, orientation = (image.height, image.width), orientation_from_image(image)
+        if (samples := read_deep_samples(image, path)) is None:
+            return upright_bgr(row_reader(image, "RGB"), size_hw, orientation)
+        read_8_bits = self._8_bit_reader(samples, image, path)
         # The samples are all that is needed, and Pillow's picture takes as much again.
         image.close()
-        return upright_bgr(eight, size_hw, orientation)
+        return upright_bgr(read_8_bits, size_hw, orientation)
 
-    def _eight_bits(
+    def _8_bit_reader(
         self, samples: NDArray[Any], image: Image.Image, path: Path
     ) -> Callable[[slice], NDArray[np.uint8]]:
         """Choose the bits; gives a function that takes the upper 8 of them in some rows."""
@@ -110,7 +110,7 @@ class ImageReader:
         if bits is None:
             bits = used_bits(samples)
             if not is_normalized(samples, largest):
-                self._remark_on_bits(path, bits, largest)
+                self._note_bits(path, bits, largest)
         elif largest >= 1 << bits:
             msg = (
                 f"{path} has samples of up to {largest:g}, and a bit depth of {bits} ends at "
@@ -119,30 +119,30 @@ class ImageReader:
             raise InputError(msg)
         normalized, negative = is_normalized(samples, largest), is_negative(image)
 
-        def rows(some: slice) -> NDArray[np.uint8]:
-            eight = eight_bits(samples[some], bits, normalized=normalized)
-            return 255 - eight if negative else eight
+        def rows(band: slice) -> NDArray[np.uint8]:
+            read_8_bits = reduce_to_8_bits(samples[band], bits, normalized=normalized)
+            return 255 - read_8_bits if negative else read_8_bits
 
         return rows
 
-    def _remark_on_bits(self, path: Path, bits: int, largest: float) -> None:
-        if bits in self._guessed:
+    def _note_bits(self, path: Path, bits: int, largest: float) -> None:
+        if bits in self._assumed_bits:
             return
-        others, most = " and ".join(map(str, self._guessed)), max([bits, *self._guessed])
-        self._guessed.append(bits)
-        if bits == WHOLE_BITS:
+        others, most = " and ".join(map(str, self._assumed_bits)), max([bits, *self._assumed_bits])
+        self._assumed_bits.append(bits)
+        if bits == FULL_BIT_DEPTH:
             return
         read = f"{path} is read as an image of {bits} bits, because its largest sample is {largest:g}"
-        if others and most <= WHOLE_BITS:
+        if others and most <= FULL_BIT_DEPTH:
             self.note(f"{read}, and others as of {others}; if all are of one camera, pass --bit-depth {most}")
         else:
             self.note(
                 f"{read}, and so are others like it; if the camera has another bit depth, pass --bit-depth"
             )
 
-    def _remark_on_pages(self, pages: str, path: Path) -> None:
-        if pages and not self._has_paged:
-            self._has_paged = True
+    def _note_pages(self, pages: str, path: Path) -> None:
+        if pages and not self._has_noted_pages:
+            self._has_noted_pages = True
             self.note(f"page 1 of {pages} of {path} is used, and of every other image with several pages")
 
 

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BIG = (b"II+\0", b"MM\0+")
+MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BIG_MAGICS = (b"II+\0", b"MM\0+")
 # Of the types of values, from 1 on; 0 where there is none of that number.
 TYPE_BYTES = dict(enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)))
 WIDTH, HEIGHT, ROWS_PER_STRIP = 256, 257, 278
 COMPRESSION, STRIPS, TILE_WIDTH, TILE_HEIGHT, TILES = 259, 273, 322, 323, 324
 SHORT, LONG, LONG_8 = 3, 4, 16
-RAW = 1
+UNCOMPRESSED = 1
 # Pillow keeps some hundred bytes for each strip or tile. A picture of the most pixels has a quarter of these
 # in tiles of 64x64.
-MOST_PARTS = 1 << 17
+MAX_PARTS = 1 << 17
 # Tags that all name the same long stretch of the file would each be kept.
-MOST_VALUE_BYTES = 32 << 20
-MOST_TAGS = 4096
+MAX_VALUE_BYTES = 32 << 20
+MAX_TAGS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,43 +42,43 @@ class Directory:
 
     tags: dict[int, Tag]
     count: int
-    following: int
+    next_offset: int
 
 
 def directories(file: BinaryIO) -> Iterator[Directory]:
     """Go through the directories of a file; ends at the first that is broken, or comes twice."""
     file.seek(0)
     head = file.read(16)
-    if head[:4] not in BEGINS or len(head) < 8:
+    if head[:4] not in MAGICS or len(head) < 8:
         return
-    order, big = "<" if head[:2] == b"II" else ">", head[:4] in BIG
+    order, big = "<" if head[:2] == b"II" else ">", head[:4] in BIG_MAGICS
     if big and len(head) < 16:
         return
-    (place,) = struct.unpack_from(order + "Q" if big else order + "I", head, 8 if big else 4)
+    (offset,) = struct.unpack_from(order + "Q" if big else order + "I", head, 8 if big else 4)
     seen: set[int] = set()
-    while place and place not in seen:
-        seen.add(place)
-        directory = _directory(file, place, order, big)
+    while offset and offset not in seen:
+        seen.add(offset)
+        directory = _directory(file, offset, order, big)
         if directory is None:
             return
         yield directory
-        place = directory.following
+        offset = directory.next_offset
 
 
-def page_count(file: BinaryIO, most: int) -> int:
-    """Count pages, up to one more than `most`.
+def page_count(file: BinaryIO, limit: int) -> int:
+    """Count pages, up to one more than `limit`.
 
     Raises:
         ValueError: A directory behind the first is broken.
     """
-    pages = list(islice(directories(file), most + 1))
-    if len(pages) <= most and pages and pages[-1].following:
+    pages = list(islice(directories(file), limit + 1))
+    if len(pages) <= limit and pages and pages[-1].next_offset:
         msg = f"the directory of page {len(pages) + 1} is broken"
         raise ValueError(msg)
     return len(pages)
 
 
-def fault_of(file: BinaryIO, size: int) -> str:
+def page_fault(file: BinaryIO, size: int) -> str:
     """Say why the first page of a TIFF of so many bytes is not to be decoded; empty where it may be."""
     if fault := tags_fault(file, size):
         return fault
@@ -87,8 +87,8 @@ def fault_of(file: BinaryIO, size: int) -> str:
     parts = tags.get(TILES) or tags.get(STRIPS)
     if parts is None:
         return ""
-    if parts.count > MOST_PARTS:
-        return f"it states {parts.count} strips or tiles, and at most {MOST_PARTS} are read"
+    if parts.count > MAX_PARTS:
+        return f"it states {parts.count} strips or tiles, and at most {MAX_PARTS} are read"
     wanted = _wanted_parts(tags)
     if parts.count < wanted:
         return f"it is incomplete: {wanted} strips or tiles make its size, and it has {parts.count}"
@@ -100,11 +100,11 @@ def tags_fault(file: BinaryIO, size: int) -> str:
     directory = next(directories(file), None)
     if directory is None:
         return ""
-    if directory.count > MOST_TAGS:
-        return f"it states {directory.count} tags, and at most {MOST_TAGS} are read"
+    if directory.count > MAX_TAGS:
+        return f"it states {directory.count} tags, and at most {MAX_TAGS} are read"
     tags = directory.tags.values()
     stated = sum(TYPE_BYTES.get(tag.kind, 0) * tag.count for tag in tags if _lies_inside(tag, size))
-    if stated > max(size, MOST_VALUE_BYTES):
+    if stated > max(size, MAX_VALUE_BYTES):
         return f"its tags state {stated} bytes of values, and it has {size}"
     return ""
 
@@ -119,7 +119,7 @@ def _wanted_parts(tags: dict[int, Tag]) -> int:
     # A strip without a number of rows has them all.
     rows = _number(tags, TILE_HEIGHT if TILES in tags else ROWS_PER_STRIP) or height
     columns = (TILES in tags and _number(tags, TILE_WIDTH)) or width
-    if not height or not width or _number(tags, COMPRESSION, RAW) != RAW:
+    if not height or not width or _number(tags, COMPRESSION, UNCOMPRESSED) != UNCOMPRESSED:
         # libtiff tells it.
         return 0
     return -(-height // rows) * -(-width // columns)
@@ -130,13 +130,13 @@ def _number(tags: dict[int, Tag], key: int, default: int = 0) -> int:
     return default if tag is None or tag.number is None else tag.number
 
 
-def _directory(file: BinaryIO, place: int, order: str, big: bool) -> Directory | None:
+def _directory(file: BinaryIO, offset: int, order: str, big: bool) -> Directory | None:
     entry, value_at, value_bytes = (20, 12, 8) if big else (12, 8, 4)
     try:
-        file.seek(place)
+        file.seek(offset)
         (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
-        data = file.read(entry * min(count, MOST_TAGS))
-        (following,) = struct.unpack(order + ("Q" if big else "I"), file.read(value_bytes))
+        data = file.read(entry * min(count, MAX_TAGS))
+        (next_offset,) = struct.unpack(order + ("Q" if big else "I"), file.read(value_bytes))
     except (struct.error, OSError, OverflowError, ValueError):
         return None
     tags: dict[int, Tag] = {}
@@ -147,4 +147,4 @@ def _directory(file: BinaryIO, place: int, order: str, big: bool) -> Directory |
         if letter and values == 1 and TYPE_BYTES[kind] <= value_bytes:
             (number,) = struct.unpack_from(order + letter, data, at + value_at)
         tags.setdefault(tag, Tag(kind=kind, count=values, number=number))
-    return Directory(tags=tags, count=count, following=following)
+    return Directory(tags=tags, count=count, next_offset=next_offset)

@@ -19,7 +19,7 @@ ORIENTATION_TAG = 274
 # Pixels of the rows that are copied at a time.
 BAND_PIXELS = 1 << 19
 # By EXIF orientation, a view of the upright picture in which it lies as it is stored.
-STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+STORED_VIEWS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda upright: upright[:, ::-1],
     3: lambda upright: upright[::-1, ::-1],
     4: lambda upright: upright[::-1],
@@ -28,10 +28,10 @@ STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
     8: lambda upright: np.rot90(upright, -1),
 }
-SWAPPED = frozenset((5, 6, 7, 8))
+SWAPPED_ORIENTATIONS = frozenset((5, 6, 7, 8))
 
 
-def orientation_of(image: Image.Image) -> int:
+def orientation_from_image(image: Image.Image) -> int:
     """Find the EXIF orientation that is still to be applied; 1 for none, or where metadata are broken."""
     exif = image.info.get("exif")
     try:
@@ -40,35 +40,37 @@ def orientation_of(image: Image.Image) -> int:
         value = image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001 - the pixels are good, and only the metadata is not
         return 1
-    return value if value in STORED else 1
+    return value if value in STORED_VIEWS else 1
 
 
-def bands(image: Image.Image, mode: str) -> Callable[[slice], NDArray[Any]]:
+def row_reader(image: Image.Image, mode: str) -> Callable[[slice], NDArray[Any]]:
     """Give a function that converts some rows of an image."""
 
-    def rows(some: slice) -> NDArray[Any]:
-        band = image.crop((0, some.start, image.width, some.stop))
-        return np.asarray(band if band.mode == mode else band.convert(mode))
+    def rows(band: slice) -> NDArray[Any]:
+        strip = image.crop((0, band.start, image.width, band.stop))
+        return np.asarray(strip if strip.mode == mode else strip.convert(mode))
 
     return rows
 
 
-def array_of(image: Image.Image, dtype: DTypeLike, limits: tuple[int, int] | None = None) -> NDArray[Any]:
+def array_from_image(
+    image: Image.Image, dtype: DTypeLike, limits: tuple[int, int] | None = None
+) -> NDArray[Any]:
     """Copy the samples of an image of one channel, cut to limits where they are given."""
     samples: NDArray[Any] = np.empty((image.height, image.width), dtype)
-    rows_of = bands(image, image.mode)
-    for some in slices(image.height, image.width):
-        samples[some] = rows_of(some) if limits is None else rows_of(some).clip(*limits)
+    read_rows = row_reader(image, image.mode)
+    for band in band_slices(image.height, image.width):
+        samples[band] = read_rows(band) if limits is None else read_rows(band).clip(*limits)
     return samples
 
 
 def row_bands(samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """Go through an array some rows at a time, as what is computed of it takes as much memory again."""
-    for some in slices(samples.shape[0], samples.shape[1]):
-        yield samples[some]
+    for band in band_slices(samples.shape[0], samples.shape[1]):
+        yield samples[band]
 
 
-def slices(height: int, width: int) -> Iterator[slice]:
+def band_slices(height: int, width: int) -> Iterator[slice]:
     """Cut rows into bands."""
     step = max(1, BAND_PIXELS // max(1, width))
     for top in range(0, height, step):
@@ -76,23 +78,23 @@ def slices(height: int, width: int) -> Iterator[slice]:
 
 
 def upright_bgr(
-    rows_of: Callable[[slice], NDArray[Any]], size_hw: tuple[int, int], orientation: int
+    read_rows: Callable[[slice], NDArray[Any]], size_hw: tuple[int, int], orientation: int
 ) -> NDArray[np.uint8]:
     """Assemble a picture.
 
     Args:
-        rows_of: Gives `uint8[n, W]` of gray or `uint8[n, W, 3]` in RGB, as stored.
+        read_rows: Gives `uint8[n, W]` of gray or `uint8[n, W, 3]` in RGB, as stored.
         size_hw: As stored.
-        orientation: From `orientation_of`.
+        orientation: From `orientation_from_image`.
 
     Returns:
         `uint8[H, W, 3]`, BGR, upright.
     """
     height, width = size_hw
-    shape = (width, height, 3) if orientation in SWAPPED else (height, width, 3)
+    shape = (width, height, 3) if orientation in SWAPPED_ORIENTATIONS else (height, width, 3)
     upright: NDArray[np.uint8] = np.empty(shape, np.uint8)
-    stored = STORED[orientation](upright) if orientation in STORED else upright
-    for some in slices(height, width):
-        rows = rows_of(some)
-        stored[some] = rows[..., None] if rows.ndim == 2 else rows[..., ::-1]
+    stored = STORED_VIEWS[orientation](upright) if orientation in STORED_VIEWS else upright
+    for band in band_slices(height, width):
+        rows = read_rows(band)
+        stored[band] = rows[..., None] if rows.ndim == 2 else rows[..., ::-1]
     return upright

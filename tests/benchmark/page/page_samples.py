@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edgeseg.benchmark.report import BenchmarkReport, Noise, ShownImage
-from edgeseg.benchmark.row import Agreement, Compute, Kind, Latency, Ratio, Row, RowState, Stages, Startup
+from edgeseg.benchmark.row import Agreement, Compute, Latency, Ratio, Row, RowKind, RowState, Stages, Startup
 from edgeseg.dataset.average_precision import AveragePrecision
 from edgeseg.vision.frames import Skipped
 from tests.benchmark.samples import make_report, make_row
@@ -22,11 +22,11 @@ PEAKS = {"fp32": 204.0, "bf16": 790.0, "int8": 1600.0}
 BASELINE_MS = 2650.0
 # name, label, kind, engine, precision, median ms, MiB, MB, mask AP
 MEASURED = (
-    ("pytorch-eager", "PyTorch eager", Kind.PYTORCH, "pytorch", "fp32", 2650.0, 1410.0, 178.0, 0.2888),
+    ("pytorch-eager", "PyTorch eager", RowKind.PYTORCH, "pytorch", "fp32", 2650.0, 1410.0, 178.0, 0.2888),
     (
         "pytorch-best",
         "PyTorch compiled, BF16",
-        Kind.PYTORCH,
+        RowKind.PYTORCH,
         "pytorch",
         "bf16",
         1190.0,
@@ -37,7 +37,7 @@ MEASURED = (
     (
         "naive-onnx",
         "torchvision's ONNX export",
-        Kind.NAIVE,
+        RowKind.WHOLE_MODEL,
         "onnxruntime",
         "fp32",
         2610.0,
@@ -48,7 +48,7 @@ MEASURED = (
     (
         "naive-openvino",
         "OpenVINO's own conversion",
-        Kind.NAIVE,
+        RowKind.WHOLE_MODEL,
         "openvino",
         "fp32",
         3180.0,
@@ -59,7 +59,7 @@ MEASURED = (
     (
         "onnxruntime-fp32",
         "ONNX Runtime FP32",
-        Kind.BUNDLE,
+        RowKind.BUNDLE,
         "onnxruntime",
         "fp32",
         1460.0,
@@ -67,10 +67,20 @@ MEASURED = (
         178.1,
         0.2888,
     ),
-    ("onnxruntime-int8", "ONNX Runtime INT8", Kind.BUNDLE, "onnxruntime", "int8", 500.0, 542.0, 45.5, 0.2861),
-    ("openvino-fp32", "OpenVINO FP32", Kind.BUNDLE, "openvino", "fp32", 1480.0, 1057.0, 178.1, 0.2888),
-    ("openvino-bf16", "OpenVINO BF16", Kind.BUNDLE, "openvino", "bf16", 269.0, 715.0, 178.1, 0.2884),
-    ("openvino-int8", "OpenVINO INT8", Kind.BUNDLE, "openvino", "int8", 193.0, 554.0, 45.9, 0.2867),
+    (
+        "onnxruntime-int8",
+        "ONNX Runtime INT8",
+        RowKind.BUNDLE,
+        "onnxruntime",
+        "int8",
+        500.0,
+        542.0,
+        45.5,
+        0.2861,
+    ),
+    ("openvino-fp32", "OpenVINO FP32", RowKind.BUNDLE, "openvino", "fp32", 1480.0, 1057.0, 178.1, 0.2888),
+    ("openvino-bf16", "OpenVINO BF16", RowKind.BUNDLE, "openvino", "bf16", 269.0, 715.0, 178.1, 0.2884),
+    ("openvino-int8", "OpenVINO INT8", RowKind.BUNDLE, "openvino", "int8", 193.0, 554.0, 45.9, 0.2867),
 )
 ABSENT = (
     ("tensorrt-fp16", "TensorRT FP16", "tensorrt", RowState.SKIPPED, "there is no NVIDIA GPU here"),
@@ -125,12 +135,12 @@ def make_results(
 
 
 def make_measured(
-    name: str, label: str, kind: Kind, engine: str, precision: str, *figures: float, **changes: Any
+    name: str, label: str, kind: RowKind, engine: str, precision: str, *figures: float, **changes: Any
 ) -> Row:
     median_ms, memory_mib, file_mb, mask_ap = figures
     latency = make_latency(median_ms, seed=len(name))
     ratio, rate = BASELINE_MS / median_ms, GMACS / latency.p50_ms * 1e3
-    first = kind is Kind.PYTORCH and precision == "fp32"
+    first = kind is RowKind.PYTORCH and precision == "fp32"
     low, high = (1.0, 1.0) if first else (0.93, 1.04)
     facts: dict[str, Any] = {
         "label": label,
@@ -175,7 +185,13 @@ def make_agreement() -> Agreement:
 
 def make_absent(name: str, label: str, engine: str, state: RowState, reason: str) -> Row:
     return Row(
-        name=name, label=label, kind=Kind.BUNDLE, engine=engine, precision="fp16", state=state, reason=reason
+        name=name,
+        label=label,
+        kind=RowKind.BUNDLE,
+        engine=engine,
+        precision="fp16",
+        state=state,
+        reason=reason,
     )
 
 

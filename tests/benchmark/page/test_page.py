@@ -8,15 +8,16 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 
 from edgeseg.benchmark.page import read_images, write_page
-from edgeseg.benchmark.page.images import MOST_IMAGES
-from edgeseg.benchmark.report import Noise
-from edgeseg.benchmark.row import Kind, Ratio, RowState
+from edgeseg.benchmark.page.images import MAX_IMAGES
+from edgeseg.benchmark.report import BenchmarkReport, Noise
+from edgeseg.benchmark.row import Ratio, Row, RowKind, RowState
 from edgeseg.errors import ArtifactError, DependencyError, EdgeSegError, InputError
 
 from .page_samples import (
@@ -30,6 +31,12 @@ from .page_samples import (
     make_pictures,
     make_results,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 # What makes a browser fetch something.
@@ -54,20 +61,20 @@ class Page(HTMLParser):
         self.close()
         assert self._open == []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if tag not in VOID:
             self._open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
         self.attributes += [(tag, name, value or "") for name, value in attrs]
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if "style" not in self._open:
             self.words.append(data)
 
@@ -80,8 +87,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def written(tmp_path):
-    def write(report, images=None) -> Page:
+def written(tmp_path: Path) -> Callable[..., Page]:
+    def write(report: BenchmarkReport, images: dict[int, NDArray[np.uint8]] | None = None) -> Page:
         path = tmp_path / "report.html"
         write_page(report, path, images=make_pictures(report) if images is None else images)
         return Page(path.read_text("utf-8"))
@@ -89,22 +96,22 @@ def written(tmp_path):
     return write
 
 
-def only(*rows, **changes):
+def only(*rows: Row, **changes: Any) -> BenchmarkReport:
     return make_long_report(rows=rows, **changes)
 
 
-def measured(index: int, **changes):
+def measured(index: int, **changes: Any) -> Row:
     return make_measured(*MEASURED[index], **changes)
 
 
-def test_every_section_is_there(written):
+def test_every_section_is_there(written: Callable[..., Page]) -> None:
     page = written(make_long_report())
 
     assert [value for value in page.values("h2", "id") if value in SECTIONS] == SECTIONS
     assert page.values("html", "lang") == ["en"]
 
 
-def test_nothing_is_fetched_and_nothing_runs(written):
+def test_nothing_is_fetched_and_nothing_runs(written: Callable[..., Page]) -> None:
     page = written(make_long_report())
 
     assert not FETCHING & set(page.tags)
@@ -115,16 +122,18 @@ def test_nothing_is_fetched_and_nothing_runs(written):
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def test_the_style_sheet_fetches_nothing(tmp_path):
+def test_the_style_sheet_fetches_nothing(tmp_path: Path) -> None:
     write_page(make_long_report(), tmp_path / "page.html")
-    style = re.search(r"<style>(.*)</style>", (tmp_path / "page.html").read_text("utf-8"), re.DOTALL)[1]
+    found = re.search(r"<style>(.*)</style>", (tmp_path / "page.html").read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    style = found[1]
 
     assert "url(" not in style
     assert "@import" not in style
     assert style.count("{") == style.count("}")
 
 
-def test_links_lead_to_sections(written):
+def test_links_lead_to_sections(written: Callable[..., Page]) -> None:
     page = written(make_long_report())
 
     ids = page.values("h2", "id")
@@ -133,17 +142,18 @@ def test_links_lead_to_sections(written):
     assert len(every_id) == len(set(every_id))
 
 
-def test_figures_are_rounded_to_what_counts(written):
+def test_figures_are_rounded_to_what_counts(written: Callable[..., Page]) -> None:
     row = measured(8, latency=make_latency(193.0))
     text = written(only(measured(0), row)).text
 
+    assert row.latency is not None
     assert f"{row.latency.p50_ms:.0f} ms" in text
     assert "13.7\N{MULTIPLICATION SIGN}" in text
     assert "28.67" in text
     assert "45.9 MB" in text
 
 
-def test_what_came_out_is_said_first(written):
+def test_what_came_out_is_said_first(written: Callable[..., Page]) -> None:
     text = written(make_long_report()).text
 
     fastest = make_latency(193.0, seed=len("openvino-int8")).p50_ms
@@ -152,7 +162,7 @@ def test_what_came_out_is_said_first(written):
     assert "; mask AP 28.67 against 28.88." in text
 
 
-def test_rows_that_did_not_run_say_why(written):
+def test_rows_that_did_not_run_say_why(written: Callable[..., Page]) -> None:
     page = written(make_long_report())
 
     for _, label, _, state, reason in ABSENT:
@@ -161,7 +171,7 @@ def test_rows_that_did_not_run_say_why(written):
     assert "In no chart, as they were not measured: TensorRT FP16, TensorRT for RTX INT8" in page.text
 
 
-def test_rows_keep_their_order_in_every_chart(written):
+def test_rows_keep_their_order_in_every_chart(written: Callable[..., Page]) -> None:
     page = written(make_long_report())
 
     labels = [row[1] for row in MEASURED]
@@ -170,7 +180,7 @@ def test_rows_keep_their_order_in_every_chart(written):
         assert charts[start : start + len(labels)] == labels
 
 
-def test_pictures_have_words(written):
+def test_pictures_have_words(written: Callable[..., Page]) -> None:
     page = written(make_long_report())
 
     alts = page.values("img", "alt")
@@ -178,14 +188,14 @@ def test_pictures_have_words(written):
     assert alts[0] == "belt/1.jpg with what PyTorch eager found: 2 bolt, 1 nut"
 
 
-def test_tables_have_heads(written):
+def test_tables_have_heads(written: Callable[..., Page]) -> None:
     page = written(make_long_report())
 
     assert page.tags["th"] == len(page.values("th", "scope"))
     assert page.values("th", "scope").count("row") >= len(MEASURED) + len(ABSENT)
 
 
-def test_masks_are_drawn_where_they_are(written):
+def test_masks_are_drawn_where_they_are(written: Callable[..., Page]) -> None:
     report = only(measured(0), images=(make_image(1, "a.jpg"),))
     plain = make_pictures(report)[1]
     (uri,) = written(report, {1: plain}).values("img", "src")
@@ -197,7 +207,7 @@ def test_masks_are_drawn_where_they_are(written):
     assert difference[60:, :].max() < 12
 
 
-def test_large_pictures_are_made_small(written):
+def test_large_pictures_are_made_small(written: Callable[..., Page]) -> None:
     size_hw = (1400, 1900)
     row = measured(0, detections=make_results(1, 3, size_hw))
     report = only(row, images=(make_image(1, "a.jpg", size_hw),))
@@ -208,10 +218,12 @@ def test_large_pictures_are_made_small(written):
 
 def decoded(uri: str) -> np.ndarray:
     data = base64.b64decode(uri.partition(",")[2])
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image
 
 
-def test_a_page_of_noise_stays_small(tmp_path):
+def test_a_page_of_noise_stays_small(tmp_path: Path) -> None:
     # Nothing compresses worse than noise.
     size_hw = (600, 800)
     shown = tuple(make_image(number, f"{number}.png", size_hw) for number in range(6))
@@ -225,10 +237,10 @@ def test_a_page_of_noise_stays_small(tmp_path):
     write_page(report, path, images={image.image_id: noise for image in shown})
 
     assert path.stat().st_size < 2_000_000
-    assert path.read_text("utf-8").count("<img ") == MOST_IMAGES * len(MEASURED)
+    assert path.read_text("utf-8").count("<img ") == MAX_IMAGES * len(MEASURED)
 
 
-def test_text_of_any_kind_is_text(written):
+def test_text_of_any_kind_is_text(written: Callable[..., Page]) -> None:
     row = replace(measured(8), label=ODD, description=ODD, notes=(ODD,))
     skipped = make_absent("x", ODD, "tensorrt", RowState.SKIPPED, ODD)
     report = only(
@@ -249,14 +261,14 @@ def test_text_of_any_kind_is_text(written):
     assert f"{ODD} with what PyTorch eager found: 2 {ODD}, 1 nut" in page.values("img", "alt")
 
 
-def test_a_name_that_is_no_text(tmp_path):
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     name = "caf\udce9.jpg"
     write_page(only(measured(0), images=(make_image(1, name),)), tmp_path / "page.html")
 
     assert r"caf\udce9.jpg" in (tmp_path / "page.html").read_text("utf-8")
 
 
-def test_interrupted(written):
+def test_interrupted(written: Callable[..., Page]) -> None:
     row = measured(0, state=RowState.PARTIAL, reason="interrupted after 3 of 20 turns")
     text = written(only(row, interrupted=True)).text
 
@@ -265,27 +277,27 @@ def test_interrupted(written):
     assert "Partial." not in written(only(measured(0))).text
 
 
-def test_a_noisy_machine(written):
+def test_a_noisy_machine(written: Callable[..., Page]) -> None:
     text = written(only(measured(0), noise=Noise(warnings=("other programs took 21 %",)))).text
 
     assert "Before you quote a figure: other programs took 21 %" in text
 
 
-def test_one_row(written):
+def test_one_row(written: Callable[..., Page]) -> None:
     page = written(only(measured(0)))
 
     assert "PyTorch eager took" in page.text
     assert "speed" not in page.values("h2", "id")
 
 
-def test_the_baseline_is_one(written):
+def test_the_baseline_is_one(written: Callable[..., Page]) -> None:
     page = written(only(measured(0), measured(8)))
 
     assert re.search(r"PyTorch eager \d+ \d+ \d+ 1\N{MULTIPLICATION SIGN} ", page.text)
     assert not [text for text in page.values("svg", "aria-label") if text.startswith("PyTorch eager: 1.00")]
 
 
-def test_a_single_turn_has_no_interval(written):
+def test_a_single_turn_has_no_interval(written: Callable[..., Page]) -> None:
     row = measured(8, ratio=Ratio(value=13.7, low=13.7, high=13.7, turns=1))
     text = written(only(measured(0), row)).text
 
@@ -297,20 +309,20 @@ def test_a_single_turn_has_no_interval(written):
 @pytest.mark.parametrize(
     ("rows", "columns"), [(1, 2), (2, 2), (3, 3), (4, 2), (5, 3), (8, 4), (9, 3), (11, 3)]
 )
-def test_pictures_fill_their_rows(written, rows, columns):
+def test_pictures_fill_their_rows(written: Callable[..., Page], rows: int, columns: int) -> None:
     page = written(only(*(replace(measured(0), name=f"row-{number}") for number in range(rows))))
 
     assert set(page.values("div", "style")) == {f"--columns: {columns}"}
 
 
-def test_two_images_of_one_name(written):
+def test_two_images_of_one_name(written: Callable[..., Page]) -> None:
     shown = (make_image(1, "a.jpg"), make_image(2, "a.jpg"))
     alts = written(only(measured(0), images=shown)).values("img", "alt")
 
     assert [alt.rpartition(": ")[2] for alt in alts] == ["2 bolt, 1 nut", "1 bolt, 1 nut"]
 
 
-def test_no_row_came_through(written):
+def test_no_row_came_through(written: Callable[..., Page]) -> None:
     page = written(make_long_report(rows=tuple(make_absent(*row) for row in ABSENT), baseline=None))
 
     assert "No row could be measured; the table says why." in page.text
@@ -319,18 +331,18 @@ def test_no_row_came_through(written):
     assert "Not shown: no row has come to it." in page.text
 
 
-def test_no_row_at_all(written):
+def test_no_row_at_all(written: Callable[..., Page]) -> None:
     assert "No row could be measured" in written(make_long_report(rows=(), images=())).text
 
 
-def test_no_accuracy(written):
+def test_no_accuracy(written: Callable[..., Page]) -> None:
     page = written(only(*(measured(index, accuracy=None) for index in (0, 8))))
 
     assert "accuracy" not in page.values("h2", "id")
     assert "AP against" not in page.text
 
 
-def test_only_what_was_measured_has_a_column(written):
+def test_only_what_was_measured_has_a_column(written: Callable[..., Page]) -> None:
     page = written(only(measured(0), measured(8)))
     assert "Energy" not in page.text
 
@@ -339,25 +351,25 @@ def test_only_what_was_measured_has_a_column(written):
     assert "1.25" in page.text
 
 
-def test_no_image(written):
+def test_no_image(written: Callable[..., Page]) -> None:
     assert "images" not in written(make_long_report(images=())).values("h2", "id")
 
 
-def test_an_image_that_is_gone(written):
+def test_an_image_that_is_gone(written: Callable[..., Page]) -> None:
     page = written(make_long_report(), {})
 
     assert page.tags["img"] == 0
     assert page.text.count("Not shown: the image is no longer where it was measured.") == 2
 
 
-def test_nothing_found(written):
+def test_nothing_found(written: Callable[..., Page]) -> None:
     page = written(only(measured(0, detections=())))
 
     assert "0 found" in page.text
     assert page.values("img", "alt")[0].endswith("found: nothing found")
 
 
-def test_a_row_that_broke_before_the_images_is_not_among_them(written):
+def test_a_row_that_broke_before_the_images_is_not_among_them(written: Callable[..., Page]) -> None:
     broken = measured(8, state=RowState.PARTIAL, reason="out of memory", detections=())
     page = written(only(measured(0), broken))
 
@@ -367,21 +379,21 @@ def test_a_row_that_broke_before_the_images_is_not_among_them(written):
     }
 
 
-def test_all_calls_alike(written):
+def test_all_calls_alike(written: Callable[..., Page]) -> None:
     latency = replace(make_latency(100.0), samples_ms=(100.0,), min_ms=100.0, max_ms=100.0, std_ms=0.0)
     page = written(only(measured(0, latency=latency)))
 
     assert "\N{EN DASH} 1 call" in page.text
 
 
-def test_calls_too_short_to_tell(written):
+def test_calls_too_short_to_tell(written: Callable[..., Page]) -> None:
     zero = dict.fromkeys(("p50_ms", "p90_ms", "p99_ms", "mean_ms", "min_ms", "max_ms", "std_ms"), 0.0)
     page = written(only(measured(0, latency=replace(make_latency(1.0), samples_ms=(0.0, 0.0), **zero))))
 
     assert "0 ms" in page.text
 
 
-def test_another_image_than_was_measured(tmp_path):
+def test_another_image_than_was_measured(tmp_path: Path) -> None:
     report = make_long_report()
     images = {**make_pictures(report), 2: np.zeros((9, 8, 3), np.uint8)}
 
@@ -398,7 +410,7 @@ def test_another_image_than_was_measured(tmp_path):
         ({"bbox": None}, "openvino-int8 in belt/1.jpg cannot be drawn"),
     ],
 )
-def test_detections_that_cannot_be_drawn(tmp_path, change, words):
+def test_detections_that_cannot_be_drawn(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     broken = ({**make_results(1)[0], **change},)
     report = only(measured(8, detections=broken))
 
@@ -406,7 +418,7 @@ def test_detections_that_cannot_be_drawn(tmp_path, change, words):
         write_page(report, tmp_path / "page.html", images=make_pictures(report))
 
 
-def test_a_page_is_written_whole_or_not_at_all(tmp_path):
+def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "report.html"
     write_page(make_long_report(), path)
     write_page(make_long_report(), path)
@@ -414,21 +426,21 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_where_it_cannot_be_written(tmp_path):
+def test_where_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 
     with pytest.raises(EdgeSegError, match=r"cannot write .*page\.html: .*; name another folder"):
         write_page(make_long_report(), tmp_path / "file" / "page.html")
 
 
-def test_without_jinja2(tmp_path, monkeypatch):
+def test_without_jinja2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
 
     with pytest.raises(DependencyError, match=r"jinja2 is needed to write the page .*edgeseg\[report\]"):
         write_page(make_long_report(), tmp_path / "page.html")
 
 
-def test_images_are_read_where_they_were(tmp_path):
+def test_images_are_read_where_they_were(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), np.full((120, 160, 3), 80, np.uint8))
     there = replace(make_image(1, "1.png"), path=str(tmp_path / "1.png"))
     gone = replace(make_image(2, "2.png"), path=str(tmp_path / "2.png"))
@@ -443,8 +455,8 @@ def test_images_are_read_where_they_were(tmp_path):
     assert images[1].shape == (120, 160, 3)
 
 
-def test_kinds_have_colours(written):
+def test_kinds_have_colours(written: Callable[..., Page]) -> None:
     page = written(make_long_report())
 
     classes = {name for value in page.values("div", "class") for name in value.split()}
-    assert {kind.value for kind in Kind} <= classes
+    assert {kind.value for kind in RowKind} <= classes

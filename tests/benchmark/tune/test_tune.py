@@ -4,46 +4,60 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgeseg.benchmark.tune import engines as engines_module
-from edgeseg.benchmark.tune.candidate import Candidate, Grid, Point, Shape, State, grid_of
-from edgeseg.benchmark.tune.config import Limits, TuneConfig
-from edgeseg.benchmark.tune.engines import engines_here
-from edgeseg.benchmark.tune.frontier import choose, excess, frontier, keeps, nearest
-from edgeseg.benchmark.tune.pruning import why_not_score, why_not_try
-from edgeseg.benchmark.tune.report import LimitError, TuneReport, Written, command_for, judge
-from edgeseg.benchmark.tune.search import OutOfTimeError, Plan, Search, Timed
+from edgeseg.benchmark.tune.candidate import (
+    Candidate,
+    CandidateState,
+    Shape,
+    ShapeGrid,
+    TradeOffPoint,
+    shape_grid,
+)
+from edgeseg.benchmark.tune.config import TuneConfig, TuneLimits
+from edgeseg.benchmark.tune.engines import runnable_engines
+from edgeseg.benchmark.tune.frontier import choose, excess, frontier, meets_limits, nearest
+from edgeseg.benchmark.tune.pruning import reason_not_to_score, reason_not_to_time
+from edgeseg.benchmark.tune.report import LimitError, TuneReport, WrittenBundle, check_limits, commands_for
+from edgeseg.benchmark.tune.search import OutOfTimeError, Search, SearchPlan, Timing
 from edgeseg.bundle.engines import Precision, Target
 from edgeseg.errors import ConfigError, DependencyError, EdgeSegError
 from edgeseg.quantization.evaluator import Score
 from edgeseg.records import json_from_record, record_from_json
 from tests.benchmark.samples import make_report as make_benchmark_report
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
 INT8 = (Target.OPENVINO, Precision.INT8)
 FP32 = (Target.OPENVINO, Precision.FP32)
 ORT32 = (Target.ONNXRUNTIME, Precision.FP32)
-GRID = grid_of((512, 640), 1000)
+GRID = shape_grid((512, 640), 1000)
 
 
 def candidate(
     size: int = 0, proposals: int = 0, engine: tuple[Target, Precision] = FP32, threads: int = 2
 ) -> Candidate:
-    return Candidate(shape=GRID.at(size, proposals), target=engine[0], precision=engine[1], threads=threads)
+    return Candidate(
+        shape=GRID.shape_at(size, proposals), target=engine[0], precision=engine[1], threads=threads
+    )
 
 
-def point(latency_ms: float | None, lost: float | None, of: Candidate | None = None, **changes: Any) -> Point:
+def point(
+    latency_ms: float | None, lost: float | None, of: Candidate | None = None, **changes: Any
+) -> TradeOffPoint:
     facts = {
         "candidate": of or candidate(),
-        "state": State.MEASURED,
+        "state": CandidateState.MEASURED,
         "latency_ms": latency_ms,
         "lost": lost,
         "box_ap": 30.0,
         "mask_ap": 30.0,
     }
-    return Point(**{**facts, **changes})
+    return TradeOffPoint(**{**facts, **changes})
 
 
 # The grid.
@@ -60,22 +74,26 @@ def test_the_grid_has_the_own_proposals_and_fewer() -> None:
         (192, 256),
     )
     assert GRID.proposals == (1000, 300, 100)
-    assert grid_of((512, 640), 200).proposals == (200, 100)
+    assert shape_grid((512, 640), 200).proposals == (200, 100)
     # Shares of a small size meet.
-    assert grid_of((64, 64), 50) == Grid(((64, 64), (32, 32)), (50,))
+    assert shape_grid((64, 64), 50) == ShapeGrid(((64, 64), (32, 32)), (50,))
 
 
 def test_coarse_begins_with_the_fastest_and_has_no_shape_twice() -> None:
-    coarse = GRID.coarse()
+    coarse = GRID.coarse_shapes()
 
     assert coarse[:2] == (GRID.smallest, GRID.largest)
     assert len(coarse) == 6
-    assert grid_of((32, 32), 50).coarse() == (Shape(size_hw=(32, 32), max_proposals=50),)
+    assert shape_grid((32, 32), 50).coarse_shapes() == (Shape(size_hw=(32, 32), max_proposals=50),)
 
 
 def test_around_stays_on_the_grid() -> None:
-    assert len(GRID.around(GRID.at(2, 1))) == 8
-    assert set(GRID.around(GRID.largest)) == {GRID.at(0, 1), GRID.at(1, 0), GRID.at(1, 1)}
+    assert len(GRID.neighbours(GRID.shape_at(2, 1))) == 8
+    assert set(GRID.neighbours(GRID.largest)) == {
+        GRID.shape_at(0, 1),
+        GRID.shape_at(1, 0),
+        GRID.shape_at(1, 1),
+    }
 
 
 # The frontier, the choice and the nearest.
@@ -83,8 +101,8 @@ def test_around_stays_on_the_grid() -> None:
 
 def test_the_frontier_is_what_nothing_beats() -> None:
     fast, middle, exact = point(10, 3), point(20, 1), point(50, 0)
-    beaten = [point(20, 2), point(60, 0), point(11, 3), point(None, None, state=State.FAILED)]
-    timed = point(1, None, state=State.TIMED)
+    beaten = [point(20, 2), point(60, 0), point(11, 3), point(None, None, state=CandidateState.FAILED)]
+    timed = point(1, None, state=CandidateState.TIMED)
 
     assert frontier([exact, *beaten, timed, middle, fast]) == (fast, middle, exact)
     assert frontier([]) == ()
@@ -99,33 +117,33 @@ def test_of_equal_points_one_stays() -> None:
     [(100, 1.0, 0.0), (50, -2.0, 0.0), (120, 1.0, 0.2), (100, 1.5, 0.5), (150, 2.0, 1.5)],
 )
 def test_excess(latency_ms: float, lost: float, expected: float) -> None:
-    limits = Limits(max_latency_ms=100, max_map_drop=1)
+    limits = TuneLimits(max_latency_ms=100, max_map_drop=1)
 
     assert excess(point(latency_ms, lost), limits) == pytest.approx(expected)
-    assert keeps(point(latency_ms, lost), limits) is (expected == 0)
+    assert meets_limits(point(latency_ms, lost), limits) is (expected == 0)
 
 
 def test_a_small_limit_on_accuracy_counts_in_points() -> None:
-    assert excess(point(10, 0.3), Limits(max_map_drop=0.1)) == pytest.approx(0.2)
-    assert excess(point(10, 8), Limits(max_map_drop=4)) == pytest.approx(1.0)
+    assert excess(point(10, 0.3), TuneLimits(max_map_drop=0.1)) == pytest.approx(0.2)
+    assert excess(point(10, 8), TuneLimits(max_map_drop=4)) == pytest.approx(1.0)
 
 
 def test_with_a_limit_on_accuracy_the_fastest_is_chosen() -> None:
     fast, exact = point(20, 0.9), point(90, 0)
 
-    assert choose([exact, fast, point(10, 1.1)], Limits(max_latency_ms=100, max_map_drop=1)) is fast
-    assert choose([exact, fast], Limits(max_map_drop=1)) is fast
+    assert choose([exact, fast, point(10, 1.1)], TuneLimits(max_latency_ms=100, max_map_drop=1)) is fast
+    assert choose([exact, fast], TuneLimits(max_map_drop=1)) is fast
 
 
 def test_with_a_limit_on_latency_alone_the_most_accurate_is_chosen() -> None:
     fast, exact = point(20, 0.9), point(90, 0)
 
-    assert choose([fast, exact, point(101, -1)], Limits(max_latency_ms=100)) is exact
+    assert choose([fast, exact, point(101, -1)], TuneLimits(max_latency_ms=100)) is exact
 
 
 def test_none_is_chosen_where_none_keeps_to_the_limits() -> None:
-    points = [point(150, 0), point(10, 5), point(90, None, state=State.TIMED)]
-    limits = Limits(max_latency_ms=100, max_map_drop=1)
+    points = [point(150, 0), point(10, 5), point(90, None, state=CandidateState.TIMED)]
+    limits = TuneLimits(max_latency_ms=100, max_map_drop=1)
 
     assert choose(points, limits) is None
     assert nearest(points, limits) is points[0]
@@ -136,45 +154,45 @@ def test_none_is_chosen_where_none_keeps_to_the_limits() -> None:
 
 
 def test_larger_than_what_is_clearly_too_slow() -> None:
-    limits = Limits(max_latency_ms=100)
+    limits = TuneLimits(max_latency_ms=100)
     slow = point(111, 0, candidate(2, 1))
 
-    assert "takes 111.0 ms" in why_not_try(candidate(1, 1), [slow], limits)
-    assert "takes 111.0 ms" in why_not_try(candidate(2, 0), [slow], limits)
+    assert "takes 111.0 ms" in reason_not_to_time(candidate(1, 1), [slow], limits)
+    assert "takes 111.0 ms" in reason_not_to_time(candidate(2, 0), [slow], limits)
     # Smaller in one way, of another engine, not clearly slower, or without a limit.
-    assert why_not_try(candidate(1, 2), [slow], limits) == ""
-    assert why_not_try(candidate(3, 0), [slow], limits) == ""
-    assert why_not_try(candidate(1, 1, INT8), [slow], limits) == ""
-    assert why_not_try(candidate(1, 1), [point(109, 0, candidate(2, 1))], limits) == ""
-    assert why_not_try(candidate(1, 1), [slow], Limits(max_map_drop=1)) == ""
+    assert reason_not_to_time(candidate(1, 2), [slow], limits) == ""
+    assert reason_not_to_time(candidate(3, 0), [slow], limits) == ""
+    assert reason_not_to_time(candidate(1, 1, INT8), [slow], limits) == ""
+    assert reason_not_to_time(candidate(1, 1), [point(109, 0, candidate(2, 1))], limits) == ""
+    assert reason_not_to_time(candidate(1, 1), [slow], TuneLimits(max_map_drop=1)) == ""
 
 
 def test_smaller_than_what_loses_far_too_much() -> None:
-    limits = Limits(max_map_drop=1)
+    limits = TuneLimits(max_map_drop=1)
     poor = point(10, 3.1, candidate(2, 1))
 
-    assert "loses 3.1 points" in why_not_try(candidate(3, 1), [poor], limits)
-    assert why_not_try(candidate(1, 1), [poor], limits) == ""
-    assert why_not_try(candidate(3, 0), [poor], limits) == ""
-    assert why_not_try(candidate(3, 1), [point(10, 2.9, candidate(2, 1))], limits) == ""
-    assert why_not_try(candidate(3, 1), [poor], Limits(max_latency_ms=1)) == ""
+    assert "loses 3.1 points" in reason_not_to_time(candidate(3, 1), [poor], limits)
+    assert reason_not_to_time(candidate(1, 1), [poor], limits) == ""
+    assert reason_not_to_time(candidate(3, 0), [poor], limits) == ""
+    assert reason_not_to_time(candidate(3, 1), [point(10, 2.9, candidate(2, 1))], limits) == ""
+    assert reason_not_to_time(candidate(3, 1), [poor], TuneLimits(max_latency_ms=1)) == ""
 
 
 def test_over_the_limit_is_not_scored() -> None:
-    limits = Limits(max_latency_ms=100)
+    limits = TuneLimits(max_latency_ms=100)
 
-    assert "over the limit" in why_not_score(point(101, None), [], limits)
-    assert why_not_score(point(100, None), [], limits) == ""
+    assert "over the limit" in reason_not_to_score(point(101, None), [], limits)
+    assert reason_not_to_score(point(100, None), [], limits) == ""
 
 
 def test_of_two_engines_of_full_precision_the_faster_is_scored() -> None:
-    limits = Limits(max_map_drop=1)
+    limits = TuneLimits(max_map_drop=1)
     slower = point(50, None, candidate(engine=ORT32))
 
-    assert "openvino fp32 computes the same" in why_not_score(slower, [point(40, 0)], limits)
-    assert why_not_score(slower, [point(60, 0)], limits) == ""
-    assert why_not_score(slower, [point(40, 0, candidate(1))], limits) == ""
-    assert why_not_score(point(50, None, candidate(engine=INT8)), [point(40, 0)], limits) == ""
+    assert "openvino fp32 computes the same" in reason_not_to_score(slower, [point(40, 0)], limits)
+    assert reason_not_to_score(slower, [point(60, 0)], limits) == ""
+    assert reason_not_to_score(slower, [point(40, 0, candidate(1))], limits) == ""
+    assert reason_not_to_score(point(50, None, candidate(engine=INT8)), [point(40, 0)], limits) == ""
 
 
 # The search on a made-up machine.
@@ -205,23 +223,23 @@ class FakeBench:
         row, column = GRID.sizes_hw.index(of.shape.size_hw), GRID.proposals.index(of.shape.max_proposals)
         return 0.4 * row + (0, 0.2, 4.0)[column] + (0.3 if of.precision is Precision.INT8 else 0.0)
 
-    def times(self, candidates, turns):
+    def time_candidates(self, candidates: Sequence[Candidate], turns: int) -> dict[Candidate, Timing]:
         self._step()
         self.timed += candidates
         return {
-            item: Timed(None, self.broken[item.target, item.precision])
+            item: Timing(None, self.broken[item.target, item.precision])
             if (item.target, item.precision) in self.broken
-            else Timed(self.latency_ms(item))
+            else Timing(self.latency_ms(item))
             for item in candidates
         }
 
-    def score(self, of):
+    def score(self, of: Candidate) -> Score:
         self._step()
         self.scored.append(of)
         ap = 40 - self.lost(of)
         return Score(box_ap=ap, mask_ap=ap - 1, latency_ms=1.0)
 
-    def keep(self, shapes):
+    def keep(self, shapes: Collection[Shape]) -> None:
         self.kept.append(set(shapes))
 
     def _step(self) -> None:
@@ -230,7 +248,7 @@ class FakeBench:
             raise error
 
 
-def make_search(bench: FakeBench, limits: Limits, **changes: Any) -> Search:
+def make_search(measurer: FakeBench, limits: TuneLimits, **changes: Any) -> Search:
     facts = {
         "grid": GRID,
         "engines": (INT8, FP32, ORT32),
@@ -239,13 +257,13 @@ def make_search(bench: FakeBench, limits: Limits, **changes: Any) -> Search:
         "turns": 3,
         "until_s": float("inf"),
     }
-    return Search(Plan(**{**facts, **changes}), bench, clock=lambda: bench.now)
+    return Search(SearchPlan(**{**facts, **changes}), measurer, clock=lambda: measurer.now)
 
 
-def best_of_all(bench: FakeBench, limits: Limits) -> Candidate | None:
+def best_of_all(measurer: FakeBench, limits: TuneLimits) -> Candidate | None:
     """Choose among all that could be tried, measured or not."""
     everything = [
-        point(bench.latency_ms(item), bench.lost(item), item)
+        point(measurer.latency_ms(item), measurer.lost(item), item)
         for item in (candidate(s, p, e) for s in range(7) for p in range(3) for e in (INT8, FP32, ORT32))
     ]
     chosen = choose(everything, limits)
@@ -255,52 +273,52 @@ def best_of_all(bench: FakeBench, limits: Limits) -> Candidate | None:
 @pytest.mark.parametrize(
     "limits",
     [
-        Limits(max_map_drop=1),
-        Limits(max_map_drop=0.4),
-        Limits(max_map_drop=0.1),
-        Limits(max_map_drop=6),
-        Limits(max_latency_ms=50),
-        Limits(max_latency_ms=30),
-        Limits(max_latency_ms=400),
-        Limits(max_latency_ms=60, max_map_drop=2),
-        Limits(max_latency_ms=100, max_map_drop=0.5),
+        TuneLimits(max_map_drop=1),
+        TuneLimits(max_map_drop=0.4),
+        TuneLimits(max_map_drop=0.1),
+        TuneLimits(max_map_drop=6),
+        TuneLimits(max_latency_ms=50),
+        TuneLimits(max_latency_ms=30),
+        TuneLimits(max_latency_ms=400),
+        TuneLimits(max_latency_ms=60, max_map_drop=2),
+        TuneLimits(max_latency_ms=100, max_map_drop=0.5),
     ],
 )
-def test_it_finds_what_trying_everything_finds(limits: Limits) -> None:
-    bench = FakeBench()
-    search = make_search(bench, limits)
+def test_it_finds_what_trying_everything_finds(limits: TuneLimits) -> None:
+    measurer = FakeBench()
+    search = make_search(measurer, limits)
     search.run()
 
     assert search.chosen is not None
-    assert search.chosen.candidate == best_of_all(bench, limits)
+    assert search.chosen.candidate == best_of_all(measurer, limits)
 
 
 def test_it_measures_less_than_everything() -> None:
-    bench = FakeBench()
-    search = make_search(bench, Limits(max_latency_ms=60, max_map_drop=1))
+    measurer = FakeBench()
+    search = make_search(measurer, TuneLimits(max_latency_ms=60, max_map_drop=1))
     search.run()
 
     # Of 63.
-    assert len(set(bench.timed)) < 35
-    assert len(bench.scored) < 20
-    assert len(bench.scored) == len(set(bench.scored))
-    skipped = [item for item in search.points.values() if item.state is State.SKIPPED]
+    assert len(set(measurer.timed)) < 35
+    assert len(measurer.scored) < 20
+    assert len(measurer.scored) == len(set(measurer.scored))
+    skipped = [item for item in search.points.values() if item.state is CandidateState.SKIPPED]
     assert skipped
     assert all(item.remark for item in skipped)
 
 
 def test_the_reference_is_full_precision_at_full_size_and_loses_nothing() -> None:
-    bench = FakeBench()
-    search = make_search(bench, Limits(max_map_drop=1))
+    measurer = FakeBench()
+    search = make_search(measurer, TuneLimits(max_map_drop=1))
     search.run()
 
-    assert search.reference == bench.scored[0] == candidate()
+    assert search.reference == measurer.scored[0] == candidate()
     assert search.points[candidate()].lost == 0
 
 
 def test_an_impossible_latency_is_known_soon_and_the_nearest_named() -> None:
-    bench = FakeBench()
-    search = make_search(bench, Limits(max_latency_ms=5))
+    measurer = FakeBench()
+    search = make_search(measurer, TuneLimits(max_latency_ms=5))
     search.run()
 
     assert search.chosen is None
@@ -308,12 +326,12 @@ def test_an_impossible_latency_is_known_soon_and_the_nearest_named() -> None:
     assert search.nearest.candidate == candidate(6, 2, INT8)
     assert search.nearest.lost == pytest.approx(6.7)
     # The reference and the smallest shape; everything else is no smaller.
-    assert {item.shape for item in bench.timed} == {GRID.largest, GRID.smallest}
+    assert {item.shape for item in measurer.timed} == {GRID.largest, GRID.smallest}
 
 
 def test_an_impossible_accuracy_names_the_least_loss() -> None:
-    bench = FakeBench()
-    search = make_search(bench, Limits(max_map_drop=0.1, max_latency_ms=100), engines=(INT8, FP32))
+    measurer = FakeBench()
+    search = make_search(measurer, TuneLimits(max_map_drop=0.1, max_latency_ms=100), engines=(INT8, FP32))
     search.run()
 
     assert search.chosen is None
@@ -322,23 +340,23 @@ def test_an_impossible_accuracy_names_the_least_loss() -> None:
 
 
 def test_threads_are_tried_for_the_best_alone_and_its_accuracy_is_marked() -> None:
-    bench = FakeBench()
-    search = make_search(bench, Limits(max_map_drop=1))
+    measurer = FakeBench()
+    search = make_search(measurer, TuneLimits(max_map_drop=1))
     search.run()
 
-    single = [item for item in bench.timed if item.threads == 1]
+    single = [item for item in measurer.timed if item.threads == 1]
     assert search.chosen is not None
     assert [item.shape for item in single] == [search.chosen.candidate.shape]
     variant = search.points[single[0]]
-    assert variant.state is State.MEASURED
+    assert variant.state is CandidateState.MEASURED
     assert variant.lost == search.chosen.lost
     assert variant.remark == "AP is that of the same engine with 2 threads"
 
 
 def test_fewer_threads_are_taken_where_they_are_faster() -> None:
-    bench = FakeBench()
-    bench.latency_ms = lambda of: FakeBench.latency_ms(bench, of) / of.threads**-2  # type: ignore[method-assign]
-    search = make_search(bench, Limits(max_map_drop=1))
+    measurer = FakeBench()
+    measurer.latency_ms = lambda of: FakeBench.latency_ms(measurer, of) / of.threads**-2  # type: ignore[method-assign]
+    search = make_search(measurer, TuneLimits(max_map_drop=1))
     search.run()
 
     assert search.chosen is not None
@@ -347,16 +365,16 @@ def test_fewer_threads_are_taken_where_they_are_faster() -> None:
 
 def test_the_last_comparison_decides() -> None:
     """What was fast enough by chance is measured again beside the others, and loses its place."""
-    bench = FakeBench()
+    measurer = FakeBench()
     drifted = set[Candidate]()
 
     def latency_ms(of: Candidate) -> float:
         seen = of in drifted
         drifted.add(of)
-        return FakeBench.latency_ms(bench, of) * (3.0 if seen and of.shape == GRID.at(2, 1) else 1.0)
+        return FakeBench.latency_ms(measurer, of) * (3.0 if seen and of.shape == GRID.shape_at(2, 1) else 1.0)
 
-    bench.latency_ms = latency_ms  # type: ignore[method-assign]
-    search = make_search(bench, Limits(max_map_drop=1.35))
+    measurer.latency_ms = latency_ms  # type: ignore[method-assign]
+    search = make_search(measurer, TuneLimits(max_map_drop=1.35))
     search.run()
 
     assert search.points[candidate(2, 1, INT8)].latency_ms == pytest.approx(171.0, abs=0.1)
@@ -365,30 +383,30 @@ def test_the_last_comparison_decides() -> None:
 
 
 def test_an_engine_that_fails_is_told_and_the_others_go_on() -> None:
-    bench = FakeBench(broken={INT8: "no images"})
-    search = make_search(bench, Limits(max_map_drop=1))
+    measurer = FakeBench(broken={INT8: "no images"})
+    search = make_search(measurer, TuneLimits(max_map_drop=1))
     search.run()
 
-    failed = {item.remark for item in search.points.values() if item.state is State.FAILED}
+    failed = {item.remark for item in search.points.values() if item.state is CandidateState.FAILED}
     assert failed == {"no images"}
     assert search.chosen is not None
     assert search.chosen.candidate.precision is Precision.FP32
 
 
 def test_a_candidate_that_cannot_be_scored_is_told() -> None:
-    bench = FakeBench()
-    bench.breaks_at = {5: EdgeSegError("NaN")}
-    search = make_search(bench, Limits(max_map_drop=1))
+    measurer = FakeBench()
+    measurer.breaks_at = {5: EdgeSegError("NaN")}
+    search = make_search(measurer, TuneLimits(max_map_drop=1))
     search.run()
 
-    (failed,) = [item for item in search.points.values() if item.state is State.FAILED]
+    (failed,) = [item for item in search.points.values() if item.state is CandidateState.FAILED]
     assert failed.remark == "NaN"
     assert failed.latency_ms is not None
     assert search.chosen is not None
 
 
 def test_a_reference_that_fails_ends_the_search() -> None:
-    search = make_search(FakeBench(broken={FP32: "no AVX"}), Limits(max_map_drop=1))
+    search = make_search(FakeBench(broken={FP32: "no AVX"}), TuneLimits(max_map_drop=1))
 
     with pytest.raises(EdgeSegError, match="no AVX"):
         search.run()
@@ -397,22 +415,22 @@ def test_a_reference_that_fails_ends_the_search() -> None:
 
 @pytest.mark.parametrize("minutes", [2, 4, 7, 12])
 def test_when_time_is_over_what_is_known_stays(minutes: int) -> None:
-    bench = FakeBench()
-    search = make_search(bench, Limits(max_map_drop=1), until_s=60.0 * minutes)
+    measurer = FakeBench()
+    search = make_search(measurer, TuneLimits(max_map_drop=1), until_s=60.0 * minutes)
 
     with pytest.raises(OutOfTimeError):
         search.run()
     # One measurement may be under way, and the last comparison follows.
-    assert bench.now <= 60 * (minutes + 2)
-    assert {item.threads for item in bench.timed} == {1, 2}
+    assert measurer.now <= 60 * (minutes + 2)
+    assert {item.threads for item in measurer.timed} == {1, 2}
     assert search.frontier
     assert search.chosen is not None
 
 
 def test_interrupted_what_is_known_stays() -> None:
-    bench = FakeBench()
-    bench.breaks_at = {8: KeyboardInterrupt()}
-    search = make_search(bench, Limits(max_map_drop=1))
+    measurer = FakeBench()
+    measurer.breaks_at = {8: KeyboardInterrupt()}
+    search = make_search(measurer, TuneLimits(max_map_drop=1))
 
     with pytest.raises(KeyboardInterrupt):
         search.run()
@@ -420,81 +438,85 @@ def test_interrupted_what_is_known_stays() -> None:
 
 
 def test_files_of_what_may_be_measured_again_are_kept() -> None:
-    bench = FakeBench()
-    search = make_search(bench, Limits(max_map_drop=1))
+    measurer = FakeBench()
+    search = make_search(measurer, TuneLimits(max_map_drop=1))
     search.run()
 
     final = {item.candidate.shape for item in search.frontier}
-    assert final <= bench.kept[-1]
-    assert len(bench.kept[-1]) < len({item.shape for item in bench.timed})
+    assert final <= measurer.kept[-1]
+    assert len(measurer.kept[-1]) < len({item.shape for item in measurer.timed})
 
 
 def test_the_smallest_is_not_scored_where_a_larger_one_loses_too_much() -> None:
-    bench = FakeBench()
-    search = make_search(bench, Limits(max_map_drop=0.5))
+    measurer = FakeBench()
+    search = make_search(measurer, TuneLimits(max_map_drop=0.5))
     search.run()
 
     known = search.points[candidate(6, 2, INT8)]
-    assert known.state is State.TIMED
+    assert known.state is CandidateState.TIMED
     assert "which loses" in known.remark
-    assert candidate(6, 2, INT8) not in bench.scored
+    assert candidate(6, 2, INT8) not in measurer.scored
 
 
 # Which engines are tried.
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch):
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def make(*running: Target, bfloat16: bool = True) -> None:
         monkeypatch.setattr(
-            engines_module, "obstacle", lambda target: "" if target in running else f"no {target.value}"
+            engines_module,
+            "unavailable_reason",
+            lambda target: "" if target in running else f"no {target.value}",
         )
         monkeypatch.setattr(engines_module, "has_bfloat16", lambda: bfloat16)
 
     return make
 
 
-def test_engines_of_a_processor(machine) -> None:
+def test_engines_of_a_processor(machine: Callable[..., None]) -> None:
     machine(Target.OPENVINO, Target.ONNXRUNTIME, bfloat16=False)
 
-    assert engines_here("auto", int8=True).pairs == (
+    assert runnable_engines("auto", int8=True).pairs == (
         INT8,
         FP32,
         (Target.ONNXRUNTIME, Precision.INT8),
         ORT32,
     )
-    assert engines_here("openvino", int8=True).pairs == (INT8, FP32)
+    assert runnable_engines("openvino", int8=True).pairs == (INT8, FP32)
 
 
-def test_without_images_to_calibrate_on_int8_is_left_out_and_that_is_said(machine) -> None:
+def test_without_images_to_calibrate_on_int8_is_left_out_and_that_is_said(
+    machine: Callable[..., None],
+) -> None:
     machine(Target.OPENVINO)
-    found = engines_here("auto", int8=False)
+    found = runnable_engines("auto", int8=False)
 
     assert found.pairs == ((Target.OPENVINO, Precision.BF16), FP32)
     assert found.notes == ("INT8 is left out: it needs images to calibrate on; pass --calib DIR",)
 
 
-def test_with_a_gpu_processors_are_not_tried(machine) -> None:
+def test_with_a_gpu_processors_are_not_tried(machine: Callable[..., None]) -> None:
     machine(Target.TENSORRT, Target.OPENVINO)
 
-    assert {target for target, _ in engines_here("auto", int8=True).pairs} == {Target.TENSORRT}
+    assert {target for target, _ in runnable_engines("auto", int8=True).pairs} == {Target.TENSORRT}
 
 
-def test_a_backend_that_does_not_run_here(machine) -> None:
+def test_a_backend_that_does_not_run_here(machine: Callable[..., None]) -> None:
     machine(Target.ONNXRUNTIME)
 
     with pytest.raises(ConfigError, match="--backend tensorrt cannot be tried: no tensorrt;"):
-        engines_here("tensorrt", int8=True)
+        runnable_engines("tensorrt", int8=True)
     machine()
     with pytest.raises(DependencyError, match="no engine can be tried"):
-        engines_here("auto", int8=True)
+        runnable_engines("auto", int8=True)
 
 
 # What may be asked for, and what is told.
 
 
 def make_config(**changes: Any) -> TuneConfig:
-    facts = {"checkpoint": Path("ckpt.pth"), "limits": Limits(max_map_drop=1), "images": Path("photos")}
+    facts = {"checkpoint": Path("ckpt.pth"), "limits": TuneLimits(max_map_drop=1), "images": Path("photos")}
     return TuneConfig(**{**facts, **changes})
 
 
@@ -511,7 +533,7 @@ def make_config(**changes: Any) -> TuneConfig:
 )
 def test_limits_that_cannot_be(changes: dict[str, float], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Limits(**changes)
+        TuneLimits(**changes)
 
 
 @pytest.mark.parametrize(
@@ -537,12 +559,12 @@ def test_the_command_has_everything_that_makes_the_engine() -> None:
         max_detections=50,
     )
 
-    assert command_for(config, candidate(1, 1, INT8)) == (
+    assert commands_for(config, candidate(1, 1, INT8)) == (
         "edgeseg export ckpt.pth --size 448 576 --proposals 300 --detections 50 --classes names.txt "
         "-o out && edgeseg build-engine --int8 --target openvino --calib 'my photos' --images 50 "
         "--no-check --model out"
     )
-    assert command_for(make_config(), candidate()) == (
+    assert commands_for(make_config(), candidate()) == (
         "edgeseg export ckpt.pth --size 512 640 --proposals 1000 && "
         "edgeseg build-engine --fp32 --target openvino"
     )
@@ -554,7 +576,7 @@ def test_the_command_is_one_that_the_command_line_takes() -> None:
     from edgeseg.tools.main import cli
 
     config = make_config(calib=Path("c"), output=Path("o"), check=Path("p"), factory="a:b", classes=Path("n"))
-    for words in command_for(config, candidate(engine=INT8)).split(" && "):
+    for words in commands_for(config, candidate(engine=INT8)).split(" && "):
         _, verb, *args = shlex.split(words)
         # A command keeps the help option of its first context; without this one it would be without -h.
         parent = click.Context(cli, **cli.context_settings)
@@ -567,7 +589,7 @@ def make_report(**changes: Any) -> TuneReport:
     exact = point(100.0, 0.0)
     facts: dict[str, Any] = {
         "checkpoint": "ckpt.pth",
-        "limits": Limits(max_latency_ms=50, max_map_drop=1),
+        "limits": TuneLimits(max_latency_ms=50, max_map_drop=1),
         "measured_on": "val.json",
         "images": 8,
         "frame_size_hw": (512, 640),
@@ -584,7 +606,7 @@ def make_report(**changes: Any) -> TuneReport:
 
 
 def test_a_report_survives_json() -> None:
-    report = make_report(written=Written(path="o", box_ap=1.0, mask_ap=1.0, lost=0.1, kept=True))
+    report = make_report(written=WrittenBundle(path="o", box_ap=1.0, mask_ap=1.0, lost=0.1, kept=True))
 
     assert record_from_json(TuneReport, json_from_record(report), source="report") == report
 
@@ -595,23 +617,23 @@ def test_nothing_keeps_to_the_limits() -> None:
         r"100.0 ms and loses 0.00: openvino fp32, 512 x 640, 1000 proposals, 2 threads$"
     )
     with pytest.raises(LimitError, match=words) as raised:
-        judge(make_report())
+        check_limits(make_report())
     assert raised.value.exit_code == 3
     with pytest.raises(LimitError, match="measured \\(3 minutes are over\\) takes"):
-        judge(make_report(ended="3 minutes are over"))
+        check_limits(make_report(ended="3 minutes are over"))
     with pytest.raises(LimitError, match="give it more --minutes"):
-        judge(make_report(nearest=None))
+        check_limits(make_report(nearest=None))
 
 
 def test_what_was_written_loses_more() -> None:
-    written = Written(path="out", box_ap=1.0, mask_ap=1.0, lost=1.5, kept=False)
+    written = WrittenBundle(path="out", box_ap=1.0, mask_ap=1.0, lost=1.5, kept=False)
 
-    judge(make_report(chosen=point(10, 0)))
+    check_limits(make_report(chosen=point(10, 0)))
     with pytest.raises(LimitError, match=r"out must lose at most 1 points and loses 1\.50"):
-        judge(make_report(chosen=point(10, 0), written=written))
+        check_limits(make_report(chosen=point(10, 0), written=written))
 
 
 def test_a_full_disk_is_no_verdict() -> None:
     with pytest.raises(EdgeSegError, match="No space left") as raised:
-        judge(make_report(failure="cannot write x: No space left on device"))
+        check_limits(make_report(failure="cannot write x: No space left on device"))
     assert raised.value.exit_code == 1

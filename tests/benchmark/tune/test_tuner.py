@@ -12,22 +12,25 @@ import pytest
 
 from edgeseg.benchmark.tune import measurer as bench_module
 from edgeseg.benchmark.tune import tuner as module
-from edgeseg.benchmark.tune.candidate import State
-from edgeseg.benchmark.tune.config import Limits, TuneConfig
-from edgeseg.benchmark.tune.engines import Engines
-from edgeseg.benchmark.tune.measurer import calibration_for
+from edgeseg.benchmark.tune.candidate import Candidate, CandidateState
+from edgeseg.benchmark.tune.config import TuneConfig, TuneLimits
+from edgeseg.benchmark.tune.engines import AvailableEngines
+from edgeseg.benchmark.tune.measurer import MachineMeasurer, calibration_for
 from edgeseg.benchmark.tune.tuner import open_tuner
 from edgeseg.bundle.engines import Precision, Target
-from edgeseg.bundle.manifest import open_bundle, write_manifest
+from edgeseg.bundle.manifest import Bundle, open_bundle, write_manifest
 from edgeseg.errors import CalibrationError, ConfigError, EdgeSegError, InputError
-from edgeseg.exporter.config import Limits as Counts
+from edgeseg.exporter.config import DetectionLimits as Counts
 from edgeseg.runtime.host.processors import Cpus
-from edgeseg.spec import Lowering
+from edgeseg.spec import Lowering, ModelSpec
 from tests.calibration.pictures import write_pictures
 from tests.runtime.fake_bundle import NAMES, make_spec, write_graph
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from edgeseg.benchmark.tune.search import Timing
 
 SIZE_HW = (32, 64)
 # Its shares are this size and a square.
@@ -38,12 +41,16 @@ class FakeDrafts:
     """Writes graphs of a few operators, which find the same boxes in an input of any size."""
 
     def __init__(self, config: Any) -> None:
-        self.own = Counts(max_detections=5, max_proposals=50, score_threshold=0.05, nms_threshold=0.5)
+        self.model_limits = Counts(
+            max_detections=5, max_proposals=50, score_threshold=0.05, nms_threshold=0.5
+        )
 
-    def spec(self, size_hw, max_proposals):
+    def spec(self, size_hw: tuple[int, int], max_proposals: int) -> ModelSpec:
         return make_spec(input_size_hw=size_hw, max_proposals=max_proposals)
 
-    def write(self, folder, size_hw, max_proposals, lowerings=()):
+    def write(
+        self, folder: Path, size_hw: tuple[int, int], max_proposals: int, lowerings: Sequence[Lowering] = ()
+    ) -> Bundle:
         folder.mkdir()
         spec = self.spec(size_hw, max_proposals)
         write_graph(folder / Lowering.PORTABLE.file_name, spec)
@@ -52,11 +59,11 @@ class FakeDrafts:
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(module, "Drafts", FakeDrafts)
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(module, "VariantWriter", FakeDrafts)
     # One engine, so that few processes start.
-    engines = Engines(((Target.ONNXRUNTIME, Precision.FP32),), ())
-    monkeypatch.setattr(module, "engines_here", lambda backend, int8: engines)
+    engines = AvailableEngines(((Target.ONNXRUNTIME, Precision.FP32),), ())
+    monkeypatch.setattr(module, "runnable_engines", lambda backend, int8: engines)
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in (1, 2):
@@ -67,7 +74,7 @@ def photos(tmp_path, monkeypatch) -> Path:
 def config(photos: Path, **changes: Any) -> TuneConfig:
     facts = {
         "checkpoint": photos.parent / "ckpt.pth",
-        "limits": Limits(max_latency_ms=60_000),
+        "limits": TuneLimits(max_latency_ms=60_000),
         "images": photos,
         "size_hw": SIZE_HW,
         "threads": 1,
@@ -77,7 +84,7 @@ def config(photos: Path, **changes: Any) -> TuneConfig:
     return TuneConfig(**{**facts, **changes})
 
 
-def annotate(folder: Path, names=("1.png", "2.png")) -> Path:
+def annotate(folder: Path, names: Sequence[str] = ("1.png", "2.png")) -> Path:
     """Boxes where the fake graph finds them in an input of full size."""
     boxes = [(4.0, 6.0, 16.0, 24.0), (40.0, 10.0, 24.0, 22.0)]
     truth = {
@@ -105,12 +112,12 @@ def annotate(folder: Path, names=("1.png", "2.png")) -> Path:
     return path
 
 
-def test_a_whole_search_with_annotations(photos, tmp_path) -> None:
+def test_a_whole_search_with_annotations(photos: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     asked = config(photos, annotations=annotate(photos))
     with open_tuner(asked, lines.append) as tuner:
         report = tuner.run()
-        folder = tuner.bench.folder
+        folder = tuner.measurer.folder
 
     assert not report.ended
     assert report.reference is not None
@@ -120,7 +127,7 @@ def test_a_whole_search_with_annotations(photos, tmp_path) -> None:
     assert report.reference.box_ap > 50
     # The boxes of the square input come out at other places in the frame.
     (square,) = [item for item in report.points if item.candidate.shape.size_hw == SQUARE]
-    assert square.state is State.MEASURED
+    assert square.state is CandidateState.MEASURED
     assert square.lost is not None
     assert square.lost > 10
     assert report.chosen == report.reference
@@ -131,8 +138,8 @@ def test_a_whole_search_with_annotations(photos, tmp_path) -> None:
     assert not folder.exists()
 
 
-def test_without_annotations_the_reference_is_agreed_with(photos) -> None:
-    with open_tuner(config(photos, limits=Limits(max_map_drop=1))) as tuner:
+def test_without_annotations_the_reference_is_agreed_with(photos: Path) -> None:
+    with open_tuner(config(photos, limits=TuneLimits(max_map_drop=1))) as tuner:
         report = tuner.run()
 
     assert report.reference is not None
@@ -140,11 +147,11 @@ def test_without_annotations_the_reference_is_agreed_with(photos) -> None:
     assert report.measured_on == "agreement with FP32 at 32 x 64, 50 proposals"
 
 
-def test_a_full_disk_ends_the_search_and_is_told(photos, monkeypatch) -> None:
+def test_a_full_disk_ends_the_search_and_is_told(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Path] = []
     write = FakeDrafts.write
 
-    def full(self, folder, *rest):
+    def full(self: FakeDrafts, folder: Path, *rest: Any) -> Bundle:
         written.append(folder)
         if len(written) > 1:
             msg = "cannot write x: No space left on device"
@@ -160,17 +167,19 @@ def test_a_full_disk_ends_the_search_and_is_told(photos, monkeypatch) -> None:
     assert len(report.points) == 1
 
 
-def test_ctrl_c_gives_a_report(photos, monkeypatch) -> None:
-    times = bench_module.MachineBench.times
+def test_ctrl_c_gives_a_report(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    time_candidates = bench_module.MachineMeasurer.time_candidates
     calls: list[int] = []
 
-    def interrupted(self, candidates, turns):
+    def interrupted(
+        self: MachineMeasurer, candidates: Sequence[Candidate], turns: int
+    ) -> Mapping[Candidate, Timing]:
         calls.append(1)
         if len(calls) > 1:
             raise KeyboardInterrupt
-        return times(self, candidates, turns)
+        return time_candidates(self, candidates, turns)
 
-    monkeypatch.setattr(bench_module.MachineBench, "times", interrupted)
+    monkeypatch.setattr(bench_module.MachineMeasurer, "time_candidates", interrupted)
     with open_tuner(config(photos)) as tuner:
         report = tuner.run()
 
@@ -179,16 +188,16 @@ def test_ctrl_c_gives_a_report(photos, monkeypatch) -> None:
     assert report.chosen == report.reference
 
 
-def test_ctrl_c_before_anything_was_measured(photos, monkeypatch) -> None:
-    def interrupted(self, candidate):
+def test_ctrl_c_before_anything_was_measured(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: MachineMeasurer, candidate: Candidate) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench_module.MachineBench, "score", interrupted)
+    monkeypatch.setattr(bench_module.MachineMeasurer, "score", interrupted)
     with open_tuner(config(photos)) as tuner, pytest.raises(KeyboardInterrupt):
         tuner.run()
 
 
-def test_time_that_is_over_at_once(photos) -> None:
+def test_time_that_is_over_at_once(photos: Path) -> None:
     with open_tuner(config(photos, minutes=1e-9)) as tuner:
         report = tuner.run()
 
@@ -196,7 +205,7 @@ def test_time_that_is_over_at_once(photos) -> None:
     assert report.chosen == report.reference
 
 
-def test_no_images(photos, tmp_path) -> None:
+def test_no_images(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     with (
@@ -206,21 +215,21 @@ def test_no_images(photos, tmp_path) -> None:
         pass
 
 
-def test_annotations_of_other_images(photos) -> None:
+def test_annotations_of_other_images(photos: Path) -> None:
     asked = config(photos, annotations=annotate(photos, names=("a.png", "b.png")))
 
     with pytest.raises(InputError, match=r"a\.png"), open_tuner(asked):
         pass
 
 
-def test_images_that_cannot_calibrate_are_told_at_once(photos) -> None:
+def test_images_that_cannot_calibrate_are_told_at_once(photos: Path) -> None:
     asked = config(photos, calib=photos, calib_images=20)
 
     with pytest.raises(CalibrationError, match="one flat colour"), open_tuner(asked):
         pass
 
 
-def test_all_images_calibrate_where_there_are_few(photos, tmp_path) -> None:
+def test_all_images_calibrate_where_there_are_few(photos: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     with open_tuner(config(photos, calib=write_pictures(tmp_path / "calib", 12)), note=notes.append) as tuner:
         asked = calibration_for(tuner.config, tmp_path / "calib", tmp_path)
@@ -231,13 +240,13 @@ def test_all_images_calibrate_where_there_are_few(photos, tmp_path) -> None:
     ]
 
 
-def test_something_is_at_the_output(photos, tmp_path) -> None:
+def test_something_is_at_the_output(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a bundle"), open_tuner(config(photos, output=photos)):
         pass
 
 
-def test_nothing_is_written_where_nothing_was_chosen(photos, tmp_path) -> None:
-    asked = config(photos, limits=Limits(max_latency_ms=1e-6), output=tmp_path / "out")
+def test_nothing_is_written_where_nothing_was_chosen(photos: Path, tmp_path: Path) -> None:
+    asked = config(photos, limits=TuneLimits(max_latency_ms=1e-6), output=tmp_path / "out")
     with open_tuner(asked) as tuner:
         report = tuner.run()
         with pytest.raises(ConfigError, match="where one was chosen"):
@@ -248,9 +257,9 @@ def test_nothing_is_written_where_nothing_was_chosen(photos, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_threads_that_are_tried_stay_within_the_quota_of_a_container(monkeypatch) -> None:
+def test_threads_that_are_tried_stay_within_the_quota_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
     limited = Cpus(present=16, allowed=tuple(range(16)), quota=3.5)
     monkeypatch.setattr(module, "usable_cpus", lambda: limited)
 
-    assert module._threads(None) == (4, 2, 1)
-    assert module._threads(6) == (6,)
+    assert module._thread_counts(None) == (4, 2, 1)
+    assert module._thread_counts(6) == (6,)

@@ -6,17 +6,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from edgeseg.benchmark.worker.process import RowError, WorkerProcess
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 READ = "import json, os, sys, time\nquestion = json.loads(sys.stdin.readline())\n"
 
 
 @pytest.fixture
-def start():
+def start() -> Iterator[Callable[..., WorkerProcess]]:
     begun: list[WorkerProcess] = []
 
     def make(*script: str) -> WorkerProcess:
@@ -31,19 +35,19 @@ def start():
         process.close()
 
 
-def test_question_and_answer_as_json(start):
+def test_question_and_answer_as_json(start: Callable[..., WorkerProcess]) -> None:
     process = start("print(json.dumps({'ok': {'got': question}}), flush=True)", "sys.stdin.readline()")
 
     assert process.ask("call", batch=1)["got"] == {"do": "call", "batch": 1}
 
 
-def test_a_long_answer_comes_whole(start):
+def test_a_long_answer_comes_whole(start: Callable[..., WorkerProcess]) -> None:
     process = start("print(json.dumps({'ok': {'long': 'x' * 300_000}}), flush=True)", "sys.stdin.readline()")
 
     assert len(process.ask("call")["long"]) == 300_000
 
 
-def test_refusal_and_failure_are_told_apart(start):
+def test_refusal_and_failure_are_told_apart(start: Callable[..., WorkerProcess]) -> None:
     refused = start("print(json.dumps({'error': 'no GPU', 'ours': True}), flush=True)")
     failed = start("print(json.dumps({'error': 'ValueError: x', 'ours': False}), flush=True)")
 
@@ -54,7 +58,7 @@ def test_refusal_and_failure_are_told_apart(start):
     assert (first.value.refused, second.value.refused) == (True, False)
 
 
-def test_a_crash_is_told_with_its_signal_and_last_words(start):
+def test_a_crash_is_told_with_its_signal_and_last_words(start: Callable[..., WorkerProcess]) -> None:
     process = start("print('the library says why', file=sys.stderr, flush=True)", "os.abort()")
 
     with pytest.raises(RowError, match="ended by SIGABRT: the library says why"):
@@ -64,19 +68,19 @@ def test_a_crash_is_told_with_its_signal_and_last_words(start):
         process.ask("call")
 
 
-def test_a_killed_process_hints_at_memory(start):
+def test_a_killed_process_hints_at_memory(start: Callable[..., WorkerProcess]) -> None:
     process = start("os.kill(os.getpid(), 9)")
 
     with pytest.raises(RowError, match="ended by SIGKILL, as happens where memory runs out"):
         process.ask("call")
 
 
-def test_a_process_that_leaves(start):
+def test_a_process_that_leaves(start: Callable[..., WorkerProcess]) -> None:
     with pytest.raises(RowError, match="its process ended with code 3"):
         start("sys.exit(3)").ask("call")
 
 
-def test_one_that_hangs_is_ended(start):
+def test_one_that_hangs_is_ended(start: Callable[..., WorkerProcess]) -> None:
     process = start("time.sleep(600)")
 
     with pytest.raises(RowError, match=r"longer than 0\.2 s to call, and was ended"):
@@ -85,7 +89,7 @@ def test_one_that_hangs_is_ended(start):
         process.ask("call")
 
 
-def test_closing_ends_it_and_may_be_done_twice(start):
+def test_closing_ends_it_and_may_be_done_twice(start: Callable[..., WorkerProcess]) -> None:
     process = start()
     process.close()
     process.close()
@@ -94,16 +98,22 @@ def test_closing_ends_it_and_may_be_done_twice(start):
         process.ask("memory")
 
 
-def test_the_real_worker_answers_and_refuses(start, tmp_path):
+def test_the_real_worker_answers_and_refuses(start: Callable[..., WorkerProcess], tmp_path: Path) -> None:
     process = start()
     np.save(tmp_path / "frames.npy", np.zeros((1, 1, 8, 8, 3), np.uint8))
 
     assert process.ask("memory")["peak_rss_mib"] > 1
     with pytest.raises(RowError, match="RuntimeError: asked before anything was opened"):
         process.ask("call", batch=0, threshold=0.5, calls=1)
-    recipe = {"kind": "bundle", "engine": "openvino", "precision": "fp32", "model": "absent", "threads": 1}
+    runner_spec = {
+        "kind": "bundle",
+        "engine": "openvino",
+        "precision": "fp32",
+        "model": "absent",
+        "threads": 1,
+    }
     with pytest.raises(RowError, match="no bundle at absent") as refused:
-        process.ask("open", recipe=recipe, frames=str(tmp_path / "frames.npy"))
+        process.ask("open", runner_spec=runner_spec, frames=str(tmp_path / "frames.npy"))
     assert refused.value.refused
 
 
@@ -112,20 +122,20 @@ import os, subprocess, sys
 from edgeseg.benchmark.worker.process import WorkerProcess
 child = (
     "import os, subprocess, sys; os.setpgrp()\n"
-    "from edgeseg.benchmark.worker.lifeline import hang_on\n"
-    "hang_on(int(sys.argv[1]))\n"
+    "from edgeseg.benchmark.worker.lifeline import exit_with_parent\n"
+    "exit_with_parent(int(sys.argv[1]))\n"
     "compiler = subprocess.Popen(['sleep', '60'])\n"
     "print(os.getpid(), compiler.pid, file=open('/dev/fd/1', 'w'), flush=True)\n"
     "while True: pass"
 )
 worker = WorkerProcess((sys.executable, "-c", child))
-print(worker._line(1e9).decode(), flush=True)
+print(worker._read_line(1e9).decode(), flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_nothing_computes_once_its_owner_was_killed():
+def test_nothing_computes_once_its_owner_was_killed() -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -136,7 +146,8 @@ def test_nothing_computes_once_its_owner_was_killed():
     owner.kill()
     owner.communicate()
 
-    until = time.monotonic() + 5
+    # Long, but shorter than what the child of the child sleeps.
+    until = time.monotonic() + 30
     while any(runs(pid) for pid in pids):
         assert time.monotonic() < until, pids
         time.sleep(0.02)

@@ -15,7 +15,7 @@ import torch
 from edgeseg.errors import InputError
 from edgeseg.exporter.checkpoint import read_checkpoint
 from edgeseg.exporter.checkpoint.unpickle import Instance
-from edgeseg.exporter.model.modules import facts_of
+from edgeseg.exporter.model.modules import describe_modules
 from tests.attack import checkpoints
 
 MOST_MIB = 100
@@ -124,7 +124,7 @@ def test_a_module_that_is_its_own_part(place: str) -> None:
     }
 
     with pytest.raises(InputError, match="made of itself"):
-        facts_of(module)
+        describe_modules(module)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,16 @@ from edgeseg.errors import InputError
 from edgeseg.exporter.checkpoint import read_checkpoint
 from edgeseg.exporter.checkpoint.archive import Container
 from edgeseg.exporter.checkpoint.unpickle import Instance, PickleError, RefusedError, read_pickle
-from edgeseg.exporter.model.modules import facts_of
+from edgeseg.exporter.model.modules import describe_modules
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANCHOR = "roi_heads.box_predictor.cls_score.weight"
-WEIGHTS = {ANCHOR: torch.arange(6.0).reshape(2, 3), "roi_heads.box_predictor.cls_score.bias": torch.ones(2)}
+ANCHOR_TENSOR = "roi_heads.box_predictor.cls_score.weight"
+WEIGHTS = {
+    ANCHOR_TENSOR: torch.arange(6.0).reshape(2, 3),
+    "roi_heads.box_predictor.cls_score.bias": torch.ones(2),
+}
 
 
 class Colour(enum.Enum):
@@ -87,7 +90,7 @@ BESIDE = {
 def test_whatever_stands_beside_the_weights(tmp_path: Path, beside: Any, legacy: bool) -> None:
     content = {"model": WEIGHTS, "beside": beside, "list": [beside, beside]}
     path = saved(tmp_path, content, _use_new_zipfile_serialization=not legacy)
-    assert torch.equal(read_checkpoint(path).weights[ANCHOR], WEIGHTS[ANCHOR])
+    assert torch.equal(read_checkpoint(path).weights[ANCHOR_TENSOR], WEIGHTS[ANCHOR_TENSOR])
 
 
 @pytest.mark.parametrize("protocol", range(1, 6))
@@ -96,15 +99,15 @@ def test_every_protocol_of_pickle(tmp_path: Path, protocol: int) -> None:
     path.write_bytes(
         pickle.dumps({"model": WEIGHTS, "args": argparse.Namespace(a=[1, (2, {3: "x"})])}, protocol)
     )
-    assert torch.equal(read_checkpoint(path).weights[ANCHOR], WEIGHTS[ANCHOR])
+    assert torch.equal(read_checkpoint(path).weights[ANCHOR_TENSOR], WEIGHTS[ANCHOR_TENSOR])
     zipped = saved(tmp_path, {"model": WEIGHTS, "beside": {1, 2}}, pickle_protocol=max(protocol, 2))
-    assert torch.equal(read_checkpoint(zipped).weights[ANCHOR], WEIGHTS[ANCHOR])
+    assert torch.equal(read_checkpoint(zipped).weights[ANCHOR_TENSOR], WEIGHTS[ANCHOR_TENSOR])
 
 
 def test_views_and_shared_storages_keep_their_values(tmp_path: Path) -> None:
     whole = torch.arange(24.0).reshape(4, 6)
     views = {
-        ANCHOR: whole[1:3, ::2],
+        ANCHOR_TENSOR: whole[1:3, ::2],
         "t": whole.T,
         "h": whole.half(),
         "b": whole.bfloat16(),
@@ -114,8 +117,8 @@ def test_views_and_shared_storages_keep_their_values(tmp_path: Path) -> None:
         path = saved(tmp_path, {"model": views}, _use_new_zipfile_serialization=not legacy)
         found = read_checkpoint(path).weights
         assert all(torch.equal(found[name], value.float()) for name, value in views.items())
-    parameter = {ANCHOR: torch.nn.Parameter(whole)}
-    assert torch.equal(read_checkpoint(saved(tmp_path, parameter)).weights[ANCHOR], whole)
+    parameter = {ANCHOR_TENSOR: torch.nn.Parameter(whole)}
+    assert torch.equal(read_checkpoint(saved(tmp_path, parameter)).weights[ANCHOR_TENSOR], whole)
 
 
 TRAP = """
@@ -206,11 +209,14 @@ def test_a_checkpoint_within_a_checkpoint_is_read_as_data_too(tmp_path: Path) ->
 def test_objects_that_refer_to_themselves_end(tmp_path: Path) -> None:
     content: dict[str, Any] = {"model": WEIGHTS}
     content["self"] = content
-    content["list"] = doubled = [content]
+    doubled: list[Any] = [content]
+    content["list"] = doubled
     for _ in range(60):
         doubled = [doubled, doubled]
     content["doubled"] = doubled
-    assert torch.equal(read_checkpoint(saved(tmp_path, content)).weights[ANCHOR], WEIGHTS[ANCHOR])
+    assert torch.equal(
+        read_checkpoint(saved(tmp_path, content)).weights[ANCHOR_TENSOR], WEIGHTS[ANCHOR_TENSOR]
+    )
 
 
 def test_an_object_is_what_it_would_have_been_made_of() -> None:
@@ -232,11 +238,11 @@ def test_half_a_pickle(code: bytes) -> None:
 
 
 def test_weights_that_unfold_to_many_times_the_file(tmp_path: Path) -> None:
-    huge = {ANCHOR: torch.ones(1).expand(100_000, 100_000)}
+    huge = {ANCHOR_TENSOR: torch.ones(1).expand(100_000, 100_000)}
     with pytest.raises(InputError, match=r"would take 38,147 MiB and the file has 0\.0"):
         read_checkpoint(saved(tmp_path, huge))
-    small = {ANCHOR: torch.ones(1).expand(20, 30)}
-    assert torch.equal(read_checkpoint(saved(tmp_path, small)).weights[ANCHOR], torch.ones(20, 30))
+    small = {ANCHOR_TENSOR: torch.ones(1).expand(20, 30)}
+    assert torch.equal(read_checkpoint(saved(tmp_path, small)).weights[ANCHOR_TENSOR], torch.ones(20, 30))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +250,7 @@ def test_weights_that_unfold_to_many_times_the_file(tmp_path: Path) -> None:
     [
         {"_modules": {"a": 1}, "_parameters": 5, "_buffers": "x"},
         {"_modules": {1: None}, "_parameters": {}, "_non_persistent_buffers_set": 7},
-        {"_modules": {}, 5: 6, "_parameters": {ANCHOR: WEIGHTS[ANCHOR]}},
+        {"_modules": {}, 5: 6, "_parameters": {ANCHOR_TENSOR: WEIGHTS[ANCHOR_TENSOR]}},
     ],
 )
 def test_modules_of_a_form_that_torch_does_not_write(tmp_path: Path, state: dict[Any, Any]) -> None:
@@ -252,6 +258,6 @@ def test_modules_of_a_form_that_torch_does_not_write(tmp_path: Path, state: dict
     module.call = (torch.nn.Identity, (), state)  # type: ignore[assignment]
     path = saved(tmp_path, {"model": module, "other": WEIGHTS})
     checkpoint = read_checkpoint(path)
-    assert torch.equal(checkpoint.weights[ANCHOR], WEIGHTS[ANCHOR])
+    assert torch.equal(checkpoint.weights[ANCHOR_TENSOR], WEIGHTS[ANCHOR_TENSOR])
     if checkpoint.module is not None:
-        facts_of(checkpoint.module)
+        describe_modules(checkpoint.module)

@@ -20,14 +20,14 @@ import edgeseg
 from edgeseg.errors import ConfigError, EdgeSegError, InputError
 from edgeseg.exporter.checkpoint import read_checkpoint
 from edgeseg.exporter.config import ExportConfig
-from edgeseg.exporter.export import model_of, spec_of
+from edgeseg.exporter.export import describe_export, load_configured_model
 from edgeseg.exporter.model.eager import torchvision_from_checkpoint
 from edgeseg.exporter.model.loading import load_model, settings_from_file
-from edgeseg.exporter.model.modules import differences, facts_of
+from edgeseg.exporter.model.modules import describe_modules, differences
 from edgeseg.exporter.model.reference import Reference, gray_from_rgb, tensors_from_frames
-from edgeseg.exporter.network.mask_rcnn import Network
+from edgeseg.exporter.network.mask_rcnn import ExportedNetwork
 from edgeseg.exporter.network.portable import PortableOperators
-from edgeseg.settings import ModelSettings, Origin, resolved
+from edgeseg.settings import ModelSettings, Origin, resolve_settings
 from edgeseg.spec import ModelSpec, Preprocess
 from tests.exporter.network.test_mask_rcnn import compare
 from tests.models import build, detecting
@@ -144,7 +144,7 @@ def test_every_setting_comes_back(custom: MaskRCNN, tmp_path: Path, write: Any) 
         [],
     )
     assert loaded.settings.training_size_hw == (320, 480)
-    assert differences(facts_of(custom), facts_of(loaded.model)) == []
+    assert differences(describe_modules(custom), describe_modules(loaded.model)) == []
     weights = loaded.model.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in custom.state_dict().items())
     for one, other in zip(
@@ -164,7 +164,7 @@ def test_a_bundle_says_the_settings_and_pytorch_is_rebuilt_with_them(
     )
     config = ExportConfig(checkpoint=path, settings=told, sizes_hw=(SIZE_HW,), score_threshold=0.2)
     checkpoint = read_checkpoint(path)
-    spec = spec_of(model_of(checkpoint, config), checkpoint, config)
+    spec = describe_export(load_configured_model(checkpoint, config), checkpoint, config)
 
     assert (spec.input_size_hw, spec.mask_size, spec.preprocess.mean_rgb) == (SIZE_HW, 20, (0.4, 0.4, 0.4))
     assert spec.origins["min_size"] is Origin.ASSUMED
@@ -181,7 +181,7 @@ def test_the_size_of_training_is_the_input_size(custom: MaskRCNN, tmp_path: Path
     edgeseg.save_checkpoint(custom, tmp_path / "saved.pth", class_names=["bolt", "nut", "gear"])
     checkpoint = read_checkpoint(tmp_path / "saved.pth")
     config = ExportConfig(checkpoint=checkpoint.path)
-    spec = spec_of(model_of(checkpoint, config), checkpoint, config)
+    spec = describe_export(load_configured_model(checkpoint, config), checkpoint, config)
 
     assert spec.settings is not None
     assert (spec.input_size_hw, spec.settings.min_size, spec.settings.max_size) == ((320, 480), 320, 480)
@@ -223,16 +223,16 @@ def test_eps_of_single_parts(tmp_path: Path) -> None:
     assert loaded.model.backbone.body.layer2[0].bn1.eps == 0.25
 
 
-class OwnMaskRCNN(MaskRCNN):
+class OwnMaskRCNN(MaskRCNN):  # type: ignore[misc]  # torchvision has no types
     def forward(self, *args: Any) -> Any:
         return super().forward(*args)
 
 
-class Renamed(MaskRCNN):
+class Renamed(MaskRCNN):  # type: ignore[misc]  # torchvision has no types
     """Adds nothing."""
 
 
-class OwnPredictor(FastRCNNPredictor):
+class OwnPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision has no types
     def forward(self, x: torch.Tensor) -> Any:
         scores, deltas = super().forward(x)
         return scores / 2, deltas
@@ -357,9 +357,10 @@ def test_an_eps_of_0_is_computed(tmp_path: Path, photographs: np.ndarray) -> Non
     assert sum(compare(loaded.model, spec, photographs[:1])) > 2
 
 
-def test_a_mask_head_of_more_classes_than_the_classifier(photographs: np.ndarray, resnet18: Any) -> None:
+def test_a_mask_head_of_more_classes_than_the_classifier(photographs: np.ndarray, resnet18: MaskRCNN) -> None:
     logits = resnet18.roi_heads.mask_predictor.mask_fcn_logits
     wide = nn.Conv2d(logits.in_channels, 91, 1)
+    assert wide.bias is not None
     with torch.no_grad():
         wide.weight[: logits.out_channels], wide.bias[: logits.out_channels] = logits.weight, logits.bias
     resnet18.roi_heads.mask_predictor.mask_fcn_logits = wide
@@ -382,12 +383,12 @@ def test_a_gray_model_computes_on_brightness(tmp_path: Path) -> None:
     torch.save(model, tmp_path / "gray.pth")
     checkpoint = read_checkpoint(tmp_path / "gray.pth")
     config = ExportConfig(checkpoint=checkpoint.path, sizes_hw=(SIZE_HW,), max_proposals=20)
-    loaded = model_of(checkpoint, config)
-    spec = spec_of(loaded, checkpoint, config)
+    loaded = load_configured_model(checkpoint, config)
+    spec = describe_export(loaded, checkpoint, config)
 
     assert loaded.gray
     assert spec.preprocess == Preprocess(mean_rgb=(0.4,) * 3, std_rgb=(0.2,) * 3, gray=True)
-    network = Network(loaded.model, spec, PortableOperators(2)).eval()
+    network = ExportedNetwork(loaded.model, spec, PortableOperators(2)).eval()
     with torch.inference_mode():
         found = network._features(torch.from_numpy(image()))["0"]
         gray = torch.from_numpy(pillow_gray(image()[0]))[None, None].float() / 255
@@ -441,7 +442,7 @@ def test_a_whole_model_of_an_older_torchvision(custom: MaskRCNN, tmp_path: Path)
     expected = custom.state_dict()
     torch.save(old_layout(copy.deepcopy(custom)), tmp_path / "old.pth")
     checkpoint = read_checkpoint(tmp_path / "old.pth")
-    assert checkpoint.moved
+    assert checkpoint.legacy_names
     loaded = load_model(checkpoint)
     assert loaded.settings == OWN
     found = loaded.model.state_dict()
@@ -459,10 +460,10 @@ def test_anchors_that_do_not_fit_say_what_to_do(custom: MaskRCNN, tmp_path: Path
 
 def test_defaults_are_torchvisions() -> None:
     model = build("resnet18", 3)
-    settings, _ = resolved([])
-    from edgeseg.exporter.model.modules import settings_of
+    settings, _ = resolve_settings([])
+    from edgeseg.exporter.model.modules import settings_from_modules
 
-    assert ModelSettings(**settings_of(facts_of(model))) == settings == ModelSettings()
+    assert ModelSettings(**settings_from_modules(describe_modules(model))) == settings == ModelSettings()
 
 
 def test_a_bundle_of_an_older_version_opens() -> None:

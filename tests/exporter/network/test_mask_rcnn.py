@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from edgeseg.exporter.config import Limits, impose
+from edgeseg.exporter.config import DetectionLimits, apply_limits
 from edgeseg.exporter.model.architecture import model_from_weights
-from edgeseg.exporter.model.reference import Found, Reference
-from edgeseg.exporter.network.mask_rcnn import Network
+from edgeseg.exporter.model.reference import ImageDetections, Reference
+from edgeseg.exporter.network.mask_rcnn import ExportedNetwork
 from edgeseg.exporter.network.portable import PortableOperators
 from edgeseg.exporter.network.tensorrt import TensorRTOperators
-from edgeseg.exporter.parity.comparison import Agreement, Bounds
+from edgeseg.exporter.parity.comparison import ParityComparison, Tolerances
 from edgeseg.spec import Lowering, ModelSpec
+from edgeseg.vision.images.reader import read_image
 from tests.data import shared
 from tests.models import build, detecting, spec_of
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import MaskRCNN
 
 SIZE_HW = (256, 320)
 ARCHITECTURES = (
@@ -32,40 +38,42 @@ ARCHITECTURES = (
 
 def coco_images(count: int, size_hw: tuple[int, int] = SIZE_HW) -> np.ndarray:
     paths = sorted(shared("data", "coco_subset", "val2017").glob("*.jpg"))[:count]
-    return np.stack([cv2.resize(cv2.imread(str(path)), size_hw[::-1]) for path in paths])
+    return np.stack([cv2.resize(read_image(path), size_hw[::-1]) for path in paths])
 
 
-def detect(model, spec: ModelSpec, lowering: Lowering, images: np.ndarray) -> list[Found]:
+def detect(model: MaskRCNN, spec: ModelSpec, lowering: Lowering, images: np.ndarray) -> list[ImageDetections]:
     classes = len(spec.class_names) - 1
     operators = PortableOperators(classes) if lowering is Lowering.PORTABLE else TensorRTOperators()
     with torch.inference_mode():
-        outputs = Network(model, spec, operators).eval()(torch.from_numpy(images))
+        outputs = ExportedNetwork(model, spec, operators).eval()(torch.from_numpy(images))
     count, boxes, scores, labels, masks, *settled = (output.numpy() for output in outputs)
     assert all(flag.all() for flag in settled)
     assert not any(part[i, n:].any() for part in (boxes, scores, labels, masks) for i, n in enumerate(count))
     return [
-        Found(boxes_xyxy=boxes[i, :n], scores=scores[i, :n], labels=labels[i, :n], masks=masks[i, :n])
+        ImageDetections(
+            boxes_xyxy=boxes[i, :n], scores=scores[i, :n], labels=labels[i, :n], masks=masks[i, :n]
+        )
         for i, n in enumerate(count)
     ]
 
 
-def agreement(lowering: Lowering, spec: ModelSpec) -> Agreement:
-    return Agreement(
+def agreement(lowering: Lowering, spec: ModelSpec) -> ParityComparison:
+    return ParityComparison(
         lowering=lowering,
-        bounds=Bounds(),
+        tolerances=Tolerances(),
         max_detections=spec.max_detections,
         score_threshold=spec.score_threshold,
         size_hw=spec.input_size_hw,
     )
 
 
-def reference(model, spec: ModelSpec, images: np.ndarray) -> list[Found]:
-    limits = {name: getattr(spec, name) for name in Limits.__slots__}
-    impose(Limits(**limits), model)
+def reference(model: MaskRCNN, spec: ModelSpec, images: np.ndarray) -> list[ImageDetections]:
+    limits = {name: getattr(spec, name) for name in DetectionLimits.__slots__}
+    apply_limits(DetectionLimits(**limits), model)
     return Reference(model, spec)(images)
 
 
-def compare(model, spec: ModelSpec, images: np.ndarray) -> list[int]:
+def compare(model: MaskRCNN, spec: ModelSpec, images: np.ndarray) -> list[int]:
     """Compare both lowerings with torchvision; gives how many detections each image had."""
     expected = reference(model, spec, images)
     for lowering in (Lowering.PORTABLE, Lowering.TENSORRT):
@@ -78,7 +86,7 @@ def compare(model, spec: ModelSpec, images: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_both_lowerings_find_what_torchvision_finds(name):
+def test_both_lowerings_find_what_torchvision_finds(name: str) -> None:
     images = coco_images(2)
     model = detecting(build(name, 12), images)
     # Fewer proposals than the default keep this fast; the default has a test of its own.
@@ -86,20 +94,20 @@ def test_both_lowerings_find_what_torchvision_finds(name):
     assert min(found) >= 2
 
 
-def test_defaults_of_torchvision_at_another_aspect_ratio():
+def test_defaults_of_torchvision_at_another_aspect_ratio() -> None:
     images = coco_images(2, (320, 192))
     model = detecting(build("resnet18", 91), images)
     assert sum(compare(model, spec_of(model, (320, 192)), images)) > 20
 
 
-def test_blank_image_and_batch_of_four(resnet18, photographs):
+def test_blank_image_and_batch_of_four(resnet18: MaskRCNN, photographs: np.ndarray) -> None:
     images = photographs.copy()
     images[1] = 0
     compare(resnet18, spec_of(resnet18, SIZE_HW, batch=4, max_proposals=200), images)
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 100])
-def test_number_of_detections(resnet18, photographs, wanted):
+def test_number_of_detections(resnet18: MaskRCNN, photographs: np.ndarray, wanted: int) -> None:
     image = photographs[:1]
     scores = reference(resnet18, spec_of(resnet18, SIZE_HW, max_proposals=200), image)[0].scores
     thresholds = {0: (scores[0] + 1) / 2, 1: (scores[0] + scores[1]) / 2, 100: 0.0}
@@ -107,13 +115,13 @@ def test_number_of_detections(resnet18, photographs, wanted):
     assert compare(resnet18, spec, image) == [wanted]
 
 
-def test_fewer_candidates_than_detections(resnet18, photographs):
+def test_fewer_candidates_than_detections(resnet18: MaskRCNN, photographs: np.ndarray) -> None:
     spec = spec_of(resnet18, SIZE_HW, max_proposals=10, max_detections=100)
     compare(resnet18, spec, photographs[:1])
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_architecture_is_read_from_shapes(name):
+def test_architecture_is_read_from_shapes(name: str) -> None:
     model = build(name, 5).eval()
     found, rebuilt = model_from_weights(model.state_dict())
     assert found == (name if name.startswith("maskrcnn") else f"maskrcnn_{name}_fpn")

@@ -1,5 +1,9 @@
 """Operators of the portable graph, alone."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -7,6 +11,10 @@ import torch
 
 from edgeseg.exporter.graph import OPSET
 from edgeseg.exporter.network.portable import TRANSLATIONS, PortableOperators
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 PAIRS = 4096
 
@@ -20,10 +28,11 @@ class PairsOfBoxes(torch.nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # Inside PyTorch's exporter.
-def test_the_first_of_two_nearly_equal_boxes_stays(tmp_path):
+def test_the_first_of_two_nearly_equal_boxes_stays(tmp_path: Path) -> None:
     upper = np.linspace(4, 9, PAIRS, dtype=np.float32)
     logits = np.stack([upper, np.nextafter(upper, np.float32(0))], 1)
     path = tmp_path / "nms.onnx"
+    translations: Mapping[Any, Any] = TRANSLATIONS
     torch.onnx.export(
         PairsOfBoxes().eval(),
         (torch.from_numpy(logits),),
@@ -31,7 +40,7 @@ def test_the_first_of_two_nearly_equal_boxes_stays(tmp_path):
         dynamo=True,
         opset_version=OPSET,
         verbose=False,
-        custom_translation_table=dict(TRANSLATIONS),
+        custom_translation_table={**translations},
     )
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (keep,) = session.run(None, {session.get_inputs()[0].name: logits})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeseg.exporter.model.reference import Found
+from edgeseg.exporter.model.reference import ImageDetections
 from edgeseg.exporter.parity.annotations import Recall, annotated_boxes
 from edgeseg.vision.letterbox import Letterbox
 
@@ -36,7 +36,7 @@ def test_an_object_counts_as_found_wherever_the_letterbox_put_it() -> None:
     recall = Recall()
     letterbox = Letterbox(frame_size_hw=(100, 200), input_size_hw=(64, 64))
     truth = np.array([[10, 20, 40, 60], [100, 20, 140, 60]], np.float32)
-    found = Found(
+    found = ImageDetections(
         boxes_xyxy=truth[:1] * np.float32(0.32),
         scores=np.ones(1, np.float32),
         labels=np.ones(1, np.int64),

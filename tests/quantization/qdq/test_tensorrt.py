@@ -11,12 +11,12 @@ import onnxruntime
 import pytest
 
 from edgeseg.builder.kernels import int8_nodes
-from edgeseg.calibration.table import Range
+from edgeseg.calibration.table import CalibrationTable, Range
 from edgeseg.errors import BuildError, CalibrationError
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import plan_for
+from edgeseg.quantization.plan import quantisation_plan
 from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
-from edgeseg.quantization.qdq.writer import fitting_scale, steps_of, storable
+from edgeseg.quantization.qdq.writer import fitting_scales, quantise_with_scales, round_scale_up
 from edgeseg.spec import Lowering
 from tests.builder.rtx import build_rtx, needs_rtx
 from tests.quantization.ranges import minmax_table
@@ -24,22 +24,26 @@ from tests.quantization.ranges import minmax_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgeseg.bundle.manifest import Bundle
+
 HALF, SINGLE = Lowering.TENSORRT_FP16, Lowering.TENSORRT
 DTYPES = {HALF: onnx.TensorProto.FLOAT16, SINGLE: onnx.TensorProto.FLOAT}
 
 
 @pytest.fixture(scope="module")
-def table(bundle, photographs):
+def table(bundle: Bundle, photographs: np.ndarray) -> CalibrationTable:
     return minmax_table(onnx.load(bundle.graph_path(Lowering.PORTABLE)), photographs)
 
 
 @pytest.fixture(scope="module")
-def plain(bundle):
+def plain(bundle: Bundle) -> dict[Lowering, onnx.ModelProto]:
     return {lowering: onnx.load(bundle.graph_path(lowering)) for lowering in (SINGLE, HALF)}
 
 
 @pytest.fixture(scope="module")
-def rounded(plain, table):
+def rounded(
+    plain: dict[Lowering, onnx.ModelProto], table: CalibrationTable
+) -> dict[Lowering, onnx.ModelProto]:
     return {lowering: tensorrt_graph(model, table) for lowering, model in plain.items()}
 
 
@@ -52,10 +56,12 @@ def given_by(model: Any, kind: str) -> set[str]:
 
 
 @pytest.mark.parametrize("lowering", [SINGLE, HALF])
-def test_planned_layers_take_rounded_values_and_weights(plain, rounded, lowering):
+def test_planned_layers_take_rounded_values_and_weights(
+    plain: dict[Lowering, onnx.ModelProto], rounded: dict[Lowering, onnx.ModelProto], lowering: Lowering
+) -> None:
     model = rounded[lowering]
     dequantized = given_by(model, "DequantizeLinear")
-    planned = {layer.node.name for layer in plan_for(LayerGraph(plain[lowering])).layers}
+    planned = {layer.node.name for layer in quantisation_plan(LayerGraph(plain[lowering])).layers}
     layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
 
     assert len(planned) == 39
@@ -65,7 +71,7 @@ def test_planned_layers_take_rounded_values_and_weights(plain, rounded, lowering
 
 
 @pytest.mark.parametrize("lowering", [SINGLE, HALF])
-def test_nothing_else_is_rounded(rounded, lowering):
+def test_nothing_else_is_rounded(rounded: dict[Lowering, onnx.ModelProto], lowering: Lowering) -> None:
     model = rounded[lowering]
     dequantized = given_by(model, "DequantizeLinear")
     takers = {node.op_type for node in model.graph.node if dequantized & set(node.input)}
@@ -89,19 +95,25 @@ def fused_sums(model: Any) -> list[bool]:
 
 
 @pytest.mark.parametrize("lowering", [SINGLE, HALF])
-def test_sums_fuse_into_the_convolution_before_them(rounded, lowering):
+def test_sums_fuse_into_the_convolution_before_them(
+    rounded: dict[Lowering, onnx.ModelProto], lowering: Lowering
+) -> None:
     # Eight blocks of a ResNet-18 and the three merging levels of its pyramid.
     assert fused_sums(rounded[lowering]) == [True] * 11
 
 
-def test_sum_after_a_float_layer_is_left_alone(plain, table):
+def test_sum_after_a_float_layer_is_left_alone(
+    plain: dict[Lowering, onnx.ModelProto], table: CalibrationTable
+) -> None:
     model = tensorrt_graph(plain[SINGLE], replace(table, float_layers=("backbone.body.layer1.0.conv2",)))
 
     assert fused_sums(model) == [True] * 10
 
 
 @pytest.mark.parametrize("lowering", [SINGLE, HALF])
-def test_scales_have_the_type_of_the_layers(rounded, lowering):
+def test_scales_have_the_type_of_the_layers(
+    rounded: dict[Lowering, onnx.ModelProto], lowering: Lowering
+) -> None:
     model = onnx.shape_inference.infer_shapes(rounded[lowering], strict_mode=True)
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
     scales = [tensor for tensor in model.graph.initializer if tensor.name.endswith(".scale")]
@@ -116,14 +128,14 @@ def test_scales_have_the_type_of_the_layers(rounded, lowering):
     assert not any(onnx.numpy_helper.to_array(tensor).any() for tensor in zeros)
 
 
-def test_steps_too_small_for_half_precision_become_the_smallest_that_it_holds():
+def test_steps_too_small_for_half_precision_become_the_smallest_that_it_holds() -> None:
     weight = np.array([[1e-9, 0.0], [0.001, -0.002], [1.27, 0.3]], np.float32)
-    scale = storable(fitting_scale(weight), np.float16)
+    scale = round_scale_up(fitting_scales(weight), np.float16)
 
     assert scale.dtype == np.float16
     assert scale[:2].tolist() == [2.0**-14] * 2
     assert (scale.astype(np.float32) * 127 >= np.abs(weight).max(1)).all()
-    assert steps_of(weight, scale.astype(np.float32)).tolist()[1] == [16, -33]
+    assert quantise_with_scales(weight, scale.astype(np.float32)).tolist()[1] == [16, -33]
 
 
 def noise_of(model: Any, other: Any, images: np.ndarray) -> dict[str, float]:
@@ -149,7 +161,9 @@ def noise_of(model: Any, other: Any, images: np.ndarray) -> dict[str, float]:
     }
 
 
-def test_single_precision_graph_is_near_the_plain_one_on_photographs(plain, rounded, photographs):
+def test_single_precision_graph_is_near_the_plain_one_on_photographs(
+    plain: dict[Lowering, onnx.ModelProto], rounded: dict[Lowering, onnx.ModelProto], photographs: np.ndarray
+) -> None:
     noise = noise_of(plain[SINGLE], rounded[SINGLE], photographs[:2])
     # Measured: 0.10 to 0.22. A random network passes noise on; a trained one is compared in test_half.py.
     assert max(noise.values()) < 0.26, noise
@@ -163,14 +177,18 @@ def test_single_precision_graph_is_near_the_plain_one_on_photographs(plain, roun
         "backbone.fpn.inner_blocks.2.0.add",
     ],
 )
-def test_wrong_scale_of_one_layer_is_noticed(plain, table, photographs, key):
+def test_wrong_scale_of_one_layer_is_noticed(
+    plain: dict[Lowering, onnx.ModelProto], table: CalibrationTable, photographs: np.ndarray, key: str
+) -> None:
     narrow = Range(low=table.ranges[key].low / 10, high=table.ranges[key].high / 10)
     wrong = tensorrt_graph(plain[SINGLE], replace(table, ranges={**table.ranges, key: narrow}))
     # Measured: 0.38 to 0.75.
     assert max(noise_of(plain[SINGLE], wrong, photographs[:2]).values()) > 0.3
 
 
-def test_a_range_that_is_missing_is_named(plain, table):
+def test_a_range_that_is_missing_is_named(
+    plain: dict[Lowering, onnx.ModelProto], table: CalibrationTable
+) -> None:
     ranges = {key: value for key, value in table.ranges.items() if key != "box_head.fc6.relu"}
 
     with pytest.raises(CalibrationError, match=r"no range for box_head\.fc6\.relu"):
@@ -189,7 +207,9 @@ def products_in_int8(model: Any, path: Path, gpu: str = "SM86") -> tuple[int, in
 
 @needs_rtx
 @pytest.mark.parametrize("gpu", ["SM86", "SM89", "SM120"])
-def test_tensorrt_for_rtx_keeps_every_planned_layer_in_8_bits(rounded, tmp_path, gpu):
+def test_tensorrt_for_rtx_keeps_every_planned_layer_in_8_bits(
+    rounded: dict[Lowering, onnx.ModelProto], tmp_path: Path, gpu: str
+) -> None:
     convolutions = [node for node in rounded[HALF].graph.node if node.op_type == "Conv"]
     # The first convolution and two output layers of five levels stay in half precision.
     assert len(convolutions) == 37 + 1 + 2 * 5
@@ -197,12 +217,16 @@ def test_tensorrt_for_rtx_keeps_every_planned_layer_in_8_bits(rounded, tmp_path,
 
 
 @needs_rtx
-def test_tensorrt_for_rtx_keeps_8_bits_beside_single_precision(rounded, tmp_path):
+def test_tensorrt_for_rtx_keeps_8_bits_beside_single_precision(
+    rounded: dict[Lowering, onnx.ModelProto], tmp_path: Path
+) -> None:
     assert products_in_int8(rounded[SINGLE], tmp_path / "net.onnx") == (37, 2)
 
 
 @needs_rtx
-def test_sums_are_one_kernel_with_their_rounding(rounded, tmp_path):
+def test_sums_are_one_kernel_with_their_rounding(
+    rounded: dict[Lowering, onnx.ModelProto], tmp_path: Path
+) -> None:
     model = rounded[HALF]
     onnx.save(model, tmp_path / "net.onnx")
     kernels = build_rtx(tmp_path / "net.onnx").kernels
@@ -215,7 +239,9 @@ def test_sums_are_one_kernel_with_their_rounding(rounded, tmp_path):
 
 
 @needs_rtx
-def test_engine_without_8_bit_layers_counts_none(plain, table, tmp_path):
+def test_engine_without_8_bit_layers_counts_none(
+    plain: dict[Lowering, onnx.ModelProto], table: CalibrationTable, tmp_path: Path
+) -> None:
     every = tuple({layer.block for layer in LayerGraph(plain[HALF]).layers})
     model = tensorrt_graph(plain[HALF], replace(table, float_layers=every))
 
@@ -224,7 +250,7 @@ def test_engine_without_8_bit_layers_counts_none(plain, table, tmp_path):
 
 
 @needs_rtx
-def test_rounded_weights_alone_do_not_count(rounded, tmp_path):
+def test_rounded_weights_alone_do_not_count(rounded: dict[Lowering, onnx.ModelProto], tmp_path: Path) -> None:
     """A graph placed so that nothing can be computed in 8 bits: small file, no integer product."""
     model = onnx.ModelProto()
     model.CopyFrom(rounded[HALF])
@@ -244,7 +270,9 @@ def test_rounded_weights_alone_do_not_count(rounded, tmp_path):
 
 
 @needs_rtx
-def test_a_refused_build_leaves_no_trace_in_the_next(rounded, tmp_path):
+def test_a_refused_build_leaves_no_trace_in_the_next(
+    rounded: dict[Lowering, onnx.ModelProto], tmp_path: Path
+) -> None:
     onnx.save(rounded[SINGLE], tmp_path / "refused.onnx")
     with pytest.raises(BuildError, match=r"Turing.*FP32 GEMM"):
         build_rtx(tmp_path / "refused.onnx", "SM75")
@@ -253,5 +281,7 @@ def test_a_refused_build_leaves_no_trace_in_the_next(rounded, tmp_path):
 
 
 @needs_rtx
-def test_turing_takes_the_half_precision_graph_and_computes_its_convolutions_in_half(rounded, tmp_path):
+def test_turing_takes_the_half_precision_graph_and_computes_its_convolutions_in_half(
+    rounded: dict[Lowering, onnx.ModelProto], tmp_path: Path
+) -> None:
     assert products_in_int8(rounded[HALF], tmp_path / "net.onnx", "SM75") == (0, 2)

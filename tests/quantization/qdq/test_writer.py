@@ -1,41 +1,47 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import pytest
 
-from edgeseg.calibration.table import Range
+from edgeseg.calibration.table import CalibrationTable, Range
 from edgeseg.errors import CalibrationError
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import plan_for
+from edgeseg.quantization.plan import quantisation_plan
 from edgeseg.quantization.qdq.onnxruntime import onnxruntime_graph
-from edgeseg.quantization.qdq.writer import Scheme, rounded_weight, rounding_for
+from edgeseg.quantization.qdq.writer import Scheme, quant_params_from_range, quantise_weight
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.spec import Lowering
 from tests.graphs.sessions import outputs_of, session_of
 from tests.quantization.ranges import minmax_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeseg.bundle.manifest import Bundle
 
 # Those that this processor computes exactly with.
 BITS = weight_bits(Host())
 
 
 @pytest.fixture(scope="module")
-def model(bundle):
+def model(bundle: Bundle) -> onnx.ModelProto:
     return onnx.load(bundle.graph_path(Lowering.PORTABLE))
 
 
 @pytest.fixture(scope="module")
-def table(model, photographs):
+def table(model: onnx.ModelProto, photographs: np.ndarray) -> CalibrationTable:
     return minmax_table(model, photographs)
 
 
-def output_of(model, name: str) -> str:
-    return next(layer.node.output[0] for layer in LayerGraph(model).layers if layer.name == name)
+def output_of(model: onnx.ModelProto, name: str) -> str:
+    return next(str(layer.node.output[0]) for layer in LayerGraph(model).layers if layer.name == name)
 
 
-def noise_of(model, rounded, image: np.ndarray, value: str) -> float:
+def noise_of(model: onnx.ModelProto, rounded: onnx.ModelProto, image: np.ndarray, value: str) -> float:
     """Root mean square error of a value against FP32, in parts of its own root mean square."""
     pair = []
     for graph in (model, rounded):
@@ -49,7 +55,7 @@ def noise_of(model, rounded, image: np.ndarray, value: str) -> float:
 @pytest.mark.parametrize("scheme", list(Scheme))
 @pytest.mark.parametrize("limits", [(0.0, 4.0), (-1.0, 3.0), (-2.0, 0.0), (0.0, 1e-30)])
 def test_a_range_just_fits_and_zero_is_exact(scheme: Scheme, limits: tuple[float, float]) -> None:
-    rounding = rounding_for(Range(low=limits[0], high=limits[1]), scheme)
+    rounding = quant_params_from_range(Range(low=limits[0], high=limits[1]), scheme)
     info = np.iinfo(rounding.zero_point.dtype)
     ends = (np.array([info.min, info.max]) - rounding.zero_point.astype(int)) * rounding.scale
 
@@ -59,13 +65,13 @@ def test_a_range_just_fits_and_zero_is_exact(scheme: Scheme, limits: tuple[float
 
 
 def test_symmetric_rounding_has_its_zero_at_zero() -> None:
-    assert rounding_for(Range(low=-1, high=5), Scheme.SYMMETRIC).zero_point == 0
+    assert quant_params_from_range(Range(low=-1, high=5), Scheme.SYMMETRIC).zero_point == 0
 
 
 def test_weights_have_a_step_for_each_output_channel() -> None:
     weight = np.array([[[[1.27, -0.5]]], [[[0.0, 0.00127]]], [[[0.0, 0.0]]]], np.float32)
 
-    steps, scale = rounded_weight(weight, None, np.float32(1))
+    steps, scale = quantise_weight(weight, None, np.float32(1))
 
     assert steps.dtype == np.int8
     assert steps[0].ravel().tolist() == [127, -50]
@@ -76,17 +82,19 @@ def test_weights_have_a_step_for_each_output_channel() -> None:
 def test_a_large_bias_on_tiny_weights_still_fits_32_bits() -> None:
     weight, bias = np.full((1, 1, 1, 1), 1e-9, np.float32), np.array([100.0], np.float32)
 
-    _, scale = rounded_weight(weight, bias, np.float32(0.001))
+    _, scale = quantise_weight(weight, bias, np.float32(0.001))
 
     assert abs(bias[0] / (scale[0] * 0.001)) < 2**31
 
 
-def test_every_planned_layer_runs_in_integers(model, table, tmp_path) -> None:
+def test_every_planned_layer_runs_in_integers(
+    model: onnx.ModelProto, table: CalibrationTable, tmp_path: Path
+) -> None:
     rounded = onnxruntime_graph(model, table)
     path = tmp_path / "optimised.onnx"
     session_of(rounded, optimized_model_filepath=str(path))
     kinds = [node.op_type for node in onnx.load(path).graph.node]
-    planned = [layer.node.op_type for layer in plan_for(LayerGraph(model)).layers]
+    planned = [layer.node.op_type for layer in quantisation_plan(LayerGraph(model)).layers]
 
     assert kinds.count("QLinearConv") == planned.count("Conv") == 37
     assert kinds.count("QGemm") == planned.count("Gemm") == 2
@@ -100,7 +108,9 @@ def test_every_planned_layer_runs_in_integers(model, table, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("scheme", "kind"), [(Scheme.UINT8, onnx.TensorProto.UINT8), (Scheme.INT8, onnx.TensorProto.INT8)]
 )
-def test_activations_have_the_type_that_the_processor_wants(model, table, scheme, kind) -> None:
+def test_activations_have_the_type_that_the_processor_wants(
+    model: onnx.ModelProto, table: CalibrationTable, scheme: Scheme, kind: int
+) -> None:
     rounded = onnxruntime_graph(model, table, scheme)
     zeros = {tensor.name: tensor.data_type for tensor in rounded.graph.initializer}
     types = {zeros[node.input[2]] for node in rounded.graph.node if node.op_type == "QuantizeLinear"}
@@ -109,14 +119,18 @@ def test_activations_have_the_type_that_the_processor_wants(model, table, scheme
 
 
 @pytest.mark.parametrize("scheme", [Scheme.UINT8, Scheme.INT8])
-def test_rounding_is_a_small_noise(model, table, photographs, scheme) -> None:
+def test_rounding_is_a_small_noise(
+    model: onnx.ModelProto, table: CalibrationTable, photographs: np.ndarray, scheme: Scheme
+) -> None:
     rounded = onnxruntime_graph(model, table, scheme, weight_bits=BITS)
 
     for layer in ("backbone.fpn.layer_blocks.0.0", "rpn_head.cls_logits", "rpn_head.bbox_pred"):
         assert 0 < noise_of(model, rounded, photographs[0], output_of(model, layer)) < 0.1
 
 
-def test_a_wrong_scale_on_one_layer_is_seen(model, table, photographs) -> None:
+def test_a_wrong_scale_on_one_layer_is_seen(
+    model: onnx.ModelProto, table: CalibrationTable, photographs: np.ndarray
+) -> None:
     key = "backbone.body.layer3.0.conv1.relu"
     narrow = Range(low=0.0, high=table.ranges[key].high / 20)
     spoilt = replace(table, ranges={**table.ranges, key: narrow})
@@ -132,7 +146,7 @@ def test_a_wrong_scale_on_one_layer_is_seen(model, table, photographs) -> None:
     assert noise_of(model, wrong, photographs[0], value) > 3 * noise
 
 
-def test_reverted_layers_keep_their_weights(model, table) -> None:
+def test_reverted_layers_keep_their_weights(model: onnx.ModelProto, table: CalibrationTable) -> None:
     reverted = replace(table, float_layers=("box_head.fc6", "backbone.body.layer1.0.conv1"))
     names = {tensor.name for tensor in onnxruntime_graph(model, reverted).graph.initializer}
 
@@ -141,7 +155,7 @@ def test_reverted_layers_keep_their_weights(model, table) -> None:
     assert "box_head.fc7.weight.q" in names
 
 
-def test_the_fp32_graph_is_left_as_it_was(model, table) -> None:
+def test_the_fp32_graph_is_left_as_it_was(model: onnx.ModelProto, table: CalibrationTable) -> None:
     before = model.SerializeToString()
 
     onnxruntime_graph(model, table)
@@ -149,7 +163,7 @@ def test_the_fp32_graph_is_left_as_it_was(model, table) -> None:
     assert model.SerializeToString() == before
 
 
-def test_the_levels_share_their_weights(model, table) -> None:
+def test_the_levels_share_their_weights(model: onnx.ModelProto, table: CalibrationTable) -> None:
     names = [tensor.name for tensor in onnxruntime_graph(model, table).graph.initializer]
 
     assert [name for name in names if name.startswith("rpn_head.conv") and name.endswith(".q")].count(
@@ -158,7 +172,7 @@ def test_the_levels_share_their_weights(model, table) -> None:
     assert not [name for name in names if name.startswith("rpn_head.conv.0.0#") and name.endswith("weight.q")]
 
 
-def test_a_table_without_a_range_names_it(model, table) -> None:
+def test_a_table_without_a_range_names_it(model: onnx.ModelProto, table: CalibrationTable) -> None:
     ranges = {key: value for key, value in table.ranges.items() if key != "box_head.fc6.relu"}
 
     with pytest.raises(
@@ -167,7 +181,7 @@ def test_a_table_without_a_range_names_it(model, table) -> None:
         onnxruntime_graph(model, replace(table, ranges=ranges))
 
 
-def test_nothing_found_gives_no_detection(model, table) -> None:
+def test_nothing_found_gives_no_detection(model: onnx.ModelProto, table: CalibrationTable) -> None:
     counts, *_ = outputs_of(
         onnxruntime_graph(model, table, weight_bits=BITS), np.full((256, 320, 3), 114, np.uint8)
     )

@@ -17,6 +17,7 @@ from edgeseg.runtime.host import processors
 from edgeseg.runtime.host.processors import Cpus
 from edgeseg.spec import Lowering
 from tests.runtime.backend_contract import BackendContract, plain, same
+from tests.runtime.case_ids import readable
 from tests.runtime.fake_bundle import make_bundle, make_spec, write_graph
 
 openvino = pytest.importorskip(
@@ -77,7 +78,7 @@ def test_description_has_version_and_place(tmp_path: Path) -> None:
         _ = backend.description
 
 
-@pytest.mark.parametrize("content", [b"not a graph at all", b"\x00" * 4096])
+@pytest.mark.parametrize("content", [b"not a graph at all", pytest.param(b"\x00" * 4096, id="zeros")])
 def test_a_graph_that_is_not_onnx(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     graph = tmp_path / "broken graph.onnx"
     graph.write_bytes(content)
@@ -113,6 +114,7 @@ def test_a_truncated_graph(tmp_path: Path) -> None:
         ({"max_detections": 7}, r"boxes is f32\[1,5,4\], not f32\[1,7,4\]"),
         ({"mask_size": 14}, r"masks is f32\[1,5,28,28\], not f32\[1,5,14,14\]"),
     ],
+    ids=readable,
 )
 def test_a_graph_that_disagrees_with_its_spec(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
     graph = write_graph(tmp_path / "portable.onnx", make_spec())

@@ -107,7 +107,8 @@ def session(driver: Path, package: str, **settings: str) -> dict[str, object]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    told: dict[str, object] = json.loads(done.stdout)
+    return told
 
 
 @pytest.mark.parametrize("package", PACKAGES)

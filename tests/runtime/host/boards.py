@@ -127,13 +127,13 @@ class FakeNvml:
         return SimpleNamespace(used=self._told(handle, "used"), total=80 << 30)
 
     def nvmlDeviceGetTemperature(self, handle: str, kind: int) -> int:
-        return self._told(handle, "celsius")
+        return int(self._told(handle, "celsius"))
 
     def nvmlDeviceGetPowerUsage(self, handle: str) -> int:
-        return self._told(handle, "milliwatts")
+        return int(self._told(handle, "milliwatts"))
 
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
-        return self._told(handle, "millijoules")
+        return int(self._told(handle, "millijoules"))
 
     def _told(self, handle: str, figure: str) -> Any:
         assert handle == "gpu 0"

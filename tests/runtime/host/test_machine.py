@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeseg.errors import ArtifactError, DependencyError
-from edgeseg.runtime.cuda.driver import Device
+from edgeseg.runtime.cuda.driver import CudaDevice
 from edgeseg.runtime.host import machine
-from edgeseg.runtime.host.machine import Component, Host, State
+from edgeseg.runtime.host.machine import Component, ComponentState, Host
+from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -23,16 +26,16 @@ class MadeUpHost(Host):
     """A host whose commands print what the test says; commands it does not list are absent."""
 
     printed: dict[str, str] = field(default_factory=dict)
-    device: Device | None = None
+    device: CudaDevice | None = None
 
-    def output_of(self, command):
+    def output_of(self, command: Sequence[str]) -> str | None:
         return self.printed.get(command[0])
 
-    def cuda_device(self):
+    def cuda_device(self) -> CudaDevice | None:
         return self.device
 
 
-ORIN_GPU = Device(name="Orin", compute_capability="8.7", driver="12.6", total_mib=7619, free_mib=5012)
+ORIN_GPU = CudaDevice(name="Orin", compute_capability="8.7", driver="12.6", total_mib=7619, free_mib=5012)
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -66,14 +69,14 @@ def test_jetson_with_jetpack(tmp_path: Path) -> None:
     found = machine.jetpack(host)
 
     assert host.is_jetson
-    assert found.state is State.OK
+    assert found.state is ComponentState.OK
     assert found.detail == "6.2+b77 (L4T 36.4.3) on NVIDIA Jetson Orin Nano Developer Kit"
 
 
 def test_jetson_without_jetpack(tmp_path: Path) -> None:
     found = machine.jetpack(MadeUpHost(root=write(tmp_path, ORIN)))
 
-    assert found.state is State.MISSING
+    assert found.state is ComponentState.MISSING
     assert found.mend == "sudo apt update && sudo apt install nvidia-jetpack"
 
 
@@ -83,20 +86,26 @@ def test_jetson_of_a_release_that_is_written_otherwise(tmp_path: Path) -> None:
     assert "L4T of unknown release" in machine.jetpack(MadeUpHost(root=root)).detail
 
 
-def test_virtual_environment_on_a_jetson_needs_the_systems_packages(tmp_path, monkeypatch) -> None:
+def test_virtual_environment_on_a_jetson_needs_the_systems_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     venv(tmp_path, monkeypatch, system="false")
 
     found = machine.python(MadeUpHost(root=write(tmp_path, ORIN)))
 
-    assert found.state is State.LIMITED
+    assert found.state is ComponentState.LIMITED
     assert found.mend == "python3 -m venv --system-site-packages .venv"
 
 
-@pytest.mark.parametrize(("system", "files"), [("true", ORIN), ("TRUE", ORIN), ("false", {})])
-def test_virtual_environment_that_is_right(tmp_path, monkeypatch, system: str, files: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("system", "files"), [("true", ORIN), ("TRUE", ORIN), ("false", {})], ids=["true", "TRUE", "false"]
+)
+def test_virtual_environment_that_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, files: dict[str, str]
+) -> None:
     venv(tmp_path, monkeypatch, system=system)
 
-    assert machine.python(MadeUpHost(root=write(tmp_path, files))).state is State.OK
+    assert machine.python(MadeUpHost(root=write(tmp_path, files))).state is ComponentState.OK
 
 
 def test_no_virtual_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,21 +144,29 @@ def test_processor_of_a_pc(tmp_path: Path) -> None:
         ("fp asimd", (), "aarch64", 8),
         ("fp asimddp", ("asimddp",), "arm64", 8),
     ],
+    ids=readable,
 )
 def test_weights_have_8_bits_where_their_products_are_added_exactly(
-    tmp_path, monkeypatch, flags, instructions, family, bits
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: str,
+    instructions: tuple[str, ...],
+    family: str,
+    bits: int,
 ) -> None:
-    monkeypatch.setattr(machine.platform, "machine", lambda: family)
+    monkeypatch.setattr(platform, "machine", lambda: family)
     host = MadeUpHost(root=write(tmp_path, {"proc/cpuinfo": f"processor\t: 0\nflags\t\t: {flags}\n"}))
 
     assert machine.int8_instructions(host) == instructions
     assert machine.weight_bits(host) == bits
-    assert machine.int8_ability(host).endswith(", engines get 7-bit weights") == (bits == 7)
-    assert machine.processor(host).detail.endswith(f"INT8: {machine.int8_ability(host)}")
+    assert machine.int8_summary(host).endswith(", engines get 7-bit weights") == (bits == 7)
+    assert machine.processor(host).detail.endswith(f"INT8: {machine.int8_summary(host)}")
 
 
-def test_weights_have_7_bits_where_an_x86_processor_does_not_tell(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(machine.platform, "machine", lambda: "AMD64")
+def test_weights_have_7_bits_where_an_x86_processor_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "AMD64")
 
     assert machine.weight_bits(MadeUpHost(root=tmp_path)) == 7
 
@@ -181,14 +198,14 @@ def test_two_gpus() -> None:
 
     found = machine.gpus(MadeUpHost(printed={"nvidia-smi": lines}))
 
-    assert [gpu.state for gpu in found] == [State.OK, State.OK]
+    assert [gpu.state for gpu in found] == [ComponentState.OK, ComponentState.OK]
     assert found[1].detail == "NVIDIA L4, compute capability 8.9, 23034 MiB, driver 570.1"
 
 
 def test_card_without_a_driver(tmp_path: Path) -> None:
     (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, CARD)))
 
-    assert found.state is State.MISSING
+    assert found.state is ComponentState.MISSING
     assert found.mend is not None
 
 
@@ -198,14 +215,14 @@ def test_other_cards_are_no_gpu(tmp_path: Path, entry: str, value: str) -> None:
 
     (found,) = machine.gpus(MadeUpHost(root=root))
 
-    assert found.state is State.NONE
+    assert found.state is ComponentState.NONE
     assert found.mend is None
 
 
 def test_integrated_gpu(tmp_path: Path) -> None:
     (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, ORIN)))
 
-    assert (found.state, found.detail) == (State.OK, "integrated; CUDA cannot be asked for more")
+    assert (found.state, found.detail) == (ComponentState.OK, "integrated; CUDA cannot be asked for more")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +233,7 @@ def test_integrated_gpu_that_only_cuda_knows(tmp_path: Path, printed: str | None
 
     (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, ORIN), printed=told, device=ORIN_GPU))
 
-    assert found.state is State.OK
+    assert found.state is ComponentState.OK
     assert found.detail == "Orin, compute capability 8.7, 7619 MiB, driver of CUDA 12.6"
 
 
@@ -229,7 +246,7 @@ def test_gpu_that_shares_the_machines_memory() -> None:
 def test_card_in_a_container_without_nvidia_smi(tmp_path: Path) -> None:
     (found,) = machine.gpus(MadeUpHost(root=write(tmp_path, CARD), device=ORIN_GPU))
 
-    assert found.state is State.OK
+    assert found.state is ComponentState.OK
 
 
 def test_cuda_is_asked_for_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +256,9 @@ def test_cuda_is_asked_for_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [DependencyError("no GPU"), ArtifactError("refused"), OSError("libcuda.so.1 is too short")]
+    "error",
+    [DependencyError("no GPU"), ArtifactError("refused"), OSError("libcuda.so.1 is too short")],
+    ids=readable,
 )
 def test_cuda_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def broken() -> None:
@@ -256,16 +275,16 @@ def test_cameras_in_the_order_of_their_numbers(tmp_path: Path) -> None:
 
     found = machine.cameras(MadeUpHost(root=write(tmp_path, {**devices, **names})))
 
-    assert found.state is State.OK
+    assert found.state is ComponentState.OK
     assert found.detail == "0: HD Webcam, 2: unnamed, 10: Loop"
 
 
 def test_camera_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
 
     found = machine.cameras(MadeUpHost(root=write(tmp_path, {"dev/video0": ""})))
 
-    assert found.state is State.LIMITED
+    assert found.state is ComponentState.LIMITED
     assert "usermod" in (found.mend or "")
 
 
@@ -276,11 +295,13 @@ def test_nodes_that_are_no_camera(tmp_path: Path) -> None:
 
 
 def test_no_camera(tmp_path: Path) -> None:
-    assert machine.cameras(MadeUpHost(root=tmp_path)).state is State.NONE
+    assert machine.cameras(MadeUpHost(root=tmp_path)).state is ComponentState.NONE
 
 
 @pytest.mark.parametrize(
-    "command", [("no-such-command-anywhere",), (sys.executable, "-c", "raise SystemExit(1)")]
+    "command",
+    [("no-such-command-anywhere",), (sys.executable, "-c", "raise SystemExit(1)")],
+    ids=["absent", "fails"],
 )
 def test_command_that_is_absent_or_fails(command: tuple[str, ...]) -> None:
     assert Host().output_of(command) is None
@@ -293,17 +314,20 @@ def test_command_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "detail"),
-    [(ValueError("bad\nworse"), "ValueError: bad"), (OSError(), "OSError")],
+    ("error", "detail"), [(ValueError("bad\nworse"), "ValueError: bad"), (OSError(), "OSError")], ids=readable
 )
 def test_a_check_that_breaks_is_a_line_of_the_report(error: Exception, detail: str) -> None:
     def check() -> list[Component]:
         raise error
 
-    (found,) = machine.checked("Fan", check, "sudo apt install fan")
+    (found,) = machine.run_check("Fan", check, "sudo apt install fan")
 
     assert found == Component(
-        name="Fan", state=State.LIMITED, detail=detail, needed_to="use Fan", mend="sudo apt install fan"
+        name="Fan",
+        state=ComponentState.LIMITED,
+        detail=detail,
+        needed_to="use Fan",
+        mend="sudo apt install fan",
     )
 
 
@@ -318,7 +342,7 @@ def test_no_broken_fact_hides_the_others(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     assert len(found) == 6
     assert [(item.detail, item.mend) for item in found if item.mend] == [
-        (f"RuntimeError: {name}", machine.REPORT)
+        (f"RuntimeError: {name}", machine.REPORT_HINT)
     ]
 
 

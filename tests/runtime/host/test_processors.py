@@ -151,6 +151,12 @@ def test_affinity_and_quota_both_count(tmp_path: Path, monkeypatch: pytest.Monke
         ),
         (Cpus(present=2, allowed=(0, 1), quota=3), "2 cores, a quota of 3 by the control group"),
     ],
+    ids=[
+        "all",
+        "affinity",
+        "affinity and quota",
+        "a quota above what is there",
+    ],
 )
 def test_in_words(found: Cpus, words: str) -> None:
     assert str(found) == words

@@ -51,12 +51,15 @@ def test_sensor_that_is_seen_on_two_ways_counts_once(tmp_path: Path) -> None:
     (tmp_path / "sys/class/hwmon").mkdir(parents=True)
     (tmp_path / "sys/class/hwmon/hwmon3").symlink_to(folder)
 
-    assert board_watts(tmp_path)() == pytest.approx(8.4)
+    read = board_watts(tmp_path)
+    assert read is not None
+    assert read() == pytest.approx(8.4)
 
 
 @pytest.mark.parametrize("text", ["", "off", "-"])
 def test_sensor_that_does_not_answer(tmp_path: Path, text: str) -> None:
     read = board_watts(made_up(tmp_path, ORIN_NANO))
+    assert read is not None
     path = tmp_path / I2C / "ina3221/1-0040/hwmon/hwmon1/curr1_input"
 
     path.write_text(text)

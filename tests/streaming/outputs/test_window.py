@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,41 +13,50 @@ from edgeseg.errors import ConfigError, DependencyError, EdgeSegError
 from edgeseg.streaming.controls import Controls
 from edgeseg.streaming.outputs import window
 from edgeseg.streaming.outputs.window import Window
+from tests.runtime.case_ids import readable
 from tests.streaming.web.viewing import make_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 
 class FakeScreen:
     """What OpenCV's windows would show; keys are pressed in advance."""
 
     def __init__(self) -> None:
-        self.shown, self.titles, self.sizes, self.keys = {}, {}, {}, []
-        self.closed, self.broken = set(), False
+        self.shown: dict[str, np.ndarray | None] = {}
+        self.titles: dict[str, str] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self.keys: list[int] = []
+        self.closed: set[str] = set()
+        self.broken = False
 
-    def namedWindow(self, name, flags):
+    def namedWindow(self, name: str, flags: int) -> None:
         self.shown[name] = None
 
-    def resizeWindow(self, name, width, height):
+    def resizeWindow(self, name: str, width: int, height: int) -> None:
         self.sizes[name] = (width, height)
 
-    def imshow(self, name, picture):
+    def imshow(self, name: str, picture: np.ndarray) -> None:
         if self.broken:
             msg = "lost the display"
             raise cv2.error(msg)
         self.shown[name] = picture
 
-    def setWindowTitle(self, name, title):
+    def setWindowTitle(self, name: str, title: str) -> None:
         self.titles[name] = title
 
-    def waitKey(self, delay_ms):
+    def waitKey(self, delay_ms: int) -> int:
         return self.keys.pop(0) if self.keys else -1
 
-    def getWindowProperty(self, name, which):
+    def getWindowProperty(self, name: str, which: int) -> float:
         if name in self.closed:
             msg = "NULL window"
             raise cv2.error(msg)
         return 1.0
 
-    def destroyWindow(self, name):
+    def destroyWindow(self, name: str) -> None:
         if name in self.closed:
             msg = "NULL window"
             raise cv2.error(msg)
@@ -54,7 +64,7 @@ class FakeScreen:
 
 
 @pytest.fixture
-def screen(monkeypatch):
+def screen(monkeypatch: pytest.MonkeyPatch) -> FakeScreen:
     made = FakeScreen()
     names = "namedWindow resizeWindow imshow setWindowTitle waitKey getWindowProperty destroyWindow"
     for name in names.split():
@@ -63,13 +73,15 @@ def screen(monkeypatch):
     return made
 
 
-def test_each_source_has_a_window(screen):
+def test_each_source_has_a_window(screen: FakeScreen) -> None:
     sink = Window(Controls(), source_names=("left", "right"))
     sink.write(make_shown(10))
     sink.write(make_shown(20, source=1))
     sink.write(make_shown(30))
 
-    levels = {name: int(np.unique(picture).item()) for name, picture in screen.shown.items()}
+    levels = {
+        name: int(np.unique(picture).item()) for name, picture in screen.shown.items() if picture is not None
+    }
     assert levels == {"edgeseg 0: left": 30, "edgeseg 1: right": 20}
     assert screen.titles["edgeseg 0: left"] == "edgeseg 0: left, 25.0 frames/s, threshold 0.50"
     sink.close()
@@ -78,8 +90,9 @@ def test_each_source_has_a_window(screen):
 
 
 @pytest.mark.parametrize("key", [*b"qQ", 27])
-def test_keys_that_end_the_run(screen, key):
-    controls, drawn = Controls(), []
+def test_keys_that_end_the_run(screen: FakeScreen, key: int) -> None:
+    controls = Controls()
+    drawn: list[int] = []
     sink = Window(controls)
     screen.keys = [key]
     sink.write(make_shown(1, drawn=drawn))
@@ -90,7 +103,7 @@ def test_keys_that_end_the_run(screen, key):
 
 
 @pytest.mark.parametrize("key", [-1, ord("x"), 0])
-def test_other_keys_do_nothing(screen, key):
+def test_other_keys_do_nothing(screen: FakeScreen, key: int) -> None:
     controls = Controls(0.5)
     screen.keys = [key]
     Window(controls).write(make_shown())
@@ -102,7 +115,7 @@ def test_other_keys_do_nothing(screen, key):
 @pytest.mark.parametrize(
     ("keys", "wanted"), [("++", 0.6), ("=", 0.55), ("-", 0.45), ("+" * 30, 1.0), ("-" * 30, 0.0), ("+-", 0.5)]
 )
-def test_keys_that_move_the_threshold(screen, keys, wanted):
+def test_keys_that_move_the_threshold(screen: FakeScreen, keys: str, wanted: float) -> None:
     controls = Controls(0.5)
     sink = Window(controls)
     for key in keys:
@@ -113,7 +126,7 @@ def test_keys_that_move_the_threshold(screen, keys, wanted):
     assert controls.score_threshold == wanted
 
 
-def test_closing_the_window_ends_the_run(screen):
+def test_closing_the_window_ends_the_run(screen: FakeScreen) -> None:
     controls = Controls()
     sink = Window(controls)
     sink.write(make_shown())
@@ -127,14 +140,17 @@ def test_closing_the_window_ends_the_run(screen):
 @pytest.mark.parametrize(
     ("size_hw", "wanted_wh"),
     [((480, 640), (640, 480)), ((1080, 1920), (1280, 720)), ((4000, 400), (72, 720))],
+    ids=readable,
 )
-def test_a_window_fits_the_screen(screen, size_hw, wanted_wh):
+def test_a_window_fits_the_screen(
+    screen: FakeScreen, size_hw: tuple[int, int], wanted_wh: tuple[int, int]
+) -> None:
     Window(Controls()).write(make_shown(size_hw=size_hw))
 
     assert screen.sizes == {"edgeseg 0: camera": wanted_wh}
 
 
-def test_a_screen_that_goes_away(screen):
+def test_a_screen_that_goes_away(screen: FakeScreen) -> None:
     sink = Window(Controls())
     sink.write(make_shown())
     screen.broken = True
@@ -143,19 +159,19 @@ def test_a_screen_that_goes_away(screen):
         sink.write(make_shown())
 
 
-def answer(monkeypatch, code, stderr):
-    done = subprocess.CompletedProcess([], code, "", stderr)
+def answer(monkeypatch: pytest.MonkeyPatch, code: int, stderr: str) -> None:
+    done = subprocess.CompletedProcess[str]([], code, "", stderr)
     monkeypatch.setattr(subprocess, "run", lambda *args, **settings: done)
 
 
-def test_an_opencv_without_windows(monkeypatch):
+def test_an_opencv_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, 1, "cv2.error: (-2) The function is not implemented. Rebuild the library ...\n")
 
     with pytest.raises(DependencyError, match=r"built without windows.*docs/install\.md.*--web"):
         Window(Controls())
 
 
-def test_no_screen(monkeypatch):
+def test_no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     # As opencv-python does: Qt ends the process.
     answer(monkeypatch, -6, "qt.qpa.xcb: could not connect to display \n\nAvailable platform plugins: xcb\n")
 
@@ -163,23 +179,23 @@ def test_no_screen(monkeypatch):
         Window(Controls())
 
 
-def test_a_process_that_says_nothing(monkeypatch):
+def test_a_process_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, -11, "")
 
     with pytest.raises(ConfigError, match="ended with -11"):
         Window(Controls())
 
 
-def test_a_screen_that_never_answers(monkeypatch):
-    def hang(*args, **settings):
-        raise subprocess.TimeoutExpired(args[0], window.TRIAL_S)
+def test_a_screen_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(command: Sequence[str], **settings: object) -> NoReturn:
+        raise subprocess.TimeoutExpired(command, window.PROBE_TIMEOUT_S)
 
     monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(ConfigError, match="could not be tried"):
         Window(Controls())
 
 
-def test_what_is_installed_here_says_it_in_a_sentence():
+def test_what_is_installed_here_says_it_in_a_sentence() -> None:
     """With opencv-python-headless, or with windows but no screen."""
     try:
         Window(Controls())

@@ -8,21 +8,27 @@ import time
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pycocotools import mask as rle
 
 from edgeseg.errors import EdgeSegError
-from edgeseg.files.records import write_json, write_whole
+from edgeseg.files.records import write_atomically, write_json
 from edgeseg.streaming.outputs.writers import CocoResults, JsonLines, RecordFile, partial_path
 from edgeseg.streaming.results import LineCount, Scene
 from tests.vision.found import make_detections, make_frame, make_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgeseg.streaming.results import Sink
 
 FULL_DEVICE = Path("/dev/full")
 
 
 @contextmanager
-def files_of_at_most(size: int):
+def files_of_at_most(size: int) -> Iterator[None]:
     """Let the kernel refuse what makes a file larger; a record is then written in part, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -32,7 +38,7 @@ def files_of_at_most(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_lines_relate_ids_names_and_detections(tmp_path):
+def test_lines_relate_ids_names_and_detections(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path / "lines.jsonl", ["source"])
     sink.write(make_shown(make_frame("b/ü.png", image_id=7), make_detections(2)))
     sink.write(make_shown(make_frame("clip.mp4", image_id=8, time_s=1 / 3), make_detections(0)))
@@ -46,7 +52,7 @@ def test_lines_relate_ids_names_and_detections(tmp_path):
     assert (second["time_s"], second["detections"]) == (0.3333, [])
 
 
-def test_a_line_of_a_live_source_tells_when_and_how_old(tmp_path):
+def test_a_line_of_a_live_source_tells_when_and_how_old(tmp_path: Path) -> None:
     scene = Scene(
         entered=3, left=1, lines=(LineCount(name="gate", start_xy=(0, 0), end_xy=(0, 9), forward=2),)
     )
@@ -65,7 +71,7 @@ def test_a_line_of_a_live_source_tells_when_and_how_old(tmp_path):
     assert line["health"]["cpu_percent"] == 50
 
 
-def test_a_line_is_on_the_disk_before_the_next_frame(tmp_path):
+def test_a_line_is_on_the_disk_before_the_next_frame(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path / "lines.jsonl", ["source"])
     sink.write(make_shown(make_frame(), make_detections()))
 
@@ -75,7 +81,7 @@ def test_a_line_is_on_the_disk_before_the_next_frame(tmp_path):
 
 # pycocotools 2.0 predates NumPy 2.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_results_are_cocos(tmp_path):
+def test_results_are_cocos(tmp_path: Path) -> None:
     sink = CocoResults(tmp_path / "results.json")
     sink.write(make_shown(make_frame(image_id=7), make_detections(2)))
     sink.write(make_shown(make_frame(image_id=8), make_detections(0)))
@@ -91,7 +97,7 @@ def test_results_are_cocos(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
-def test_results_without_any_instance_are_an_empty_list(tmp_path):
+def test_results_without_any_instance_are_an_empty_list(tmp_path: Path) -> None:
     sink = CocoResults(tmp_path / "results.json")
     sink.write(make_shown(make_frame(), make_detections(0)))
     sink.close()
@@ -99,7 +105,7 @@ def test_results_without_any_instance_are_an_empty_list(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text("utf-8")) == []
 
 
-def test_results_of_a_run_that_is_killed_are_valid_json(tmp_path):
+def test_results_of_a_run_that_is_killed_are_valid_json(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     sink = CocoResults(path)
     counts = [len(json.loads(partial_path(path).read_text("utf-8")))]
@@ -112,8 +118,10 @@ def test_results_of_a_run_that_is_killed_are_valid_json(tmp_path):
     sink.close()
 
 
-@pytest.mark.parametrize("make", [lambda path: JsonLines(path, ["source"]), CocoResults])
-def test_a_record_that_does_not_fit_is_taken_back(tmp_path, make):
+@pytest.mark.parametrize(
+    "make", [lambda path: JsonLines(path, ["source"]), CocoResults], ids=["lines", "results"]
+)
+def test_a_record_that_does_not_fit_is_taken_back(tmp_path: Path, make: Callable[[Path], Sink]) -> None:
     path = tmp_path / "file.json"
     sink = make(path)
     for image_id in (1, 2):
@@ -129,7 +137,7 @@ def test_a_record_that_does_not_fit_is_taken_back(tmp_path, make):
     assert path.read_bytes() == before
 
 
-def test_a_file_goes_on_after_room_was_made(tmp_path):
+def test_a_file_goes_on_after_room_was_made(tmp_path: Path) -> None:
     file = RecordFile(tmp_path / "list", head=b"[", tail=b"]")
     file.append("1")
     with files_of_at_most(5), pytest.raises(EdgeSegError, match="File too large"):
@@ -140,12 +148,12 @@ def test_a_file_goes_on_after_room_was_made(tmp_path):
     assert (tmp_path / "list").read_text("utf-8") == "[1,3]"
 
 
-def test_an_interruption_in_the_middle_of_a_record(tmp_path, monkeypatch):
+def test_an_interruption_in_the_middle_of_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = RecordFile(tmp_path / "lines")
     file.append("one\n")
     write = RecordFile._write
 
-    def interrupted(self, data):
+    def interrupted(self: RecordFile, data: bytes) -> None:
         if data:
             write(self, data[:2])
             raise KeyboardInterrupt
@@ -159,7 +167,7 @@ def test_an_interruption_in_the_middle_of_a_record(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not FULL_DEVICE.exists(), reason="needs /dev/full, which Linux has")
-def test_a_full_disk_is_said_in_words():
+def test_a_full_disk_is_said_in_words() -> None:
     file = RecordFile(FULL_DEVICE)
 
     with pytest.raises(
@@ -170,7 +178,7 @@ def test_a_full_disk_is_said_in_words():
     file.close()
 
 
-def test_a_name_in_no_encoding_comes_back_as_it_was(tmp_path):
+def test_a_name_in_no_encoding_comes_back_as_it_was(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path / "lines.jsonl", ["source"])
     sink.write(make_shown(make_frame("caf\udce9.png"), make_detections(0)))
     sink.close()
@@ -180,20 +188,20 @@ def test_a_name_in_no_encoding_comes_back_as_it_was(tmp_path):
         assert json.loads((tmp_path / name).read_text("utf-8"))[key] == "caf\udce9.png"
 
 
-def test_a_file_that_cannot_be_made(tmp_path):
+def test_a_file_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(EdgeSegError, match=r"cannot write .*absent/lines\.jsonl: No such file"):
         JsonLines(tmp_path / "absent" / "lines.jsonl", ["source"])
     (tmp_path / "file").touch()
     with pytest.raises(EdgeSegError, match=r"Not a directory|File exists"):
-        write_whole(tmp_path / "file" / "x.json", b"x")
+        write_atomically(tmp_path / "file" / "x.json", b"x")
 
 
-def test_a_whole_file_replaces_the_old_one_or_leaves_it(tmp_path):
+def test_a_whole_file_replaces_the_old_one_or_leaves_it(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
-    write_whole(path, b"old")
+    write_atomically(path, b"old")
 
     with files_of_at_most(10), pytest.raises(EdgeSegError, match="File too large"):
-        write_whole(path, bytes(100))
+        write_atomically(path, bytes(100))
 
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

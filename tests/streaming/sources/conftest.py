@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import cv2
 import pytest
@@ -10,11 +11,18 @@ import pytest
 from .fake_capture import FakeCapture
 from .mjpeg_server import until
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+
+    from .fake_capture import PlugIn
+
 
 @pytest.fixture
-def plug_in(monkeypatch):
-    def plug(pictures, **facts):
-        capture = FakeCapture(list(pictures), **facts)
+def plug_in(monkeypatch: pytest.MonkeyPatch) -> PlugIn:
+    def plug(pictures: Iterable[np.ndarray | None], *, opens: bool = True) -> FakeCapture:
+        capture = FakeCapture(list(pictures), opens=opens)
         monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
         return capture
 
@@ -22,7 +30,7 @@ def plug_in(monkeypatch):
 
 
 @pytest.fixture
-def no_threads_left():
+def no_threads_left() -> Iterator[None]:
     """Fails a test that leaves threads of the package behind."""
     yield
     until(lambda: not threads())

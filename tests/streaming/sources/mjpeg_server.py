@@ -15,6 +15,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedIOBase
 
 BITS = 20
 CELL = 16
@@ -87,7 +88,7 @@ class MjpegServer:
 
         return Handler
 
-    def _send(self, file) -> None:
+    def _send(self, file: BufferedIOBase) -> None:
         number = 0
         while not self.stopping.is_set():
             if not self.silent.is_set():
@@ -112,7 +113,7 @@ def mute_server() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def until(condition: Callable[[], bool], *, within_s: float = LAST_WAIT_S) -> None:
+def until(condition: Callable[[], object], *, within_s: float = LAST_WAIT_S) -> None:
     """Wait for something that must come true."""
     end = time.monotonic() + within_s
     while not condition():

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeseg.errors import InputError
-from edgeseg.streaming.sources.live.latest_frames import Board
-from edgeseg.streaming.sources.live.reader import NewestFrames
-from edgeseg.streaming.sources.live.reconnector import Patience
-from edgeseg.vision.frames import Frame, Skipped, SourceKind
+from edgeseg.streaming.sources.live.latest_frames import LatestFrames
+from edgeseg.streaming.sources.live.reader import LiveReader
+from edgeseg.streaming.sources.live.reconnector import ReconnectPolicy
+from edgeseg.vision.frames import Frame, LiveSource, Skipped, SourceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LOST = object()
-QUICK = Patience(first_s=20.0, silent_s=20.0, pause_s=0.01, longest_pause_s=0.02, close_s=5.0)
+QUICK = ReconnectPolicy(first_s=20.0, silent_s=20.0, pause_s=0.01, longest_pause_s=0.02, close_s=5.0)
 
 
 class Camera:
@@ -27,17 +27,18 @@ class Camera:
 
     Attributes:
         refusals: How many of the next openings fail.
+        mute: While true, nothing that is put in comes out.
         hanging: While set, it ignores that it is left, as a driver that hangs.
     """
 
     def __init__(self, name: str = "cam") -> None:
-        self.name, self.refusals = name, 0
+        self.name, self.refusals, self.mute = name, 0, False
         self.opened = self.closed = 0
         self.hanging = threading.Event()
-        self.hooks: list[queue.Queue] = []
+        self.hooks: list[queue.Queue[object]] = []
 
     def put(self, *values: object) -> None:
-        for value in values:
+        for value in () if self.mute else values:
             self.hooks[-1].put(value)
 
     def open(self) -> Scripted:
@@ -51,10 +52,10 @@ class Camera:
         return Scripted(self, self.hooks[-1])
 
 
-class Scripted:
+class Scripted(LiveSource):
     kind, total, fps = SourceKind.LIVE, None, 25.0
 
-    def __init__(self, camera: Camera, values: queue.Queue) -> None:
+    def __init__(self, camera: Camera, values: queue.Queue[object]) -> None:
         self._camera, self._values = camera, values
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
@@ -73,13 +74,15 @@ class Scripted:
             yield Frame(image=image, name="its own", image_id=index, captured_s=time.monotonic())
             index += 1
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         self._values.put(LOST)
 
     def close(self) -> None:
         self._camera.closed += 1
 
 
-def open_cameras(*cameras: Camera, patience: Patience = QUICK, note=lambda sentence: None) -> NewestFrames:
+def open_cameras(
+    *cameras: Camera, policy: ReconnectPolicy = QUICK, note: Callable[[str], None] = lambda sentence: None
+) -> LiveReader:
     names = [camera.name for camera in cameras]
-    return NewestFrames(names, [camera.open for camera in cameras], Board(names), patience, note)
+    return LiveReader(names, [camera.open for camera in cameras], LatestFrames(names), policy, note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +13,12 @@ from edgeseg.streaming.config import RunConfig
 from edgeseg.streaming.sources import opening
 from edgeseg.streaming.sources.credentials import redacted, secrets_in, without_secrets
 from edgeseg.streaming.sources.live.address import Route, address_from_source
-from edgeseg.streaming.sources.opening import open_intake
+from edgeseg.streaming.sources.opening import open_frame_reader
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from edgeseg.streaming.sources.live.address import Address
 
 # Part of every secret below.
 MARK = "Zq7"
@@ -118,7 +124,7 @@ ODD = "/?#@:;&=!%[]{}<>()'\"\\ \t|^~`$*,+äß漢\u202e\x1b"
 
 
 @pytest.mark.parametrize("text", FORMS)
-def test_no_secret_is_shown(text):
+def test_no_secret_is_shown(text: str) -> None:
     shown = redacted(text)
 
     assert MARK not in shown
@@ -127,12 +133,12 @@ def test_no_secret_is_shown(text):
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_what_is_no_secret_stays(text):
+def test_what_is_no_secret_stays(text: str) -> None:
     assert redacted(text) == text
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_password_of_any_letters(seed):
+def test_a_password_of_any_letters(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(100):
         noise = "".join(chance.choices(ODD, k=chance.randint(0, 6)))
@@ -149,7 +155,7 @@ def test_a_password_of_any_letters(seed):
             assert MARK not in without_secrets(f"cannot open {spelled}!", secrets), spelled
 
 
-def test_what_a_library_says_of_an_address_hides_its_secrets():
+def test_what_a_library_says_of_an_address_hides_its_secrets() -> None:
     secrets = secrets_in("http://admin:a%20Zq7@cam/x?key=Zq7key")
     said = without_secrets("admin:a%20Zq7 or 'a Zq7' at /x?key=Zq7key", secrets)
 
@@ -157,29 +163,32 @@ def test_what_a_library_says_of_an_address_hides_its_secrets():
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, RuntimeError, EdgeSegError])
-def test_what_opening_raises_hides_them(monkeypatch, error):
+def test_what_opening_raises_hides_them(
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
     """And so does the traceback: nothing is left of the error that said it."""
 
-    def fail(target):
+    def fail(target: Address) -> NoReturn:
         msg = f"bad address {target}"
         raise error(msg)
 
     monkeypatch.setitem(opening.OPENERS, Route.NETWORK, fail)
     with pytest.raises(EdgeSegError, match=r"bad address rtsp://\*\*\*@cam") as told:
-        open_intake(["rtsp://admin:Zq7@cam/"])
+        open_frame_reader(["rtsp://admin:Zq7@cam/"])
 
     assert told.value.__cause__ is None
 
 
 @pytest.mark.parametrize("source", ["admin:Zq7@cam/x", "rtsp:/admin:Zq7@cam/x", "rstp://admin:Zq7@cam/x"])
-def test_a_source_that_is_none_is_named_without_its_password(source):
+def test_a_source_that_is_none_is_named_without_its_password(source: str) -> None:
     with pytest.raises(EdgeSegError, match=r"\*\*\*@cam/x") as told:
-        open_intake([source])
+        open_frame_reader([source])
 
     assert MARK not in str(told.value)
 
 
-def test_records_do_not_show_them():
+def test_records_do_not_show_them() -> None:
     source = "rtsp://admin:Zq7@cam/"
 
     assert MARK not in repr(address_from_source(source))

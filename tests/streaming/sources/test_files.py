@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,11 @@ from edgeseg.errors import InputError
 from edgeseg.streaming.sources.files import image_ids_from_paths, open_source
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from tests.data import shared
+from tests.runtime.case_ids import readable
+from tests.vision.found import all_frames, as_skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 BAD = ("OPEN-FAILS", "LOAD-FAILS")
 
@@ -23,11 +29,11 @@ def save(path: Path, size_wh: tuple[int, int] = (5, 4)) -> Path:
     return path
 
 
-def frames_of(source) -> list[Frame]:
+def frames_of(source: Iterable[Frame | Skipped]) -> list[Frame]:
     return [item for item in source if isinstance(item, Frame)]
 
 
-def skipped_of(source) -> list[Skipped]:
+def skipped_of(source: Iterable[Frame | Skipped]) -> list[Skipped]:
     return [item for item in source if isinstance(item, Skipped)]
 
 
@@ -36,10 +42,10 @@ def checked_rows() -> list[list[str]]:
     return [line.split("\t") for line in lines]
 
 
-def test_one_image_is_read_in_bgr(tmp_path):
+def test_one_image_is_read_in_bgr(tmp_path: Path) -> None:
     source = open_source(str(save(tmp_path / "one.png")))
 
-    (frame,) = list(source)
+    (frame,) = all_frames(source)
     assert source.kind is SourceKind.IMAGES
     assert source.total == 1
     assert (frame.name, frame.image_id, frame.time_s) == ("one.png", 1, None)
@@ -47,7 +53,7 @@ def test_one_image_is_read_in_bgr(tmp_path):
     assert frame.image[0, 0].tolist() == [30, 20, 10]
 
 
-def test_a_folder_is_searched_with_its_subfolders_in_order(tmp_path):
+def test_a_folder_is_searched_with_its_subfolders_in_order(tmp_path: Path) -> None:
     for name in ("b.png", "a/z.png", "a/B.JPG", ".hidden.png"):
         save(tmp_path / name)
     save(tmp_path / "plain.png").rename(tmp_path / "no_suffix")
@@ -63,7 +69,7 @@ def test_a_folder_is_searched_with_its_subfolders_in_order(tmp_path):
     ]
 
 
-def test_every_odd_image_is_read_or_named():
+def test_every_odd_image_is_read_or_named() -> None:
     rows = checked_rows()
     source = open_source(str(shared("data", "odd_images")))
 
@@ -85,23 +91,24 @@ def test_every_odd_image_is_read_or_named():
     assert all(reason.strip() for reason in skipped.values())
 
 
-def test_orientation_is_applied():
+def test_orientation_is_applied() -> None:
     # 375x500 as stored, a quarter turn in the metadata.
-    (frame,) = open_source(str(shared("data", "odd_images", "derived", "exif_orientation_6.jpg")))
+    (frame,) = all_frames(open_source(str(shared("data", "odd_images", "derived", "exif_orientation_6.jpg"))))
 
-    (upright,) = open_source(str(shared("data", "odd_images", "derived", "base.jpg")))
+    (upright,) = all_frames(open_source(str(shared("data", "odd_images", "derived", "base.jpg"))))
     assert frame.image.shape == upright.image.shape
     assert np.abs(frame.image.astype(int) - upright.image).mean() < 5
 
 
-def test_a_bomb_is_refused_by_name():
-    (skipped,) = open_source(str(shared("data", "odd_images", "pillow", "decompression_bomb.gif")))
+def test_a_bomb_is_refused_by_name() -> None:
+    (item,) = open_source(str(shared("data", "odd_images", "pillow", "decompression_bomb.gif")))
+    skipped = as_skipped(item)
 
     assert skipped.name == "decompression_bomb.gif"
     assert "is refused: its header states far more" in skipped.reason
 
 
-def test_a_pattern_gives_what_it_matches(tmp_path):
+def test_a_pattern_gives_what_it_matches(tmp_path: Path) -> None:
     for name in ("x/1.png", "x/2.png", "y/3.png", "y/4.bmp"):
         save(tmp_path / name)
 
@@ -110,7 +117,7 @@ def test_a_pattern_gives_what_it_matches(tmp_path):
     assert [frame.name for frame in open_source(f"{tmp_path}/**/*.bmp")] == ["4.bmp"]
 
 
-def test_a_relative_pattern(tmp_path, monkeypatch):
+def test_a_relative_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("1.png", "2.png"):
         save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -118,13 +125,13 @@ def test_a_relative_pattern(tmp_path, monkeypatch):
     assert [frame.name for frame in open_source("*.png")] == ["1.png", "2.png"]
 
 
-def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     path = save(tmp_path / "shot[1].png")
 
     assert [frame.name for frame in open_source(str(path))] == ["shot[1].png"]
 
 
-def test_what_is_no_image_is_named_with_the_reason(tmp_path):
+def test_what_is_no_image_is_named_with_the_reason(tmp_path: Path) -> None:
     save(tmp_path / "good.png")
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "phone.HEIC").write_bytes(b"heic")
@@ -138,7 +145,7 @@ def test_what_is_no_image_is_named_with_the_reason(tmp_path):
     assert len(skipped) == 3
 
 
-def test_an_image_that_vanishes_meanwhile_is_skipped(tmp_path):
+def test_an_image_that_vanishes_meanwhile_is_skipped(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     source = open_source(str(tmp_path))
     (tmp_path / "a.png").unlink()
@@ -148,7 +155,7 @@ def test_an_image_that_vanishes_meanwhile_is_skipped(tmp_path):
     ]
 
 
-def test_results_of_this_run_are_not_its_input(tmp_path):
+def test_results_of_this_run_are_not_its_input(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     save(tmp_path / "overlays" / "a.png")
     (tmp_path / "overlay.mp4").write_bytes(b"mp4")
@@ -169,7 +176,7 @@ def test_results_of_this_run_are_not_its_input(tmp_path):
         ("{folder}/notes.txt", "{folder}/notes.txt is neither an image nor a video that can be read"),
     ],
 )
-def test_what_cannot_be_a_source_is_refused(tmp_path, text, words):
+def test_what_cannot_be_a_source_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     words = words.format(folder=tmp_path)
 
@@ -186,12 +193,13 @@ def test_what_cannot_be_a_source_is_refused(tmp_path, text, words):
         (["²7.jpg", "9.jpg"], [1, 2]),
         (["007.jpg", "7.png"], [1, 2]),
     ],
+    ids=readable,
 )
-def test_image_ids(names, ids):
+def test_image_ids(names: list[str], ids: list[int]) -> None:
     assert image_ids_from_paths([Path(name) for name in names]) == ids
 
 
-def test_a_name_in_no_encoding_is_kept(tmp_path):
+def test_a_name_in_no_encoding_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "caf\udce9.png"
     try:
         save(path)

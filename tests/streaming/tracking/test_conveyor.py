@@ -13,6 +13,8 @@ from edgeseg.vision.detections import Detections
 from edgeseg.vision.frames import Frame
 from edgeseg.vision.masks import MaskCrop
 
+from .scenes import ids_of
+
 pytest.importorskip("trackers")
 FPS = 25.0
 
@@ -33,7 +35,7 @@ def perfect(frame: ConveyorFrame) -> Detections:
 
 
 @pytest.mark.parametrize(("seed", "spacing_px", "every"), [(1, 40, 1), (2, 25, 2), (3, 25, 3)])
-def test_a_perfect_detector_is_counted_exactly(seed, spacing_px, every):
+def test_a_perfect_detector_is_counted_exactly(seed: int, spacing_px: int, every: int) -> None:
     scene = ConveyorScene(seed=seed, spacing_px=spacing_px)
     gate = parse_line("gate:0.5,1,0.5,0")
     tracker = SceneTracker(TrackConfig(lines=(gate,)), fps=FPS)
@@ -47,7 +49,7 @@ def test_a_perfect_detector_is_counted_exactly(seed, spacing_px, every):
         detections, state = tracker.update(frame, perfect(truth), 0.5)
         assert len(detections) == len(truth.track_ids)
         for part, number, label, mask in zip(
-            truth.track_ids.tolist(), detections.track_ids.tolist(), truth.labels, truth.masks, strict=True
+            truth.track_ids.tolist(), ids_of(detections), truth.labels, truth.masks, strict=True
         ):
             frames_of[part] += 1
             label_of[part] = label

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -9,26 +11,30 @@ from edgeseg.errors import ConfigError
 from edgeseg.streaming.tracking import Line, TrackConfig, Zone, parse_line, parse_zone
 from edgeseg.streaming.tracking.lines import LineCounter
 from edgeseg.streaming.tracking.zones import ZoneCounter
+from tests.runtime.case_ids import readable
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
-def test_a_line_in_shares_lies_in_every_frame():
+def test_a_line_in_shares_lies_in_every_frame() -> None:
     line = parse_line("gate:0.5,0,0.5,1")
     assert line.name == "gate"
     assert line.points_in((480, 640)) == ((320, 0), (320, 480))
     assert line.points_in((100, 200)) == ((100, 0), (100, 100))
 
 
-def test_a_line_in_pixels_stays_where_it_is():
+def test_a_line_in_pixels_stays_where_it_is() -> None:
     line = parse_line(" 320, 0 , 320.5,480")
     assert line.name == ""
     assert line.points_in((100, 100)) == ((320, 0), (320.5, 480))
 
 
-def test_a_name_may_have_colons():
+def test_a_name_may_have_colons() -> None:
     assert parse_line("dock: gate 2:0,0,1,1").name == "dock: gate 2"
 
 
-def test_a_zone():
+def test_a_zone() -> None:
     zone = parse_zone("bin:0,0,0.5,0,0.5,1,0,1")
     assert zone.name == "bin"
     assert zone.points_in((100, 200)) == ((0, 0), (100, 0), (100, 100), (0, 100))
@@ -51,7 +57,7 @@ def test_a_zone():
         ("0,0,5,1e7", "coordinates of line '' must be at most 1000000, got 1e\\+07"),
     ],
 )
-def test_lines_that_are_none(text, match):
+def test_lines_that_are_none(text: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         parse_line(text)
 
@@ -64,16 +70,17 @@ def test_lines_that_are_none(text, match):
         ("bin:0,0,1,1,0.5,0.5", r"'bin' must enclose an area, got corners on one line: \(0, 0\) \(1, 1\)"),
         ("bin:0.1,0.1,0.2,0.2,0.3,0.3", "must enclose an area, got corners on one line"),
         ("bin:a,0,1,1,1,0", "a zone must be .* got 'a'"),
-        (
+        pytest.param(
             "bin:0,0,1,1,1,0,0,1",
             r"edges of zone 'bin' must not cross each other, got \(0, 0\) to \(1, 1\) and "
             r"\(1, 0\) to \(0, 1\); give the corners in their order around the zone",
+            id="edges that cross",
         ),
         ("bin:10,10,90,90,90,10,10,95", r"must not cross each other, got \(10, 10\) to \(90, 90\)"),
         ("bin:50,0,80,90,0,35,100,35,20,90", "must not cross each other"),
     ],
 )
-def test_zones_that_are_none(text, match):
+def test_zones_that_are_none(text: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         parse_zone(text)
 
@@ -173,7 +180,7 @@ def test_the_remark_says_where_it_is_and_how_large_the_frame_is() -> None:
     )
 
 
-def test_a_zone_made_by_hand_is_checked_too():
+def test_a_zone_made_by_hand_is_checked_too() -> None:
     with pytest.raises(ConfigError, match="at least 3 corners, got 2"):
         Zone(corners_xy=((0, 0), (1, 1)))
 
@@ -185,15 +192,24 @@ def test_a_zone_made_by_hand_is_checked_too():
         ({"lost_s": -1}, "lost_s must be 0 seconds or more, got -1"),
         ({"trail_s": float("nan")}, "trail_s must be 0 seconds or more, got nan"),
         ({"smooth_masks": 1.0}, "smooth_masks must be at least 0 and below 1, got 1.0"),
-        ({"lines": (parse_line("a:0,0,1,1"),) * 2}, "every line must have a name of its own, got 'a' 2"),
-        ({"zones": (parse_zone("a:0,0,1,1,0,1"),) * 2}, "every zone must have a name of its own"),
+        pytest.param(
+            {"lines": (parse_line("a:0,0,1,1"),) * 2},
+            "every line must have a name of its own, got 'a' 2",
+            id="two lines of one name",
+        ),
+        pytest.param(
+            {"zones": (parse_zone("a:0,0,1,1,0,1"),) * 2},
+            "every zone must have a name of its own",
+            id="two zones of one name",
+        ),
     ],
+    ids=readable,
 )
-def test_settings_that_cannot_work(settings, match):
+def test_settings_that_cannot_work(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         TrackConfig(**settings)
 
 
-def test_lines_need_no_name():
+def test_lines_need_no_name() -> None:
     lines = (Line(start_xy=(0, 0), end_xy=(1, 1)), Line(start_xy=(0, 1), end_xy=(1, 0)))
     assert len(TrackConfig(lines=lines).lines) == 2

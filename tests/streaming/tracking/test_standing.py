@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeseg.streaming.tracking import Line, parse_line, parse_zone
-from edgeseg.streaming.tracking.lines import LineCounter, Passage
-from edgeseg.streaming.tracking.zones import Stay, ZoneCounter
+from edgeseg.streaming.tracking.lines import LineCounter, LineState
+from edgeseg.streaming.tracking.zones import ZoneCounter, ZoneState
 
 from .scenes import Stage
 
@@ -61,21 +61,21 @@ def standstill(noise: Noise, spread: float, fps: int, seed: int, *, trembles_alw
 
 
 def crossings(path: Path, *, line: Line = GATE, size: float = 80) -> tuple[int, int]:
-    counter, passage = LineCounter(line, 1, SIZE_HW), Passage()
+    counter, line_state = LineCounter(line, 1, SIZE_HW), LineState()
     for x, y in path.tolist():
-        counter.follow(passage, (x, y), size)
-    counter.count(passage)
+        counter.follow(line_state, (x, y), size)
+    counter.count(line_state)
     count = counter.state((1, 1))
     return count.forward, count.backward
 
 
 def changes(path: Path) -> int:
     """How often an object's being in the zone changed."""
-    counter, stay = ZoneCounter(BIN, 1, SIZE_HW), Stay()
+    counter, zone_state = ZoneCounter(BIN, 1, SIZE_HW), ZoneState()
     inside = [False]
     for x, y in path.tolist():
-        counter.follow(stay, (x, y), 80)
-        inside.append(stay.inside)
+        counter.follow(zone_state, (x, y), 80)
+        inside.append(zone_state.inside)
     return sum(before != after for before, after in pairwise(inside))
 
 
@@ -138,12 +138,12 @@ def test_a_zone_takes_what_is_first_seen_in_it_and_loses_what_walks_out() -> Non
 
 def test_a_zone_smaller_than_its_objects_takes_each_that_passes() -> None:
     counter = ZoneCounter(parse_zone("310,0,330,0,330,480,310,480"), 1, SIZE_HW)
-    stay = Stay()
+    zone_state = ZoneState()
     inside = []
     for x in range(260, 400, 5):
-        counter.follow(stay, (x, 240), 80)
-        inside.append(stay.inside)
-    counter.count(stay)
+        counter.follow(zone_state, (x, 240), 80)
+        inside.append(zone_state.inside)
+    counter.count(zone_state)
     assert inside[inside.index(True) :].index(False) * 5 == pytest.approx(30, abs=5)
     assert not inside[-1]
     assert counter.state(0, (1, 1)).entered == 1

@@ -1,19 +1,29 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from edgeseg.streaming.controls import Controls
 
 from .viewing import make_page
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from edgeseg.streaming.web.page import WebPage
+
+    from .viewing import OpenPage
+
 
 @pytest.fixture
-def controls():
+def controls() -> Controls:
     return Controls(0.5)
 
 
 @pytest.fixture
-def page(controls):
+def page(controls: Controls) -> Iterator[WebPage]:
     """A page of one camera, without a token."""
     made = make_page(controls)
     yield made
@@ -21,11 +31,11 @@ def page(controls):
 
 
 @pytest.fixture
-def open_page(controls):
+def open_page(controls: Controls) -> Iterator[OpenPage]:
     """Make pages with settings of their own; they are closed at the end."""
-    made = []
+    made: list[WebPage] = []
 
-    def make(**settings):
+    def make(**settings: Any) -> WebPage:
         made.append(make_page(controls, **settings))
         return made[-1]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgeseg.errors import ConfigError
 from edgeseg.streaming.web.address import WebAddress, is_loopback, listen, parse_address
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 @pytest.mark.parametrize(
@@ -23,21 +27,21 @@ from edgeseg.streaming.web.address import WebAddress, is_loopback, listen, parse
         (" 127.0.0.1:1 ", "127.0.0.1", 1),
     ],
 )
-def test_what_may_be_given(text, host, port):
+def test_what_may_be_given(text: str, host: str, port: int) -> None:
     assert parse_address(text) == WebAddress(host=host, port=port)
 
 
 @pytest.mark.parametrize(
     "text", [":8080", "host:", "host:http", "::1", "::1:8080", "[::1", "http://x:80", "[]:1"]
 )
-def test_what_may_not(text):
+def test_what_may_not(text: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT or PORT") as caught:
         parse_address(text)
     assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["65536", "host:99999"])
-def test_no_such_port(text):
+def test_no_such_port(text: str) -> None:
     with pytest.raises(ConfigError, match=r"within 0 and 65535"):
         parse_address(text)
 
@@ -55,22 +59,22 @@ def test_no_such_port(text):
         ("", False),
     ],
 )
-def test_loopback(host, wanted):
+def test_loopback(host: str, wanted: bool) -> None:
     assert is_loopback(host) is wanted
 
 
-def test_urls():
+def test_urls() -> None:
     assert WebAddress(port=80).url == "http://127.0.0.1:80/"
     assert WebAddress(host="::1", port=81).url == "http://[::1]:81/"
     assert "0.0.0.0" not in WebAddress(host="0.0.0.0", port=82).url
 
 
-def test_a_free_port_is_chosen():
+def test_a_free_port_is_chosen() -> None:
     with listen(WebAddress(port=0)) as listener:
         assert listener.getsockname()[1] > 0
 
 
-def test_a_port_in_use_is_named_with_another():
+def test_a_port_in_use_is_named_with_another() -> None:
     with listen(WebAddress(port=0)) as listener:
         port = listener.getsockname()[1]
 
@@ -78,13 +82,13 @@ def test_a_port_in_use_is_named_with_another():
             listen(WebAddress(port=port))
 
 
-def test_an_address_of_another_machine():
+def test_an_address_of_another_machine() -> None:
     with pytest.raises(ConfigError, match=r"address of this machine, got 192\.0\.2\.7"):
         listen(WebAddress(host="192.0.2.7", port=0))
 
 
-def test_an_unknown_name(monkeypatch):
-    def unknown(*args, **kwargs):
+def test_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: object, **kwargs: object) -> NoReturn:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)

@@ -6,22 +6,29 @@ import asyncio
 import socket
 import time
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 from starlette.requests import Request
 
-from edgeseg.streaming.web.attempts import Attempts
-from edgeseg.streaming.web.connections import _place_of
-from edgeseg.streaming.web.limits import Limits
+from edgeseg.streaming.web.attempts import WrongTokenDelay
+from edgeseg.streaming.web.connections import _network_from_client
+from edgeseg.streaming.web.limits import WebLimits
+from tests.runtime.case_ids import readable
 
 from .viewing import Viewer, ask, connect, make_shown, said, send, until
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .viewing import OpenPage
 
 TOKEN = "corréct horse"
 GET = b"GET /status.json HTTP/1.1\r\nHost: localhost\r\n"
 WHOLE = GET + b"\r\n"
 WRONG = GET + b"Authorization: Bearer wrong\r\n\r\n"
 POST = b"POST /threshold HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n"
-SOON = Limits(request_s=0.25, unread_s=0.25, check_s=0.05)
+SOON = WebLimits(request_s=0.25, unread_s=0.25, check_s=0.05)
 FOR_EVER_S = 1000.0
 BASIC = {"Authorization": "Basic OndlaXJk"}
 
@@ -80,14 +87,21 @@ def is_cut_while_sending(client: socket.socket, data: bytes) -> bool:
         "file",
     ],
 )
-def test_a_request_has_a_time_to_come_in(open_page, token, first, more):
+def test_a_request_has_a_time_to_come_in(
+    open_page: OpenPage, token: str | None, first: bytes, more: bytes
+) -> None:
     """However it is drawn out, and whatever was answered before."""
     page = open_page(token=token, limits=SOON)
     with closing(send(page, first)) as client:
-        until(lambda: time.sleep(0.03) or is_cut_while_sending(client, more), "the end")
+
+        def is_cut() -> bool:
+            time.sleep(0.03)
+            return is_cut_while_sending(client, more)
+
+        until(is_cut, "the end")
 
 
-def test_an_answer_has_a_time_to_be_taken(open_page):
+def test_an_answer_has_a_time_to_be_taken(open_page: OpenPage) -> None:
     page = open_page(limits=SOON)
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -106,8 +120,8 @@ def test_an_answer_has_a_time_to_be_taken(open_page):
     assert ask(page, "GET", "/status.json")[0] == 200
 
 
-def test_strangers_make_room_for_whoever_knows_the_token(open_page):
-    page = open_page(token=TOKEN, limits=Limits(connections=6, request_s=FOR_EVER_S))
+def test_strangers_make_room_for_whoever_knows_the_token(open_page: OpenPage) -> None:
+    page = open_page(token=TOKEN, limits=WebLimits(connections=6, request_s=FOR_EVER_S))
     page.write(make_shown())
     with closing(Viewer(page, "/live?token=corr%C3%A9ct%20horse")) as viewer:
         assert viewer.answer.status == 200
@@ -122,8 +136,8 @@ def test_strangers_make_room_for_whoever_knows_the_token(open_page):
         client.close()
 
 
-def test_who_asks_for_nothing_makes_room_where_there_is_no_token(open_page):
-    page = open_page(limits=Limits(connections=5, request_s=FOR_EVER_S))
+def test_who_asks_for_nothing_makes_room_where_there_is_no_token(open_page: OpenPage) -> None:
+    page = open_page(limits=WebLimits(connections=5, request_s=FOR_EVER_S))
     clients = [send(page, data) for data in (WHOLE + b"GET", b"", POST + b"\r\n", WHOLE) * 3]
 
     assert ask(page, "GET", "/status.json")[0] == 200
@@ -132,8 +146,8 @@ def test_who_asks_for_nothing_makes_room_where_there_is_no_token(open_page):
         client.close()
 
 
-def test_who_takes_nothing_makes_room(open_page):
-    page = open_page(limits=Limits(connections=2, stuck_s=0.1, check_s=0.02))
+def test_who_takes_nothing_makes_room(open_page: OpenPage) -> None:
+    page = open_page(limits=WebLimits(connections=2, stuck_s=0.1, check_s=0.02))
     clients = []
     for _ in range(2):
         client = socket.socket()
@@ -149,25 +163,25 @@ def test_who_takes_nothing_makes_room(open_page):
         except OSError:
             return False
 
-    page._figures._title = "long" * 100_000
+    page._status_json._title = "long" * 100_000
     until(answered)
     for client in clients:
         client.close()
 
 
-def test_who_is_served_stays(open_page):
-    page = open_page(limits=Limits(connections=2))
+def test_who_is_served_stays(open_page: OpenPage) -> None:
+    page = open_page(limits=WebLimits(connections=2))
     with closing(Viewer(page)) as one, closing(Viewer(page)) as other:
         with closing(send(page, WHOLE)) as one_more:
             assert said(one_more) == b""
         assert one.next()
         assert other.next()
-    until(lambda: not page._serving._crowd._connections)
+    until(lambda: not page._web_server._limiter._connections)
     assert ask(page, "GET", "/status.json")[0] == 200
 
 
-def test_one_machine_cannot_take_all(open_page):
-    page = open_page(limits=Limits(connections=4, request_s=FOR_EVER_S))
+def test_one_machine_cannot_take_all(open_page: OpenPage) -> None:
+    page = open_page(limits=WebLimits(connections=4, request_s=FOR_EVER_S))
     with closing(connect(page, "127.0.0.2")) as early:
         many = [connect(page) for _ in range(20)]
 
@@ -187,14 +201,17 @@ def test_one_machine_cannot_take_all(open_page):
         (("fe80::1%eth0", 5), str(0xFE80 << 48)),
         (None, ""),
     ],
+    ids=readable,
 )
-def test_where_a_client_is(client, place):
-    assert _place_of(client) == place
+def test_where_a_client_is(client: tuple[str, int] | None, place: str) -> None:
+    assert _network_from_client(client) == place
 
 
-def test_the_right_token_does_not_wait_for_wrong_ones(open_page):
+def test_the_right_token_does_not_wait_for_wrong_ones(open_page: OpenPage) -> None:
     """Wrong ones wait for ever here; those that are too many are refused at once."""
-    page = open_page(token="right token", limits=Limits(wrong_s=FOR_EVER_S, wrong_clients=3))
+    page = open_page(
+        token="right token", limits=WebLimits(wrong_token_delay_s=FOR_EVER_S, max_waiting_per_client=3)
+    )
     waiting = [send(page, WRONG) for _ in range(3)]
     login = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -226,20 +243,22 @@ class Asking(Request):
         super().__init__({"type": "http", "client": (host, 1), "headers": []}, self.wait)
         self.leaving = asyncio.Event()
 
-    async def wait(self) -> dict:
+    async def wait(self) -> dict[str, Any]:
         await self.leaving.wait()
         return {"type": "http.disconnect"}
 
 
-def test_attempts_are_bounded_and_leave_with_their_client():
+def test_attempts_are_bounded_and_leave_with_their_client() -> None:
     async def attempt() -> None:
-        attempts = Attempts(Limits(wrong_s=FOR_EVER_S, wrong_clients=2, wrong_all=5))
+        attempts = WrongTokenDelay(
+            WebLimits(wrong_token_delay_s=FOR_EVER_S, max_waiting_per_client=2, max_waiting=5)
+        )
         asking = [Asking(f"10.0.0.{number // 2}") for number in range(5)]
-        waiting = [asyncio.ensure_future(attempts.hold_up(each)) for each in asking]
+        waiting = [asyncio.ensure_future(attempts.delay(each)) for each in asking]
         await asyncio.sleep(0)
 
-        assert not await attempts.hold_up(Asking("10.0.0.0"))
-        assert not await attempts.hold_up(Asking("10.0.0.99"))
+        assert not await attempts.delay(Asking("10.0.0.0"))
+        assert not await attempts.delay(Asking("10.0.0.99"))
         assert len(attempts._waiting) == 3
         for each in asking:
             each.leaving.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
@@ -9,8 +10,12 @@ import pytest
 from edgeseg.errors import ConfigError
 from edgeseg.streaming.controls import Controls
 from edgeseg.streaming.web import WebAddress, WebPage
+from tests.runtime.case_ids import readable
 
 from .viewing import ask, make_shown
+
+if TYPE_CHECKING:
+    from .viewing import OpenPage
 
 TOKEN = "corréct horse"
 WISH = '{"score_threshold": 0.25}'
@@ -18,25 +23,25 @@ PATHS = ["/", "/page.js", "/live", "/pictures/0.mjpg", "/snapshots/0.jpg", "/sta
 
 
 @pytest.fixture
-def guarded(open_page):
+def guarded(open_page: OpenPage) -> WebPage:
     page = open_page(token=TOKEN)
     page.write(make_shown())
     return page
 
 
-def cookie_of(page):
+def cookie_of(page: WebPage) -> str:
     _, headers, _ = ask(page, "POST", "/login", urlencode({"token": TOKEN}))
-    return headers["Set-Cookie"].partition(";")[0]
+    return str(headers["Set-Cookie"].partition(";")[0])
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9999", "[::1]:80", "127.8.0.1"])
-def test_without_a_token_names_of_this_machine_are_answered(page, host):
+def test_without_a_token_names_of_this_machine_are_answered(page: WebPage, host: str) -> None:
     assert ask(page, "GET", "/", Host=host)[0] == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "192.168.1.2:8080", "localhost.evil.example", "[x", ""])
 @pytest.mark.parametrize("path", PATHS)
-def test_without_a_token_other_names_are_not(page, host, path):
+def test_without_a_token_other_names_are_not(page: WebPage, host: str, path: str) -> None:
     status, _, body = ask(page, "GET", path, Host=host)
 
     assert status == 403
@@ -52,8 +57,9 @@ def test_without_a_token_other_names_are_not(page, host, path):
         {"Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "same-site", "Origin": "http://localhost"},
     ],
+    ids=readable,
 )
-def test_another_site_changes_nothing(page, controls, headers):
+def test_another_site_changes_nothing(page: WebPage, controls: Controls, headers: dict[str, str]) -> None:
     assert ask(page, "POST", "/threshold", WISH, Host="localhost", **headers)[0] == 403
     assert controls.score_threshold == 0.5
 
@@ -65,14 +71,15 @@ def test_another_site_changes_nothing(page, controls, headers):
         {"Origin": "http://localhost"},
         {"Origin": "https://localhost", "Sec_Fetch_Site": "same-origin"},
     ],
+    ids=readable,
 )
-def test_the_page_itself_does(page, controls, headers):
+def test_the_page_itself_does(page: WebPage, controls: Controls, headers: dict[str, str]) -> None:
     assert ask(page, "POST", "/threshold", WISH, Host="localhost", **headers)[0] == 200
     assert controls.score_threshold == 0.25
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_is_seen_without_the_token(guarded, path):
+def test_nothing_is_seen_without_the_token(guarded: WebPage, path: str) -> None:
     status, headers, body = ask(guarded, "GET", path)
 
     assert status == 401
@@ -80,12 +87,12 @@ def test_nothing_is_seen_without_the_token(guarded, path):
     assert len(body) < 200
 
 
-def test_nothing_is_changed_without_the_token(guarded, controls):
+def test_nothing_is_changed_without_the_token(guarded: WebPage, controls: Controls) -> None:
     assert ask(guarded, "POST", "/threshold", WISH)[0] == 401
     assert controls.score_threshold == 0.5
 
 
-def test_a_browser_is_asked_for_it(guarded):
+def test_a_browser_is_asked_for_it(guarded: WebPage) -> None:
     status, _, body = ask(guarded, "GET", "/", Accept="text/html,*/*")
 
     assert status == 401
@@ -94,7 +101,7 @@ def test_a_browser_is_asked_for_it(guarded):
     assert ask(guarded, "GET", "/page.css")[0] == 200
 
 
-def test_typing_it_lets_in(guarded):
+def test_typing_it_lets_in(guarded: WebPage) -> None:
     status, headers, _ = ask(guarded, "POST", "/login", urlencode({"token": TOKEN}))
 
     assert (status, headers["Location"]) == (303, "/")
@@ -105,7 +112,7 @@ def test_typing_it_lets_in(guarded):
     assert ask(guarded, "GET", "/status.json", Cookie=cookie.partition(";")[0])[0] == 200
 
 
-def test_typing_another_does_not(guarded):
+def test_typing_another_does_not(guarded: WebPage) -> None:
     status, headers, body = ask(guarded, "POST", "/login", urlencode({"token": "correct horse"}))
 
     assert status == 401
@@ -113,14 +120,14 @@ def test_typing_another_does_not(guarded):
     assert b"not the token" in body
 
 
-def test_a_token_in_the_address_is_taken_out_of_it(guarded):
+def test_a_token_in_the_address_is_taken_out_of_it(guarded: WebPage) -> None:
     status, headers, _ = ask(guarded, "GET", "/?" + urlencode({"token": TOKEN}))
 
     assert (status, headers["Location"]) == (303, "/")
     assert ask(guarded, "GET", "/", Cookie=headers["Set-Cookie"].partition(";")[0])[0] == 200
 
 
-def test_programs_give_it_as_bearer_or_in_the_address(open_page):
+def test_programs_give_it_as_bearer_or_in_the_address(open_page: OpenPage) -> None:
     page = open_page(token="12345678")
 
     assert ask(page, "GET", "/status.json", Authorization="Bearer 12345678")[0] == 200
@@ -137,8 +144,9 @@ def test_programs_give_it_as_bearer_or_in_the_address(open_page):
         {"Authorization": "Bearer"},
         {"Cookie": "edgeseg=12345678"},
     ],
+    ids=readable,
 )
-def test_wrong_tokens(open_page, headers):
+def test_wrong_tokens(open_page: OpenPage, headers: dict[str, str]) -> None:
     page = open_page(token="12345678")
 
     assert ask(page, "GET", "/status.json", **headers)[0] == 401
@@ -146,11 +154,11 @@ def test_wrong_tokens(open_page, headers):
     assert ask(page, "GET", "/status.json", Cookie=f"edgeseg-{page.address.port}=12345678")[0] == 401
 
 
-def test_with_a_token_the_name_of_the_machine_does_not_matter(guarded):
+def test_with_a_token_the_name_of_the_machine_does_not_matter(guarded: WebPage) -> None:
     assert ask(guarded, "GET", "/status.json", Host="jetson.example", Cookie=cookie_of(guarded))[0] == 200
 
 
-def test_the_cookie_does_not_help_another_site(guarded, controls):
+def test_the_cookie_does_not_help_another_site(guarded: WebPage, controls: Controls) -> None:
     headers = {"Cookie": cookie_of(guarded), "Origin": "http://evil.example", "Host": "jetson.local"}
 
     assert ask(guarded, "POST", "/threshold", WISH, **headers)[0] == 403
@@ -158,17 +166,17 @@ def test_the_cookie_does_not_help_another_site(guarded, controls):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "jetson.local"])
-def test_another_address_needs_a_token(host):
+def test_another_address_needs_a_token(host: str) -> None:
     with pytest.raises(ConfigError, match="give --web-token with at least 8 characters"):
         WebPage(WebAddress(host=host, port=0), Controls())
 
 
-def test_a_short_token():
+def test_a_short_token() -> None:
     with pytest.raises(ConfigError, match="at least 8 characters, got 7"):
         WebPage(WebAddress(port=0), Controls(), token="1234567")
 
 
-def test_headers_of_every_answer(page):
+def test_headers_of_every_answer(page: WebPage) -> None:
     for path in ("/", "/status.json", "/nothing", "/page.js"):
         headers = ask(page, "GET", path)[1]
         policy = headers["Content-Security-Policy"]
@@ -180,5 +188,5 @@ def test_headers_of_every_answer(page):
         assert "Server" not in headers
 
 
-def test_the_address_for_people_has_no_token(guarded):
+def test_the_address_for_people_has_no_token(guarded: WebPage) -> None:
     assert guarded.url == f"http://127.0.0.1:{guarded.address.port}/"

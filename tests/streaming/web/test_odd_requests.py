@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 import socket
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeseg.streaming.web.limits import Limits
+from edgeseg.streaming.web.limits import WebLimits
 
 from .viewing import ask, make_shown, said, send
+
+if TYPE_CHECKING:
+    from .viewing import OpenPage
 
 TOKEN = "corréct horse"
 SEEDS = range(8)
@@ -87,8 +91,8 @@ def odd_requests(seed: int, count: int = 60) -> list[bytes]:
 
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
 @pytest.mark.parametrize("path", ODD_PATHS, ids=range(len(ODD_PATHS)))
-def test_odd_paths(open_page, token, path):
-    page = open_page(token=token, limits=Limits(wrong_s=0.01))
+def test_odd_paths(open_page: OpenPage, token: str | None, path: bytes) -> None:
+    page = open_page(token=token, limits=WebLimits(wrong_token_delay_s=0.01))
     page.write(make_shown())
     with closing(
         send(page, b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -97,9 +101,10 @@ def test_odd_paths(open_page, token, path):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_odd_requests_break_nothing(open_page, seed, caplog):
+def test_odd_requests_break_nothing(open_page: OpenPage, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     page = open_page(
-        token=TOKEN if seed % 2 else None, limits=Limits(wrong_s=0.01, request_s=0.3, check_s=0.05)
+        token=TOKEN if seed % 2 else None,
+        limits=WebLimits(wrong_token_delay_s=0.01, request_s=0.3, check_s=0.05),
     )
     page.write(make_shown())
     for request in odd_requests(seed):

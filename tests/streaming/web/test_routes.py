@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pytest
 
@@ -16,14 +16,21 @@ from edgeseg.streaming.results import LineCount, Scene, ZoneCount
 from edgeseg.streaming.web import frame_store
 from edgeseg.streaming.web import status as figures
 from edgeseg.streaming.web.files import content
-from edgeseg.streaming.web.frame_store import Gallery
-from edgeseg.streaming.web.status import Figures
+from edgeseg.streaming.web.frame_store import FrameStore
+from edgeseg.streaming.web.status import StatusJson
 from tests.vision.found import make_detections
 
-from .viewing import ask, make_shown, make_status, status_of, until
+from .viewing import ask, decoded, make_shown, make_status, status_of, until
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from edgeseg.streaming.web.page import WebPage
+
+    from .viewing import OpenPage
 
 
-def test_before_the_first_frame(page):
+def test_before_the_first_frame(page: WebPage) -> None:
     told = status_of(page)
 
     assert told["state"] == "waiting"
@@ -32,7 +39,7 @@ def test_before_the_first_frame(page):
     assert ask(page, "GET", "/snapshots/0.jpg")[0] == 404
 
 
-def test_figures_of_a_run(page):
+def test_figures_of_a_run(page: WebPage) -> None:
     page.write(make_shown(7))
     told = status_of(page)
 
@@ -50,7 +57,7 @@ def test_figures_of_a_run(page):
     assert source["scene"] is None
 
 
-def test_counts_of_tracking(page):
+def test_counts_of_tracking(page: WebPage) -> None:
     scene = Scene(
         entered=5,
         left=2,
@@ -69,19 +76,20 @@ def test_counts_of_tracking(page):
     }
 
 
-def test_what_a_run_may_count_with(page):
+def test_what_a_run_may_count_with(page: WebPage) -> None:
     """Numbers of NumPy, and mappings that cannot be copied."""
-    facts = {
+    facts: dict[str, Any] = {
+        "frames": np.int64(9),
         "dropped": MappingProxyType({"camera": np.int64(4)}),
         "stages_ms": MappingProxyType({"infer": np.float32(1.5)}),
     }
-    page.write(make_shown(status=make_status(np.int64(9), **facts)))
+    page.write(make_shown(status=make_status(**facts)))
     told = status_of(page)
 
     assert (told["frames"], told["dropped"], told["stages_ms"]) == (9, {"camera": 4}, {"infer": 1.5})
 
 
-def test_what_is_no_number_is_null(page):
+def test_what_is_no_number_is_null(page: WebPage) -> None:
     page.write(make_shown(status=make_status(fps=float("nan"), health=Health(power_w=float("inf")))))
     told = json.loads(ask(page, "GET", "/status.json")[2], parse_constant=pytest.fail)
 
@@ -89,23 +97,23 @@ def test_what_is_no_number_is_null(page):
     assert told["health"]["power_w"] is None
 
 
-def test_a_stalled_stream_is_told(page):
+def test_a_stalled_stream_is_told(page: WebPage) -> None:
     page.write(make_shown(status=make_status(fps=100.0)))
 
     until(lambda: status_of(page)["state"] == "stalled", "the stall")
     assert status_of(page)["sources"][0]["since_s"] > 2
 
 
-def test_a_slow_model_is_no_stall(page):
+def test_a_slow_model_is_no_stall(page: WebPage) -> None:
     # Every 25 s a frame.
     page.write(make_shown(status=make_status(fps=0.04)))
-    page._gallery._easels[0].shown_s -= 60
+    page._frame_store._states[0].received_s -= 60
 
     assert status_of(page)["state"] == "running"
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of the page, which the test sets."""
     now = [1000.0]
     for module in (figures, frame_store):
@@ -113,15 +121,15 @@ def clock(monkeypatch):
     return now
 
 
-def test_a_second_outage_is_told_as_soon_as_the_first(clock):
+def test_a_second_outage_is_told_as_soon_as_the_first(clock: list[float]) -> None:
     """The rate after an outage counts the frames on both sides of it, and is none of the stream's."""
-    pictures = Gallery(1, lambda: None)
-    told = Figures(pictures, Controls(0.5), source_names=("camera",), title="t")
+    pictures = FrameStore(1, lambda: None)
+    told = StatusJson(pictures, Controls(0.5), source_names=("camera",), title="t")
 
-    def frames(count: int, fps: float = 10.0):
+    def frames(count: int, fps: float = 10.0) -> None:
         for _ in range(count):
             clock[0] += 0.1
-            pictures.show(make_shown(status=make_status(fps=fps)))
+            pictures.put(make_shown(status=make_status(fps=fps)))
 
     def seconds_until_stalled() -> float:
         start_s = clock[0]
@@ -141,12 +149,12 @@ def test_a_second_outage_is_told_as_soon_as_the_first(clock):
     pictures.close()
 
 
-def test_a_slow_stream_is_no_stall_and_one_that_gets_faster_is_followed(clock):
-    pictures = Gallery(1, lambda: None)
-    told = Figures(pictures, Controls(0.5), source_names=("camera",), title="t")
+def test_a_slow_stream_is_no_stall_and_one_that_gets_faster_is_followed(clock: list[float]) -> None:
+    pictures = FrameStore(1, lambda: None)
+    told = StatusJson(pictures, Controls(0.5), source_names=("camera",), title="t")
     for _ in range(5):
         clock[0] += 20
-        pictures.show(make_shown(status=make_status(fps=5.0)))
+        pictures.put(make_shown(status=make_status(fps=5.0)))
 
     clock[0] += 75
     assert json.loads(told.json())["state"] == "running"
@@ -154,14 +162,14 @@ def test_a_slow_stream_is_no_stall_and_one_that_gets_faster_is_followed(clock):
     assert json.loads(told.json())["state"] == "stalled"
     for _ in range(9):
         clock[0] += 0.1
-        pictures.show(make_shown(status=make_status(fps=0.05)))
+        pictures.put(make_shown(status=make_status(fps=0.05)))
     clock[0] += 3
     assert json.loads(told.json())["state"] == "stalled"
     pictures.close()
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.25, 1e-3])
-def test_the_threshold_moves(page, controls, value):
+def test_the_threshold_moves(page: WebPage, controls: Controls, value: float) -> None:
     status, _, body = ask(page, "POST", "/threshold", json.dumps({"score_threshold": value}))
 
     assert (status, json.loads(body)) == (200, {"score_threshold": value})
@@ -186,12 +194,12 @@ def test_the_threshold_moves(page, controls, value):
         '{"score_threshold": -0.1}',
         '{"score_threshold": 1.5}',
         '{"score_threshold": 1e999}',
-        '{"score_threshold": ' + "9" * 400 + "}",
-        "[" * 1000,
+        pytest.param('{"score_threshold": ' + "9" * 400 + "}", id="a number of 400 digits"),
+        pytest.param("[" * 1000, id="1000 brackets"),
         b"\xff\xfe{",
     ],
 )
-def test_no_threshold(page, controls, body):
+def test_no_threshold(page: WebPage, controls: Controls, body: str | bytes) -> None:
     status, _, answer = ask(page, "POST", "/threshold", body)
 
     assert status == 400
@@ -199,7 +207,7 @@ def test_no_threshold(page, controls, body):
     assert controls.score_threshold == 0.5
 
 
-def test_a_huge_body_is_refused(page, controls):
+def test_a_huge_body_is_refused(page: WebPage, controls: Controls) -> None:
     status, _, body = ask(page, "POST", "/threshold", b" " * 100_000 + b'{"score_threshold": 0.1}')
 
     assert status == 413
@@ -208,19 +216,19 @@ def test_a_huge_body_is_refused(page, controls):
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [("jpg", "image/jpeg"), ("png", "image/png")])
-def test_a_snapshot_has_every_pixel(page, suffix, kind):
+def test_a_snapshot_has_every_pixel(page: WebPage, suffix: str, kind: str) -> None:
     page.write(make_shown(77, size_hw=(1500, 2000)))
     status, headers, body = ask(page, "GET", f"/snapshots/0.{suffix}")
 
     assert (status, headers["Content-Type"]) == (200, kind)
     name = headers["Content-Disposition"]
     assert re.fullmatch(rf'attachment; filename="edgeseg-camera-\d{{8}}-\d{{6}}\.{suffix}"', name)
-    picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+    picture = decoded(body)
     assert picture.shape == (1500, 2000, 3)
     assert abs(int(picture[700, 900, 1]) - 77) <= 1
 
 
-def test_a_snapshot_is_of_the_newest_frame_of_its_source(open_page):
+def test_a_snapshot_is_of_the_newest_frame_of_its_source(open_page: OpenPage) -> None:
     page = open_page(source_names=("left", "rtsp://user:secret@yard/gate"))
     page.write(make_shown(10))
     page.write(make_shown(200, source=1))
@@ -228,7 +236,7 @@ def test_a_snapshot_is_of_the_newest_frame_of_its_source(open_page):
 
     for source, level in ((0, 90), (1, 200)):
         _, headers, body = ask(page, "GET", f"/snapshots/{source}.png")
-        assert cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)[0, 0].tolist() == [level] * 3
+        assert decoded(body)[0, 0].tolist() == [level] * 3
     assert "yard-gate" in headers["Content-Disposition"]
     assert "secret" not in headers["Content-Disposition"]
 
@@ -236,19 +244,19 @@ def test_a_snapshot_is_of_the_newest_frame_of_its_source(open_page):
 @pytest.mark.parametrize(
     "path", ["/snapshots/1.jpg", "/snapshots/0.gif", "/pictures/7.mjpg", "/nothing", "/../x"]
 )
-def test_what_is_not_there(page, path):
+def test_what_is_not_there(page: WebPage, path: str) -> None:
     page.write(make_shown())
 
     assert ask(page, "GET", path)[0] == 404
 
 
-def test_figures_of_no_detections(page):
+def test_figures_of_no_detections(page: WebPage) -> None:
     page.write(make_shown(detections=make_detections(0)))
 
     assert status_of(page)["sources"][0]["objects"] == []
 
 
-def test_names_that_are_no_text(open_page):
+def test_names_that_are_no_text(open_page: OpenPage) -> None:
     page = open_page(source_names=("a\udcff",))
     page.write(make_shown())
 
@@ -256,14 +264,14 @@ def test_names_that_are_no_text(open_page):
 
 
 @pytest.mark.parametrize("path", ["/", "/live", "/pictures/0.mjpg", "/status.json"])
-def test_heads_are_answered(page, path):
+def test_heads_are_answered(page: WebPage, path: str) -> None:
     page.write(make_shown())
     status, _, body = ask(page, "HEAD", path)
 
     assert (status, body) == (200, b"")
 
 
-def test_the_page_asks_nobody_else():
+def test_the_page_asks_nobody_else() -> None:
     for name in ("page.html", "page.css", "page.js", "login.html"):
         text = content(name)
         assert "//" not in re.sub(r"^\s*//.*$|; //", "", text, flags=re.MULTILINE), name

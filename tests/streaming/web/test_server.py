@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import socket
@@ -9,24 +10,29 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeseg import optional
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.streaming.controls import Controls
 from edgeseg.streaming.web import WebAddress, WebPage, routes
-from edgeseg.streaming.web.limits import Limits
+from edgeseg.streaming.web.limits import WebLimits
 
 from .viewing import Viewer, ask, connect, make_page, make_shown, said, status_of
 
+if TYPE_CHECKING:
+    from types import ModuleType
 
-def test_a_port_in_use_is_told_before_anything_runs(page):
+    from .viewing import OpenPage
+
+
+def test_a_port_in_use_is_told_before_anything_runs(page: WebPage) -> None:
     with pytest.raises(ConfigError, match=f"port {page.address.port} of 127.0.0.1 is taken"):
         WebPage(WebAddress(port=page.address.port), Controls())
 
 
-def test_the_port_is_free_again_at_once():
+def test_the_port_is_free_again_at_once() -> None:
     """The system still remembers the connection that the first one cut."""
     first = make_page()
     with closing(Viewer(first)):
@@ -36,7 +42,7 @@ def test_the_port_is_free_again_at_once():
         second.close()
 
 
-def test_closing_ends_threads_and_connections(page):
+def test_closing_ends_threads_and_connections(page: WebPage) -> None:
     page.write(make_shown())
     with closing(connect(page)) as client:
         page.close()
@@ -61,7 +67,7 @@ def test_closing_ends_threads_and_connections(page):
     ],
     ids=["tls", "no host", "version", "long", "length", "chunk", "empty"],
 )
-def test_what_is_no_request_is_refused(page, request_bytes):
+def test_what_is_no_request_is_refused(page: WebPage, request_bytes: bytes) -> None:
     with closing(connect(page)) as client:
         client.sendall(request_bytes)
         client.shutdown(socket.SHUT_WR)
@@ -71,9 +77,9 @@ def test_what_is_no_request_is_refused(page, request_bytes):
     assert status_of(page)["state"] == "waiting"
 
 
-def test_a_body_nobody_reads(open_page):
+def test_a_body_nobody_reads(open_page: OpenPage) -> None:
     """Neither kept nor waited for."""
-    page = open_page(limits=Limits(request_s=0.2, check_s=0.05))
+    page = open_page(limits=WebLimits(request_s=0.2, check_s=0.05))
     with closing(connect(page)) as client:
         client.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\nabc")
 
@@ -81,23 +87,23 @@ def test_a_body_nobody_reads(open_page):
     assert status_of(page)["state"] == "waiting"
 
 
-def test_a_body_that_does_not_come(page, monkeypatch):
-    monkeypatch.setattr(routes, "BODY_S", 0.2)
+def test_a_body_that_does_not_come(page: WebPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "BODY_TIMEOUT_S", 0.2)
     with closing(connect(page)) as client:
         client.sendall(b"POST /threshold HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc")
 
         assert said(client).startswith(b"HTTP/1.1 408")
 
 
-def test_a_client_that_asks_for_nothing(open_page):
-    page = open_page(limits=Limits(request_s=0.2, check_s=0.05))
+def test_a_client_that_asks_for_nothing(open_page: OpenPage) -> None:
+    page = open_page(limits=WebLimits(request_s=0.2, check_s=0.05))
     with closing(connect(page)) as client, closing(connect(page)) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHo")
 
         assert said(client) == said(slow) == b""
 
 
-def test_nothing_is_said_on_stderr_and_signals_stay():
+def test_nothing_is_said_on_stderr_and_signals_stay() -> None:
     script = """
 import logging, signal, socket
 from edgeseg.streaming.controls import Controls
@@ -119,7 +125,7 @@ assert not logging.getLogger().handlers
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_program_that_forgets_to_close_can_end():
+def test_a_program_that_forgets_to_close_can_end() -> None:
     script = """
 from edgeseg.streaming.controls import Controls
 from edgeseg.streaming.web import WebAddress, WebPage
@@ -134,15 +140,15 @@ print("up", flush=True)
     assert done.stdout == "up\n"
 
 
-def test_what_is_missing_is_named(monkeypatch):
-    real = optional.importlib.import_module
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.import_module
 
-    def absent(module):
+    def absent(module: str) -> ModuleType:
         if module == "uvicorn":
             msg = "No module named 'uvicorn'"
             raise ModuleNotFoundError(msg, name="uvicorn")
         return real(module)
 
-    monkeypatch.setattr(optional.importlib, "import_module", absent)
+    monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(DependencyError, match=re.escape("pip install 'edgeseg[web]'")):
         make_page()

@@ -7,23 +7,34 @@ import socket
 import struct
 import time
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import cv2
 import numpy as np
 
 from edgeseg.runtime.host.health import Health
 from edgeseg.streaming.controls import Controls
-from edgeseg.streaming.results import FrameResult, Scene, Shown, Status
+from edgeseg.streaming.results import FrameResult, RenderedFrame, Scene, Status
 from edgeseg.streaming.web import WebAddress, WebPage
 from tests.vision.found import make_detections, make_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.client import HTTPMessage
+    from typing import Any
+
+    from numpy.typing import NDArray
 
     from edgeseg.vision.detections import Detections
 
 PATIENCE_S = 20.0
 FIGURES, PICTURE = 0, 1
+
+
+class OpenPage(Protocol):
+    """Makes pages with settings of their own, as `make_page`."""
+
+    def __call__(self, **settings: Any) -> WebPage: ...
 
 
 def until(condition: Callable[[], object], what: str = "it") -> None:
@@ -34,8 +45,8 @@ def until(condition: Callable[[], object], what: str = "it") -> None:
         time.sleep(0.01)
 
 
-def make_status(frames: int = 1, **facts) -> Status:
-    known = {
+def make_status(frames: int = 1, **facts: Any) -> Status:
+    known: dict[str, Any] = {
         "uptime_s": 1.5,
         "frames": frames,
         "fps": 25.0,
@@ -60,25 +71,27 @@ def make_shown(
     status: Status | None = None,
     scene: Scene | None = None,
     drawn: list[int] | None = None,
-) -> Shown:
+) -> RenderedFrame:
     """A frame whose picture has the grey level `number`; `drawn` hears which were drawn."""
     found = make_detections(2, size_hw) if detections is None else detections
     frame = make_frame("camera", size_hw, image_id=number, time_s=number / 25, source=source)
 
-    def draw(result: FrameResult):
+    def draw(result: FrameResult) -> NDArray[np.uint8]:
         if drawn is not None:
             drawn.append(number)
         return np.full((*size_hw, 3), number % 256, np.uint8)
 
     result = FrameResult(frame=frame, detections=found, stages_ms={}, age_ms=40.0, scene=scene)
-    return Shown(result, lambda: status or make_status(number), draw)
+    return RenderedFrame(result, lambda: status or make_status(number), draw)
 
 
-def make_page(controls: Controls | None = None, **settings) -> WebPage:
+def make_page(controls: Controls | None = None, **settings: Any) -> WebPage:
     return WebPage(WebAddress(port=0), controls or Controls(), **settings)
 
 
-def ask(page: WebPage, method: str, path: str, body: bytes | str | None = None, **headers: str):
+def ask(
+    page: WebPage, method: str, path: str, body: bytes | str | None = None, **headers: str
+) -> tuple[int, HTTPMessage, bytes]:
     """Make a request of its own; gives status, headers and body."""
     connection = HTTPConnection("127.0.0.1", page.address.port, timeout=PATIENCE_S)
     try:
@@ -90,8 +103,16 @@ def ask(page: WebPage, method: str, path: str, body: bytes | str | None = None, 
         connection.close()
 
 
-def status_of(page: WebPage) -> dict:
-    return json.loads(ask(page, "GET", "/status.json")[2])
+def status_of(page: WebPage) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(ask(page, "GET", "/status.json")[2])
+    return status
+
+
+def decoded(picture: bytes) -> NDArray[np.uint8]:
+    """Pixels of a JPEG or PNG, `uint8[H, W, 3]`, BGR."""
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    return np.asarray(pixels, np.uint8)
 
 
 class Viewer:

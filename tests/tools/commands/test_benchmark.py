@@ -4,49 +4,56 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from edgeseg.benchmark import benchmark as module
-from edgeseg.benchmark.report import read_report
+from edgeseg.benchmark.report import BenchmarkReport, read_report
 from edgeseg.benchmark.row import RowState
 from edgeseg.tools.main import cli
 from edgeseg.vision.frames import Skipped
 from tests.benchmark.samples import make_report, make_row
 from tests.runtime.fake_bundle import make_bundle
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeseg.benchmark.config import BenchmarkConfig
+
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
     """Call `edgeseg benchmark` in a folder with a bundle and a photo."""
     monkeypatch.chdir(tmp_path)
     make_bundle(tmp_path / "edgeseg-model")
     Path("photos").mkdir()
     cv2.imwrite("photos/1.png", np.full((64, 96, 3), 20, np.uint8))
 
-    def invoke(*args: str):
+    def invoke(*args: str) -> Result:
         return CliRunner().invoke(cli, ["benchmark", *args])
 
     return invoke
 
 
 @pytest.fixture
-def told(monkeypatch):
+def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the run shall report; and what it was asked."""
-    facts = {"report": make_report()}
+    facts: dict[str, Any] = {"report": make_report()}
 
-    def benchmark(config, **rest):
+    def benchmark(config: BenchmarkConfig, **rest: Any) -> BenchmarkReport:
         facts.update(config=config, **rest)
-        return facts["report"]
+        report: BenchmarkReport = facts["report"]
+        return report
 
     monkeypatch.setattr(module, "benchmark", benchmark)
     return facts
 
 
-def test_the_tables(run, told):
+def test_the_tables(run: Callable[..., Result], told: dict[str, Any]) -> None:
     result = run()
 
     assert result.exit_code == 0
@@ -67,7 +74,7 @@ def test_the_tables(run, told):
     assert result.stderr.splitlines() == ["skipped 2.jpg: not an image", "noisy"]
 
 
-def test_rows_without_numbers(run, told):
+def test_rows_without_numbers(run: Callable[..., Result], told: dict[str, Any]) -> None:
     told["report"] = make_report(
         rows=(
             make_row(ratio=None, accuracy=None, agreement=None, compute=None, stages=None, startup=None),
@@ -80,7 +87,7 @@ def test_rows_without_numbers(run, told):
     assert "OpenVINO INT8 it broke" in words
 
 
-def test_nothing_was_measured(run, told):
+def test_nothing_was_measured(run: Callable[..., Result], told: dict[str, Any]) -> None:
     told["report"] = make_report(
         rows=(make_row(latency=None, state=RowState.SKIPPED, reason="no GPU", notes=()),),
         peaks_gmacs_per_s={},
@@ -92,14 +99,14 @@ def test_nothing_was_measured(run, told):
     assert "no GPU" in result.stdout
 
 
-def test_json_on_stdout_and_in_a_file(run, told):
+def test_json_on_stdout_and_in_a_file(run: Callable[..., Result], told: dict[str, Any]) -> None:
     result = run("--json", "-o", "out/report.json")
 
     assert json.loads(result.stdout) == json.loads(Path("out/report.json").read_text("utf-8"))
     assert read_report(Path("out/report.json")) == told["report"]
 
 
-def test_settings_reach_the_run(run, told):
+def test_settings_reach_the_run(run: Callable[..., Result], told: dict[str, Any]) -> None:
     run(
         *("--images", "photos", "--rows", "openvino-*", "--rows", "pytorch-eager", "--repeats", "7"),
         *(
@@ -128,7 +135,9 @@ def test_settings_reach_the_run(run, told):
     assert told["command"][0] == "edgeseg"
 
 
-def test_interrupted_is_written_marked_and_exits_with_130(run, told):
+def test_interrupted_is_written_marked_and_exits_with_130(
+    run: Callable[..., Result], told: dict[str, Any]
+) -> None:
     told["report"] = make_report(interrupted=True)
     result = run("-o", "report.json", "--json")
 
@@ -140,7 +149,7 @@ def test_interrupted_is_written_marked_and_exits_with_130(run, told):
     )
 
 
-def test_many_skipped_images_are_not_all_printed(run, told):
+def test_many_skipped_images_are_not_all_printed(run: Callable[..., Result], told: dict[str, Any]) -> None:
     told["report"] = make_report(skipped=tuple(Skipped(name=f"{i}.jpg", reason="x") for i in range(14)))
 
     assert "and 4 more; --json lists them all" in run().stderr.splitlines()
@@ -157,7 +166,7 @@ def test_many_skipped_images_are_not_all_printed(run, told):
         ("x",),
     ],
 )
-def test_wrong_usage(run, args):
+def test_wrong_usage(run: Callable[..., Result], args: tuple[str, ...]) -> None:
     result = run(*args)
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -179,7 +188,7 @@ def test_wrong_usage(run, args):
         (("--rows", "openvino-int4"), "rows must be some of pytorch-eager"),
     ],
 )
-def test_bad_input_is_one_sentence(run, args, words):
+def test_bad_input_is_one_sentence(run: Callable[..., Result], args: tuple[str, str], words: str) -> None:
     result = run(*args)
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -187,16 +196,16 @@ def test_bad_input_is_one_sentence(run, args, words):
     assert words in result.stderr
 
 
-def test_a_real_run_of_one_row(run, monkeypatch):
+def test_a_real_run_of_one_row(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(module.Run, "_measure_peaks", lambda run: None)
+    monkeypatch.setattr(module.BenchmarkRun, "_measure_roofline", lambda run: None)
     result = run("--images", "photos", "--rows", "onnxruntime-fp32", "--repeats", "1", "--json")
 
     (row,) = json.loads(result.stdout)["rows"]
     assert (result.exit_code, row["state"], row["found"]) == (0, "ok", 3)
 
 
-def test_a_page_is_written_beside(run, told):
+def test_a_page_is_written_beside(run: Callable[..., Result], told: dict[str, Any]) -> None:
     pytest.importorskip("jinja2")
     result = run("--html", "report.html")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from edgeseg.builder import build
 from edgeseg.bundle.compatibility import Engine
@@ -15,12 +17,15 @@ from edgeseg.bundle.engines import EngineOptions, EngineRecord, Precision, Targe
 from edgeseg.bundle.manifest import FileRecord
 from edgeseg.calibration.table import Method
 from edgeseg.quantization import calibrate
-from edgeseg.quantization.calibrate import AccuracyError, CalibrationReport
+from edgeseg.quantization.calibrate import AccuracyError, CalibrateConfig, CalibrationReport
 from edgeseg.quantization.evaluator import Score
-from edgeseg.quantization.sensitivity import BlockCost, Budget, BudgetStep
+from edgeseg.quantization.sensitivity import AccuracyBudget, BlockCost, BudgetStep
 from edgeseg.runtime import targets
 from edgeseg.tools.main import cli
 from tests.runtime.fake_bundle import make_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FP32 = Score(box_ap=40.0, mask_ap=35.0, latency_ms=100.0)
 INT8 = Score(box_ap=39.75, mask_ap=34.9, latency_ms=40.0)
@@ -35,7 +40,7 @@ REPORT = CalibrationReport(
     int8=INT8,
     costs=(BlockCost(block="box_head.fc7", layers=("box_head.fc7",), box_drop=0.5, mask_drop=-0.25),),
     notes=("calibrating on all 24 usable images",),
-    budget=Budget(
+    budget=AccuracyBudget(
         met=True,
         score=INT8,
         float_layers=("box_head.fc7",),
@@ -61,32 +66,36 @@ ENGINE = Engine(
 
 
 @pytest.fixture
-def asked(monkeypatch, tmp_path) -> list:
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """What the library was asked for; it answers with `REPORT` and `ENGINE`."""
     monkeypatch.chdir(tmp_path)
     # OpenVINO comes before ONNX Runtime where it is installed.
-    monkeypatch.setattr(targets, "obstacle", lambda target: "" if target is Target.ONNXRUNTIME else "none")
-    asked: list = []
+    monkeypatch.setattr(
+        targets, "unavailable_reason", lambda target: "" if target is Target.ONNXRUNTIME else "none"
+    )
+    asked: list[Any] = []
 
-    def measured(config, progress, note):
+    def measured(
+        config: CalibrateConfig, progress: Callable[[str], None], note: Callable[[str], None]
+    ) -> CalibrationReport:
         asked.append(config)
         note("skipped photos/broken.jpg")
         return REPORT
 
-    def built(config, progress):
+    def built(config: build.BuildConfig, progress: Callable[[str], None]) -> build.BuildResult:
         asked.append(config)
-        return build.Built(ENGINE, "onnxruntime runs here")
+        return build.BuildResult(ENGINE, "onnxruntime runs here")
 
     monkeypatch.setattr(calibrate, "calibrate", measured)
     monkeypatch.setattr(build, "build_engine", built)
     return asked
 
 
-def run(*args: str):
+def run(*args: str) -> Result:
     return CliRunner().invoke(cli, args)
 
 
-def test_options_reach_the_library(asked) -> None:
+def test_options_reach_the_library(asked: list[Any]) -> None:
     result = run(
         "calibrate", "--calib", "photos", "--images", "50", "--seed", "3", "--method", "minmax", "--resume",
         "--bit-depth", "12",
@@ -104,13 +113,13 @@ def test_options_reach_the_library(asked) -> None:
     assert (config.max_map_drop, config.annotations) == (0.5, Path("a.json"))
 
 
-def test_a_number_of_images_is_only_asked_for_where_it_is_given(asked) -> None:
+def test_a_number_of_images_is_only_asked_for_where_it_is_given(asked: list[Any]) -> None:
     run("calibrate", "--calib", "photos")
 
     assert asked[0].images is None
 
 
-def test_tables_are_on_stdout_and_remarks_on_stderr(asked) -> None:
+def test_tables_are_on_stdout_and_remarks_on_stderr(asked: list[Any]) -> None:
     result = run("calibrate", "--calib", "photos")
 
     assert result.stderr == "skipped photos/broken.jpg\n"
@@ -118,7 +127,7 @@ def test_tables_are_on_stdout_and_remarks_on_stderr(asked) -> None:
         assert part in result.stdout
 
 
-def test_json_has_all_of_it(asked) -> None:
+def test_json_has_all_of_it(asked: list[Any]) -> None:
     data = json.loads(run("calibrate", "--calib", "photos", "--json").stdout)
 
     assert data["int8"]["box_ap"] == 39.75
@@ -126,8 +135,12 @@ def test_json_has_all_of_it(asked) -> None:
     assert data["method"] == "entropy"
 
 
-def test_too_much_lost_prints_what_was_measured_and_exits_with_3(asked, monkeypatch) -> None:
-    def refused(config, progress, note):
+def test_too_much_lost_prints_what_was_measured_and_exits_with_3(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(
+        config: CalibrateConfig, progress: Callable[[str], None], note: Callable[[str], None]
+    ) -> None:
         msg = "INT8 must lose at most 0.1 points of AP"
         raise AccuracyError(msg, REPORT)
 
@@ -139,7 +152,7 @@ def test_too_much_lost_prints_what_was_measured_and_exits_with_3(asked, monkeypa
     assert "error: INT8 must lose at most 0.1 points" in result.stderr
 
 
-def test_build_engine_calibrates_where_images_are_given(asked) -> None:
+def test_build_engine_calibrates_where_images_are_given(asked: list[Any]) -> None:
     result = run("build-engine", "--int8", "--calib", "photos", "--images", "20")
 
     assert result.exit_code == 0
@@ -168,21 +181,26 @@ def test_build_engine_calibrates_where_images_are_given(asked) -> None:
     ],
 )
 def test_int8_is_measured_as_it_will_be_built(
-    asked, request, monkeypatch, instructions, options, bits
+    asked: list[Any],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    instructions: str,
+    options: tuple[str, ...],
+    bits: int,
 ) -> None:
-    monkeypatch.setattr(targets.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     request.getfixturevalue(instructions)
 
     assert run("build-engine", "--int8", "--calib", "photos", *options).exit_code == 0
     measured, built = asked
     assert measured.weight_bits == bits
-    assert targets.completed(Target.ONNXRUNTIME, Precision.INT8, built.options).weight_bits == bits
+    assert targets.resolve_options(Target.ONNXRUNTIME, Precision.INT8, built.options).weight_bits == bits
 
 
 def test_weights_that_this_processor_cannot_compute_with_are_told_before_the_images_are_looked_at(
-    asked, monkeypatch, without_vnni
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, without_vnni: None
 ) -> None:
-    monkeypatch.setattr(targets.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
 
     result = run("build-engine", "--int8", "--calib", "photos", "--weight-bits", "8")
 
@@ -194,12 +212,14 @@ def test_weights_that_this_processor_cannot_compute_with_are_told_before_the_ima
     assert not asked
 
 
-def test_calibrate_can_measure_for_another_processor(asked) -> None:
+def test_calibrate_can_measure_for_another_processor(asked: list[Any]) -> None:
     assert run("calibrate", "--calib", "photos", "--weight-bits", "7").exit_code == 0
     assert asked[0].weight_bits == 7
 
 
-def test_narrow_weights_are_told_beside_the_figures(asked, monkeypatch) -> None:
+def test_narrow_weights_are_told_beside_the_figures(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     narrow = replace(REPORT, weight_bits=7)
     monkeypatch.setattr(calibrate, "calibrate", lambda config, progress, note: narrow)
 
@@ -207,7 +227,7 @@ def test_narrow_weights_are_told_beside_the_figures(asked, monkeypatch) -> None:
     assert json.loads(run("calibrate", "--calib", "photos", "--json").stdout)["weight_bits"] == 7
 
 
-def test_build_engine_alone_takes_the_table_that_is_there(asked) -> None:
+def test_build_engine_alone_takes_the_table_that_is_there(asked: list[Any]) -> None:
     result = run("build-engine", "--int8", "--machine", "aarch64", "--json")
 
     assert len(asked) == 1
@@ -217,7 +237,7 @@ def test_build_engine_alone_takes_the_table_that_is_there(asked) -> None:
     assert "calibration" not in data
 
 
-def test_json_of_both_steps_is_one_document(asked) -> None:
+def test_json_of_both_steps_is_one_document(asked: list[Any]) -> None:
     data = json.loads(run("build-engine", "--int8", "--calib", "photos", "--json").stdout)
 
     assert data["file"]["size"] == 45_500_000
@@ -225,7 +245,7 @@ def test_json_of_both_steps_is_one_document(asked) -> None:
     assert data["calibration"]["notes"] == ["calibrating on all 24 usable images"]
 
 
-def test_an_engine_that_is_there_is_told_before_the_images_are_looked_at(asked) -> None:
+def test_an_engine_that_is_there_is_told_before_the_images_are_looked_at(asked: list[Any]) -> None:
     path = Path("edgeseg-model/engines/onnxruntime-int8.json")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"kept")
@@ -268,7 +288,9 @@ def test_an_engine_that_is_there_is_told_before_the_images_are_looked_at(asked) 
         (("build-engine", "--int8"), 1, "no bundle at edgeseg-model"),
     ],
 )
-def test_what_cannot_work(args, code, words, monkeypatch, tmp_path) -> None:
+def test_what_cannot_work(
+    args: tuple[str, ...], code: int, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
 
     result = run(*args)
@@ -278,7 +300,7 @@ def test_what_cannot_work(args, code, words, monkeypatch, tmp_path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_int8_without_calibration(monkeypatch, tmp_path) -> None:
+def test_int8_without_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     make_bundle(tmp_path / "edgeseg-model")
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from edgeseg.demo import show
 from edgeseg.tools.main import cli
+from edgeseg.vision.images.reader import read_image
+
+if TYPE_CHECKING:
+    import pytest
 
 
-def run(*args: str):
+def run(*args: str) -> Result:
     return CliRunner().invoke(cli, ["demo", *args])
 
 
-def test_exports_runs_and_scores_the_shipped_model(tmp_path, monkeypatch):
+def test_exports_runs_and_scores_the_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("--frames", "3", "--scored", "6", "--json")
     assert result.exit_code == 0, result.stderr
@@ -26,14 +31,14 @@ def test_exports_runs_and_scores_the_shipped_model(tmp_path, monkeypatch):
     assert report["mask_ap50"] >= 0.8
     assert report["clip"]["frames"] == 3
     assert [row["name"] for row in report["classes"]] == ["washer", "bolt", "nut", "gear", "bracket"]
-    assert cv2.imread("edgeseg-demo/picture.png").shape == (480, 2 * 640 + 8, 3)
+    assert read_image(Path("edgeseg-demo/picture.png")).shape == (480, 2 * 640 + 8, 3)
     assert cv2.VideoCapture("edgeseg-demo/found/overlay.mp4").isOpened()
     again = run("--frames", "3", "-o", "edgeseg-demo")
     assert again.exit_code == 1
     assert "already holds a demo; pass --force" in again.stderr
 
 
-def test_a_second_demo_has_a_folder_of_its_own(tmp_path, monkeypatch):
+def test_a_second_demo_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(show, "_write_clip", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     for _ in range(2):
@@ -43,7 +48,7 @@ def test_a_second_demo_has_a_folder_of_its_own(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edgeseg-demo", "edgeseg-demo-2"]
 
 
-def test_bad_usage(tmp_path):
+def test_bad_usage(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     result = run("-o", str(tmp_path / "file"), "--force")
     assert result.exit_code == 1

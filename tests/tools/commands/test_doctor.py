@@ -3,36 +3,40 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import edgeseg
 from edgeseg.bundle.engines import Precision, Target
 from edgeseg.doctor import packages
 from edgeseg.runtime import targets
 from edgeseg.runtime.host import machine
-from edgeseg.runtime.host.machine import Component, State
-from edgeseg.runtime.targets import Choice
+from edgeseg.runtime.host.machine import Component, ComponentState
+from edgeseg.runtime.targets import BuildChoice
 from edgeseg.tools.main import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BROKEN = Component(
     name="OpenCV: window",
-    state=State.MISSING,
+    state=ComponentState.MISSING,
     detail="not in this build",
     needed_to="show a window",
     mend="pip install opencv-python",
 )
-WHOLE = Component(name="Memory", state=State.OK, detail="8.0 GiB [shared]")
+WHOLE = Component(name="Memory", state=ComponentState.OK, detail="8.0 GiB [shared]")
 
 
 @pytest.fixture
-def around(monkeypatch: pytest.MonkeyPatch):
+def around(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Choose what the machine has."""
-    return lambda *components: monkeypatch.setattr(packages, "look_around", lambda: list(components))
+    return lambda *components: monkeypatch.setattr(packages, "inspect_machine", lambda: list(components))
 
 
-def doctor(*args: str):
+def doctor(*args: str) -> Result:
     return CliRunner().invoke(cli, ["doctor", *args])
 
 
@@ -49,7 +53,7 @@ def test_report_on_this_machine_as_json() -> None:
     assert all(item["mend"] for item in found.values() if item["state"] in ("missing", "limited"))
 
 
-def test_table_and_remedies(around) -> None:
+def test_table_and_remedies(around: Callable[..., None]) -> None:
     around(WHOLE, BROKEN)
 
     result = doctor()
@@ -59,29 +63,33 @@ def test_table_and_remedies(around) -> None:
     assert "To show a window (OpenCV: window):\n  pip install opencv-python\n" in result.stdout
 
 
-def test_nothing_to_mend(around) -> None:
+def test_nothing_to_mend(around: Callable[..., None]) -> None:
     around(WHOLE)
 
     assert doctor().stdout.endswith("Nothing is missing.\n")
 
 
-def test_it_says_what_engines_are_built_for_where_nothing_is_named(around, monkeypatch) -> None:
+def test_it_says_what_engines_are_built_for_where_nothing_is_named(
+    around: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     around(WHOLE)
     asked = []
 
-    def choose(*args: object) -> Choice:
+    def choose_engine(*args: object) -> BuildChoice:
         asked.append(args[:2])
-        return Choice(Target.TENSORRT_RTX, Precision.FP16, "no TensorRT; tensorrt-rtx runs here")
+        return BuildChoice(Target.TENSORRT_RTX, Precision.FP16, "no TensorRT; tensorrt-rtx runs here")
 
-    monkeypatch.setattr(targets, "choose", choose)
+    monkeypatch.setattr(targets, "choose_engine", choose_engine)
 
     assert "Engines go to   ok      tensorrt-rtx: no TensorRT; tensorrt-rtx runs here" in doctor().stdout
     assert asked == [(None, None)]
 
 
-def test_a_choice_that_breaks_is_told_in_the_report(around, monkeypatch) -> None:
+def test_a_choice_that_breaks_is_told_in_the_report(
+    around: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     around(WHOLE)
-    monkeypatch.setattr(targets, "this_gpu", lambda: 1 // 0)
+    monkeypatch.setattr(targets, "find_gpu", lambda: 1 // 0)
 
     result = doctor("--json")
 
@@ -92,7 +100,7 @@ def test_a_choice_that_breaks_is_told_in_the_report(around, monkeypatch) -> None
         "limited",
         "ZeroDivisionError:",
     )
-    assert last["mend"] == machine.REPORT
+    assert last["mend"] == machine.REPORT_HINT
 
 
 @pytest.mark.parametrize("package", ["cv2", "onnxruntime", "openvino", "cuda", "tensorrt", "torch"])

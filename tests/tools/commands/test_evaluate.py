@@ -6,19 +6,28 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from edgeseg.bundle.engines import Precision, Target
 from edgeseg.dataset import average_precision
-from edgeseg.dataset.average_precision import truth_from_detections
-from edgeseg.runtime.model import load
+from edgeseg.dataset.average_precision import AveragePrecision, truth_from_detections
+from edgeseg.runtime.model import Model, load
 from edgeseg.tools.main import cli
 from edgeseg.vision.images.reader import read_image
 from tests.runtime.fake_bundle import make_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from edgeseg.dataset.labelled import LabelledImages
+    from edgeseg.vision.detections import Detections
 
 pytest.importorskip("onnxruntime")
 
@@ -27,7 +36,7 @@ FP32, INT8 = (Target.ONNXRUNTIME, Precision.FP32), (Target.ONNXRUNTIME, Precisio
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
     """Call `edgeseg evaluate` in a folder with a bundle, three photos and labels that are what it finds."""
     monkeypatch.chdir(tmp_path)
     make_bundle(tmp_path / "edgeseg-model")
@@ -42,21 +51,22 @@ def run(monkeypatch, tmp_path):
         item["file_name"] = f"{item['id']}.png"
     LABELS.write_text(json.dumps(truth), "utf-8")
 
-    def invoke(*args: str):
+    def invoke(*args: str) -> Result:
         return CliRunner().invoke(cli, ["evaluate", *(args or ("--annotations", str(LABELS)))])
 
     return invoke
 
 
-def change(**changes) -> None:
+def change(**changes: Any) -> None:
     LABELS.write_text(json.dumps({**json.loads(LABELS.read_text("utf-8")), **changes}), "utf-8")
 
 
-def content(name: str) -> list[dict]:
-    return json.loads(LABELS.read_text("utf-8"))[name]
+def content(name: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(LABELS.read_text("utf-8"))[name]
+    return items
 
 
-def test_the_table_is_all_on_stdout(run):
+def test_the_table_is_all_on_stdout(run: Callable[..., Result]) -> None:
     result = run()
 
     assert (result.exit_code, result.stderr) == (0, "")
@@ -71,7 +81,7 @@ def test_the_table_is_all_on_stdout(run):
         assert part in words
 
 
-def test_json_has_fractions_and_classes(run):
+def test_json_has_fractions_and_classes(run: Callable[..., Result]) -> None:
     result = run("--annotations", str(LABELS), "--images", "photos", "--precision", "fp32", "--json")
 
     report = json.loads(result.stdout)
@@ -82,27 +92,39 @@ def test_json_has_fractions_and_classes(run):
     assert (report["model"], report["images"], report["skipped"]) == ("edgeseg-model", "photos", [])
 
 
-def test_the_example_on_the_help_page(run):
+def test_the_example_on_the_help_page(run: Callable[..., Result]) -> None:
     example = run("--help").stdout.partition("Example:")[2].split()
     assert example[:2] == ["edgeseg", "evaluate"]
 
     assert run(*example[2:]).exit_code == 0
 
 
-def test_rows_are_compared_with_the_first(run, monkeypatch):
-    monkeypatch.setattr("edgeseg.benchmark.evaluate.computable", lambda bundle, backend: (FP32, INT8))
-    as_is = average_precision.evaluate
+class AboveHalf:
+    """Finds only what scores above 0.5."""
 
-    def load_any(path, *, backend, precision, threads):
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.spec = model.spec
+
+    def __call__(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
+        return self._model(frames, 0.5)
+
+
+def test_rows_are_compared_with_the_first(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeseg.benchmark.evaluate.available_engines", lambda bundle, backend: (FP32, INT8))
+    as_is = average_precision.evaluate
+    rounded: list[Model] = []
+
+    def load_any(path: Path, *, backend: str, precision: str, threads: int | None) -> Model:
         model = load(path, threads=threads)
-        model.precision = precision
+        if precision == "int8":
+            rounded.append(model)
         return model
 
-    def worse(detector, labelled, **rest):
-        only = (lambda frames, at: detector(frames, 0.5)) if detector.precision == "int8" else detector
-        return as_is(
-            type("Engine", (), {"spec": detector.spec, "__call__": lambda _, *a: only(*a)})(), labelled
-        )
+    def worse(detector: Model, labelled: LabelledImages, **rest: Any) -> AveragePrecision:
+        return as_is(AboveHalf(detector) if detector in rounded else detector, labelled)
 
     monkeypatch.setattr("edgeseg.benchmark.evaluate.load", load_any)
     monkeypatch.setattr("edgeseg.benchmark.evaluate.evaluate", worse)
@@ -111,7 +133,7 @@ def test_rows_are_compared_with_the_first(run, monkeypatch):
     assert "INT8 67.00 67.00 67.00 67.00 -33.00 -33.00" in " ".join(run().stdout.split())
 
 
-def test_skipped_images_are_named_and_counted(run):
+def test_skipped_images_are_named_and_counted(run: Callable[..., Result]) -> None:
     Path("photos/1.png").write_text("hello")
     Path("photos/3.png").unlink()
     result = run()
@@ -127,7 +149,7 @@ def test_skipped_images_are_named_and_counted(run):
     assert report["rows"][0]["scores"]["instances"] == 5
 
 
-def test_many_skipped_images_are_not_all_printed(run):
+def test_many_skipped_images_are_not_all_printed(run: Callable[..., Result]) -> None:
     change(
         images=[
             *content("images"),
@@ -140,7 +162,7 @@ def test_many_skipped_images_are_not_all_printed(run):
     assert lines[-1] == "and 5 more; --json lists them all"
 
 
-def test_a_remark_on_classes(run):
+def test_a_remark_on_classes(run: Callable[..., Result]) -> None:
     change(
         annotations=[x for x in content("annotations") if x["category_id"] == 1],
         categories=content("categories")[:1],
@@ -160,7 +182,7 @@ def test_a_remark_on_classes(run):
         ("--annotations", "x.json", "--threads", "0"),
     ],
 )
-def test_wrong_usage(run, args):
+def test_wrong_usage(run: Callable[..., Result], args: tuple[str, ...]) -> None:
     result = CliRunner().invoke(cli, ["evaluate", *args])
 
     assert result.exit_code == 2
@@ -184,7 +206,7 @@ LABELS_ARG = ("--annotations", str(LABELS))
         ((*LABELS_ARG, "--checkpoint", str(LABELS)), "instances_val.json is"),
     ],
 )
-def test_bad_input_is_one_sentence(run, args, words):
+def test_bad_input_is_one_sentence(run: Callable[..., Result], args: tuple[str, ...], words: str) -> None:
     result = run(*args)
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -216,8 +238,21 @@ def test_bad_input_is_one_sentence(run, args, words):
         ),
         (lambda: Path("edgeseg-model/portable.onnx").write_bytes(b"onnx"), "truncated or altered"),
     ],
+    ids=[
+        "empty labels",
+        "truncated labels",
+        "labels that are a list",
+        "no annotations",
+        "other categories",
+        "other file names",
+        "an image of another size",
+        "broken images",
+        "altered graph",
+    ],
 )
-def test_spoilt_input_is_one_sentence(run, spoil, words):
+def test_spoilt_input_is_one_sentence(
+    run: Callable[..., Result], spoil: Callable[[], object], words: str
+) -> None:
     spoil()
     result = run()
 
@@ -228,7 +263,7 @@ def test_spoilt_input_is_one_sentence(run, spoil, words):
 
 
 @pytest.fixture
-def interruptible():
+def interruptible() -> Iterator[None]:
     """Where the tests themselves run in the background, the shell has SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -237,7 +272,9 @@ def interruptible():
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_in_the_first_row(run, monkeypatch, by):
+def test_interrupted_in_the_first_row(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, by: signal.Signals
+) -> None:
     monkeypatch.setattr(average_precision, "read_image", lambda path, **settings: os.kill(os.getpid(), by))
     result = run()
 
@@ -246,11 +283,15 @@ def test_interrupted_in_the_first_row(run, monkeypatch, by):
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_interrupted_later_prints_the_rows_before(run, monkeypatch):
-    monkeypatch.setattr("edgeseg.benchmark.evaluate.computable", lambda bundle, backend: (FP32, INT8))
+def test_interrupted_later_prints_the_rows_before(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeseg.benchmark.evaluate.available_engines", lambda bundle, backend: (FP32, INT8))
 
-    def load_one(path, *, backend, precision, threads):
-        return load(path, threads=threads) if precision == "fp32" else os.kill(os.getpid(), signal.SIGINT)
+    def load_one(path: Path, *, backend: str, precision: str, threads: int | None) -> Model:
+        if precision != "fp32":
+            os.kill(os.getpid(), signal.SIGINT)
+        return load(path, threads=threads)
 
     monkeypatch.setattr("edgeseg.benchmark.evaluate.load", load_one)
     result = run("--annotations", str(LABELS), "--json")
@@ -261,7 +302,7 @@ def test_interrupted_later_prints_the_rows_before(run, monkeypatch):
     assert ([row["name"] for row in report["rows"]], report["interrupted"]) == (["FP32"], True)
 
 
-def test_a_camera_of_12_bits(run):
+def test_a_camera_of_12_bits(run: Callable[..., Result]) -> None:
     for path in Path("photos").glob("*.png"):
         with_white = read_image(path)
         with_white[0, 0] = 255

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from edgeseg.errors import ParityError
 from edgeseg.tools.main import cli
 from tests.models import build
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeseg.exporter.config import ExportConfig
+
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
     monkeypatch.chdir(tmp_path)
 
-    def invoke(*args: str):
+    def invoke(*args: str) -> Result:
         return CliRunner().invoke(cli, ["export", *args])
 
     return invoke
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "parts.pth"
     torch.save(build("resnet18", 3).eval().state_dict(), path)
     return path
 
 
-def test_exports_and_prints_json(run, checkpoint):
+def test_exports_and_prints_json(run: Callable[..., Result], checkpoint: Path) -> None:
     result = run(
         str(checkpoint), "--size", "128", "160", "--detections", "20", "--proposals", "100", "--json"
     )
@@ -45,10 +51,12 @@ def test_exports_and_prints_json(run, checkpoint):
     assert "already holds a bundle; pass --force" in again.stderr
 
 
-def test_parity_failure_exits_3_prints_the_table_and_writes_nothing(run, checkpoint, monkeypatch):
-    from edgeseg.exporter.parity.comparison import Bounds
+def test_parity_failure_exits_3_prints_the_table_and_writes_nothing(
+    run: Callable[..., Result], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeseg.exporter.parity.comparison import Tolerances
 
-    monkeypatch.setattr("edgeseg.exporter.parity.check.Bounds", lambda: Bounds(box_px=-1.0))
+    monkeypatch.setattr("edgeseg.exporter.parity.check.Tolerances", lambda: Tolerances(box_px=-1.0))
     result = run(str(checkpoint), "--size", "128", "160", "--score-threshold", "0.01", "--proposals", "50")
     assert result.exit_code == 3
     assert "FAILED" in result.stdout
@@ -70,7 +78,9 @@ def test_parity_failure_exits_3_prints_the_table_and_writes_nothing(run, checkpo
         (("{checkpoint}", "--factory", "a.b"), 1, "must be package.module:function"),
     ],
 )
-def test_bad_input_is_a_sentence_and_an_exit_code(run, checkpoint, args, code, message):
+def test_bad_input_is_a_sentence_and_an_exit_code(
+    run: Callable[..., Result], checkpoint: Path, args: tuple[str, ...], code: int, message: str
+) -> None:
     result = run(*(arg.format(checkpoint=checkpoint) for arg in args))
     assert result.exit_code == code, result.output
     assert message in result.stderr
@@ -78,10 +88,12 @@ def test_bad_input_is_a_sentence_and_an_exit_code(run, checkpoint, args, code, m
     assert not Path("edgeseg-model").exists()
 
 
-def test_a_profile_and_what_wins_over_it(run, checkpoint, monkeypatch):
+def test_a_profile_and_what_wins_over_it(
+    run: Callable[..., Result], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
-    def refuse(config, progress, note):
+    def refuse(config: ExportConfig, progress: Callable[[str], None], note: Callable[[str], None]) -> None:
         asked.append(config)
         msg = "enough"
         raise ParityError(msg)

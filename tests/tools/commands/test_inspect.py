@@ -3,10 +3,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from edgeseg.bundle.engines import Precision, Target
 from edgeseg.bundle.manifest import write_manifest
@@ -46,7 +46,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def inspect(model: Path, *args: str):
+def inspect(model: Path, *args: str) -> Result:
     return CliRunner().invoke(cli, ["inspect", "--model", str(model), *args])
 
 
@@ -126,7 +126,7 @@ def test_no_bundle_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "no bundle at edgeseg-model" in result.stderr
 
 
-def line(result, name: str) -> str:
+def line(result: Result, name: str) -> str:
     """Give the value of a name in a page; empty if it is not there."""
     found = [row.strip() for row in result.stdout.splitlines() if row.strip().startswith(f"{name}  ")]
     return found[0].removeprefix(name).strip() if found else ""
@@ -178,7 +178,9 @@ def test_page_of_an_engine(int8: Path) -> None:
         ({"weight_bits": 8, "amx": True}, "x86_64 with AMX"),
     ],
 )
-def test_page_of_an_engine_for_processors_says_for_which(model: Path, options, words: str) -> None:
+def test_page_of_an_engine_for_processors_says_for_which(
+    model: Path, options: dict[str, Any], words: str
+) -> None:
     add_engine(model, Target.ONNXRUNTIME, Precision.INT8, machine="x86_64", options=options)
 
     assert line(inspect(model, "--engine", "onnxruntime-int8"), "built for") == words

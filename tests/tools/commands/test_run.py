@@ -6,26 +6,34 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from edgeseg.runtime.host import processors
 from edgeseg.runtime.host.processors import Cpus
-from edgeseg.streaming import runner
+from edgeseg.streaming.outputs.overlays import ImageOverlays
+from edgeseg.streaming.outputs.writers import JsonLines
 from edgeseg.tools.commands.run import run as command
 from edgeseg.tools.main import VERBS, cli
-from edgeseg.tools.memory import KEPT_KERNELS
+from edgeseg.tools.memory import ONEDNN_CACHE_VARIABLE
+from edgeseg.vision.images.reader import read_image
 from tests.runtime.fake_bundle import make_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeseg.streaming.results import RenderedFrame
 
 pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
     """Call `edgeseg run` in a folder with a bundle at its default place and two photos."""
     monkeypatch.chdir(tmp_path)
     make_bundle(tmp_path / "edgeseg-model")
@@ -35,16 +43,16 @@ def run(monkeypatch, tmp_path):
     # What the command leaves for libraries to read must not outlive the test.
     for name in ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_LOG_LEVEL"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setenv(KEPT_KERNELS, "")
-    monkeypatch.delenv(KEPT_KERNELS)
+    monkeypatch.setenv(ONEDNN_CACHE_VARIABLE, "")
+    monkeypatch.delenv(ONEDNN_CACHE_VARIABLE)
 
-    def invoke(*args: str):
+    def invoke(*args: str) -> Result:
         return CliRunner().invoke(cli, ["run", *args])
 
     return invoke
 
 
-def test_the_table_is_all_on_stdout(run):
+def test_the_table_is_all_on_stdout(run: Callable[..., Result]) -> None:
     result = run("--source", "photos")
 
     assert (result.exit_code, result.stderr) == (0, "")
@@ -56,12 +64,12 @@ def test_the_table_is_all_on_stdout(run):
         assert Path("edgeseg-output", name).exists()
 
 
-def test_compiled_kernels_are_not_kept_for_ever(run):
+def test_compiled_kernels_are_not_kept_for_ever(run: Callable[..., Result]) -> None:
     assert run("--source", "photos").exit_code == 0
-    assert os.environ[KEPT_KERNELS] == "0"
+    assert os.environ[ONEDNN_CACHE_VARIABLE] == "0"
 
 
-def test_json_is_the_summary_on_the_disk(run):
+def test_json_is_the_summary_on_the_disk(run: Callable[..., Result]) -> None:
     result = run(
         "--source", "photos", "--json", "-o", "found", "--score-threshold", "0.65", "--max-frames", "1"
     )
@@ -71,18 +79,18 @@ def test_json_is_the_summary_on_the_disk(run):
     assert (printed["frames"], printed["instances"], printed["score_threshold"]) == (1, 2, 0.65)
 
 
-def test_the_example_on_the_help_page(run):
+def test_the_example_on_the_help_page(run: Callable[..., Result]) -> None:
     example = run("--help").stdout.partition("Example:")[2].split()
     assert example[:2] == ["edgeseg", "run"]
 
     assert run(*example[2:]).exit_code == 0
 
 
-def test_the_one_line_help_is_that_of_the_overview():
-    assert command.help.startswith(VERBS["run"][2])
+def test_the_one_line_help_is_that_of_the_overview() -> None:
+    assert (command.help or "").startswith(VERBS["run"][2])
 
 
-def test_no_files(run):
+def test_no_files(run: Callable[..., Result]) -> None:
     result = run("--source", "photos", "--no-files")
 
     assert result.exit_code == 0
@@ -90,7 +98,7 @@ def test_no_files(run):
     assert not Path("edgeseg-output").exists()
 
 
-def test_tracking_counts_objects_in_the_table_and_in_every_result(run):
+def test_tracking_counts_objects_in_the_table_and_in_every_result(run: Callable[..., Result]) -> None:
     pytest.importorskip("trackers")
     result = run("--source", "photos", "--track", "--zone", "all:0,0,1,0,1,1,0,1", "--line", "0.5,0,0.5,1")
 
@@ -107,7 +115,7 @@ def test_tracking_counts_objects_in_the_table_and_in_every_result(run):
     } >= {1, 2, 3}
 
 
-def test_a_line_on_the_edge_of_the_frame_is_told(run) -> None:
+def test_a_line_on_the_edge_of_the_frame_is_told(run: Callable[..., Result]) -> None:
     pytest.importorskip("trackers")
     result = run("--source", "photos", "--line", "gate:1,0,1,1", "--zone", "50,0,60,0,60,10")
 
@@ -119,19 +127,19 @@ def test_a_line_on_the_edge_of_the_frame_is_told(run) -> None:
     assert "b.png" not in result.stderr.replace("frame 2 of 2: b.png", "")
 
 
-def test_a_redacted_class_is_in_no_picture(run):
+def test_a_redacted_class_is_in_no_picture(run: Callable[..., Result]) -> None:
     texture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
     cv2.imwrite("photos/a.png", texture)
 
     for more in ((), ("--redact", "washer", "--redact-with", "fill")):
         assert run("--source", "photos/a.png", "--force", *more).exit_code == 0
-        drawn = cv2.imread("edgeseg-output/overlays/a.png")
+        drawn = read_image(Path("edgeseg-output/overlays/a.png"))
         # Within the washer, where nothing else is drawn.
         spread = float(drawn[20:26, 44:50].std((0, 1)).max())
         assert (spread < 10) == bool(more)
 
 
-def test_no_overlay(run):
+def test_no_overlay(run: Callable[..., Result]) -> None:
     assert run("--source", "photos", "--no-overlay").exit_code == 0
     assert not Path("edgeseg-output/overlays").exists()
 
@@ -149,7 +157,7 @@ def test_no_overlay(run):
         ("--camera", "front"),
     ],
 )
-def test_wrong_usage(run, args):
+def test_wrong_usage(run: Callable[..., Result], args: tuple[str, ...]) -> None:
     result = run(*args)
 
     assert result.exit_code == 2
@@ -184,7 +192,7 @@ def test_wrong_usage(run, args):
         (("--source", "photos", "-o", "photos/a.png"), "photos/a.png is a file and must be a folder"),
     ],
 )
-def test_bad_input_is_one_sentence(run, args, words):
+def test_bad_input_is_one_sentence(run: Callable[..., Result], args: tuple[str, ...], words: str) -> None:
     result = run(*args)
 
     assert result.exit_code == 1
@@ -193,7 +201,7 @@ def test_bad_input_is_one_sentence(run, args, words):
     assert words in result.stderr
 
 
-def test_some_inputs_skipped_is_no_failure(run):
+def test_some_inputs_skipped_is_no_failure(run: Callable[..., Result]) -> None:
     Path("photos/bad.jpg").write_text("hello")
     result = run("--source", "photos")
 
@@ -202,7 +210,7 @@ def test_some_inputs_skipped_is_no_failure(run):
     assert "skipped      1 (named above)" in result.stdout
 
 
-def test_all_inputs_skipped_is_a_failure(run):
+def test_all_inputs_skipped_is_a_failure(run: Callable[..., Result]) -> None:
     Path("bad.jpg").write_text("hello")
     result = run("--source", "bad.jpg", "--json")
 
@@ -212,7 +220,7 @@ def test_all_inputs_skipped_is_a_failure(run):
     assert "Traceback" not in result.stderr
 
 
-def test_a_folder_that_was_named_is_replaced_with_force_only(run):
+def test_a_folder_that_was_named_is_replaced_with_force_only(run: Callable[..., Result]) -> None:
     args = ("--source", "photos", "-o", "edgeseg-output")
     assert run(*args).exit_code == 0
     refused = run(*args)
@@ -223,7 +231,7 @@ def test_a_folder_that_was_named_is_replaced_with_force_only(run):
     assert not Path("edgeseg-output-2").exists()
 
 
-def test_results_of_every_run_have_a_folder_of_their_own(run):
+def test_results_of_every_run_have_a_folder_of_their_own(run: Callable[..., Result]) -> None:
     first = run("--source", "photos")
     before = Path("edgeseg-output/detections.jsonl").read_bytes()
     second = run("--source", "photos/a.png")
@@ -241,10 +249,12 @@ def test_results_of_every_run_have_a_folder_of_their_own(run):
     assert not Path("edgeseg-output-4").exists()
 
 
-def test_rebuild_comes_before_the_model_is_loaded(run, monkeypatch):
+def test_rebuild_comes_before_the_model_is_loaded(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
-    def rebuild(model, note, progress):
+    def rebuild(model: Path, note: Callable[[str], None], progress: Callable[[str], None]) -> None:
         asked.append(model)
         note("onnxruntime int8 stays as it is: no onnx")
 
@@ -259,15 +269,17 @@ def test_rebuild_comes_before_the_model_is_loaded(run, monkeypatch):
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_after_a_frame(run, monkeypatch, by):
-    write = runner.JsonLines.write
+def test_interrupted_after_a_frame(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, by: signal.Signals
+) -> None:
+    write = JsonLines.write
 
-    def interrupting(lines, shown):
+    def interrupting(lines: JsonLines, shown: RenderedFrame) -> None:
         if shown.result.frame.name == "b.png":
             os.kill(os.getpid(), by)
         write(lines, shown)
 
-    monkeypatch.setattr(runner.JsonLines, "write", interrupting)
+    monkeypatch.setattr(JsonLines, "write", interrupting)
     before = signal.getsignal(signal.SIGTERM)
     # Where the tests themselves run in the background, the shell has SIGINT ignored.
     at_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -283,11 +295,13 @@ def test_interrupted_after_a_frame(run, monkeypatch, by):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_an_error_in_the_middle_prints_what_was_done(run, monkeypatch):
-    def full(path, data):
+def test_an_error_in_the_middle_prints_what_was_done(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runner.ImageOverlays, "write", lambda sink, shown: None)
+    monkeypatch.setattr(ImageOverlays, "write", lambda sink, shown: None)
     monkeypatch.setattr("edgeseg.files.draft.write_all", full)
     result = run("--source", "photos", "--json")
 
@@ -296,12 +310,12 @@ def test_an_error_in_the_middle_prints_what_was_done(run, monkeypatch):
     assert "cannot write edgeseg-output/summary.json: No space left on device; make room" in result.stderr
 
 
-def detections() -> dict[str, list[dict]]:
+def detections() -> dict[str, list[dict[str, Any]]]:
     lines = Path("edgeseg-output/detections.jsonl").read_text("utf-8").splitlines()
     return {item["file_name"]: item["detections"] for item in map(json.loads, lines)}
 
 
-def test_a_camera_of_12_bits_finds_what_8_bits_find(run):
+def test_a_camera_of_12_bits_finds_what_8_bits_find(run: Callable[..., Result]) -> None:
     # The model's boxes move with the brightness.
     gray = np.linspace(0, 255, 32 * 48).astype(np.uint8).reshape(32, 48)
     cv2.imwrite("photos/8.png", gray)
@@ -316,7 +330,7 @@ def test_a_camera_of_12_bits_finds_what_8_bits_find(run):
     assert "is read as an image of 12 bits, because its largest sample is 4080" in result.stderr
 
 
-def test_a_bit_depth_that_is_given(run):
+def test_a_bit_depth_that_is_given(run: Callable[..., Result]) -> None:
     gray = np.linspace(0, 30, 32 * 48).astype(np.uint8).reshape(32, 48)
     cv2.imwrite("photos/8.png", gray)
     cv2.imwrite("photos/12.png", gray.astype(np.uint16) << 4)
@@ -327,7 +341,7 @@ def test_a_bit_depth_that_is_given(run):
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-def test_a_stack_is_said_to_have_more_pages(run):
+def test_a_stack_is_said_to_have_more_pages(run: Callable[..., Result]) -> None:
     pages = [Image.new("RGB", (48, 32), (60 * number, 0, 0)) for number in range(4)]
     pages[0].save("photos/stack.tif", save_all=True, append_images=pages[1:])
     result = run("--source", "photos")
@@ -338,7 +352,9 @@ def test_a_stack_is_said_to_have_more_pages(run):
 
 
 @pytest.mark.parametrize(("quota", "threads"), [(1.5, 2), (None, 3)])
-def test_opencv_starts_no_more_threads_than_a_container_has(run, monkeypatch, quota, threads):
+def test_opencv_starts_no_more_threads_than_a_container_has(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, quota: float | None, threads: int
+) -> None:
     limited = Cpus(present=4, allowed=(0, 1, 2, 3), quota=quota)
     monkeypatch.setattr(processors, "usable_cpus", lambda *root: limited)
     before = cv2.getNumThreads()

@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Literal
 
     from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ def scene() -> NDArray[np.uint8]:
 
 def deepened(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint16]:
     """Give the same picture as a camera of so many bits has it, in 16."""
-    return levels.astype(np.uint16) << (bits - 8)
+    return levels.astype(np.uint16) << np.uint16(bits - 8)
 
 
 def write_png(path: Path, samples: NDArray[np.uint16], *, sbit: bytes = b"") -> Path:
@@ -49,7 +50,7 @@ def write_tiff(
     *tags: Tag,
     photometric: int | None = None,
     bits: int = 0,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
 ) -> Path:
     """Write a TIFF of one strip.
 
@@ -83,7 +84,7 @@ def write_tiff(
     return path
 
 
-def _directory(tags: list[Tag], at: int, order: str) -> bytes:
+def _directory(tags: list[Tag], at: int, order: Literal["<", ">"]) -> bytes:
     fields, beyond = struct.pack(order + "H", len(tags)), b""
     end = at + 2 + 12 * len(tags) + 4
     for number, kind, values in tags:

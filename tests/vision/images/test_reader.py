@@ -13,9 +13,11 @@ from edgeseg.vision.images import pillow
 from edgeseg.vision.images.pillow import is_image
 from edgeseg.vision.images.reader import ImageReader, image_paths, read_image
 from tests.data import SHARED, shared
+from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 CHECK = SHARED / "data" / "odd_images" / "CHECK.tsv"
 LINES = CHECK.read_text(encoding="utf-8").splitlines() if CHECK.exists() else []
@@ -34,7 +36,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(int) - b.astype(int)).mean()) if a.shape == b.shape else 255.0
 
 
-def save(path: Path, array: np.ndarray, **options: object) -> Path:
+def save(path: Path, array: np.ndarray, **options: Any) -> Path:
     Image.fromarray(array).save(path, **options)
     return path
 
@@ -47,7 +49,7 @@ def upright_hw(facts: str) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(not ROWS, reason="needs data/odd_images in a shared/ folder beside the repository")
-@pytest.mark.parametrize(("name", "facts"), [(row[0], row[2]) for row in ROWS])
+@pytest.mark.parametrize(("name", "facts"), [pytest.param(row[0], row[2], id=row[0]) for row in ROWS])
 def test_odd_images(name: str, facts: str) -> None:
     path = odd(name)
     if "OPEN-FAILS" in facts or "LOAD-FAILS" in facts:
@@ -136,6 +138,7 @@ def test_16_bits_are_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None
         (np.array([[-5, 25600, 65535]], np.int32), [0, 100, 255]),
         (np.array([[-5, 25600, 131071]], np.int32), [0, 50, 255]),
     ],
+    ids=readable,
 )
 def test_gray_of_32_bits(tmp_path: Path, gray: np.ndarray, wanted: list[int]) -> None:
     image = read_image(save(tmp_path / "gray.tif", gray))
@@ -191,7 +194,7 @@ def test_a_page_behind_the_first_may_be_broken(tmp_path: Path) -> None:
     ["stack.tif", "a.gif"],
 )
 def test_counting_pages_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(pillow, "MOST_PAGES", 5)
+    monkeypatch.setattr(pillow, "MAX_PAGES", 5)
     path = tmp_path / name
     pages = [Image.new("L", (3, 2), 20 * number) for number in range(7)]
     pages[0].save(path, save_all=True, append_images=pages[1:])

@@ -12,10 +12,10 @@ import numpy as np
 from edgeseg.errors import ArtifactError, InputError
 from edgeseg.runtime.cuda.opening import open_cuda
 
-from .execution import Slot
-from .execution_pool import Slots
+from .execution import Execution
+from .execution_pool import ExecutionPool
 from .library import load_library
-from .session import AGAIN, Session
+from .session import REBUILD_COMMAND, Session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgeseg.runtime.cuda.driver import Cuda
     from edgeseg.spec import ModelSpec
 
-    from .library import Flavour
+    from .library import TensorRTKind
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +40,11 @@ class TensorRTBackend:
     Args:
         engine: File that `edgeseg build-engine` wrote, for this GPU and this version.
         spec: What the engine must look like.
-        flavour: Which of the two libraries built it.
+        tensorrt_kind: Which of the two libraries built it.
         version_compatible: Whether it was built to be.
         dla: Number of the DLA core that it was built for; None for none.
         runtime_cache: Where TensorRT for RTX keeps what it compiles for this GPU; None for beside the engine.
-        again: Command that builds the engine again, for messages.
+        rebuild_command: Command that builds the engine again, for messages.
 
     Raises:
         ArtifactError: The engine cannot be loaded, is not what the spec says, or memory is short.
@@ -56,17 +56,17 @@ class TensorRTBackend:
         engine: Path,
         spec: ModelSpec,
         *,
-        flavour: Flavour,
+        tensorrt_kind: TensorRTKind,
         version_compatible: bool = False,
         dla: int | None = None,
         runtime_cache: Path | None = None,
-        again: str = AGAIN,
+        rebuild_command: str = REBUILD_COMMAND,
     ) -> None:
-        library = load_library(flavour, purpose="run an engine")
+        library = load_library(tensorrt_kind, purpose="run an engine")
         cuda = open_cuda()
         self._spec = spec
         self._cuda = cuda
-        self._warned = False
+        self._has_warned = False
         with cuda.active(), ExitStack() as stack:
             session = Session(
                 library,
@@ -75,16 +75,16 @@ class TensorRTBackend:
                 version_compatible=version_compatible,
                 dla=dla,
                 runtime_cache=runtime_cache or engine.with_suffix(".cache"),
-                again=again,
+                rebuild_command=rebuild_command,
             )
             stack.callback(session.close)
-            self._slots = Slots(lambda: _slot(cuda, session, spec))
-            stack.callback(self._slots.free)
+            self._pool = ExecutionPool(lambda: _make_execution(cuda, session, spec))
+            stack.callback(self._pool.free)
             # The first frame has been through: most of what there is to compile has been.
             session.save_cache()
             stack.callback(session.save_cache)
-            stack.callback(self._slots.drain)
-            self._description = f"{library.title} on {cuda.device.name}, {self._slots.graph_note}"
+            stack.callback(self._pool.drain)
+            self._description = f"{library.title} on {cuda.device.name}, {self._pool.graph_note}"
             # Also when it is forgotten, and at the latest when the process ends.
             self._release = weakref.finalize(self, _release, cuda, stack.pop_all())
 
@@ -95,14 +95,14 @@ class TensorRTBackend:
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
-        wanted = (self._spec.batch, *self._spec.input_size_hw, 3)
-        if images.dtype != np.uint8 or images.shape != wanted:
-            msg = f"images must be uint8{list(wanted)}, got {images.dtype}{list(images.shape)}"
+        expected = (self._spec.batch, *self._spec.input_size_hw, 3)
+        if images.dtype != np.uint8 or images.shape != expected:
+            msg = f"images must be uint8{list(expected)}, got {images.dtype}{list(images.shape)}"
             raise InputError(msg)
-        with self._cuda.active(), self._slots.taken() as slot:
-            raw, settled = slot.run(images, score_threshold)
-        if not settled and not self._warned:
-            self._warned = True
+        with self._cuda.active(), self._pool.acquired() as execution:
+            raw, converged = execution.run(images, score_threshold)
+        if not converged and not self._has_warned:
+            self._has_warned = True
             logger.warning(
                 "NMS had not settled on an image, so that it may have a detection too many or too few; "
                 "this is told once"
@@ -114,10 +114,10 @@ class TensorRTBackend:
         self._release()
 
 
-def _slot(cuda: Cuda, session: Session, spec: ModelSpec) -> Slot:
-    """Make a slot; where memory is short, say how much there is and what to do."""
+def _make_execution(cuda: Cuda, session: Session, spec: ModelSpec) -> Execution:
+    """Create an execution; where memory is short, say how much there is and what to do."""
     try:
-        return Slot(cuda, session, spec)
+        return Execution(cuda, session, spec)
     except ArtifactError as exc:
         if "memory" not in str(exc).lower():
             raise

@@ -16,7 +16,7 @@ ALIGNMENT = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
+class Binding:
     """An input or output, and its place in a block of memory that holds all of them.
 
     Attributes:
@@ -44,7 +44,7 @@ class Tensor:
         return self.nbytes // (self.shape[0] * self.shape[1])
 
 
-def layout(spec: ModelSpec) -> dict[str, Tensor]:
+def bindings_from_spec(spec: ModelSpec) -> dict[str, Binding]:
     """Place the tensors of a model's engine one behind the other.
 
     The counts and scores, which say what else must be copied, come first and lie together.
@@ -62,7 +62,7 @@ def layout(spec: ModelSpec) -> dict[str, Tensor]:
     sizes = [_aligned(int(np.prod(shape)) * np.dtype(kind).itemsize) for kind, shape in kinds.values()]
     offsets = accumulate(sizes[:-1], initial=0)
     return {
-        name: Tensor(name=name, dtype=np.dtype(kind), shape=shape, offset=offset)
+        name: Binding(name=name, dtype=np.dtype(kind), shape=shape, offset=offset)
         for (name, (kind, shape)), offset in zip(kinds.items(), offsets, strict=True)
     }
 

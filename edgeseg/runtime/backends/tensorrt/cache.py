@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from edgeseg.bundle.manifest import MOST_BYTES
+from edgeseg.bundle.manifest import MAX_FILE_BYTES
 from edgeseg.errors import EdgeSegError
 from edgeseg.files.reading import read_regular
-from edgeseg.files.records import write_whole
+from edgeseg.files.records import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ class RuntimeCache:
         if not data or data == self._stored:
             return
         try:
-            write_whole(self._path, data)
+            write_atomically(self._path, data)
         except EdgeSegError as exc:
             logger.warning("%s; TensorRT for RTX will compile again at the next start", exc)
             return
@@ -52,7 +52,7 @@ class RuntimeCache:
 
     def _read(self, library: Library) -> None:
         try:
-            data = read_regular(self._path, most=MOST_BYTES)
+            data = read_regular(self._path, max_bytes=MAX_FILE_BYTES)
         except FileNotFoundError:
             return
         except OSError as exc:

@@ -11,7 +11,7 @@ import numpy as np
 from edgeseg.errors import ArtifactError
 from edgeseg.runtime.contract import RawDetections
 
-from .bindings import layout
+from .bindings import bindings_from_spec
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from edgeseg.runtime.cuda.driver import Cuda
     from edgeseg.spec import ModelSpec
 
-    from .bindings import Tensor
+    from .bindings import Binding
     from .session import Session
 
-ROWS = ("boxes", "labels", "masks")
+ROW_BINDINGS = ("boxes", "labels", "masks")
 
 logger = logging.getLogger(__name__)
 
 
-class Slot:
+class Execution:
     """Buffers on both sides, a stream, an event and a context, for one frame at a time.
 
     To be used inside `Cuda.active()`, by one thread at a time.
@@ -43,10 +43,10 @@ class Slot:
     def __init__(self, cuda: Cuda, session: Session, spec: ModelSpec) -> None:
         self._cuda = cuda
         self._session = session
-        self._tensors = layout(spec)
+        self._bindings = bindings_from_spec(spec)
         self._context: trt.IExecutionContext | None = None
         self._graph: int | None = None
-        size = max(tensor.end for tensor in self._tensors.values())
+        size = max(binding.end for binding in self._bindings.values())
         with ExitStack() as stack:
             self._device = cuda.allocate(size)
             stack.callback(cuda.free, self._device)
@@ -58,8 +58,8 @@ class Slot:
             stack.callback(cuda.destroy_event, self._event)
             # Both before the memory that it works on goes.
             stack.callback(self._drop_context)
-            stack.callback(self._settle)
-            self._host = {tensor.name: self._view(tensor) for tensor in self._tensors.values()}
+            stack.callback(self._wait_quietly)
+            self._host = {binding.name: self._view(binding) for binding in self._bindings.values()}
             self._prepare()
             self._release = stack.pop_all()
 
@@ -80,14 +80,14 @@ class Slot:
             np.copyto(self._host["images"], images)
             self._upload()
             self._compute()
-            self._download(0, self._tensors["scores"].end)
-            self._finish()
+            self._download(0, self._bindings["scores"].end)
+            self._wait()
             counts = self._counts(score_threshold)
             self._download_rows(counts)
             return self._detections(counts), bool(self._host["nms_converged"].all())
         except BaseException:
             # What is under way still writes to the buffers, which the next frame will use.
-            self._settle()
+            self._wait_quietly()
             raise
 
     def close(self) -> None:
@@ -97,14 +97,14 @@ class Slot:
     def _prepare(self) -> None:
         """Make the context, run it once as TensorRT wants before a capture, and capture it."""
         self._context = self._session.create_context()
-        for tensor in self._tensors.values():
-            if not self._context.set_tensor_address(tensor.name, self._device + tensor.offset):
-                msg = f"{self._session.library.title} refuses the memory for {tensor.name}"
+        for binding in self._bindings.values():
+            if not self._context.set_tensor_address(binding.name, self._device + binding.offset):
+                msg = f"{self._session.library.title} refuses the memory for {binding.name}"
                 raise ArtifactError(msg)
         self._pinned.fill(0)
         self._upload()
         self._enqueue()
-        self._finish()
+        self._wait()
         self.graph_note = self._capture()
 
     def _capture(self) -> str:
@@ -113,7 +113,7 @@ class Slot:
         try:
             self._graph = self._cuda.capture(self._stream, self._enqueue)
             self._compute()
-            self._finish()
+            self._wait()
         except ArtifactError as exc:
             self._drop_graph()
             logger.warning("the engine runs without a CUDA graph: %s", str(exc))
@@ -128,27 +128,27 @@ class Slot:
 
     def _enqueue(self) -> None:
         library = self._session.library
-        with library.listening() as heard:
+        with library.capture_log() as captured:
             done = self._context is not None and self._context.execute_async_v3(self._stream)
         if not done:
-            msg = f"the engine failed to compute; {library.title}: {heard.reason}"
+            msg = f"the engine failed to compute; {library.title}: {captured.reason}"
             raise ArtifactError(msg)
 
     def _upload(self) -> None:
-        images = self._tensors["images"]
+        images = self._bindings["images"]
         source = self._pinned[images.offset : images.end]
         self._cuda.upload(source, self._device + images.offset, self._stream)
 
     def _download(self, start: int, end: int) -> None:
         self._cuda.download(self._device + start, self._pinned[start:end], self._stream)
 
-    def _finish(self) -> None:
+    def _wait(self) -> None:
         self._cuda.record(self._event, self._stream)
         self._cuda.wait(self._event)
 
-    def _settle(self) -> None:
+    def _wait_quietly(self) -> None:
         with suppress(ArtifactError):
-            self._finish()
+            self._wait()
 
     def _counts(self, score_threshold: float) -> NDArray[np.int32]:
         """Count what the engine found above the threshold: `int32[B]`; scores descend."""
@@ -161,12 +161,12 @@ class Slot:
     def _download_rows(self, counts: NDArray[np.int32]) -> None:
         if not counts.any():
             return
-        for tensor in (self._tensors[name] for name in ROWS):
+        for binding in (self._bindings[name] for name in ROW_BINDINGS):
             for index, count in enumerate(counts.tolist()):
                 if count:
-                    start = tensor.offset + index * tensor.shape[1] * tensor.row_nbytes
-                    self._download(start, start + count * tensor.row_nbytes)
-        self._finish()
+                    start = binding.offset + index * binding.shape[1] * binding.row_nbytes
+                    self._download(start, start + count * binding.row_nbytes)
+        self._wait()
 
     def _detections(self, counts: NDArray[np.int32]) -> RawDetections:
         host = self._host
@@ -178,8 +178,8 @@ class Slot:
             masks=_rows(host["masks"], counts),
         )
 
-    def _view(self, tensor: Tensor) -> NDArray[Any]:
-        return self._pinned[tensor.offset : tensor.end].view(tensor.dtype).reshape(tensor.shape)
+    def _view(self, binding: Binding) -> NDArray[Any]:
+        return self._pinned[binding.offset : binding.end].view(binding.dtype).reshape(binding.shape)
 
     def _drop_graph(self) -> None:
         graph, self._graph = self._graph, None

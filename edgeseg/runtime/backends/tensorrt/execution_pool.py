@@ -1,4 +1,4 @@
-"""The few slots that threads take turns with."""
+"""The few executions that threads share."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from edgeseg.errors import ArtifactError, EdgeSegError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .execution import Slot
+    from .execution import Execution
 
 # As many as keep the GPU busy: one computes while the other's frame is copied in or its result out.
-SLOTS = 2
+POOL_SIZE = 2
 
 logger = logging.getLogger(__name__)
 
 
-class Slots:
-    """As many slots as threads call at once, up to `SLOTS`; the second is made when it is first missed.
+class ExecutionPool:
+    """As many executions as threads call at once, up to `POOL_SIZE`; the second is created when first needed.
 
     Args:
-        make: Makes a slot.
+        make: Creates an execution.
 
     Attributes:
-        graph_note: Of the first slot.
+        graph_note: Of the first execution.
 
     Raises:
-        ArtifactError: The first slot cannot be made.
+        ArtifactError: The first execution cannot be created.
     """
 
-    def __init__(self, make: Callable[[], Slot]) -> None:
+    def __init__(self, make: Callable[[], Execution]) -> None:
         self._make = make
         self._changed = threading.Condition()
         first = make()
         self.graph_note = first.graph_note
         self._idle = [first]
         self._made = 1
-        self._limit = SLOTS
+        self._limit = POOL_SIZE
         self._closed = False
 
     @contextmanager
-    def taken(self) -> Iterator[Slot]:
-        """Have a slot to oneself, after waiting for one if need be.
+    def acquired(self) -> Iterator[Execution]:
+        """Acquire an execution for exclusive use, waiting for one if necessary.
 
         Raises:
             ArtifactError: Closed.
         """
-        slot = self._next()
+        execution = self._acquire()
         try:
-            yield slot
+            yield execution
         finally:
             with self._changed:
-                self._idle.append(slot)
+                self._idle.append(execution)
                 self._changed.notify_all()
 
     def drain(self) -> None:
@@ -68,10 +68,10 @@ class Slots:
     def free(self) -> None:
         """Give everything back; after `drain`."""
         with ExitStack() as stack:
-            for slot in self._idle:
-                stack.callback(slot.close)
+            for execution in self._idle:
+                stack.callback(execution.close)
 
-    def _next(self) -> Slot:
+    def _acquire(self) -> Execution:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._idle or self._made < self._limit)
@@ -81,11 +81,11 @@ class Slots:
                 if self._idle:
                     return self._idle.pop()
                 self._made += 1
-            if slot := self._another():
-                return slot
+            if execution := self._try_make():
+                return execution
 
-    def _another(self) -> Slot | None:
-        """Make a slot beside the first; None, for good, where it cannot be made."""
+    def _try_make(self) -> Execution | None:
+        """Create a further execution; None, from then on always, where it cannot be created."""
         try:
             return self._make()
         except BaseException as exc:

@@ -23,7 +23,7 @@ RTX_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 RTX_BINDINGS = "tensorrt_rtx_bindings"
 # Order matters: the parser and the bindings resolve their symbols in the first.
 RTX_LIBRARIES = ("libtensorrt_rtx.so.1*", "libtensorrt_onnxparser_rtx.so.1*")
-LEVELS = {
+LOG_LEVELS = {
     "INTERNAL_ERROR": logging.ERROR,
     "ERROR": logging.ERROR,
     "WARNING": logging.WARNING,
@@ -34,7 +34,7 @@ LEVELS = {
 logger = logging.getLogger(__name__)
 
 
-class Flavour(str, Enum):
+class TensorRTKind(str, Enum):
     """Which TensorRT; the value names its engines and its backend."""
 
     TENSORRT = "tensorrt"
@@ -43,12 +43,12 @@ class Flavour(str, Enum):
     @property
     def display_name(self) -> str:
         """As NVIDIA calls it."""
-        return "TensorRT for RTX" if self is Flavour.RTX else "TensorRT"
+        return "TensorRT for RTX" if self is TensorRTKind.RTX else "TensorRT"
 
 
 @dataclass(slots=True, kw_only=True)
-class Heard:
-    """What TensorRT said while somebody listened: it returns None or False and puts the reason in its log."""
+class LogCapture:
+    """What TensorRT logged meanwhile: it returns None or False and puts the reason into its log."""
 
     errors: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
@@ -56,8 +56,8 @@ class Heard:
     @property
     def reason(self) -> str:
         """The first errors, as the end of a sentence."""
-        told = [message.strip().rstrip(".") for message in self.errors[:3]]
-        return "; ".join(told) or "it gives no reason"
+        messages = [message.strip().rstrip(".") for message in self.errors[:3]]
+        return "; ".join(messages) or "it gives no reason"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class Library:
         log: The one `ILogger` of this process; TensorRT ignores a second.
     """
 
-    flavour: Flavour
+    tensorrt_kind: TensorRTKind
     module: Any
     log: Any
 
@@ -81,43 +81,43 @@ class Library:
     @property
     def title(self) -> str:
         """Name and version, for people."""
-        return f"{self.flavour.display_name} {self.version}"
+        return f"{self.tensorrt_kind.display_name} {self.version}"
 
     @contextmanager
-    def listening(self) -> Iterator[Heard]:
+    def capture_log(self) -> Iterator[LogCapture]:
         """Collect what is logged meanwhile, by any thread; it goes to `logging` as well."""
-        heard = Heard()
-        self.log.listeners.append(heard)
+        captured = LogCapture()
+        self.log.captures.append(captured)
         try:
-            yield heard
+            yield captured
         finally:
-            self.log.listeners.remove(heard)
+            self.log.captures.remove(captured)
 
 
-_loaded: dict[Flavour, Library] = {}
+_loaded: dict[TensorRTKind, Library] = {}
 _loading = threading.Lock()
 
 
-def load_library(flavour: Flavour, *, purpose: str) -> Library:
+def load_library(tensorrt_kind: TensorRTKind, *, purpose: str) -> Library:
     """Import one of the two, once a process.
 
     Args:
-        flavour: Which.
+        tensorrt_kind: Which.
         purpose: What it is wanted for, as it reads after "to": `build an engine`.
 
     Raises:
         DependencyError: It is not installed, does not load or is older than 10.3.
     """
     with _loading:
-        if flavour not in _loaded:
-            module = _rtx(purpose) if flavour is Flavour.RTX else _tensorrt(purpose)
-            _loaded[flavour] = Library(flavour=flavour, module=module, log=_logger(module))
-        return _loaded[flavour]
+        if tensorrt_kind not in _loaded:
+            module = _rtx(purpose) if tensorrt_kind is TensorRTKind.RTX else _tensorrt(purpose)
+            _loaded[tensorrt_kind] = Library(tensorrt_kind=tensorrt_kind, module=module, log=_logger(module))
+        return _loaded[tensorrt_kind]
 
 
-def is_installed(flavour: Flavour) -> bool:
+def is_installed(tensorrt_kind: TensorRTKind) -> bool:
     """Tell whether it can be imported here, without importing it."""
-    if flavour is Flavour.RTX:
+    if tensorrt_kind is TensorRTKind.RTX:
         return rtx_folder() is not None and importlib.util.find_spec(RTX_BINDINGS) is not None
     spec = importlib.util.find_spec("tensorrt")
     # A folder of type stubs also passes for a package, but has no file to load.
@@ -172,7 +172,7 @@ def _load_shared(folder: Path, pattern: str) -> None:
 
 
 def _logger(module: Any) -> Any:
-    """Make the logger: to `logging`, and to whoever listens."""
+    """Make the logger, which passes messages on to `logging` and to every active `LogCapture`."""
     if TYPE_CHECKING:
         from tensorrt import ILogger as Base
     else:
@@ -181,12 +181,12 @@ def _logger(module: Any) -> Any:
     class Log(Base):
         def __init__(self) -> None:
             Base.__init__(self)
-            self.listeners: list[Heard] = []
+            self.captures: list[LogCapture] = []
 
         def log(self, severity: Base.Severity, msg: str) -> None:
-            level = LEVELS.get(severity.name, logging.INFO)
+            level = LOG_LEVELS.get(severity.name, logging.INFO)
             logger.log(level, "%s", msg)
-            for heard in self.listeners:
-                (heard.errors if level == logging.ERROR else heard.infos).append(msg)
+            for captured in self.captures:
+                (captured.errors if level == logging.ERROR else captured.infos).append(msg)
 
     return Log()

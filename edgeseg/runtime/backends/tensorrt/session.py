@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeseg.bundle.manifest import MOST_BYTES
+from edgeseg.bundle.manifest import MAX_FILE_BYTES
 from edgeseg.errors import ArtifactError
 from edgeseg.files.reading import read_regular
 
-from .bindings import layout
+from .bindings import bindings_from_spec
 from .cache import RuntimeCache
-from .library import Flavour
+from .library import TensorRTKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from edgeseg.spec import ModelSpec
 
-    from .bindings import Tensor
+    from .bindings import Binding
     from .library import Library
 
-AGAIN = "edgeseg build-engine --force"
+REBUILD_COMMAND = "edgeseg build-engine --force"
 TYPES = {"UINT8": "uint8", "INT32": "int32", "INT64": "int64", "HALF": "float16", "FLOAT": "float32"}
 
 
@@ -39,7 +39,7 @@ class Session:
         version_compatible: Whether it was built to be; such an engine brings its own code for the processor.
         dla: Number of the DLA core that it was built for; None for none.
         runtime_cache: Where TensorRT for RTX keeps what it compiles; of no use to TensorRT.
-        again: Command that builds the engine again.
+        rebuild_command: Command that builds the engine again.
 
     Raises:
         ArtifactError: The engine is missing, truncated, of another version or not what the spec says.
@@ -54,10 +54,10 @@ class Session:
         version_compatible: bool = False,
         dla: int | None = None,
         runtime_cache: Path | None = None,
-        again: str = AGAIN,
+        rebuild_command: str = REBUILD_COMMAND,
     ) -> None:
         self.library = library
-        self._path, self._again = path, again
+        self._path, self._rebuild_command = path, rebuild_command
         if TYPE_CHECKING:
             import tensorrt as api
         else:
@@ -67,12 +67,12 @@ class Session:
             self._runtime.engine_host_code_allowed = True
         if dla is not None:
             self._runtime.DLA_core = dla
-        self._engine: trt.ICudaEngine | None = self._deserialised(self._runtime)
-        self._check(self._engine, layout(spec))
+        self._engine: trt.ICudaEngine | None = self._load_engine(self._runtime)
+        self._check(self._engine, bindings_from_spec(spec))
         self._config: rtx.IRuntimeConfig | None = None
         self._cache: RuntimeCache | None = None
         self.captures_by_itself = False
-        if library.flavour is Flavour.RTX:
+        if library.tensorrt_kind is TensorRTKind.RTX:
             self._configure(self._engine, runtime_cache)
 
     def create_context(self) -> trt.IExecutionContext:
@@ -84,13 +84,13 @@ class Session:
         if self._engine is None:
             msg = "the model is closed; load it again with edgeseg.load"
             raise ArtifactError(msg)
-        with self.library.listening() as heard:
+        with self.library.capture_log() as captured:
             if self._config is None:
                 context = self._engine.create_execution_context()
             else:
                 context = self._engine.create_execution_context(runtime_config=self._config)
         if context is None:
-            msg = f"{self.library.title} cannot prepare {self._path} to run: {heard.reason}"
+            msg = f"{self.library.title} cannot prepare {self._path} to run: {captured.reason}"
             raise ArtifactError(msg)
         return context
 
@@ -105,34 +105,35 @@ class Session:
         self._cache = self._config = self._engine = None
         self._runtime = None
 
-    def _deserialised(self, runtime: trt.Runtime) -> trt.ICudaEngine:
+    def _load_engine(self, runtime: trt.Runtime) -> trt.ICudaEngine:
         try:
-            data = read_regular(self._path, most=MOST_BYTES)
+            data = read_regular(self._path, max_bytes=MAX_FILE_BYTES)
         except OSError as exc:
-            msg = f"cannot read {self._path}: {exc.strerror}; build it again with `{self._again}`"
+            msg = f"cannot read {self._path}: {exc.strerror}; build it again with `{self._rebuild_command}`"
             raise ArtifactError(msg) from exc
-        with self.library.listening() as heard:
+        with self.library.capture_log() as captured:
             # An empty buffer is no engine either, but not every version checks.
             engine = runtime.deserialize_cuda_engine(data) if data else None
         if engine is None:
-            reason = heard.reason if data else "the file is empty"
+            reason = captured.reason if data else "the file is empty"
             what = f"{self.library.title} cannot load {self._path}: {reason}"
-            msg = f"{what}; build it again with `{self._again}`"
+            msg = f"{what}; build it again with `{self._rebuild_command}`"
             raise ArtifactError(msg)
         return engine
 
-    def _check(self, engine: trt.ICudaEngine, wanted: dict[str, Tensor]) -> None:
+    def _check(self, engine: trt.ICudaEngine, expected: dict[str, Binding]) -> None:
         """Compare inputs and outputs with the spec, so that a wrong engine fails here and not in a frame."""
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        for name in dict.fromkeys([*wanted, *names]):
-            is_there = _described(engine, name) if name in names else "missing"
-            should_be = "missing"
-            if tensor := wanted.get(name):
+        for name in dict.fromkeys([*expected, *names]):
+            actual = _described(engine, name) if name in names else "missing"
+            required = "missing"
+            if binding := expected.get(name):
                 mode = "input" if name == "images" else "output"
-                should_be = f"{mode} {tensor.dtype}{list(tensor.shape)}"
-            if is_there != should_be:
-                what = f"{name} is {is_there}, not {should_be}"
-                msg = f"{self._path} does not fit its model.json: {what}; build it again with `{self._again}`"
+                required = f"{mode} {binding.dtype}{list(binding.shape)}"
+            if actual != required:
+                what = f"{name} is {actual}, not {required}"
+                fault = f"{self._path} does not fit its model.json: {what}"
+                msg = f"{fault}; build it again with `{self._rebuild_command}`"
                 raise ArtifactError(msg)
 
     def _configure(self, engine: rtx.ICudaEngine, runtime_cache: Path | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from edgeseg.errors import InputError
-from edgeseg.vision.opencv import opened
+from edgeseg.vision.opencv import open_capture
 
 from .capture import CaptureSource
 
@@ -24,7 +24,7 @@ def open_camera(device: int | str) -> CaptureSource:
         InputError: No such camera, or another program has it.
     """
     # An OpenCV with GStreamer would take that first, whose queue of old pictures cannot be switched off.
-    capture = opened(device, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
+    capture = open_capture(device, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
     if capture is None:
         where = f"index {device}" if isinstance(device, int) else device
         msg = f"no camera opens at {where}; {_advice(device)}"

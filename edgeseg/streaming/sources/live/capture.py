@@ -10,8 +10,8 @@ import cv2
 from edgeseg.errors import InputError
 from edgeseg.streaming.sources.video.timestamps import plausible_rate
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
-from edgeseg.vision.images.pixels import MOST_MOVING_PIXELS, too_large
-from edgeseg.vision.opencv import frames_text, positive, read_picture, stated_size_hw
+from edgeseg.vision.images.pixels import MAX_VIDEO_PIXELS, size_limit_reason
+from edgeseg.vision.opencv import frames_text, positive, read_captured_image, stated_size_hw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # A camera that has just been opened may need some reads before its first picture.
-FIRST_READS = 30
+MAX_FIRST_READS = 30
 # A cable's glitch spoils a picture or two.
-LAST_READS = 3
+MAX_FAILED_READS = 3
 # A read that fails after so long has met a time-out, not a spoilt picture; another would wait as long.
 TIMED_OUT_S = 2.0
 # FFmpeg looks at a second of a stream before it opens; more pictures than three seconds have are no backlog.
-MOST_LATE = 90
+MAX_BACKLOG = 90
 # A picture that is waited for takes most of the time between two, one that lies there only its decoding.
 WAITED_SHARE = 0.5
 FALLBACK_FPS = 25.0
@@ -41,7 +41,7 @@ class CaptureSource:
         late: Pictures may have gathered while it was opened, and are old.
 
     Raises:
-        InputError: It states more pixels than `MOST_MOVING_PIXELS`; the capture is closed.
+        InputError: It states more pixels than `MAX_VIDEO_PIXELS`; the capture is closed.
 
     Attributes:
         frames: Of a recorded video; 0 for a stream.
@@ -54,7 +54,7 @@ class CaptureSource:
         self.name = name
         self._late = late
         self._capture = capture
-        if reason := too_large(stated_size_hw(capture), MOST_MOVING_PIXELS):
+        if reason := size_limit_reason(stated_size_hw(capture), MAX_VIDEO_PIXELS):
             capture.release()
             msg = f"{name} is refused: {reason}"
             raise InputError(msg)
@@ -65,10 +65,10 @@ class CaptureSource:
         """Read frame after frame; see `Source`."""
         if self._late:
             self._catch_up()
-        return live_frames(self.name, lambda: read_picture(self._capture))
+        return live_frames(self.name, lambda: read_captured_image(self._capture))
 
-    def leave(self) -> None:
-        """See `LiveSource.leave`; OpenCV's reads end by their time-outs only."""
+    def cancel(self) -> None:
+        """See `LiveSource.cancel`; OpenCV's reads end by their time-outs only."""
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -77,7 +77,7 @@ class CaptureSource:
     def _catch_up(self) -> None:
         """Pass over pictures until one has to be waited for."""
         waited_s = WAITED_SHARE / (self.fps or FALLBACK_FPS)
-        for _ in range(MOST_LATE):
+        for _ in range(MAX_BACKLOG):
             start_s = time.monotonic()
             if not self._capture.grab() or time.monotonic() - start_s > waited_s:
                 return
@@ -97,12 +97,12 @@ def live_frames(name: str, read: Callable[[], NDArray[np.uint8] | None]) -> Iter
         InputError: No pictures come, or none any more.
     """
     index, failed = 0, 0
-    while failed < (LAST_READS if index else FIRST_READS):
+    while failed < (MAX_FAILED_READS if index else MAX_FIRST_READS):
         start_s = time.monotonic()
         image = read()
         now_s = time.monotonic()
         if image is None:
-            failed += FIRST_READS if now_s - start_s > TIMED_OUT_S else 1
+            failed += MAX_FIRST_READS if now_s - start_s > TIMED_OUT_S else 1
             continue
         if failed and index:
             yield Skipped(name=name, reason=f"{frames_text(failed)} after frame {index} did not come")

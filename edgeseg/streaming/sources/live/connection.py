@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgeseg.vision.frames import LiveSource, Skipped
 
 
-class Connection:
+class SourceConnection:
     """Opens a live source and reads it until it is lost, ends, or is left.
 
     Args:
@@ -43,7 +43,7 @@ class Connection:
         self.live = True
         self.last_s = time.monotonic()
         self._name, self._opener, self._post = name, opener, post
-        self._leaving = Event()
+        self._cancelled = Event()
         self._source: LiveSource | None = None
         self._thread = Thread(target=self._run, name=f"edgeseg-{name}", daemon=True)
 
@@ -51,11 +51,11 @@ class Connection:
         """Begin; what comes is posted from another thread."""
         self._thread.start()
 
-    def leave(self) -> None:
-        """Post nothing more, and close the source as soon as its read is over."""
-        self._leaving.set()
+    def cancel(self) -> None:
+        """Hand over nothing more, and close the source as soon as its read is over."""
+        self._cancelled.set()
         if source := self._source:
-            source.leave()
+            source.cancel()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the end of the thread, but not for long."""
@@ -78,11 +78,11 @@ class Connection:
         try:
             self.fps, self.live = source.fps, source.kind is SourceKind.LIVE
             # Left while it was being opened: nobody has told it.
-            if self._leaving.is_set():
+            if self._cancelled.is_set():
                 return
             for item in source:
                 # A thread that was abandoned may wake up late.
-                if self._leaving.is_set():
+                if self._cancelled.is_set():
                     return
                 self.last_s = time.monotonic()
                 self._post(item)

@@ -6,7 +6,7 @@ import cv2
 
 from edgeseg.errors import InputError
 from edgeseg.streaming.sources.credentials import redacted
-from edgeseg.vision.opencv import opened
+from edgeseg.vision.opencv import open_capture
 
 from .capture import CaptureSource
 from .csi import csi_from_address
@@ -31,7 +31,7 @@ def open_pipeline(pipeline: str) -> CaptureSource:
     version = tuple(int(part) for part in cv2.__version__.split(".")[:2])
     # Before opening: without its source OpenCV 4.6 waits for the first frame for ever.
     check_elements(text)
-    capture = opened(text, cv2.CAP_GSTREAMER, timeouts() if version >= TIMEOUTS_FROM else ())
+    capture = open_capture(text, cv2.CAP_GSTREAMER, timeouts() if version >= TIMEOUTS_FROM else ())
     if capture is None:
         msg = f"the pipeline {name} does not start; to see why, run: gst-launch-1.0 {redacted(text)}"
         raise InputError(msg)

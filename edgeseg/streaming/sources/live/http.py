@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgeseg.errors import InputError
 from edgeseg.streaming.sources.credentials import redacted
 
-from .http_responses import ask
+from .http_responses import request_camera
 from .mjpeg import MjpegSource
 from .network import open_network
 
@@ -25,16 +25,16 @@ def open_http(address: str) -> MjpegSource | CaptureSource:
         InputError: Nothing answers there, it refuses, or what it sends is no stream.
     """
     name = redacted(address)
-    answer = ask(address, TIMEOUT_S)
-    kind = answer.response.headers.get_content_type()
+    camera_response = request_camera(address, TIMEOUT_S)
+    kind = camera_response.response.headers.get_content_type()
     if kind.startswith("multipart/"):
-        return MjpegSource(name, answer.response, answer.connection)
-    answer.response.close()
+        return MjpegSource(name, camera_response.response, camera_response.connection)
+    camera_response.response.close()
     if kind.startswith(("image/", "text/html")):
         what = "one picture" if kind.startswith("image/") else "a page"
         msg = f"{name} is {what} and no stream; look in the camera's manual for its MJPEG or RTSP address"
         raise InputError(msg)
-    return _open_other(answer.address, name)
+    return _open_other(camera_response.address, name)
 
 
 def _open_other(address: str, name: str) -> CaptureSource:

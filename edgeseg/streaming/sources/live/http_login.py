@@ -77,31 +77,42 @@ class Challenge:
         offered = [each.strip().lower() for each in self.parameters.get("qop", "").split(",") if each.strip()]
         return next((each for each in ("auth", "auth-int") if each in offered), None if offered else "")
 
-    def answer(self, login: Login, method: str, uri: str) -> str:
+    def authorization_header(self, login: Login, method: str, uri: str) -> str:
         """Make the header `Authorization` of a request without a body."""
         if self.scheme == "basic":
             pair = f"{login.name}:{login.password}".encode()
             return "Basic " + base64.b64encode(pair).decode()
-        told = self.parameters
-        realm, nonce, qop, own = told.get("realm", ""), told["nonce"], self._qop, secrets.token_hex(16)
+        parameters = self.parameters
+        realm, nonce, qop, cnonce = (
+            parameters.get("realm", ""),
+            parameters["nonce"],
+            self._qop,
+            secrets.token_hex(16),
+        )
         key = self._hash(login.name, realm, login.password)
         if self._algorithm.endswith("-sess"):
-            key = self._hash(key, nonce, own)
-        asked = self._hash(method, uri, self._hash("")) if qop == "auth-int" else self._hash(method, uri)
+            key = self._hash(key, nonce, cnonce)
+        request_hash = (
+            self._hash(method, uri, self._hash("")) if qop == "auth-int" else self._hash(method, uri)
+        )
         count = "00000001"
-        proof = self._hash(key, nonce, count, own, qop, asked) if qop else self._hash(key, nonce, asked)
-        hashed = told.get("userhash", "").lower() == "true"
+        response = (
+            self._hash(key, nonce, count, cnonce, qop, request_hash)
+            if qop
+            else self._hash(key, nonce, request_hash)
+        )
+        hashed = parameters.get("userhash", "").lower() == "true"
         quoted = {
             "username": self._hash(login.name, realm) if hashed else login.name,
             "realm": realm,
             "nonce": nonce,
             "uri": uri,
-            "response": proof,
-            **({"opaque": told["opaque"]} if "opaque" in told else {}),
-            **({"cnonce": own} if qop or self._algorithm.endswith("-sess") else {}),
+            "response": response,
+            **({"opaque": parameters["opaque"]} if "opaque" in parameters else {}),
+            **({"cnonce": cnonce} if qop or self._algorithm.endswith("-sess") else {}),
         }
         bare = {
-            **({"algorithm": told["algorithm"]} if "algorithm" in told else {}),
+            **({"algorithm": parameters["algorithm"]} if "algorithm" in parameters else {}),
             **({"qop": qop, "nc": count} if qop else {}),
             **({"userhash": "true"} if hashed else {}),
         }

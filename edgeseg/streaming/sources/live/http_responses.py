@@ -15,29 +15,29 @@ from edgeseg.errors import InputError
 from edgeseg.streaming.sources.credentials import redacted
 
 from .http_login import WRITE_ESCAPED, Challenge, Login, best_challenge, challenges_from_headers
-from .mjpeg import BROKEN
+from .mjpeg import STREAM_ERRORS
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
-MOST_REQUESTS = 10
+MAX_REQUESTS = 10
 PORT_BY_SCHEME = {"http": 80, "https": 443}
 # As urllib has them; the rest of an address is escaped, and what is escaped stays.
-HARMLESS = "%/:=&?~#+!$,;'@()*[]"
-WANTS_LOGIN = "it wants a user name and password: http://NAME:PASSWORD@HOST/PATH"
-REFUSALS = {
+UNESCAPED = "%/:=&?~#+!$,;'@()*[]"
+LOGIN_REQUIRED = "it wants a user name and password: http://NAME:PASSWORD@HOST/PATH"
+REASON_BY_STATUS = {
     403: "it forbids that to this user",
     404: "it has nothing at this path",
     429: "it has been asked too often; wait a minute",
 }
-FAILED = "the camera itself has failed or has too many viewers; try again, or restart it"
+SERVER_FAILED = "the camera itself has failed or has too many viewers; try again, or restart it"
 # Of OpenSSL, X509_V_ERR_*.
 SELF_SIGNED, EXPIRED, NOT_YET, WRONG_NAMES = (18, 19), 10, 9, (62, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class CameraResponse:
     """What a camera answered in the end.
 
     Attributes:
@@ -51,7 +51,7 @@ class Answer:
     address: str
 
 
-def ask(address: str, timeout_s: float) -> Answer:
+def request_camera(address: str, timeout_s: float) -> CameraResponse:
     """Ask for an address, follow redirects and log in; the password goes to no other host.
 
     Raises:
@@ -63,8 +63,10 @@ def ask(address: str, timeout_s: float) -> Answer:
         login = Login(name=unquote(parts.username), password=unquote(parts.password or ""))
     first = url = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
     challenge: Challenge | None = None
-    for _ in range(MOST_REQUESTS):
-        response, connection = _asked(url, name, login if challenge else None, challenge, timeout_s, address)
+    for _ in range(MAX_REQUESTS):
+        response, connection = _send_request(
+            url, name, login if challenge else None, challenge, timeout_s, address
+        )
         if response.status in REDIRECTS and (target := response.headers.get("Location")):
             response.close()
             url, challenge = _redirected(url, target, name), None
@@ -79,14 +81,16 @@ def ask(address: str, timeout_s: float) -> Answer:
             challenge = _next_challenge(response, name, login, challenge)
         elif response.status >= 400:
             response.close()
-            advice = REFUSALS.get(response.status) or response.reason or "no reason given"
-            more = f": {FAILED}" if response.status >= 500 else ""
+            advice = REASON_BY_STATUS.get(response.status) or response.reason or "no reason given"
+            more = f": {SERVER_FAILED}" if response.status >= 500 else ""
             msg = f"{name} answers with error {response.status}; {advice}{more}"
             raise InputError(msg)
         else:
             userinfo = parts.netloc.rpartition("@")[0]
             with_login = f"://{userinfo}@" if login and _may_log_in(first, url) else "://"
-            return Answer(response=response, connection=connection, address=url.replace("://", with_login, 1))
+            return CameraResponse(
+                response=response, connection=connection, address=url.replace("://", with_login, 1)
+            )
     msg = f"{name} sends from one address to the next without end; look in the camera's manual for its stream"
     raise InputError(msg)
 
@@ -106,7 +110,7 @@ def _parts(address: str) -> SplitResult:
     return parts
 
 
-def _asked(
+def _send_request(
     url: str,
     name: str,
     login: Login | None,
@@ -115,14 +119,14 @@ def _asked(
     address: str,
 ) -> tuple[HTTPResponse, socket.socket]:
     sockets: list[socket.socket] = []
-    request = Request(quote(url, safe=HARMLESS))
+    request = Request(quote(url, safe=UNESCAPED))
     if login and challenge:
         parts = urlsplit(request.full_url)
         uri = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        request.add_unredirected_header("Authorization", challenge.answer(login, "GET", uri))
+        request.add_unredirected_header("Authorization", challenge.authorization_header(login, "GET", uri))
     try:
         return _opener(sockets).open(request, timeout=timeout_s), sockets[-1]
-    except BROKEN as exc:
+    except STREAM_ERRORS as exc:
         for each in sockets:
             each.close()
         parts = urlsplit(address)
@@ -174,7 +178,7 @@ def _next_challenge(
     offered = challenges_from_headers(response.headers.get_all("WWW-Authenticate") or [])
     best = best_challenge(offered)
     if login is None:
-        msg = f"{name} answers with error 401; {WANTS_LOGIN}"
+        msg = f"{name} answers with error 401; {LOGIN_REQUIRED}"
         raise InputError(msg)
     if best is None:
         kinds = ", ".join(dict.fromkeys(each.scheme for each in offered)) or "none"

@@ -1,4 +1,4 @@
-"""Where live sources leave their newest frames, and the run picks them up."""
+"""The newest frame of each live source, handed over to the run."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # A source that gives nothing but spoilt pictures must not fill the memory.
-MOST_SKIPPED = 1000
+MAX_SKIPPED = 1000
 
 
-class Board:
-    """One place a source for its newest frame; every thread may use it.
+class LatestFrames:
+    """Holds the newest frame of each source; every thread may use it.
 
     Args:
         names: Of the sources.
 
     Attributes:
-        begun: Set at the first `take`.
+        started: Set at the first `take`.
         dropped: Frames of each source that a newer one replaced.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.begun = Event()
+        self.started = Event()
         self.dropped = [0] * len(names)
         self._names = tuple(names)
         self._start_s = time.monotonic()
         self._changed = Condition()
         self._newest: list[Frame | None] = [None] * len(names)
-        self._skipped: deque[Skipped] = deque(maxlen=MOST_SKIPPED)
+        self._skipped: deque[Skipped] = deque(maxlen=MAX_SKIPPED)
         self._open = set(range(len(names)))
         self._videos: set[int] = set()
         self._failures: list[EdgeSegError] = []
         self._stopped = False
         self._count = 0
-        self._turn = 0
+        self._next_source = 0
 
-    def post(self, index: int, item: Frame | Skipped) -> None:
-        """Leave a frame in place of the one before."""
+    def put(self, index: int, item: Frame | Skipped) -> None:
+        """Store a frame, replacing the one before."""
         with self._changed:
             if isinstance(item, Skipped):
                 self._skipped.append(replace(item, name=self._names[index]))
             else:
                 self.dropped[index] += self._newest[index] is not None
-                self._newest[index] = self._placed(index, item)
+                self._newest[index] = self._with_source(index, item)
                 self._count += 1
             self._changed.notify_all()
 
-    def end(self, index: int, failure: EdgeSegError | None) -> None:
-        """Say that a source gives nothing more, and why if it should have."""
+    def close_source(self, index: int, failure: EdgeSegError | None) -> None:
+        """Mark a source as ended, with the failure if there was one."""
         with self._changed:
             self._open.discard(index)
             if failure is not None:
@@ -64,11 +64,11 @@ class Board:
             self._changed.notify_all()
 
     def take(self, count: int) -> list[Frame | Skipped]:
-        """Wait for new frames; see `Intake.take`."""
+        """Wait for new frames; see `FrameReader.take`."""
         with self._changed:
-            if not self.begun.is_set():
-                self._begin()
-            self._changed.wait_for(self._is_news)
+            if not self.started.is_set():
+                self._start_clocks()
+            self._changed.wait_for(self._has_update)
             if self._stopped:
                 return []
             taken: list[Frame | Skipped] = [*self._skipped, *self._frames(count)]
@@ -78,21 +78,21 @@ class Board:
             return taken
 
     def stop(self) -> None:
-        """See `Intake.stop`."""
+        """See `FrameReader.stop`."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        self.begun.set()
+        self.started.set()
 
-    def _begin(self) -> None:
+    def _start_clocks(self) -> None:
         """Start the clocks of videos: their first frames lie here, and are as of now."""
-        self.begun.set()
+        self.started.set()
         now_s = time.monotonic()
         for index in self._videos:
             if frame := self._newest[index]:
                 self._newest[index] = replace(frame, captured_s=now_s)
 
-    def _is_news(self) -> bool:
+    def _has_update(self) -> bool:
         return bool(
             self._stopped
             or self._skipped
@@ -100,7 +100,7 @@ class Board:
             or any(frame is not None for frame in self._newest)
         )
 
-    def _placed(self, index: int, frame: Frame) -> Frame:
+    def _with_source(self, index: int, frame: Frame) -> Frame:
         """Give a frame its place among those of all sources."""
         image_id, time_s = frame.image_id, frame.time_s
         # A video has times and numbers of its own; a camera has none, or begins again when it was lost.
@@ -116,14 +116,14 @@ class Board:
         """Take up to `count` frames, each time starting behind the source that came last."""
         sources = len(self._newest)
         taken: list[Frame] = []
-        first = self._turn
+        first = self._next_source
         for index in ((first + step) % sources for step in range(sources)):
             frame = self._newest[index]
             if frame is None or len(taken) == count:
                 continue
             taken.append(frame)
             self._newest[index] = None
-            self._turn = index + 1
+            self._next_source = index + 1
         return taken
 
     def _failure(self) -> InputError:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
-from edgeseg.vision.images.jpeg import ends_early, header_of
-from edgeseg.vision.images.pixels import MOST_MOVING_PIXELS, too_large
+from edgeseg.vision.images.jpeg import ends_early, header_from_jpeg
+from edgeseg.vision.images.pixels import MAX_VIDEO_PIXELS, size_limit_reason
 from edgeseg.vision.opencv import quiet_opencv
 
 from .capture import live_frames
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LONGEST_LINE = 65_536
+MAX_LINE_BYTES = 65_536
 # A picture of 8K in JPEG's best quality takes half of it.
-LARGEST_PICTURE = 32 * 1024 * 1024
+MAX_IMAGE_BYTES = 32 * 1024 * 1024
 # What libjpeg leaves where there are no data.
 UNFILLED_LEVEL = 128
 LAST_PIXELS = (slice(None, 1), slice(-1, None))
 # What reading raises when the other end is gone, silent, or no HTTP server; AttributeError is how http.client
 # says that its socket was closed meanwhile.
-BROKEN = (OSError, http.client.HTTPException, ValueError, AttributeError)
+STREAM_ERRORS = (OSError, http.client.HTTPException, ValueError, AttributeError)
 
 
 class MjpegSource:
@@ -41,7 +41,7 @@ class MjpegSource:
 
     Args:
         name: For people.
-        answer: Open, of the type `multipart/x-mixed-replace`; closed with this.
+        response: Open, of the type `multipart/x-mixed-replace`; closed with this.
         connection: What the answer comes through.
     """
 
@@ -49,12 +49,12 @@ class MjpegSource:
     total = None
     fps = None
 
-    def __init__(self, name: str, answer: http.client.HTTPResponse, connection: socket.socket) -> None:
+    def __init__(self, name: str, response: http.client.HTTPResponse, connection: socket.socket) -> None:
         self.name = name
-        self._answer = answer
+        self._response = response
         self._connection = connection
         # Some cameras write the dashes into the name itself.
-        boundary = (answer.headers.get_boundary() or "").removeprefix("--")
+        boundary = (response.headers.get_boundary() or "").removeprefix("--")
         self._boundary = b"--" + boundary.encode()
         self._at_part = False
 
@@ -62,8 +62,8 @@ class MjpegSource:
         """Read picture after picture; see `Source`."""
         return live_frames(self.name, self._picture)
 
-    def leave(self) -> None:
-        """See `LiveSource.leave`."""
+    def cancel(self) -> None:
+        """See `LiveSource.cancel`."""
         try:
             self._connection.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -72,17 +72,17 @@ class MjpegSource:
 
     def close(self) -> None:
         """See `Source.close`."""
-        self._answer.close()
+        self._response.close()
 
     def _picture(self) -> NDArray[np.uint8] | None:
         try:
             return picture_from_jpeg(self._part())
-        except BROKEN:
+        except STREAM_ERRORS:
             return None
 
     def _part(self) -> bytes:
         """Read the next part's content; empty at the end."""
-        while not self._at_part and (line := self._answer.readline(LONGEST_LINE)):
+        while not self._at_part and (line := self._response.readline(MAX_LINE_BYTES)):
             self._at_part = line.startswith(self._boundary)
         if not self._at_part:
             return b""
@@ -90,11 +90,11 @@ class MjpegSource:
         length = self._length()
         if length is None:
             return self._until_boundary()
-        return self._answer.read(length) if 0 <= length <= LARGEST_PICTURE else b""
+        return self._response.read(length) if 0 <= length <= MAX_IMAGE_BYTES else b""
 
     def _length(self) -> int | None:
         length = None
-        while line := self._answer.readline(LONGEST_LINE).strip():
+        while line := self._response.readline(MAX_LINE_BYTES).strip():
             name, _, value = line.partition(b":")
             if name.strip().lower() == b"content-length":
                 length = int(value)
@@ -103,7 +103,7 @@ class MjpegSource:
     def _until_boundary(self) -> bytes:
         # Not a list: lines of one byte would take fifty times as much.
         data = bytearray()
-        while (line := self._answer.readline(LONGEST_LINE)) and len(data) <= LARGEST_PICTURE:
+        while (line := self._response.readline(MAX_LINE_BYTES)) and len(data) <= MAX_IMAGE_BYTES:
             if line.startswith(self._boundary):
                 self._at_part = True
                 return bytes(data).removesuffix(b"\r\n")
@@ -117,8 +117,12 @@ def picture_from_jpeg(data: bytes) -> NDArray[np.uint8] | None:
     Returns:
         `uint8[H, W, 3]`, BGR; None where it is none, is too large, or ends before its last row.
     """
-    header = header_of(data)
-    if header is None or too_large(header.size_hw, MOST_MOVING_PIXELS) or len(data) < header.fewest_bytes:
+    header = header_from_jpeg(data)
+    if (
+        header is None
+        or size_limit_reason(header.size_hw, MAX_VIDEO_PIXELS)
+        or len(data) < header.fewest_bytes
+    ):
         return None
     try:
         with quiet_opencv():

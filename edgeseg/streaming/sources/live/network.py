@@ -10,7 +10,7 @@ import cv2
 
 from edgeseg.errors import InputError
 from edgeseg.streaming.sources.credentials import redacted
-from edgeseg.vision.opencv import opened
+from edgeseg.vision.opencv import open_capture
 
 from .capture import CaptureSource
 from .http_login import WRITE_ESCAPED
@@ -18,11 +18,11 @@ from .plugins import check_ffmpeg
 
 OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 8_000
-KNOCK_TIMEOUT_S = 3.0
+PROBE_TIMEOUT_S = 3.0
 # Each thread of FFmpeg's decoder but the first delays a stream by one frame: 8 of them by 230 ms at 30 frames
 # a second. One decodes 1080p at 120 frames a second on a core of 2023, but 4K at 33 only.
 FEW_THREADS, MORE_THREADS = 1, 4
-MOST_PIXELS = 1920 * 1088
+MAX_PIXELS_OF_ONE_THREAD = 1920 * 1088
 # OpenCV 4.6, as Debian 12 has it, cannot.
 CAN_CHOOSE_THREADS = hasattr(cv2, "CAP_PROP_N_THREADS")
 PORT_BY_SCHEME = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
@@ -37,10 +37,10 @@ def open_network(address: str) -> CaptureSource:
     """
     name = redacted(address)
     check_ffmpeg(name)
-    capture = _opened(address, FEW_THREADS)
-    if capture is not None and CAN_CHOOSE_THREADS and _pixels(capture) > MOST_PIXELS:
+    capture = _open_capture(address, FEW_THREADS)
+    if capture is not None and CAN_CHOOSE_THREADS and _pixels(capture) > MAX_PIXELS_OF_ONE_THREAD:
         capture.release()
-        capture = _opened(address, MORE_THREADS)
+        capture = _open_capture(address, MORE_THREADS)
     if capture is None:
         msg = f"{name} does not open as a stream; {_advice(address)}"
         raise InputError(msg)
@@ -48,14 +48,14 @@ def open_network(address: str) -> CaptureSource:
 
 
 def timeouts() -> tuple[int, ...]:
-    """After what time opening and reading give up, as parameters of `opened`."""
+    """After what time opening and reading give up, as parameters of `open_capture`."""
     open_ms, read_ms = cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC
     return (open_ms, OPEN_TIMEOUT_MS, read_ms, READ_TIMEOUT_MS)
 
 
-def _opened(address: str, threads: int) -> Any:
+def _open_capture(address: str, threads: int) -> Any:
     threaded = (cv2.CAP_PROP_N_THREADS, threads) if CAN_CHOOSE_THREADS else ()
-    return opened(address, cv2.CAP_FFMPEG, (*timeouts(), *threaded))
+    return open_capture(address, cv2.CAP_FFMPEG, (*timeouts(), *threaded))
 
 
 def _pixels(capture: Any) -> float:
@@ -76,7 +76,7 @@ def _advice(address: str) -> str:
         return f"nothing came within {OPEN_TIMEOUT_MS / 1000:g} s"
     where = f"{parts.hostname}:{port}"
     try:
-        socket.create_connection((parts.hostname, port), timeout=KNOCK_TIMEOUT_S).close()
+        socket.create_connection((parts.hostname, port), timeout=PROBE_TIMEOUT_S).close()
     except OSError as exc:
         reason = exc.strerror or exc
         return f"nothing answers at {where} ({reason}); check the address and that it is switched on"

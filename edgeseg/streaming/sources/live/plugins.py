@@ -10,12 +10,12 @@ from functools import cache
 import cv2
 
 from edgeseg.errors import DependencyError
-from edgeseg.runtime.host.machine import SYSTEM_VENV
+from edgeseg.runtime.host.machine import SYSTEM_VENV_COMMAND
 from edgeseg.vision.opencv import has_ffmpeg
 
 # Ubuntu's and JetPack's OpenCV are compiled against NumPy 1; pip's wheel would hide them.
-SYSTEM_OPENCV = (
-    f"sudo apt install python3-opencv && {SYSTEM_VENV} && .venv/bin/pip install edgeseg 'numpy<2' "
+SYSTEM_OPENCV_COMMAND = (
+    f"sudo apt install python3-opencv && {SYSTEM_VENV_COMMAND} && .venv/bin/pip install edgeseg 'numpy<2' "
     "&& .venv/bin/pip uninstall -y opencv-python-headless"
 )
 INSPECT = "gst-inspect-1.0"
@@ -49,7 +49,7 @@ def check_gstreamer(name: str) -> None:
     if not has_gstreamer():
         msg = (
             f"{name} is read through GStreamer, and OpenCV {cv2.__version__} here is built without it, as "
-            f"every OpenCV from pip is; take the system's: {SYSTEM_OPENCV}"
+            f"every OpenCV from pip is; take the system's: {SYSTEM_OPENCV_COMMAND}"
         )
         raise DependencyError(msg)
 
@@ -76,29 +76,29 @@ def check_elements(pipeline: str) -> None:
     """
     if not shutil.which(INSPECT):
         return
-    for element in elements_of(pipeline):
-        if _is_there(element):
+    for element in elements_from_pipeline(pipeline):
+        if _is_installed(element):
             continue
-        package = package_of(element)
+        package = package_from_element(element)
         where = ", on a Jetson" if package == JETSON_PACKAGE else ""
         msg = f"GStreamer has no element {element!r} here; it comes with: sudo apt install {package}{where}"
         raise DependencyError(msg)
 
 
-def elements_of(pipeline: str) -> list[str]:
+def elements_from_pipeline(pipeline: str) -> list[str]:
     """List the elements of a pipeline; caps, names and properties are none."""
     first_words = (piece.split()[0] for piece in re.split(r"\s!\s", pipeline) if piece.split())
     return [word for word in dict.fromkeys(first_words) if re.fullmatch(r"[A-Za-z][\w-]*", word)]
 
 
-def package_of(element: str) -> str:
+def package_from_element(element: str) -> str:
     """Name the package of an element, as Debian, Ubuntu and JetPack call it."""
-    fits = (package for pattern, package in PACKAGES if re.fullmatch(pattern, element))
-    return next(fits, ANY_PACKAGE)
+    packages = (package for pattern, package in PACKAGES if re.fullmatch(pattern, element))
+    return next(packages, ANY_PACKAGE)
 
 
 @cache
-def _is_there(element: str) -> bool:
+def _is_installed(element: str) -> bool:
     try:
         done = subprocess.run(
             (INSPECT, "--exists", element), capture_output=True, check=False, timeout=INSPECT_TIMEOUT_S

@@ -21,31 +21,31 @@ from tenacity import (
 
 from edgeseg.errors import EdgeSegError, InputError
 
-from .connection import Connection
+from .connection import SourceConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeseg.vision.frames import LiveSource
 
-    from .latest_frames import Board
+    from .latest_frames import LatestFrames
 
 # How soon a stop, a loss or a silence is noticed.
 POLL_S = 0.05
 # Threads of one source that may hang in a driver at a time, before no more are tried.
-MOST_HANGING = 4
+MAX_HANGING = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a live source is waited for.
+class ReconnectPolicy:
+    """How long to wait for a live source, and how to open it again.
 
     Attributes:
         first_s: For its first frame after opening.
         silent_s: For the next frame; then its thread is abandoned and it is opened anew.
         pause_s: Between the first two tries to open it again; doubles with each.
         longest_pause_s: Most between two tries.
-        give_up_s: From the loss until it is given up; None for ever.
+        give_up_s: From the loss until it is given up; None to retry forever.
         close_s: For the threads of all sources at the end.
     """
 
@@ -57,15 +57,15 @@ class Patience:
     close_s: float = 2.0
 
 
-class Keeper:
+class Reconnector:
     """Opens a live source, and again when it is lost, until stopped.
 
     Args:
         name: Of the source.
-        index: Of the source on the board.
+        index: Of the source among the `LatestFrames`.
         opener: Opens it; it is lost when reading it raises, and over when its frames end.
-        board: Takes the frames.
-        patience: How long to wait for it.
+        latest: Takes the frames.
+        policy: How long to wait for it.
         note: Told when it is lost and when it is back.
     """
 
@@ -74,19 +74,19 @@ class Keeper:
         name: str,
         index: int,
         opener: Callable[[], LiveSource],
-        board: Board,
-        patience: Patience,
+        latest: LatestFrames,
+        policy: ReconnectPolicy,
         note: Callable[[str], None],
     ) -> None:
         self.name, self._index, self._opener = name, index, opener
-        self._board, self._patience, self._note = board, patience, note
+        self._latest, self._policy, self._note = latest, policy, note
         self.reconnects = 0
         self.fps: float | None = None
         self._stopping = Event()
         self._current = Lock()
-        self._abandoned: list[Connection] = []
+        self._abandoned: list[SourceConnection] = []
         self._connection = self._connect()
-        self._thread = Thread(target=self._keep, name=f"edgeseg-keep-{name}", daemon=True)
+        self._thread = Thread(target=self._run, name=f"edgeseg-keep-{name}", daemon=True)
 
     def wait_ready(self) -> None:
         """Wait for the first frame, then watch over the source.
@@ -102,7 +102,7 @@ class Keeper:
         """Give nothing more; waits for nothing."""
         self._stopping.set()
         with self._current:
-            self._connection.leave()
+            self._connection.cancel()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the threads, but not for one that hangs."""
@@ -111,26 +111,26 @@ class Keeper:
             self._thread.join(timeout_s)
         self._connection.join(end_s - time.monotonic())
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         failure: EdgeSegError | None = None
         try:
-            while loss := self._loss():
+            while loss := self._wait_for_loss():
                 self._note(f"{loss}; trying to open it again")
                 self._open_again()
         except EdgeSegError as exc:
             failure = exc
             self._note(f"{exc}")
-        self._board.end(self._index, failure)
+        self._latest.close_source(self._index, failure)
 
-    def _loss(self) -> str:
+    def _wait_for_loss(self) -> str:
         """Wait until the source is lost, and say how; empty when it came to its end or was stopped."""
         connection = self._connection
         while not self._stopping.is_set():
             if connection.ended.wait(POLL_S):
-                asked = self._stopping.is_set() or connection.error is None
-                return "" if asked else str(connection.error)
+                is_wanted = self._stopping.is_set() or connection.error is None
+                return "" if is_wanted else str(connection.error)
             silent_s = time.monotonic() - connection.last_s
-            if connection.live and silent_s > self._patience.silent_s:
+            if connection.live and silent_s > self._policy.silent_s:
                 self._abandon(connection)
                 return f"{self.name} has given nothing for {silent_s:.0f} s"
         return ""
@@ -141,11 +141,11 @@ class Keeper:
         Raises:
             InputError: It does not, within the time for that.
         """
-        lost_s, patience = time.monotonic(), self._patience
-        give_up = stop_never if patience.give_up_s is None else stop_after_delay(patience.give_up_s)
+        lost_s, policy = time.monotonic(), self._policy
+        give_up = stop_never if policy.give_up_s is None else stop_after_delay(policy.give_up_s)
         tries = Retrying(
             retry=retry_if_exception_type(EdgeSegError),
-            wait=wait_exponential(multiplier=patience.pause_s, max=patience.longest_pause_s),
+            wait=wait_exponential(multiplier=policy.pause_s, max=policy.longest_pause_s),
             stop=stop_when_event_set(self._stopping) | give_up,
             sleep=sleep_using_event(self._stopping),
         )
@@ -163,9 +163,9 @@ class Keeper:
             self._note(f"{self.name} is back after {time.monotonic() - lost_s:.1f} s")
 
     def _try_again(self) -> None:
-        self._abandoned = [former for former in self._abandoned if not former.ended.is_set()]
-        if len(self._abandoned) >= MOST_HANGING:
-            msg = f"{self.name} hangs in {MOST_HANGING} earlier tries; unplug it or restart its driver"
+        self._abandoned = [earlier for earlier in self._abandoned if not earlier.ended.is_set()]
+        if len(self._abandoned) >= MAX_HANGING:
+            msg = f"{self.name} hangs in {MAX_HANGING} earlier tries; unplug it or restart its driver"
             raise InputError(msg)
         connection = self._connect()
         try:
@@ -174,25 +174,25 @@ class Keeper:
             self._abandon(connection)
             raise
 
-    def _abandon(self, connection: Connection) -> None:
-        connection.leave()
+    def _abandon(self, connection: SourceConnection) -> None:
+        connection.cancel()
         self._abandoned.append(connection)
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> SourceConnection:
         with self._current:
-            connection = Connection(self.name, self._opener, partial(self._board.post, self._index))
+            connection = SourceConnection(self.name, self._opener, partial(self._latest.put, self._index))
             self._connection = connection
             connection.start()
             if self._stopping.is_set():
-                connection.leave()
+                connection.cancel()
         return connection
 
-    def _await_frame(self, connection: Connection) -> None:
-        end_s = time.monotonic() + self._patience.first_s
+    def _await_frame(self, connection: SourceConnection) -> None:
+        end_s = time.monotonic() + self._policy.first_s
         while not connection.ready.wait(POLL_S) and not self._stopping.is_set():
             if connection.ended.is_set() and not connection.ready.is_set():
                 raise connection.error or InputError(f"{self.name} ended before its first frame")
             if time.monotonic() > end_s:
-                within = f"within {self._patience.first_s:g} s"
+                within = f"within {self._policy.first_s:g} s"
                 msg = f"{self.name} gave no picture {within}; check that it is switched on"
                 raise InputError(msg)

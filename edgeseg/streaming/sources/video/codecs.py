@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from edgeseg.vision.images.jpeg import header_of
+from edgeseg.vision.images.jpeg import header_from_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ FOURCCS = {
     Codec.VP9: "vp90 vp09",
     Codec.VVC: "vvc1 vvi1 h266",
 }
-BY_FOURCC = {fourcc: codec for codec, fourccs in FOURCCS.items() for fourcc in fourccs.split()}
+CODEC_BY_FOURCC = {fourcc: codec for codec, fourccs in FOURCCS.items() for fourcc in fourccs.split()}
 # Where the head of a coded picture ends at the latest.
 HEAD_BYTES = 4096
 START_CODE = b"\0\0\1"
@@ -60,14 +60,14 @@ def fourcc_text(value: float) -> str:
     return text.strip() if text.isprintable() else ""
 
 
-def codec_of(fourcc: str) -> Codec | None:
+def codec_from_fourcc(fourcc: str) -> Codec | None:
     """Find the codec of four letters."""
-    return BY_FOURCC.get(fourcc.lower())
+    return CODEC_BY_FOURCC.get(fourcc.lower())
 
 
 def codec_name(fourcc: str) -> str:
     """Name a codec for people; its four letters where they are all that is known."""
-    codec = codec_of(fourcc)
+    codec = codec_from_fourcc(fourcc)
     return codec.value if codec else fourcc or "unknown"
 
 
@@ -253,7 +253,7 @@ def _vp9_size(packet: bytes) -> tuple[int, int] | None:
 
 
 def _mjpeg_size(packet: bytes) -> tuple[int, int] | None:
-    header = header_of(packet)
+    header = header_from_jpeg(packet)
     return header.size_hw if header else None
 
 

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from .containers import ASF_HEADER
-from .matroska import MARK, stated_end
+from .matroska import EBML_MAGIC, stated_end
 from .mp4 import FIRST_BOXES, top_boxes
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def is_cut_off(path: Path) -> bool:
         size = os.fstat(file.fileno()).st_size
         if head[4:8] in FIRST_BOXES:
             return any(end > size for _, _, end in top_boxes(file))
-        for mark, ends_early in BY_MARK.items():
-            if head.startswith(mark):
+        for magic, ends_early in CHECK_BY_MAGIC.items():
+            if head.startswith(magic):
                 return ends_early(file, head, size)
     return False
 
@@ -46,8 +46,8 @@ def _riff_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
     position = 0
     while position + 8 <= size:
         file.seek(position)
-        mark, stated = struct.unpack("<4sI", file.read(8))
-        if mark != b"RIFF" or stated in (0, 0xFFFFFFFF):
+        magic, stated = struct.unpack("<4sI", file.read(8))
+        if magic != b"RIFF" or stated in (0, 0xFFFFFFFF):
             return False
         position += 8 + stated + stated % 2
     # The last byte only fills up.
@@ -61,10 +61,10 @@ def _matroska_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
 
 def _asf_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
     """WMV: a box in the head has the size of the file, or 0 while it is broadcast."""
-    place = head.find(ASF_FILE)
-    if place < 0 or place + ASF_SIZE_AT + 8 > len(head):
+    at = head.find(ASF_FILE)
+    if at < 0 or at + ASF_SIZE_AT + 8 > len(head):
         return False
-    return bool(struct.unpack_from("<Q", head, place + ASF_SIZE_AT)[0] > size)
+    return bool(struct.unpack_from("<Q", head, at + ASF_SIZE_AT)[0] > size)
 
 
 def _flv_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
@@ -87,9 +87,9 @@ def _gif_ends_early(file: BinaryIO, head: bytes, size: int) -> bool:
     return file.read(1) != b";"
 
 
-BY_MARK: dict[bytes, Callable[[BinaryIO, bytes, int], bool]] = {
+CHECK_BY_MAGIC: dict[bytes, Callable[[BinaryIO, bytes, int], bool]] = {
     b"RIFF": _riff_ends_early,
-    MARK: _matroska_ends_early,
+    EBML_MAGIC: _matroska_ends_early,
     ASF_HEADER: _asf_ends_early,
     b"FLV": _flv_ends_early,
     b"GIF8": _gif_ends_early,

@@ -6,16 +6,16 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
-from .matroska import MARK, pixel_size
-from .mp4 import FIRST_BOXES, find, read_index, video_track
+from .matroska import EBML_MAGIC, pixel_size
+from .mp4 import FIRST_BOXES, find_box, read_index, video_track
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-BEGINNINGS = (
-    MARK,
+MAGICS = (
+    EBML_MAGIC,
     ASF_HEADER,
     b"FLV\x01",
     b"OggS\0",
@@ -44,22 +44,22 @@ def is_video(file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(PROBED_BYTES)
     text = head.partition(b"\0")[0]
-    return _begins_well(head) and not PLAYLISTS.search(text)
+    return _has_known_magic(head) and not PLAYLISTS.search(text)
 
 
 def stated_size(path: Path, head: bytes) -> tuple[int, int] | None:
     """Read the height and width that an MP4, AVI or Matroska states; None where it states none."""
     if head[4:8] in FIRST_BOXES:
-        entry = find(video_track(read_index(path)), b"mdia", b"minf", b"stbl", b"stsd")[8:]
+        entry = find_box(video_track(read_index(path)), b"mdia", b"minf", b"stbl", b"stsd")[8:]
         return _size_hw(">HH", entry, 32)
     if head.startswith(RIFF):
         at = head.find(b"strf", head.find(b"vids"))
         return _size_hw("<ii", head, at + STRF_SIZE_AT) if at >= 0 else None
-    return pixel_size(head) if head.startswith(MARK) else None
+    return pixel_size(head) if head.startswith(EBML_MAGIC) else None
 
 
-def _begins_well(head: bytes) -> bool:
-    if head[4:8] in FIRST_BOXES or head.startswith(BEGINNINGS):
+def _has_known_magic(head: bytes) -> bool:
+    if head[4:8] in FIRST_BOXES or head.startswith(MAGICS):
         return True
     if head.startswith(RIFF):
         return head[8:12] in RIFF_KINDS

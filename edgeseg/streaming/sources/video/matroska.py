@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 EBML, SEGMENT, TRACKS, TRACK = 0x1A45DFA3, 0x18538067, 0x1654AE6B, 0xAE
 VIDEO, PROJECTION, YAW, ROLL = 0xE0, 0x7670, 0x7673, 0x7675
 WIDTH, HEIGHT = 0xB0, 0xBA
-MARK = EBML.to_bytes(4, "big")
+EBML_MAGIC = EBML.to_bytes(4, "big")
 
 
 def elements(data: bytes) -> Iterator[tuple[int, int, int | None]]:
@@ -50,7 +50,7 @@ def pixel_size(head: bytes) -> tuple[int, int] | None:
     return (height, width) if height and width else None
 
 
-def turned(head: bytes) -> tuple[bool, float]:
+def read_rotation(head: bytes) -> tuple[bool, float]:
     """Say how the first track with pictures is shown.
 
     Returns:

@@ -17,12 +17,12 @@ FIRST_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b
 # Boxes on the way from the index to the tables of a track.
 PARENTS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl"))
 # The index of a day of video at 60 frames a second takes about 100 MB; more is no index.
-MOST_INDEX_BYTES = 1 << 30
+MAX_INDEX_BYTES = 1 << 30
 # Ticks a second of the frames' times. 24, 25, 29.97, 30, 50 and 60 frames a second are whole ticks.
 TIMESCALE = 90_000
 # Editing and encoding cost a few frames at the ends.
 COMPLETE = 0.95
-LONGEST_TICKS = 0xFFFFFFFF
+MAX_TICKS = 0xFFFFFFFF
 
 
 def is_mp4(path: Path) -> bool:
@@ -76,15 +76,15 @@ def read_index(path: Path) -> bytes:
     """Read the content of the `moov` box; empty where there is none."""
     with path.open("rb") as file:
         for kind, start, end in top_boxes(file):
-            if kind == b"moov" and end - start <= MOST_INDEX_BYTES:
+            if kind == b"moov" and end - start <= MAX_INDEX_BYTES:
                 file.seek(start)
                 return next((content for _, content in boxes(file.read(end - start))), b"")
     return b""
 
 
-def find(data: bytes, *way: bytes) -> bytes:
+def find_box(data: bytes, *path_of_types: bytes) -> bytes:
     """Give the content of the first box of each type on a way down; empty where one is missing."""
-    for kind in way:
+    for kind in path_of_types:
         data = next((content for found, content in boxes(data) if found == kind), b"")
     return data
 
@@ -92,7 +92,7 @@ def find(data: bytes, *way: bytes) -> bytes:
 def video_track(index: bytes) -> bytes:
     """Give the content of the first track with pictures; empty where there is none."""
     tracks = (content for kind, content in boxes(index) if kind == b"trak")
-    return next((track for track in tracks if find(track, b"mdia", b"hdlr")[8:12] == b"vide"), b"")
+    return next((track for track in tracks if find_box(track, b"mdia", b"hdlr")[8:12] == b"vide"), b"")
 
 
 def frame_count(index: bytes) -> int | None:
@@ -101,21 +101,21 @@ def frame_count(index: bytes) -> int | None:
     A file in fragments lists none, and one that was trimmed has more than it shows.
     """
     track = video_track(index)
-    sizes = find(track, b"mdia", b"minf", b"stbl", b"stsz")
+    sizes = find_box(track, b"mdia", b"minf", b"stbl", b"stsz")
     count = int.from_bytes(sizes[8:12], "big")
     return count if count and not _is_trimmed(index, track) else None
 
 
 def _is_trimmed(index: bytes, track: bytes) -> bool:
-    edits = find(track, b"edts", b"elst")
+    edits = find_box(track, b"edts", b"elst")
     if len(edits) < 8:
         return False
     entry = ">Qqi" if edits[0] else ">Iii"
     whole = edits[8 : 8 + (len(edits) - 8) // struct.calcsize(entry) * struct.calcsize(entry)]
     # An entry without a place in the medium is a pause before it.
     shown = sum(duration for duration, place, _ in struct.iter_unpack(entry, whole) if place >= 0)
-    movie_scale, _ = _scale_and_duration(find(index, b"mvhd"))
-    scale, duration = _scale_and_duration(find(track, b"mdia", b"mdhd"))
+    movie_scale, _ = _scale_and_duration(find_box(index, b"mvhd"))
+    scale, duration = _scale_and_duration(find_box(track, b"mdia", b"mdhd"))
     return bool(shown / (movie_scale or 1) < COMPLETE * duration / (scale or 1))
 
 
@@ -147,12 +147,12 @@ def write_durations(path: Path, durations_s: Sequence[float]) -> bool:
         OSError: It cannot be written.
     """
     index = read_index(path)
-    table = find(video_track(index), b"mdia", b"minf", b"stbl")
-    if not durations_s or find(table, b"stsz")[8:12] != struct.pack(">I", len(durations_s)):
+    table = find_box(video_track(index), b"mdia", b"minf", b"stbl")
+    if not durations_s or find_box(table, b"stsz")[8:12] != struct.pack(">I", len(durations_s)):
         return False
     ticks = _ticks(durations_s)
     duration = sum(ticks)
-    movie_scale, _ = _scale_and_duration(find(index, b"mvhd"))
+    movie_scale, _ = _scale_and_duration(find_box(index, b"mvhd"))
     in_movie = round(duration * movie_scale / TIMESCALE)
     new = _rewritten(
         index,
@@ -180,7 +180,7 @@ def _ticks(durations_s: Sequence[float]) -> list[int]:
     ticks, moment_s, before = [], 0.0, 0
     for duration_s in durations_s:
         moment_s += duration_s
-        taken = min(max(1, round(moment_s * TIMESCALE) - before), LONGEST_TICKS)
+        taken = min(max(1, round(moment_s * TIMESCALE) - before), MAX_TICKS)
         ticks.append(taken)
         before += taken
     return ticks

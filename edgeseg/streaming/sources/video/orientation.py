@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .matroska import MARK, turned
-from .mp4 import FIRST_BOXES, find, read_index, video_track
+from .matroska import EBML_MAGIC, read_rotation
+from .mp4 import FIRST_BOXES, find_box, read_index, video_track
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ BY_ANGLE: dict[float, Orientation] = {
 }
 
 
-def orientation_of(path: Path, angle: float) -> Orientation:
+def orientation_from_file(path: Path, angle: float) -> Orientation:
     """Find out how a file's pictures are stored.
 
     Args:
@@ -67,9 +67,9 @@ def orientation_of(path: Path, angle: float) -> Orientation:
         head = file.read(HEAD_BYTES)
     if head[4:8] in FIRST_BOXES:
         return orientation_from_matrix(_matrix(read_index(path)))
-    if not head.startswith(MARK):
+    if not head.startswith(EBML_MAGIC):
         return BY_ANGLE.get(angle, Orientation())
-    mirrored, angle = turned(head)
+    mirrored, angle = read_rotation(head)
     upright = BY_ANGLE.get(angle, Orientation())
     if not mirrored:
         return upright
@@ -96,8 +96,8 @@ def orientation_from_matrix(matrix: NDArray[np.float64]) -> Orientation:
 
 def _matrix(index: bytes) -> NDArray[np.float64]:
     """The track's matrix and then the movie's."""
-    movie = _read(find(index, b"mvhd"), IN_MOVIE)
-    return _read(find(video_track(index), b"tkhd"), IN_TRACK) @ movie
+    movie = _read(find_box(index, b"mvhd"), IN_MOVIE)
+    return _read(find_box(video_track(index), b"tkhd"), IN_TRACK) @ movie
 
 
 def _read(head: bytes, places: dict[int, int]) -> NDArray[np.float64]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from edgeseg.vision.images.pixels import MOST_MOVING_PIXELS, check_pixels
-from edgeseg.vision.opencv import opened_file
+from edgeseg.vision.images.pixels import MAX_VIDEO_PIXELS, check_image_size
+from edgeseg.vision.opencv import open_video_capture
 
 from .codecs import SIZE_READERS, Codec, is_shown, picture_size
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # FFmpeg looks at a few seconds of a file before it says a size; it may be that of any picture among them.
-PROBED = 250
+PROBED_PACKETS = 250
 # At a picture that can be decoded without others a new stretch begins when the file has so many bytes.
-STRETCH_BYTES = 64 << 20
+SEGMENT_BYTES = 64 << 20
 SUFFIXES = {
     Codec.H264: ".h264",
     Codec.HEVC: ".hevc",
@@ -58,7 +58,7 @@ class Packet:
     shown: bool
 
 
-class Packets:
+class PacketReader:
     """The coded pictures of a file in the order of decoding, from the first that announces its size.
 
     Args:
@@ -68,10 +68,10 @@ class Packets:
 
     def __init__(self, path: Path, codec: Codec) -> None:
         self.codec = codec
-        self._capture: Any = opened_file(path)
+        self._capture: Any = open_video_capture(path)
         # Off, or the bytes of a packet are turned around like a picture's.
         raw = self._capture and self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-        self._good = bool(raw and self._capture.set(cv2.CAP_PROP_FORMAT, -1))
+        self._ready = bool(raw and self._capture.set(cv2.CAP_PROP_FORMAT, -1))
 
     def __iter__(self) -> Iterator[Packet]:
         """Read on."""
@@ -95,7 +95,7 @@ class Packets:
             self._capture.release()
 
     def _read(self) -> bytes:
-        if not self._good:
+        if not self._ready:
             return b""
         try:
             good, data = self._capture.read()
@@ -104,15 +104,15 @@ class Packets:
         return data.tobytes() if good and data is not None else b""
 
 
-class SizeWatch:
+class SizeChangeDetector:
     """Follows a file picture by picture and says where the size is another than the decoder's.
 
     Args:
-        packets: From `watched`; closed with this.
+        packets: From `detect_size_changes`; closed with this.
         size_hw: What the decoder gives.
     """
 
-    def __init__(self, packets: Packets, size_hw: tuple[int, int]) -> None:
+    def __init__(self, packets: PacketReader, size_hw: tuple[int, int]) -> None:
         self._packets, self._size_hw = packets, size_hw
         self._iterator = iter(packets)
         self._seen = 0
@@ -136,7 +136,7 @@ class SizeWatch:
                 self._seen += packet.shown
         return self._seen if self._changed is not None else None
 
-    def stretches(self, folder: Path) -> Iterator[Stretch]:
+    def segments(self, folder: Path) -> Iterator[FixedSizeSegment]:
         """Write what comes from the change on into files, one after the other.
 
         Args:
@@ -146,37 +146,37 @@ class SizeWatch:
         while packet is not None:
             number += 1
             path = folder / f"{number}{SUFFIXES[self._packets.codec]}"
-            stretch = Stretch(path=path, size_hw=packet.size_hw, times_s=[])
-            packet = self._fill(stretch, packet)
-            yield replace(stretch, times_s=_in_order(stretch.times_s))
+            segment = FixedSizeSegment(path=path, size_hw=packet.size_hw, times_s=[])
+            packet = self._fill(segment, packet)
+            yield replace(segment, times_s=_in_order(segment.times_s))
             path.unlink()
 
     def close(self) -> None:
         """Release the file; harmless if done before."""
         self._packets.close()
 
-    def _fill(self, stretch: Stretch, packet: Packet) -> Packet | None:
+    def _fill(self, segment: FixedSizeSegment, packet: Packet) -> Packet | None:
         """Write packets of one size; gives the first that belongs to the next stretch."""
         fourcc = IVF_FOURCCS.get(self._packets.codec)
-        following: Packet | None = packet
-        with stretch.path.open("wb") as file:
+        next_packet: Packet | None = packet
+        with segment.path.open("wb") as file:
             if fourcc:
-                height, width = stretch.size_hw
+                height, width = segment.size_hw
                 file.write(struct.pack(IVF_HEAD, b"DKIF", 0, 32, fourcc, width, height, 1000, 1, 0, 0))
-            while following is not None and following.size_hw == stretch.size_hw:
-                if following.announced and stretch.times_s and file.tell() > STRETCH_BYTES:
+            while next_packet is not None and next_packet.size_hw == segment.size_hw:
+                if next_packet.announced and segment.times_s and file.tell() > SEGMENT_BYTES:
                     break
                 if fourcc:
-                    file.write(struct.pack(IVF_PICTURE, len(following.data), len(stretch.times_s)))
-                file.write(following.data)
-                if following.shown:
-                    stretch.times_s.append(following.time_s)
-                following = next(self._iterator, None)
-        return following
+                    file.write(struct.pack(IVF_PICTURE, len(next_packet.data), len(segment.times_s)))
+                file.write(next_packet.data)
+                if next_packet.shown:
+                    segment.times_s.append(next_packet.time_s)
+                next_packet = next(self._iterator, None)
+        return next_packet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class FixedSizeSegment:
     """Pictures of one size in a file of their own.
 
     Attributes:
@@ -197,7 +197,9 @@ def _in_order(times_s: list[float]) -> list[float]:
     return sorted(times_s)
 
 
-def watched(path: Path, codec: Codec | None, size_hw: tuple[int, int]) -> SizeWatch | None:
+def detect_size_changes(
+    path: Path, codec: Codec | None, size_hw: tuple[int, int]
+) -> SizeChangeDetector | None:
     """Follow the sizes of a file's pictures, where they can be read.
 
     Args:
@@ -210,12 +212,12 @@ def watched(path: Path, codec: Codec | None, size_hw: tuple[int, int]) -> SizeWa
     """
     if codec not in SIZE_READERS:
         return None
-    packets = Packets(path, codec)
-    sizes_hw = {packet.size_hw for packet in islice(packets, PROBED)}
+    packets = PacketReader(path, codec)
+    sizes_hw = {packet.size_hw for packet in islice(packets, PROBED_PACKETS)}
     packets.close()
     if size_hw in sizes_hw:
-        return SizeWatch(Packets(path, codec), size_hw)
+        return SizeChangeDetector(PacketReader(path, codec), size_hw)
     for stated_hw in sizes_hw:
         # Nothing keeps these from being decoded.
-        check_pixels(stated_hw, path, MOST_MOVING_PIXELS)
+        check_image_size(stated_hw, path, MAX_VIDEO_PIXELS)
     return None

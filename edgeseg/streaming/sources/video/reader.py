@@ -15,15 +15,15 @@ from edgeseg.errors import InputError
 from edgeseg.files.reading import open_input
 from edgeseg.files.temporary import scratch_folder
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
-from edgeseg.vision.images.pixels import MOST_MOVING_PIXELS, check_pixels, too_large
-from edgeseg.vision.opencv import frames_text, opened_file, read_picture, stated_size_hw
+from edgeseg.vision.images.pixels import MAX_VIDEO_PIXELS, check_image_size, size_limit_reason
+from edgeseg.vision.opencv import frames_text, open_video_capture, read_captured_image, stated_size_hw
 
-from .codecs import Codec, codec_name, codec_of, fourcc_text
+from .codecs import Codec, codec_from_fourcc, codec_name, fourcc_text
 from .completeness import is_cut_off
 from .containers import PROBED_BYTES, is_video, stated_size
-from .mp4 import COMPLETE, find, frame_count, is_mp4, read_index, video_track
-from .orientation import orientation_of
-from .packets import SizeWatch, watched
+from .mp4 import COMPLETE, find_box, frame_count, is_mp4, read_index, video_track
+from .orientation import orientation_from_file
+from .packets import SizeChangeDetector, detect_size_changes
 from .timestamps import FrameTimes, plausible_rate
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
 # Reads that may fail in a row within a file: at least ten seconds of it, and at its end they cost 5 us each.
 GAP_READS = 300
 # No header may claim more frames than can be tried in half a second.
-MOST_GAP_READS = 100_000
+MAX_GAP_READS = 100_000
 # FFmpeg's own decoder of AV1 only drives a GPU's, and complains at each picture where there is none.
 AV1_READS = 2
 # OpenCV's way to say that a frame has no time: FFmpeg's lowest number.
@@ -53,7 +53,7 @@ class VideoSource:
         note: Told, once, that pictures change their size.
 
     Raises:
-        InputError: The file cannot be read, is empty, no video, of more pixels than `MOST_MOVING_PIXELS`, or
+        InputError: The file cannot be read, is empty, no video, of more pixels than `MAX_VIDEO_PIXELS`, or
             has no frame that can be decoded.
     """
 
@@ -61,10 +61,10 @@ class VideoSource:
 
     def __init__(self, path: Path, note: Callable[[str], None] = lambda sentence: None) -> None:
         self.name, self._note = path.name, note
-        self._watch: SizeWatch | None = None
+        self._size_changes: SizeChangeDetector | None = None
         self._folder = ExitStack()
         _check_content(path)
-        self._capture = opened_file(path)
+        self._capture = open_video_capture(path)
         if self._capture is None:
             raise InputError(_not_opened(path))
         try:
@@ -75,16 +75,18 @@ class VideoSource:
 
     def _prepare(self, path: Path) -> None:
         """Look at what was opened, and decode its first frame."""
-        check_pixels(stated_size_hw(self._capture), path, MOST_MOVING_PIXELS)
-        # OpenCV turns pictures, but does not mirror them: see `orientation_of`.
+        check_image_size(stated_size_hw(self._capture), path, MAX_VIDEO_PIXELS)
+        # OpenCV turns pictures, but does not mirror them: see `orientation_from_file`.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-        self._orientation = orientation_of(path, self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
+        self._orientation = orientation_from_file(path, self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
         self._fourcc = fourcc_text(self._capture.get(cv2.CAP_PROP_FOURCC))
         self.fps = plausible_rate(self._capture.get(cv2.CAP_PROP_FPS))
         # Other containers have no count, and OpenCV makes one of a length and a rate that may both be wrong.
         self.total = frame_count(read_index(path)) if is_mp4(path) else None
         self._cut_off = is_cut_off(path)
-        self._watch = watched(path, codec_of(self._fourcc), stated_size_hw(self._capture))
+        self._size_changes = detect_size_changes(
+            path, codec_from_fourcc(self._fourcc), stated_size_hw(self._capture)
+        )
         self._pictures = self._decode()
         self._first = next(self._pictures, None)
         if self._first is None:
@@ -103,7 +105,7 @@ class VideoSource:
             image = self._orientation.upright(image)
             time_s = times.advance(stated_s)
             if size_hw and size_hw != image.shape[:2]:
-                self._tell_size(size_hw, image.shape[:2], time_s)
+                self._note_size_change(size_hw, image.shape[:2], time_s)
             size_hw = image.shape[:2]
             read_ms = 1000 * (time.monotonic() - start_s)
             yield Frame(image=image, name=self.name, image_id=index, time_s=time_s, read_ms=read_ms)
@@ -115,15 +117,15 @@ class VideoSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._capture.release()
-        if self._watch:
-            self._watch.close()
+        if self._size_changes:
+            self._size_changes.close()
         self._folder.close()
 
     def _decode(self) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
         """Give each picture as it is stored, after how many that were lost, and its time in the file."""
         index = 0
         while (change := self._change_at(index)) is None:
-            lost, image = _next(self._capture, self._tries(index))
+            lost, image = _read_next(self._capture, self._tries(index))
             if image is None:
                 return
             if (change := self._change_at(index + lost)) is not None:
@@ -134,34 +136,34 @@ class VideoSource:
 
     def _decode_stretches(self, lost: int) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
         """Give the pictures from the first change of size on."""
-        if self._watch is None:
+        if self._size_changes is None:
             return
         folder = self._folder.enter_context(scratch_folder())
-        for stretch in self._watch.stretches(folder):
-            large = too_large(stretch.size_hw, MOST_MOVING_PIXELS)
-            capture, index = None if large else opened_file(stretch.path), 0
-            while capture is not None and index < len(stretch.times_s):
-                failed, image = _next(capture, len(stretch.times_s) - index)
+        for segment in self._size_changes.segments(folder):
+            large = size_limit_reason(segment.size_hw, MAX_VIDEO_PIXELS)
+            capture, index = None if large else open_video_capture(segment.path), 0
+            while capture is not None and index < len(segment.times_s):
+                failed, image = _read_next(capture, len(segment.times_s) - index)
                 if image is None:
                     break
                 index += failed
-                yield lost + failed, stretch.times_s[index], image
+                yield lost + failed, segment.times_s[index], image
                 lost, index = 0, index + 1
-            lost += len(stretch.times_s) - index
+            lost += len(segment.times_s) - index
             if capture is not None:
                 capture.release()
         self._folder.close()
 
     def _change_at(self, index: int) -> int | None:
-        return None if self._watch is None else self._watch.changes_at(index)
+        return None if self._size_changes is None else self._size_changes.changes_at(index)
 
     def _tries(self, index: int) -> int:
         """Say how many reads may fail before it is the end."""
-        if not index and codec_of(self._fourcc) is Codec.AV1:
+        if not index and codec_from_fourcc(self._fourcc) is Codec.AV1:
             return AV1_READS
-        return min(max(GAP_READS, (self.total or 0) - index), MOST_GAP_READS)
+        return min(max(GAP_READS, (self.total or 0) - index), MAX_GAP_READS)
 
-    def _tell_size(self, before_hw: tuple[int, ...], now_hw: tuple[int, ...], time_s: float) -> None:
+    def _note_size_change(self, before_hw: tuple[int, ...], now_hw: tuple[int, ...], time_s: float) -> None:
         sizes = [f"{width}x{height}" for height, width in (before_hw, now_hw)]
         self._note(
             f"{self.name} changes its size from {sizes[0]} to {sizes[1]} at {time_s:.2f} s: results are in "
@@ -178,11 +180,11 @@ class VideoSource:
         return ""
 
 
-def _next(capture: Any, tries: int) -> tuple[int, NDArray[np.uint8] | None]:
+def _read_next(capture: Any, tries: int) -> tuple[int, NDArray[np.uint8] | None]:
     """Read on past what is corrupt; gives how many reads failed, and None at the real end."""
     # A decoder that fails within a file recovers at the next key frame; after the end it never does.
     for failed in range(tries):
-        image = read_picture(capture)
+        image = read_captured_image(capture)
         if image is not None:
             return failed, image
     return tries, None
@@ -208,7 +210,7 @@ def _check_content(path: Path) -> None:
         file.seek(0)
         size_hw = stated_size(path, file.read(PROBED_BYTES))
     if size_hw:
-        check_pixels(size_hw, path, MOST_MOVING_PIXELS)
+        check_image_size(size_hw, path, MAX_VIDEO_PIXELS)
 
 
 def _not_opened(path: Path) -> str:
@@ -216,7 +218,7 @@ def _not_opened(path: Path) -> str:
         track = video_track(index)
         if not track:
             return f"{path} has no pictures: it holds sound or data only"
-        fourcc = find(track, b"mdia", b"minf", b"stbl", b"stsd")[12:16].decode("ascii", "replace")
+        fourcc = find_box(track, b"mdia", b"minf", b"stbl", b"stsd")[12:16].decode("ascii", "replace")
         return _not_decoded(path, fourcc)
     kind = "not a video" if path.suffix.lower() in VIDEO_SUFFIXES else "neither an image nor a video"
     return (
@@ -228,7 +230,7 @@ def _not_decoded(path: Path, fourcc: str) -> str:
     codec = codec_name(fourcc)
     why = (
         f"it is {codec} video, which OpenCV {cv2.__version__} cannot decode on this machine; convert it"
-        if codec_of(fourcc) is Codec.AV1
+        if codec_from_fourcc(fourcc) is Codec.AV1
         else f"it is empty or damaged, or OpenCV {cv2.__version__} has no decoder for its codec ({codec}); "
         "if a player shows it, convert it"
     )

@@ -17,10 +17,11 @@ from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.runtime.backends.tensorrt import backend as tensorrt
 from edgeseg.runtime.backends.tensorrt.backend import TensorRTBackend
-from edgeseg.runtime.backends.tensorrt.execution import Slot
-from edgeseg.runtime.backends.tensorrt.library import Flavour, is_installed, load_library
+from edgeseg.runtime.backends.tensorrt.execution import Execution
+from edgeseg.runtime.backends.tensorrt.library import TensorRTKind, is_installed, load_library
 from edgeseg.runtime.cuda.opening import open_cuda
 from tests.runtime.backend_contract import FIELDS, BackendContract, expected_left, first_left, plain
+from tests.runtime.case_ids import readable
 from tests.runtime.fake_bundle import make_bundle, make_spec, write_tensorrt_graph
 from tests.runtime.simulated_gpu import (
     SimulatedCache,
@@ -59,20 +60,28 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulated]:
     cuda = SimulatedCuda()
     trt = SimulatedTensorRT(cuda)
     monkeypatch.setattr(tensorrt, "open_cuda", lambda: cuda)
-    monkeypatch.setattr(tensorrt, "load_library", lambda flavour, purpose: simulated_library(trt, flavour))
+    monkeypatch.setattr(
+        tensorrt, "load_library", lambda tensorrt_kind, purpose: simulated_library(trt, tensorrt_kind)
+    )
     yield Simulated(cuda, trt)
     gc.collect()
     assert cuda.left() == []
     assert trt.contexts == 0
-    assert trt.listeners == []
+    assert trt.captures == []
 
 
-def engine_of(bundle: Bundle, flavour: Flavour = Flavour.TENSORRT, **options: Any) -> Path:
-    return write_simulated_engine(bundle.path / "engines" / "fake.engine", bundle.spec, flavour, **options)
+def engine_of(bundle: Bundle, tensorrt_kind: TensorRTKind = TensorRTKind.TENSORRT, **options: Any) -> Path:
+    return write_simulated_engine(
+        bundle.path / "engines" / "fake.engine", bundle.spec, tensorrt_kind, **options
+    )
 
 
-def opened(bundle: Bundle, flavour: Flavour = Flavour.TENSORRT, **options: Any) -> TensorRTBackend:
-    return TensorRTBackend(engine_of(bundle, flavour), bundle.spec, flavour=flavour, **options)
+def opened(
+    bundle: Bundle, tensorrt_kind: TensorRTKind = TensorRTKind.TENSORRT, **options: Any
+) -> TensorRTBackend:
+    return TensorRTBackend(
+        engine_of(bundle, tensorrt_kind), bundle.spec, tensorrt_kind=tensorrt_kind, **options
+    )
 
 
 @pytest.mark.usefixtures("simulated")
@@ -84,7 +93,7 @@ class TestSimulated(BackendContract):
 @pytest.mark.usefixtures("simulated")
 class TestSimulatedRtx(BackendContract):
     def open(self, bundle: Bundle) -> TensorRTBackend:
-        return opened(bundle, Flavour.RTX)
+        return opened(bundle, TensorRTKind.RTX)
 
 
 class TestSimulatedWithoutGraph(BackendContract):
@@ -106,7 +115,9 @@ def bundle_of_3(tmp_path: Path) -> Bundle:
     return open_bundle(make_bundle(tmp_path / "three", batch=3))
 
 
-def frame_calls(simulated: Simulated, backend: TensorRTBackend, images: np.ndarray, threshold: float) -> list:
+def frame_calls(
+    simulated: Simulated, backend: TensorRTBackend, images: np.ndarray, threshold: float
+) -> list[tuple[Any, ...]]:
     simulated.cuda.log.clear()
     backend(images, threshold)
     return list(simulated.cuda.log)
@@ -196,23 +207,23 @@ def test_without_a_graph_it_says_why_and_computes(
 
 
 def test_rtx_captures_by_itself(simulated: Simulated, bundle: Bundle) -> None:
-    backend = opened(bundle, Flavour.RTX)
+    backend = opened(bundle, TensorRTKind.RTX)
     assert simulated.cuda.calls("capture") == []
     assert backend.description == "TensorRT for RTX 10.3.0 on Simulated GPU, CUDA graph of its own"
     backend.close()
 
 
 def test_rtx_keeps_what_it_compiled_beside_the_engine(simulated: Simulated, bundle: Bundle) -> None:
-    backend = opened(bundle, Flavour.RTX)
+    backend = opened(bundle, TensorRTKind.RTX)
     # There after the first run: a process that is killed keeps it as well.
     assert (bundle.path / "engines" / "fake.cache").read_bytes() == b"compiled"
     backend.close()
-    opened(bundle, Flavour.RTX).close()
+    opened(bundle, TensorRTKind.RTX).close()
     assert simulated.trt.caches[1].data == b"compiled"
 
 
 def test_a_runtime_cache_goes_where_it_is_told(simulated: Simulated, bundle: Bundle, tmp_path: Path) -> None:
-    opened(bundle, Flavour.RTX, runtime_cache=tmp_path / "elsewhere").close()
+    opened(bundle, TensorRTKind.RTX, runtime_cache=tmp_path / "elsewhere").close()
     assert (tmp_path / "elsewhere").read_bytes() == b"compiled"
     assert [path.name for path in (bundle.path / "engines").iterdir()] == ["fake.engine"]
 
@@ -220,7 +231,7 @@ def test_a_runtime_cache_goes_where_it_is_told(simulated: Simulated, bundle: Bun
 def test_a_runtime_cache_that_does_not_fit_is_replaced(simulated: Simulated, bundle: Bundle) -> None:
     cache = engine_of(bundle).with_suffix(".cache")
     cache.write_bytes(b"of another GPU")
-    opened(bundle, Flavour.RTX).close()
+    opened(bundle, TensorRTKind.RTX).close()
     assert cache.read_bytes() == b"compiled"
 
 
@@ -228,7 +239,7 @@ def test_a_runtime_cache_that_cannot_be_kept_is_no_error(
     simulated: Simulated, bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way", "utf-8")
-    backend = opened(bundle, Flavour.RTX, runtime_cache=tmp_path / "file" / "cache")
+    backend = opened(bundle, TensorRTKind.RTX, runtime_cache=tmp_path / "file" / "cache")
     assert backend(plain(bundle, 0), 0.5).counts.tolist() == [3]
     backend.close()
     assert "cannot write" in caplog.text
@@ -239,7 +250,7 @@ def test_a_runtime_cache_that_is_refused_is_no_error(
     simulated: Simulated, bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     simulated.trt.refuses["set_runtime_cache"] = ""
-    opened(bundle, Flavour.RTX).close()
+    opened(bundle, TensorRTKind.RTX).close()
     assert "TensorRT for RTX 10.3.0 refuses a runtime cache" in caplog.text
 
 
@@ -252,8 +263,8 @@ def test_host_code_is_allowed_only_where_the_engine_needs_it(simulated: Simulate
     opened(bundle).close()
     engine = engine_of(bundle, version_compatible=True)
     with pytest.raises(ArtifactError, match=r"cannot load .*: The engine holds host code.*; build it again"):
-        TensorRTBackend(engine, bundle.spec, flavour=Flavour.TENSORRT)
-    TensorRTBackend(engine, bundle.spec, flavour=Flavour.TENSORRT, version_compatible=True).close()
+        TensorRTBackend(engine, bundle.spec, tensorrt_kind=TensorRTKind.TENSORRT)
+    TensorRTBackend(engine, bundle.spec, tensorrt_kind=TensorRTKind.TENSORRT, version_compatible=True).close()
     assert [runtime.engine_host_code_allowed for runtime in simulated.trt.runtimes] == [False, False, True]
 
 
@@ -276,7 +287,7 @@ def test_an_engine_that_is_none(
     with pytest.raises(
         ArtifactError, match=rf"broken\.engine.*{reason}.*; build it again with `edgeseg build"
     ):
-        TensorRTBackend(engine, bundle.spec, flavour=Flavour.TENSORRT)
+        TensorRTBackend(engine, bundle.spec, tensorrt_kind=TensorRTKind.TENSORRT)
 
 
 @pytest.mark.parametrize(
@@ -286,12 +297,13 @@ def test_an_engine_that_is_none(
         ({"max_detections": 7}, r"scores is output float32\[1, 5\], not output float32\[1, 7\]"),
         ({"mask_size": 14}, r"masks is output float32\[1, 5, 28, 28\], not output float32\[1, 5, 14, 14\]"),
     ],
+    ids=readable,
 )
 def test_an_engine_that_disagrees_with_its_spec(
     simulated: Simulated, bundle: Bundle, changes: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(ArtifactError, match=f"does not fit its model.json: .*{named}"):
-        TensorRTBackend(engine_of(bundle), make_spec(**changes), flavour=Flavour.TENSORRT)
+        TensorRTBackend(engine_of(bundle), make_spec(**changes), tensorrt_kind=TensorRTKind.TENSORRT)
 
 
 def half_masks(tensors: list[list[Any]]) -> None:
@@ -316,7 +328,7 @@ def one_more(tensors: list[list[Any]]) -> None:
 )
 def test_an_engine_with_other_tensors(simulated: Simulated, bundle: Bundle, change: Any, named: str) -> None:
     with pytest.raises(ArtifactError, match=named):
-        TensorRTBackend(engine_of(bundle, change=change), bundle.spec, flavour=Flavour.TENSORRT)
+        TensorRTBackend(engine_of(bundle, change=change), bundle.spec, tensorrt_kind=TensorRTKind.TENSORRT)
 
 
 @pytest.mark.parametrize("name", ["allocate_pinned", "create_stream", "create_event", "upload"])
@@ -482,7 +494,7 @@ def test_the_simulation_sees_a_step_that_is_left_out(
 ) -> None:
     backend = opened(bundle)
     right = backend(plain(bundle, 0), 0.05)
-    monkeypatch.setattr(Slot, broken, lambda self, *arguments: None)
+    monkeypatch.setattr(Execution, broken, lambda self, *arguments: None)
     wrong = backend(plain(bundle, 255), 0.5)
     monkeypatch.undo()
     assert right.counts.tolist() == [5]
@@ -492,27 +504,31 @@ def test_the_simulation_sees_a_step_that_is_left_out(
     backend.close()
 
 
-def build(bundle: Bundle, flavour: Flavour) -> Path:
+def build(bundle: Bundle, tensorrt_kind: TensorRTKind) -> Path:
     """Build a real engine of the fake graph for this machine's GPU, or without one for a common one."""
-    from edgeseg.builder.tensorrt import build_plan
+    from edgeseg.builder.tensorrt import build_tensorrt_plan
 
-    library = load_library(flavour, purpose="build an engine")
+    library = load_library(tensorrt_kind, purpose="build an engine")
     graph = write_tensorrt_graph(bundle.path / "tensorrt.onnx", bundle.spec)
     capability = open_cuda().device.compute_capability.replace(".", "") if HAS_GPU else "86"
-    options = EngineOptions(compute_capabilities=(f"SM{capability}",) if flavour is Flavour.RTX else ())
+    options = EngineOptions(
+        compute_capabilities=(f"SM{capability}",) if tensorrt_kind is TensorRTKind.RTX else ()
+    )
     engine = bundle.path / "engines" / "fake.engine"
     engine.parent.mkdir(exist_ok=True)
-    engine.write_bytes(build_plan(library, graph, options).data)
+    engine.write_bytes(build_tensorrt_plan(library, graph, options).data)
     return engine
 
 
 class OnGpu(BackendContract):
-    flavour: Flavour
+    tensorrt_kind: TensorRTKind
 
     def open(self, bundle: Bundle) -> TensorRTBackend:
-        if not is_installed(self.flavour):
-            pytest.skip(f"{self.flavour.display_name} is not installed")
-        return TensorRTBackend(build(bundle, self.flavour), bundle.spec, flavour=self.flavour)
+        if not is_installed(self.tensorrt_kind):
+            pytest.skip(f"{self.tensorrt_kind.display_name} is not installed")
+        return TensorRTBackend(
+            build(bundle, self.tensorrt_kind), bundle.spec, tensorrt_kind=self.tensorrt_kind
+        )
 
     def test_it_runs_as_a_cuda_graph(self, backend: TensorRTBackend) -> None:
         assert "no CUDA graph" not in backend.description
@@ -545,17 +561,17 @@ class OnGpu(BackendContract):
         engine = bundle.path / "engines" / "fake.engine"
         engine.write_bytes(engine.read_bytes()[:-100])
         with pytest.raises(ArtifactError, match=r"cannot load .*build it again"):
-            TensorRTBackend(engine, bundle.spec, flavour=self.flavour)
+            TensorRTBackend(engine, bundle.spec, tensorrt_kind=self.tensorrt_kind)
 
 
 @pytest.mark.gpu
 class TestTensorRTOnGpu(OnGpu):
-    flavour = Flavour.TENSORRT
+    tensorrt_kind = TensorRTKind.TENSORRT
 
 
 @pytest.mark.gpu
 class TestRtxOnGpu(OnGpu):
-    flavour = Flavour.RTX
+    tensorrt_kind = TensorRTKind.RTX
 
     def test_the_second_start_finds_what_the_first_compiled(self, bundle: Bundle) -> None:
         self.open(bundle).close()
@@ -580,7 +596,7 @@ def test_the_simulation_computes_what_the_fake_graph_does(bundle_of_3: Bundle) -
     assert settled.tolist() == [1, 1, 1]
 
 
-@pytest.mark.skipif(not is_installed(Flavour.RTX), reason="TensorRT for RTX is not installed")
+@pytest.mark.skipif(not is_installed(TensorRTKind.RTX), reason="TensorRT for RTX is not installed")
 @pytest.mark.parametrize(
     ("real", "simulated"),
     [
@@ -589,23 +605,23 @@ def test_the_simulation_computes_what_the_fake_graph_does(bundle_of_3: Bundle) -
         ("IExecutionContext", SimulatedContext),
         ("IRuntimeConfig", SimulatedConfig),
         ("IRuntimeCache", SimulatedCache),
-        ("CudaGraphStrategy", SimulatedTensorRT.CudaGraphStrategy),
+        pytest.param("CudaGraphStrategy", SimulatedTensorRT.CudaGraphStrategy, id="CudaGraphStrategy"),
     ],
 )
 def test_the_simulation_invents_nothing(real: str, simulated: Any) -> None:
-    module = load_library(Flavour.RTX, purpose="compare").module
+    module = load_library(TensorRTKind.RTX, purpose="compare").module
     names = [name for name in vars(simulated) if not name.startswith("_")]
     assert names
     assert [name for name in names if not hasattr(getattr(module, real), name)] == []
 
 
-@pytest.mark.skipif(not is_installed(Flavour.RTX), reason="TensorRT for RTX is not installed")
+@pytest.mark.skipif(not is_installed(TensorRTKind.RTX), reason="TensorRT for RTX is not installed")
 def test_the_fake_graph_is_one_that_tensorrt_for_rtx_builds(bundle: Bundle) -> None:
-    assert build(bundle, Flavour.RTX).stat().st_size > 1000
+    assert build(bundle, TensorRTKind.RTX).stat().st_size > 1000
 
 
 @pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
-@pytest.mark.skipif(not is_installed(Flavour.RTX), reason="TensorRT for RTX is not installed")
+@pytest.mark.skipif(not is_installed(TensorRTKind.RTX), reason="TensorRT for RTX is not installed")
 def test_without_a_gpu(bundle: Bundle) -> None:
     with pytest.raises(DependencyError, match=r"no NVIDIA GPU can be used here .*edgeseg doctor"):
-        TensorRTBackend(engine_of(bundle), bundle.spec, flavour=Flavour.RTX)
+        TensorRTBackend(engine_of(bundle), bundle.spec, tensorrt_kind=TensorRTKind.RTX)

@@ -11,7 +11,7 @@ import pytest
 
 from edgeseg.errors import DependencyError
 from edgeseg.runtime.backends.tensorrt import library as tensorrt_library
-from edgeseg.runtime.backends.tensorrt.library import Flavour, is_installed, load_library
+from edgeseg.runtime.backends.tensorrt.library import TensorRTKind, is_installed, load_library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,14 +23,13 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load_rtx() -> None:
-    load_library(Flavour.RTX, purpose="build an engine")
+    load_library(TensorRTKind.RTX, purpose="build an engine")
 
 
 def tensorrt_of(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a module in the place of TensorRT that has its version and the base of its loggers, no more."""
     module = ModuleType("tensorrt")
-    module.__version__ = version  # type: ignore[attr-defined]
-    module.ILogger = type("ILogger", (), {})  # type: ignore[attr-defined]
+    vars(module).update(__version__=version, ILogger=type("ILogger", (), {}))
     monkeypatch.setitem(sys.modules, "tensorrt", module)
 
 
@@ -38,10 +37,10 @@ def tensorrt_of(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_versions_that_are_supported(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tensorrt_of(version, monkeypatch)
 
-    library = load_library(Flavour.TENSORRT, purpose="build an engine")
+    library = load_library(TensorRTKind.TENSORRT, purpose="build an engine")
 
     assert library.title == f"TensorRT {version}"
-    assert load_library(Flavour.TENSORRT, purpose="run one") is library
+    assert load_library(TensorRTKind.TENSORRT, purpose="run one") is library
 
 
 @pytest.mark.parametrize("version", ["8.6.2", "10.1.0", "10.2.0.post1"])
@@ -49,33 +48,35 @@ def test_versions_that_are_too_old(version: str, monkeypatch: pytest.MonkeyPatch
     tensorrt_of(version, monkeypatch)
 
     with pytest.raises(DependencyError, match=rf"TensorRT 10\.3 or later .*got {version}; .*JetPack 6\.1"):
-        load_library(Flavour.TENSORRT, purpose="build an engine")
+        load_library(TensorRTKind.TENSORRT, purpose="build an engine")
 
 
 def test_tensorrt_that_is_missing_names_jetpack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
 
     with pytest.raises(DependencyError, match=r"JetPack .*--system-site-packages.*pip install"):
-        load_library(Flavour.TENSORRT, purpose="build an engine")
+        load_library(TensorRTKind.TENSORRT, purpose="build an engine")
 
 
-def test_what_it_says_is_logged_and_heard(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+def test_what_it_says_is_logged_and_heard(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     tensorrt_of("10.3.0", monkeypatch)
-    library = load_library(Flavour.TENSORRT, purpose="build an engine")
+    library = load_library(TensorRTKind.TENSORRT, purpose="build an engine")
     severity = {name: type("Severity", (), {"name": name}) for name in ("ERROR", "INFO", "VERBOSE")}
 
-    with caplog.at_level(logging.DEBUG), library.listening() as heard:
+    with caplog.at_level(logging.DEBUG), library.capture_log() as captured:
         library.log.log(severity["ERROR"], "no memory. ")
         library.log.log(severity["INFO"], "a layer")
     library.log.log(severity["ERROR"], "later")
 
-    assert (heard.errors, heard.infos, heard.reason) == (["no memory. "], ["a layer"], "no memory")
+    assert (captured.errors, captured.infos, captured.reason) == (["no memory. "], ["a layer"], "no memory")
     assert [record.levelname for record in caplog.records[:2]] == ["ERROR", "INFO"]
 
 
-@pytest.mark.skipif(not is_installed(Flavour.RTX), reason="needs TensorRT for RTX (extra rtx)")
+@pytest.mark.skipif(not is_installed(TensorRTKind.RTX), reason="needs TensorRT for RTX (extra rtx)")
 def test_tensorrt_for_rtx_loads() -> None:
-    assert load_library(Flavour.RTX, purpose="build an engine").title.startswith("TensorRT for RTX 1.")
+    assert load_library(TensorRTKind.RTX, purpose="build an engine").title.startswith("TensorRT for RTX 1.")
 
 
 def test_absent_libraries_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

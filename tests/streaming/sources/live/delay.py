@@ -10,8 +10,9 @@ import time
 
 import numpy as np
 
-from edgeseg.streaming.sources.opening import open_intake
+from edgeseg.streaming.sources.opening import open_frame_reader
 from tests.streaming.sources.mjpeg_server import BITS, MjpegServer, number_of, picture_of
+from tests.vision.found import all_frames
 
 from .test_rtsp import Server, free_port
 
@@ -27,16 +28,16 @@ def clock(time_s: float) -> int:
 
 def measure(url: str, pause_s: float) -> str:
     """Take frames for a while, with a pause after each as a slow model makes it."""
-    intake = open_intake([url])
+    frame_reader = open_frame_reader([url])
     begun_s = time.monotonic()
     ages_ms = []
     while time.monotonic() < begun_s + SECONDS:
-        frames = intake.take(1)
+        frames = all_frames(frame_reader.take(1))
         if time.monotonic() > begun_s + WARM_UP_S:
             ages_ms += [(clock(time.monotonic()) - number_of(frame.image)) % (1 << BITS) for frame in frames]
         time.sleep(pause_s)
-    dropped = sum(intake.dropped.values())
-    intake.close()
+    dropped = sum(frame_reader.dropped.values())
+    frame_reader.close()
     half = len(ages_ms) // 2
     return (
         f"median {np.median(ages_ms):.0f} ms, 95 % {np.percentile(ages_ms, 95):.0f}, halves "

@@ -30,7 +30,7 @@ ENCODERS = {
 }
 
 
-class Clock(GstRtspServer.RTSPMediaFactory):
+class Clock(GstRtspServer.RTSPMediaFactory):  # type: ignore[misc]  # gi has no types
     """Draws the time, for all clients together."""
 
     def __init__(self, size_hw: tuple[int, int], fps: int, encoder: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from edgeseg.errors import ConfigError, InputError
 from edgeseg.streaming.sources.credentials import redacted
 from edgeseg.streaming.sources.live.address import Address, Route, address_from_source
 from edgeseg.streaming.sources.live.csi import csi_from_address
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -26,23 +30,23 @@ from edgeseg.streaming.sources.live.csi import csi_from_address
         ("rtspsrc location=rtsp://u:p@h ! y", Route.PIPELINE, "rtspsrc location=rtsp://***@h ! y"),
     ],
 )
-def test_live_sources(source, route, name):
+def test_live_sources(source: int | str, route: Route, name: str) -> None:
     assert address_from_source(source) == Address(name=name, target=source, route=route)
 
 
 @pytest.mark.parametrize("source", ["photos", "a/*.jpg", "clip.mp4", "wow!.mp4", ""])
-def test_files_are_no_addresses(source):
+def test_files_are_no_addresses(source: str) -> None:
     assert address_from_source(source) is None
 
 
-def test_a_file_may_be_named_like_a_pipeline(tmp_path, monkeypatch):
+def test_a_file_may_be_named_like_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "this ! that.mp4").write_bytes(b"")
 
     assert address_from_source("this ! that.mp4") is None
 
 
-def test_what_cannot_be_read_is_refused():
+def test_what_cannot_be_read_is_refused() -> None:
     with pytest.raises(ConfigError, match="a camera's number must be 0 or more, got -1"):
         address_from_source(-1)
     with pytest.raises(InputError, match=r"ftp://\*\*\*@h/x is not an address that can be read; .*rtsp://"):
@@ -60,11 +64,11 @@ def test_what_cannot_be_read_is_refused():
         ("http://cam/path:with@odd", "http://***@odd"),
     ],
 )
-def test_passwords_are_hidden(text, shown):
+def test_passwords_are_hidden(text: str, shown: str) -> None:
     assert redacted(text) == shown
 
 
-def test_a_csi_camera_becomes_a_pipeline():
+def test_a_csi_camera_becomes_a_pipeline() -> None:
     pipeline = csi_from_address("csi://1?width=1280&height=720&fps=60&flip=2").pipeline
 
     assert pipeline == (
@@ -85,6 +89,6 @@ def test_a_csi_camera_becomes_a_pipeline():
         ("csi://0?fps=0", "fps of 1 or more"),
     ],
 )
-def test_a_csi_address_that_cannot_work(address, words):
+def test_a_csi_address_that_cannot_work(address: str, words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
         csi_from_address(address)

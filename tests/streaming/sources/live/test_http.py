@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import http.client
-import io
 import re
 import socket
 import threading
@@ -20,17 +19,24 @@ from edgeseg.streaming.sources.live import http as web
 from edgeseg.streaming.sources.live.http import open_http
 from edgeseg.streaming.sources.live.mjpeg import MjpegSource
 from edgeseg.vision.frames import Frame
-from edgeseg.vision.images.jpeg import header_of
+from edgeseg.vision.images.jpeg import header_from_jpeg
 from tests.streaming.sources.mjpeg_server import SIZE_HW, MjpegServer, mute_server, number_of, picture_of
+from tests.vision.found import all_frames, as_frame, as_skipped
 from tests.vision.images.broken_images import BOMBS, noise, restated
 from tests.vision.images.broken_images import jpeg as jpeg_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from typing import Any
+
+    import numpy as np
+
     from edgeseg.vision.frames import Skipped
 
 
 @contextmanager
-def answering(content_type: str, body: bytes, status: int = 200):
+def answering(content_type: str, body: bytes, status: int = 200) -> Iterator[str]:
     """Serves one body at every path, then closes the connection."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,7 +61,7 @@ def answering(content_type: str, body: bytes, status: int = 200):
 
 
 @contextmanager
-def serving(**settings):
+def serving(**settings: Any) -> Iterator[MjpegServer]:
     server = MjpegServer(**settings)
     try:
         yield server
@@ -63,7 +69,7 @@ def serving(**settings):
         server.close()
 
 
-def read_until_lost(items, lost: threading.Event) -> None:
+def read_until_lost(items: Iterable[Frame | Skipped], lost: threading.Event) -> None:
     try:
         list(items)
     except InputError:
@@ -88,33 +94,33 @@ def items_of(url: str) -> list[Frame | Skipped]:
     pytest.fail("it ended without a word")
 
 
-def test_pictures_arrive_in_order_and_whole():
+def test_pictures_arrive_in_order_and_whole() -> None:
     with serving(fps=200.0) as server:
         source = open_http(server.url)
-        frames = [frame for frame, _ in zip(source, range(10), strict=False)]
-        source.leave()
+        frames = [as_frame(item) for item, _ in zip(source, range(10), strict=False)]
+        source.cancel()
         source.close()
 
     assert [number_of(frame.image) for frame in frames] == list(range(10))
     assert {frame.image.shape for frame in frames} == {(*SIZE_HW, 3)}
 
 
-def test_the_size_may_change_meanwhile():
+def test_the_size_may_change_meanwhile() -> None:
     sizes = [SIZE_HW, (96, 640), (24, 330)]
     with serving(fps=200.0, draw=lambda number: picture_of(number, sizes[number % 3])) as server:
         source = open_http(server.url)
-        frames = [frame for frame, _ in zip(source, range(6), strict=False)]
+        frames = [as_frame(item) for item, _ in zip(source, range(6), strict=False)]
         source.close()
 
     assert [frame.image.shape[:2] for frame in frames] == sizes * 2
     assert [number_of(frame.image) for frame in frames] == list(range(6))
 
 
-def test_a_password_is_used_and_not_shown():
+def test_a_password_is_used_and_not_shown() -> None:
     with serving(fps=200.0, password="admin:s3 cret") as server:
         address = server.url.replace("http://", "http://admin:s3%20cret@")
         source = open_http(address)
-        first = next(iter(source))
+        first = as_frame(next(iter(source)))
         source.close()
         with pytest.raises(
             InputError, match=r"http://\*\*\*@127.* error 401; it refuses this user name"
@@ -128,7 +134,7 @@ def test_a_password_is_used_and_not_shown():
     gc.collect()
 
 
-def test_a_camera_is_not_asked_through_a_proxy(monkeypatch):
+def test_a_camera_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with mute_server() as port, serving(fps=200.0) as server:
@@ -141,28 +147,28 @@ def test_a_camera_is_not_asked_through_a_proxy(monkeypatch):
 
 
 @pytest.mark.parametrize("boundary", ["frame", "--frame"])
-def test_parts_without_a_length(boundary):
+def test_parts_without_a_length(boundary: str) -> None:
     part = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n"
     body = b"\r\n".join([part + jpeg(5), part + jpeg(6), part + jpeg(7), b"--frame--\r\n"])
     with answering(f"multipart/x-mixed-replace; boundary={boundary}", body) as url:
         items = items_of(url)
 
-    assert [number_of(item.image) for item in items] == [5, 6, 7]
+    assert [number_of(frame.image) for frame in all_frames(items)] == [5, 6, 7]
 
 
-def test_a_spoilt_picture_is_skipped():
+def test_a_spoilt_picture_is_skipped() -> None:
     parts = [jpeg(1), b"no picture", jpeg(2)]
     head = "--frame\r\nContent-Length: {}\r\n\r\n"
     body = b"".join(head.format(len(part)).encode() + part + b"\r\n" for part in parts)
     with answering("multipart/x-mixed-replace; boundary=frame", body) as url:
         first, skipped, last = items_of(url)
 
-    assert [number_of(item.image) for item in (first, last)] == [1, 2]
-    assert skipped.reason == "1 frame after frame 1 did not come"
+    assert [number_of(as_frame(item).image) for item in (first, last)] == [1, 2]
+    assert as_skipped(skipped).reason == "1 frame after frame 1 did not come"
 
 
 @pytest.mark.parametrize("length", [b"x", b"-5", b"99999999999"])
-def test_a_length_that_is_none_does_not_fill_the_memory(length):
+def test_a_length_that_is_none_does_not_fill_the_memory(length: bytes) -> None:
     body = b"--frame\r\nContent-Length: " + length + b"\r\n\r\n" + jpeg(1)
     with answering("multipart/x-mixed-replace; boundary=frame", body) as url:
         assert items_of(url) == []
@@ -177,12 +183,12 @@ def test_a_length_that_is_none_does_not_fill_the_memory(length):
         ("text/html", 503, "answers with error 503; Service Unavailable"),
     ],
 )
-def test_what_is_no_stream_is_refused(kind, status, words):
+def test_what_is_no_stream_is_refused(kind: str, status: int, words: str) -> None:
     with answering(kind, b"<html>", status) as url, pytest.raises(InputError, match=re.escape(words)):
         open_http(url)
 
 
-def test_a_recorded_video_is_no_stream(tmp_path):
+def test_a_recorded_video_is_no_stream(tmp_path: Path) -> None:
     writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
     for _ in range(7):
         writer.write(picture_of(0, (48, 64)))
@@ -195,7 +201,7 @@ def test_a_recorded_video_is_no_stream(tmp_path):
         open_http(url)
 
 
-def test_nobody_there_and_nobody_answering(monkeypatch):
+def test_nobody_there_and_nobody_answering(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(InputError, match=rf"nothing answers at .*:{port}/ \(Connection refused\)"):
@@ -205,7 +211,7 @@ def test_nobody_there_and_nobody_answering(monkeypatch):
         open_http(f"http://127.0.0.1:{port}/")
 
 
-def test_a_blocked_read_ends_when_it_is_left(monkeypatch):
+def test_a_blocked_read_ends_when_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "TIMEOUT_S", 100.0)
     with serving(fps=200.0) as server:
         source = open_http(server.url)
@@ -215,20 +221,24 @@ def test_a_blocked_read_ends_when_it_is_left(monkeypatch):
         lost = threading.Event()
         reader = threading.Thread(target=read_until_lost, args=(items, lost))
         reader.start()
-        source.leave()
+        source.cancel()
         reader.join(timeout=20)
 
         assert lost.is_set()
         source.close()
-        source.leave()
+        source.cancel()
 
 
-def test_an_answer_that_breaks_off_is_no_picture():
-    class Broken(io.BytesIO):
-        headers = http.client.HTTPMessage()
+def test_an_answer_that_breaks_off_is_no_picture() -> None:
+    class Broken(http.client.HTTPResponse):
+        def __init__(self) -> None:
+            self.headers = http.client.HTTPMessage()
 
-        def readline(self, size: int | None = -1) -> bytes:
+        def readline(self, limit: int | None = -1) -> bytes:
             raise OSError
+
+        def close(self) -> None:
+            """There is no connection behind it."""
 
     left, right = socket.socketpair()
     with left, right, pytest.raises(InputError, match="camera opens but gives no picture"):
@@ -246,25 +256,31 @@ def test_an_answer_that_breaks_off_is_no_picture():
         pytest.param(BOMBS["size.tif"], id="TIFF"),
     ],
 )
-def test_a_picture_that_is_not_to_be_decoded_is_skipped(monkeypatch, spoilt):
-    decoded = []
+def test_a_picture_that_is_not_to_be_decoded_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, spoilt: bytes
+) -> None:
+    decoded: list[int] = []
     decode = cv2.imdecode
-    monkeypatch.setattr(
-        cv2, "imdecode", lambda data, flags: (decoded.append(data.size), decode(data, flags))[1]
-    )
+
+    def decode_noted(data: np.ndarray, flags: int) -> object:
+        decoded.append(data.size)
+        return decode(data, flags)
+
+    monkeypatch.setattr(cv2, "imdecode", decode_noted)
     parts = [jpeg(1), spoilt, jpeg(2)]
     head = "--frame\r\nContent-Length: {}\r\n\r\n"
     body = b"".join(head.format(len(part)).encode() + part + b"\r\n" for part in parts)
     with answering("multipart/x-mixed-replace; boundary=frame", body) as url:
         first, skipped, last = items_of(url)
 
-    assert [number_of(item.image) for item in (first, last)] == [1, 2]
-    assert skipped.reason == "1 frame after frame 1 did not come"
-    if header_of(spoilt) is None or header_of(spoilt).size_hw[0] > 640:
+    assert [number_of(as_frame(item).image) for item in (first, last)] == [1, 2]
+    assert as_skipped(skipped).reason == "1 frame after frame 1 did not come"
+    header = header_from_jpeg(spoilt)
+    if header is None or header.size_hw[0] > 640:
         assert len(spoilt) not in decoded
 
 
-def test_a_part_of_a_million_lines_is_read_whole():
+def test_a_part_of_a_million_lines_is_read_whole() -> None:
     lines = b"\r\n" * 100_000
     part = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n"
     body = b"\r\n".join([part + lines, part + jpeg(6), b"--frame--\r\n"])

@@ -11,6 +11,7 @@ import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 import pytest
@@ -22,7 +23,13 @@ from edgeseg.streaming.sources.live.http_login import (
     best_challenge,
     challenges_from_headers,
 )
-from edgeseg.streaming.sources.live.http_responses import _certificate, _may_log_in, ask
+from edgeseg.streaming.sources.live.http_responses import _certificate, _may_log_in, request_camera
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from typing import TypeAlias
 
 NAME, PASSWORD = "ad:min ü", 'p@ss/w "?#%Zq7'
 LOGIN = f"{quote(NAME, safe='')}:{quote(PASSWORD, safe='')}@"
@@ -30,9 +37,25 @@ MD5 = 'Digest realm="a, \\"b\\"", nonce="n1", qop="auth", algorithm=MD5, opaque=
 SHA = MD5.replace("MD5", "SHA-256").replace("Digest ", "Digest  ")
 BASIC = 'Basic realm="camera"'
 
+StatusAndHeaders: TypeAlias = "tuple[int, list[tuple[str, str]]]"
+Answering: TypeAlias = "Callable[[BaseHTTPRequestHandler], StatusAndHeaders]"
+
+
+class Certified(Protocol):
+    """Starts a camera whose certificate is for a name; gives its address and the certificate."""
+
+    def __call__(self, name: str = ...) -> AbstractContextManager[tuple[str, Path]]: ...
+
+
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of clients that break off."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
 
 @contextmanager
-def camera(answer, context: ssl.SSLContext | None = None):
+def camera(answer: Answering, context: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serves what a function answers to a handler: status and headers; gives its address."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -46,9 +69,8 @@ def camera(answer, context: ssl.SSLContext | None = None):
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = QuietServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.handle_error = lambda *args: None
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -62,7 +84,7 @@ def camera(answer, context: ssl.SSLContext | None = None):
 
 
 def status_of(address: str) -> int:
-    answer = ask(address, 5.0)
+    answer = request_camera(address, 5.0)
     answer.response.close()
     return answer.response.status
 
@@ -73,7 +95,7 @@ def with_login(address: str, login: str = LOGIN) -> str:
 
 def failure(address: str) -> str:
     with pytest.raises(InputError) as told:
-        ask(address, 5.0)
+        request_camera(address, 5.0)
     assert told.value.__cause__ is None
     assert "switched on" not in str(told.value)
     assert not re.search("zq7|ad:min|ad%3a", str(told.value).lower())
@@ -126,9 +148,25 @@ def is_right(header: str, challenge: str, uri: str) -> bool:
         (["Negotiate", "NTLM TlRMTVNTUAAC==", MD5], MD5),
         ([MD5.replace(", algorithm=MD5", "")], MD5.replace(", algorithm=MD5", "")),
     ],
+    ids=[
+        "MD5",
+        "SHA-256",
+        "SHA-256 before MD5",
+        "SHA-256 among three headers",
+        "Basic and MD5 in one header",
+        "three in one header",
+        "an unknown hash and MD5",
+        "no quality of protection",
+        "auth-int",
+        "auth-int or auth",
+        "a hash for the session",
+        "a hashed user name",
+        "others before MD5",
+        "no algorithm named",
+    ],
 )
-def test_the_best_login_that_is_offered_is_taken(offered, taken):
-    def answer(request):
+def test_the_best_login_that_is_offered_is_taken(offered: list[str], taken: str) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> StatusAndHeaders:
         header = request.headers["Authorization"]
         if header and is_right(header, taken, "/video?a=1"):
             return 200, []
@@ -138,15 +176,15 @@ def test_the_best_login_that_is_offered_is_taken(offered, taken):
         assert status_of(with_login(address) + "video?a=1") == 200
 
 
-def test_a_number_that_is_too_old_is_asked_for_again():
-    def answer(request):
+def test_a_number_that_is_too_old_is_asked_for_again() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> StatusAndHeaders:
         if is_right(request.headers["Authorization"] or "Digest x=y", MD5.replace("n1", "n2"), "/"):
             return 200, []
         old = request.headers["Authorization"] is not None
         fresh = MD5.replace("n1", "n2") + ", stale=TRUE" if old else MD5
         return 401, [("WWW-Authenticate", fresh)]
 
-    def is_right(header, challenge, uri):
+    def is_right(header: str, challenge: str, uri: str) -> bool:
         return '"n2"' in header
 
     with camera(answer) as address:
@@ -155,14 +193,14 @@ def test_a_number_that_is_too_old_is_asked_for_again():
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("challenge", [BASIC, SHA], ids=["basic", "digest"])
-def test_a_login_behind_a_redirect_on_the_same_host(code, challenge):
-    def answer(request):
+def test_a_login_behind_a_redirect_on_the_same_host(code: int, challenge: str) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> StatusAndHeaders:
         if request.path == "/":
             return code, [("Location", "/deep/video?x=1")]
         return (200, []) if request.headers["Authorization"] else (401, [("WWW-Authenticate", challenge)])
 
     with camera(answer) as address:
-        answered = ask(with_login(address), 5.0)
+        answered = request_camera(with_login(address), 5.0)
         answered.response.close()
 
     assert answered.response.status == 200
@@ -170,16 +208,16 @@ def test_a_login_behind_a_redirect_on_the_same_host(code, challenge):
 
 
 @pytest.mark.parametrize("first", ["redirect", "login"])
-def test_the_password_goes_to_no_other_host(first):
+def test_the_password_goes_to_no_other_host(first: str) -> None:
     heard = []
 
-    def other(request):
+    def other(request: BaseHTTPRequestHandler) -> StatusAndHeaders:
         heard.append(request.headers["Authorization"])
         return 401, [("WWW-Authenticate", BASIC)]
 
     with camera(other) as elsewhere:
 
-        def answer(request):
+        def answer(request: BaseHTTPRequestHandler) -> StatusAndHeaders:
             if first == "login" and not request.headers["Authorization"]:
                 return 401, [("WWW-Authenticate", BASIC)]
             return 302, [("Location", elsewhere.replace("://", "://me:mine@") + "x?token=Zq7")]
@@ -204,7 +242,7 @@ def test_the_password_goes_to_no_other_host(first):
         ("http://a/x", "http://b/y", False),
     ],
 )
-def test_where_a_password_may_go(first, now, may):
+def test_where_a_password_may_go(first: str, now: str, may: bool) -> None:
     assert _may_log_in(first, now) is may
 
 
@@ -235,8 +273,23 @@ def test_where_a_password_may_go(first, now, may):
         (302, [("Location", "http://[x/")], LOGIN, "which is no http"),
         (302, [("Location", "ftp://a:Zq7@b/")], LOGIN, "which is no http"),
     ],
+    ids=[
+        "no login given",
+        "Basic",
+        "Digest",
+        "Digest gone stale",
+        "NTLM",
+        "no kind of login",
+        "403",
+        "404",
+        "503",
+        "redirects without end",
+        "redirect to a file",
+        "redirect to a broken address",
+        "redirect to FTP",
+    ],
 )
-def test_refusals_in_words(status, headers, login, words):
+def test_refusals_in_words(status: int, headers: list[tuple[str, str]], login: str, words: str) -> None:
     with camera(lambda request: (status, headers)) as address:
         assert words in failure(with_login(address, login))
 
@@ -255,11 +308,15 @@ def test_refusals_in_words(status, headers, login, words):
         ("http://a:p#Zq7@127.0.0.1/", "must be written as %XX"),
         ("http://a:1/Zq7@127.0.0.1/", "must be written as %XX"),
         (f"http://{LOGIN}no-such-host.invalid/", "no host is known by that name"),
-        (f"http://{LOGIN}{'a' * 70}.invalid/", "no host is known by that name"),
+        pytest.param(
+            f"http://{LOGIN}{'a' * 70}.invalid/",
+            "no host is known by that name",
+            id="a host of 78 characters",
+        ),
         (f"http://{LOGIN}127.0.0.1:1/", "(Connection refused): no program listens at port 1"),
     ],
 )
-def test_addresses_that_cannot_work(address, words):
+def test_addresses_that_cannot_work(address: str, words: str) -> None:
     assert words in failure(address)
 
 
@@ -267,11 +324,11 @@ def test_addresses_that_cannot_work(address, words):
     ("said", "words"),
     [
         (b"RTSP/1.0 200 OK\r\n\r\n", "answers, but not in HTTP"),
-        (b"\x00" * 100_000, "answers, but not in HTTP"),
+        pytest.param(b"\x00" * 100_000, "answers, but not in HTTP", id="100,000 zeros"),
         (b"", "hangs up without an answer"),
     ],
 )
-def test_what_is_no_http(said, words):
+def test_what_is_no_http(said: bytes, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -287,13 +344,13 @@ def test_what_is_no_http(said, words):
 
 
 @pytest.fixture
-def certified(tmp_path, monkeypatch):
+def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certified:
     """Make a camera with a certificate of its own; gives its address and the certificate."""
     if not shutil.which("openssl"):
         pytest.skip("needs the program openssl")
 
     @contextmanager
-    def make(name: str = "IP:127.0.0.1"):
+    def make(name: str = "IP:127.0.0.1") -> Iterator[tuple[str, Path]]:
         key, certificate = tmp_path / "key.pem", tmp_path / "camera.pem"
         subprocess.run(
             [
@@ -313,7 +370,7 @@ def certified(tmp_path, monkeypatch):
     return make
 
 
-def test_a_certificate_of_its_own(certified, monkeypatch):
+def test_a_certificate_of_its_own(certified: Certified, monkeypatch: pytest.MonkeyPatch) -> None:
     with certified() as (address, certificate):
         said = failure(with_login(address))
         assert "its certificate is signed by itself; if it is yours, fetch it and name it: openssl" in said
@@ -322,7 +379,7 @@ def test_a_certificate_of_its_own(certified, monkeypatch):
         assert status_of(with_login(address)) == 200
 
 
-def test_a_certificate_of_another_name(certified, monkeypatch):
+def test_a_certificate_of_another_name(certified: Certified, monkeypatch: pytest.MonkeyPatch) -> None:
     with certified("DNS:camera.local") as (address, certificate):
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert "its certificate is for another name than 127.0.0.1" in failure(with_login(address))
@@ -338,23 +395,23 @@ def test_a_certificate_of_another_name(certified, monkeypatch):
         (64, "for another name than cam"),
     ],
 )
-def test_what_is_wrong_with_a_certificate(code, words):
+def test_what_is_wrong_with_a_certificate(code: int, words: str) -> None:
     error = ssl.SSLCertVerificationError()
     error.verify_code, error.verify_message = code, "unable"
 
     assert words in _certificate(error, "cam", 443)
 
 
-def test_a_camera_without_tls():
+def test_a_camera_without_tls() -> None:
     with camera(lambda request: (200, [])) as address:
         assert "it may want http://" in failure(with_login(address).replace("http:", "https:"))
 
 
-def test_a_login_is_not_shown():
+def test_a_login_is_not_shown() -> None:
     assert "Zq7" not in repr(Login(name="a", password="Zq7"))
 
 
-def test_the_example_of_rfc_7616(monkeypatch):
+def test_the_example_of_rfc_7616(monkeypatch: pytest.MonkeyPatch) -> None:
     """Section 3.9.1."""
     told = {
         "realm": "http-auth@example.org",
@@ -367,7 +424,7 @@ def test_the_example_of_rfc_7616(monkeypatch):
         "edgeseg.streaming.sources.live.http_login.secrets.token_hex",
         lambda size: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
     )
-    header = Challenge(scheme="digest", parameters=told).answer(
+    header = Challenge(scheme="digest", parameters=told).authorization_header(
         Login(name="Mufasa", password="Circle of Life"), "GET", "/dir/index.html"
     )
 
@@ -375,7 +432,17 @@ def test_the_example_of_rfc_7616(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "header", ["", ",", "Digest", 'Digest nonce="', "=", 'a="b', "Digest " + "x=" * 10_000, "é"]
+    "header",
+    [
+        "",
+        ",",
+        "Digest",
+        'Digest nonce="',
+        "=",
+        'a="b',
+        pytest.param("Digest " + "x=" * 10_000, id="10,000 times x="),
+        "é",
+    ],
 )
-def test_headers_that_are_none(header):
+def test_headers_that_are_none(header: str) -> None:
     assert best_challenge(challenges_from_headers([header])) is None or "nonce" in header

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from edgeseg.streaming.sources.video.mp4 import find, read_index, video_track, write_durations
+from edgeseg.streaming.sources.video.mp4 import find_box, read_index, video_track, write_durations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,11 @@ def length_s(path: Path) -> float:
     """How long an MP4 lasts, which its movie, track and medium must agree on."""
     index = read_index(path)
     track = video_track(index)
-    movie, head, medium = find(index, b"mvhd"), find(track, b"tkhd"), find(track, b"mdia", b"mdhd")
+    movie, head, medium = (
+        find_box(index, b"mvhd"),
+        find_box(track, b"tkhd"),
+        find_box(track, b"mdia", b"mdhd"),
+    )
     movie_scale, in_movie = _scaled(movie)
     scale, duration = _scaled(medium)
     in_head = struct.unpack_from(">Q", head, 28)[0] if head[0] else struct.unpack_from(">I", head, 20)[0]

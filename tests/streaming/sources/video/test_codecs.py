@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from edgeseg.streaming.sources.video.codecs import (
     Codec,
+    codec_from_fourcc,
     codec_name,
-    codec_of,
     fourcc_text,
     is_shown,
     picture_size,
 )
-from edgeseg.streaming.sources.video.packets import Packets
+from edgeseg.streaming.sources.video.packets import PacketReader
 from tests.data import shared
+from tests.runtime.case_ids import readable
 
 from .clips import write_clip
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Parameters as x264 and x265 write them.
 PARAMETERS = {
@@ -54,7 +60,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize(("codec", "text", "size_hw"), PARAMETERS.values(), ids=PARAMETERS)
-def test_the_size_of_a_coded_picture(codec, text, size_hw):
+def test_the_size_of_a_coded_picture(codec: Codec, text: str, size_hw: tuple[int, int]) -> None:
     data = bytes.fromhex(text)
     starts = codec in (Codec.H264, Codec.HEVC, Codec.MPEG2)
 
@@ -62,7 +68,9 @@ def test_the_size_of_a_coded_picture(codec, text, size_hw):
 
 
 @pytest.mark.parametrize(("codec", "text", "size_hw"), PARAMETERS.values(), ids=PARAMETERS)
-def test_a_picture_that_is_cut_off_announces_nothing_wrong(codec, text, size_hw):
+def test_a_picture_that_is_cut_off_announces_nothing_wrong(
+    codec: Codec, text: str, size_hw: tuple[int, int]
+) -> None:
     data = bytes.fromhex(text)
     for length in range(len(data)):
         assert picture_size(codec, b"\0\0\1" + data[:length]) in (None, size_hw)
@@ -70,21 +78,23 @@ def test_a_picture_that_is_cut_off_announces_nothing_wrong(codec, text, size_hw)
 
 
 @pytest.mark.parametrize("codec", [codec for codec, _, _ in PARAMETERS.values()])
-def test_most_pictures_announce_nothing(codec):
+def test_most_pictures_announce_nothing(codec: Codec) -> None:
     assert picture_size(codec, b"") is None
     assert picture_size(codec, bytes(40)) is None
     assert picture_size(codec, b"\0\0\1\x41" + b"\xff" * 40) is None
 
 
-def test_a_codec_without_sizes_announces_nothing():
+def test_a_codec_without_sizes_announces_nothing() -> None:
     assert picture_size(Codec.MJPEG, b"\xff\xd8") is None
 
 
 @pytest.mark.parametrize(
-    ("name", "size_hw"), [("bottle-detection.mp4", (360, 640)), ("car-detection.mp4", (432, 768))]
+    ("name", "size_hw"),
+    [("bottle-detection.mp4", (360, 640)), ("car-detection.mp4", (432, 768))],
+    ids=readable,
 )
-def test_real_clips(name, size_hw):
-    packets = Packets(shared("data", "videos", name), Codec.H264)
+def test_real_clips(name: str, size_hw: tuple[int, int]) -> None:
+    packets = PacketReader(shared("data", "videos", name), Codec.H264)
     first = next(iter(packets))
     packets.close()
 
@@ -92,11 +102,11 @@ def test_real_clips(name, size_hw):
 
 
 @pytest.mark.parametrize(("suffix", "fourcc"), [("ivf", "VP80"), ("webm", "VP90"), ("ts", "MPG2")])
-def test_what_opencv_has_written(tmp_path, suffix, fourcc):
+def test_what_opencv_has_written(tmp_path: Path, suffix: str, fourcc: str) -> None:
     path = write_clip(tmp_path / f"clip.{suffix}", 6, codec=fourcc, size_hw=(50, 70))
-    codec = codec_of(fourcc)
+    codec = codec_from_fourcc(fourcc)
     assert codec
-    packets = Packets(path, codec)
+    packets = PacketReader(path, codec)
     found = list(packets)
     packets.close()
 
@@ -105,7 +115,7 @@ def test_what_opencv_has_written(tmp_path, suffix, fourcc):
     assert sorted(round(packet.time_s, 2) for packet in found[1:]) == [0.1, 0.2, 0.3, 0.4, 0.5]
 
 
-def test_a_picture_that_others_refer_to_is_not_seen():
+def test_a_picture_that_others_refer_to_is_not_seen() -> None:
     assert is_shown(Codec.VP8, b"\x10")
     assert not is_shown(Codec.VP8, b"\x00")
     assert is_shown(Codec.H264, b"\x00")
@@ -123,6 +133,6 @@ def test_a_picture_that_others_refer_to_is_not_seen():
         (float("inf"), "", "unknown"),
     ],
 )
-def test_names_of_codecs(number, text, name):
+def test_names_of_codecs(number: float, text: str, name: str) -> None:
     assert fourcc_text(number) == text
     assert codec_name(text) == name

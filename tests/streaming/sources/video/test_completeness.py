@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,11 +13,14 @@ from edgeseg.vision.frames import Skipped
 
 from .clips import write_clip
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 STATED = {"avi": "MJPG", "flv": "FLV1", "mkv": "MJPG", "webm": "VP80", "wmv": "WMV2", "mp4": "mp4v"}
 
 
 @pytest.mark.parametrize("suffix", STATED)
-def test_a_whole_file_is_whole(tmp_path, suffix):
+def test_a_whole_file_is_whole(tmp_path: Path, suffix: str) -> None:
     path = write_clip(tmp_path / f"clip.{suffix}", 30, codec=STATED[suffix])
 
     assert not is_cut_off(path)
@@ -25,7 +29,7 @@ def test_a_whole_file_is_whole(tmp_path, suffix):
 
 @pytest.mark.parametrize("share", [0.6, 0.9])
 @pytest.mark.parametrize("suffix", STATED)
-def test_a_file_that_is_cut_off_is_found_out(tmp_path, suffix, share):
+def test_a_file_that_is_cut_off_is_found_out(tmp_path: Path, suffix: str, share: float) -> None:
     path = write_clip(tmp_path / f"clip.{suffix}", 30, codec=STATED[suffix])
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
@@ -59,13 +63,13 @@ def test_a_file_that_is_cut_off_is_found_out(tmp_path, suffix, share):
     ],
     ids=lambda value: value[:16].hex() if isinstance(value, bytes) else None,
 )
-def test_what_containers_state(tmp_path, data, cut):
+def test_what_containers_state(tmp_path: Path, data: bytes, cut: bool) -> None:
     (tmp_path / "clip").write_bytes(data)
 
     assert is_cut_off(tmp_path / "clip") is cut
 
 
-def test_a_broadcast_has_no_size(tmp_path):
+def test_a_broadcast_has_no_size(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.wmv", 3, codec="WMV2")
     data = bytearray(path.read_bytes())
     place = data.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")) + 40

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_each_frame_lasts_for_its_own_time(tmp_path):
+def test_each_frame_lasts_for_its_own_time(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", 5)
 
     assert write_durations(path, [0.04, 1.0, 0.0333, 2.5, 0.04])
@@ -35,7 +35,7 @@ def test_each_frame_lasts_for_its_own_time(tmp_path):
     assert [round(float(frame.mean()) / 20) for frame in read_clip(path)] == [0, 1, 2, 3, 4]
 
 
-def test_a_video_of_two_days_has_its_length(tmp_path):
+def test_a_video_of_two_days_has_its_length(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", 48)
 
     assert write_durations(path, [3600.0] * 48)
@@ -44,7 +44,7 @@ def test_a_video_of_two_days_has_its_length(tmp_path):
     assert shown_at(path)[-1] == pytest.approx(47 * 3600)
 
 
-def test_roundings_do_not_add_up(tmp_path):
+def test_roundings_do_not_add_up(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", 200)
 
     write_durations(path, [1 / 29.83] * 200)
@@ -52,7 +52,7 @@ def test_roundings_do_not_add_up(tmp_path):
     assert length_s(path) == pytest.approx(200 / 29.83, abs=1e-5)
 
 
-def test_durations_may_be_written_again(tmp_path):
+def test_durations_may_be_written_again(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", 3)
 
     assert write_durations(path, [1.0, 1.0, 1.0])
@@ -61,7 +61,7 @@ def test_durations_may_be_written_again(tmp_path):
     assert shown_at(path) == [0, 1, 2]
 
 
-def test_what_interrupts_it_leaves_a_file_that_plays(tmp_path):
+def test_what_interrupts_it_leaves_a_file_that_plays(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", 3)
     before = path.read_bytes()
     write_durations(path, [1.0, 1.0, 1.0])
@@ -74,7 +74,7 @@ def test_what_interrupts_it_leaves_a_file_that_plays(tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, 2, 4])
-def test_another_number_of_frames_changes_nothing(tmp_path, count):
+def test_another_number_of_frames_changes_nothing(tmp_path: Path, count: int) -> None:
     path = write_clip(tmp_path / "clip.mp4", 3)
     before = path.read_bytes()
 
@@ -82,7 +82,7 @@ def test_another_number_of_frames_changes_nothing(tmp_path, count):
     assert path.read_bytes() == before
 
 
-def test_a_file_without_an_index_is_left_alone(tmp_path):
+def test_a_file_without_an_index_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"no index")
 
@@ -99,13 +99,13 @@ def with_edit(path: Path, shown_s: float) -> Path:
     return path
 
 
-def test_an_index_counts_its_frames(tmp_path):
+def test_an_index_counts_its_frames(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", 20)
     assert frame_count(read_index(path)) == 20
     assert frame_count(read_index(with_edit(path, 1.98))) == 20
 
 
-def test_a_trimmed_clip_and_one_in_fragments_have_no_count(tmp_path):
+def test_a_trimmed_clip_and_one_in_fragments_have_no_count(tmp_path: Path) -> None:
     trimmed = with_edit(write_clip(tmp_path / "trimmed.mp4", 20), 0.5)
     (tmp_path / "fragments.mp4").write_bytes(mp4_head(0))
 
@@ -115,7 +115,7 @@ def test_a_trimmed_clip_and_one_in_fragments_have_no_count(tmp_path):
     assert frame_count(b"") is None
 
 
-def test_what_a_file_begins_with(tmp_path):
+def test_what_a_file_begins_with(tmp_path: Path) -> None:
     assert is_mp4(write_clip(tmp_path / "clip.mp4", 1))
     assert is_mp4(write_clip(tmp_path / "clip.mov", 1))
     assert not is_mp4(write_clip(tmp_path / "clip.mkv", 1))
@@ -135,11 +135,11 @@ def test_what_a_file_begins_with(tmp_path):
     ],
     ids=["empty", "sizes of 64 bits", "open end", "too small", "cut off"],
 )
-def test_boxes_of_every_kind(data, kinds):
+def test_boxes_of_every_kind(data: bytes, kinds: list[bytes]) -> None:
     assert [kind for kind, _ in boxes(data)] == kinds
 
 
-def test_the_last_box_may_state_more_than_there_is(tmp_path):
+def test_the_last_box_may_state_more_than_there_is(tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(struct.pack(">I4s", 8, b"ftyp") + struct.pack(">I4s", 100, b"mdat") + b"cut")
 

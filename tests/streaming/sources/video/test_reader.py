@@ -8,6 +8,7 @@ import os
 import struct
 import tempfile
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -21,16 +22,23 @@ from edgeseg.streaming.sources.video.reader import VideoSource
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from edgeseg.vision.images.reader import ImageReader
 from tests.data import shared
+from tests.runtime.case_ids import readable
 from tests.streaming.sources.fake_capture import FakeCapture, picture
+from tests.vision.found import all_frames, as_frame, as_skipped, time_of
 from tests.vision.images.broken_images import jpeg, noise
 
 from .clips import FPS, mp4_head, write_clip, write_two_sizes, write_uneven
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from typing import NoReturn
 
-def test_every_frame_of_a_video_in_order(tmp_path):
+
+def test_every_frame_of_a_video_in_order(tmp_path: Path) -> None:
     source = open_source(str(write_clip(tmp_path / "clip.mp4", 12)))
 
-    frames = list(source)
+    frames = all_frames(source)
     source.close()
 
     assert source.kind is SourceKind.VIDEO
@@ -41,17 +49,17 @@ def test_every_frame_of_a_video_in_order(tmp_path):
     assert [round(float(frame.image.mean()) / 20) for frame in frames] == list(range(12))
 
 
-def test_a_real_clip():
+def test_a_real_clip() -> None:
     source = open_source(str(shared("data", "videos", "bottle-detection.mp4")))
 
-    first = next(iter(source))
+    first = as_frame(next(iter(source)))
     source.close()
     assert source.fps == pytest.approx(29.83, abs=0.01)
     assert source.total == 1189
     assert first.image.shape == (360, 640, 3)
 
 
-def test_a_video_that_is_damaged_in_the_middle_goes_on(tmp_path):
+def test_a_video_that_is_damaged_in_the_middle_goes_on(tmp_path: Path) -> None:
     data = bytearray(shared("data", "videos", "bottle-detection.mp4").read_bytes())
     middle = len(data) // 2
     data[middle : middle + 60000] = bytes(60000)
@@ -70,28 +78,29 @@ def test_a_video_that_is_damaged_in_the_middle_goes_on(tmp_path):
     assert all("cannot be decoded" in item.reason for item in skipped)
     # After the gap a frame has the number and the time that it has in the whole file.
     assert frames[-1].time_s == pytest.approx(1188 / 29.83, abs=0.1)
-    assert all(before.time_s < after.time_s for before, after in pairwise(frames))
+    assert all(time_of(before) < time_of(after) for before, after in pairwise(frames))
 
 
 def capture_of(
-    monkeypatch,
-    tmp_path,
-    pictures,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    pictures: Iterable[np.ndarray | None],
     *,
     total: float,
     fps: float = 10.0,
     fourcc: float = 0.0,
     head: bytes | None = None,
 ) -> VideoSource:
-    capture = FakeCapture(pictures)
-    values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: float(total), cv2.CAP_PROP_FOURCC: fourcc}
-    capture.get = lambda prop: values.get(prop, 0.0)
+    facts = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: float(total), cv2.CAP_PROP_FOURCC: fourcc}
+    capture = FakeCapture(pictures, facts=facts)
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
     (tmp_path / "clip.mp4").write_bytes(mp4_head(int(total)) if head is None else head)
     return VideoSource(tmp_path / "clip.mp4")
 
 
-def test_a_gap_is_told_once_and_frames_keep_their_numbers(monkeypatch, tmp_path):
+def test_a_gap_is_told_once_and_frames_keep_their_numbers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pictures = [None, None, picture(2), *[None] * 400, picture(3), picture(4)]
 
     items = list(capture_of(monkeypatch, tmp_path, pictures, total=405))
@@ -104,20 +113,20 @@ def test_a_gap_is_told_once_and_frames_keep_their_numbers(monkeypatch, tmp_path)
     ]
 
 
-def test_a_video_that_ends_early_says_where(monkeypatch, tmp_path):
+def test_a_video_that_ends_early_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     *frames, last = capture_of(monkeypatch, tmp_path, [picture(), picture()], total=100)
 
     assert len(frames) == 2
-    assert last.reason == "it ends after frame 2 of 100: truncated or corrupt"
+    assert as_skipped(last).reason == "it ends after frame 2 of 100: truncated or corrupt"
 
 
-def test_a_stream_without_times_goes_by_its_rate(monkeypatch, tmp_path):
-    frames = list(capture_of(monkeypatch, tmp_path, [picture()] * 3, total=3))
+def test_a_stream_without_times_goes_by_its_rate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    frames = all_frames(capture_of(monkeypatch, tmp_path, [picture()] * 3, total=3))
 
     assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.1, 0.2])
 
 
-def test_a_variable_rate_gives_each_frame_its_own_time(tmp_path):
+def test_a_variable_rate_gives_each_frame_its_own_time(tmp_path: Path) -> None:
     times_s = [0, 0.04, 0.08, 1.12, 1.16, 2.5, 6.0]
     path = write_uneven(tmp_path / "clip.mp4", times_s, end_s=6.04)
 
@@ -130,7 +139,9 @@ def test_a_variable_rate_gives_each_frame_its_own_time(tmp_path):
 @pytest.mark.parametrize(
     ("rate", "count"), [(1000.0, -9.2e18), (90000.0, 57.0), (math.nan, math.nan), (0.0, 0.0), (240.0, 57.0)]
 )
-def test_a_whole_file_whose_header_says_nonsense_is_whole(monkeypatch, tmp_path, rate, count):
+def test_a_whole_file_whose_header_says_nonsense_is_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rate: float, count: float
+) -> None:
     # So FFmpeg sees what browsers (1000 frames a second, no length) and webcams (240) record.
     source = capture_of(
         monkeypatch, tmp_path, [picture()] * 8, total=count, fps=rate, head=b"\x1a\x45\xdf\xa3"
@@ -142,7 +153,9 @@ def test_a_whole_file_whose_header_says_nonsense_is_whole(monkeypatch, tmp_path,
     assert [type(item) for item in items] == [Frame] * 8
 
 
-def test_a_recording_in_fragments_is_whole_whatever_opencv_makes_of_its_rate(monkeypatch, tmp_path):
+def test_a_recording_in_fragments_is_whole_whatever_opencv_makes_of_its_rate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     head = mp4_head(0)
     source = capture_of(monkeypatch, tmp_path, [picture()] * 8, total=270, fps=240.0, head=head)
 
@@ -150,7 +163,7 @@ def test_a_recording_in_fragments_is_whole_whatever_opencv_makes_of_its_rate(mon
 
 
 @pytest.mark.parametrize("codec", ["VP80", "VP90"])
-def test_a_size_that_changes_is_told_and_nothing_is_squeezed(tmp_path, codec):
+def test_a_size_that_changes_is_told_and_nothing_is_squeezed(tmp_path: Path, codec: str) -> None:
     sizes_hw = [(48, 64), (96, 128), (120, 32)]
     notes: list[str] = []
     path = write_two_sizes(tmp_path / "clip.ivf", codec, sizes_hw)
@@ -170,7 +183,7 @@ def test_a_size_that_changes_is_told_and_nothing_is_squeezed(tmp_path, codec):
     ]
 
 
-def test_mpeg_2_of_two_sizes_loses_at_most_the_frame_before_the_change(tmp_path):
+def test_mpeg_2_of_two_sizes_loses_at_most_the_frame_before_the_change(tmp_path: Path) -> None:
     # Here a header states the size, and FFmpeg's decoder drops what it holds back.
     first = write_clip(tmp_path / "first.ts", 6, codec="MPG2").read_bytes()
     second = write_clip(tmp_path / "second.ts", 6, codec="MPG2", size_hw=(96, 64), first=6).read_bytes()
@@ -186,7 +199,9 @@ def test_mpeg_2_of_two_sizes_loses_at_most_the_frame_before_the_change(tmp_path)
     ]
 
 
-def test_nothing_stays_of_the_files_that_hold_other_sizes(tmp_path, monkeypatch):
+def test_nothing_stays_of_the_files_that_hold_other_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     path = write_two_sizes(tmp_path / "clip.ivf", "VP80", [(48, 64), (96, 128)])
@@ -200,8 +215,10 @@ def test_nothing_stays_of_the_files_that_hold_other_sizes(tmp_path, monkeypatch)
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_a_long_stretch_of_another_size_is_decoded_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(packets, "STRETCH_BYTES", 0)
+def test_a_long_stretch_of_another_size_is_decoded_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packets, "SEGMENT_BYTES", 0)
     path = write_two_sizes(tmp_path / "clip.ivf", "VP80", [(48, 64), *[(96, 128)] * 3])
 
     frames = list(open_source(str(path)))
@@ -211,7 +228,7 @@ def test_a_long_stretch_of_another_size_is_decoded_in_pieces(tmp_path, monkeypat
     )
 
 
-def test_av1_that_cannot_be_decoded_is_named(monkeypatch, tmp_path):
+def test_av1_that_cannot_be_decoded_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fourcc = float(int.from_bytes(b"AV01", "little"))
 
     with pytest.raises(InputError) as failed:
@@ -223,22 +240,18 @@ def test_av1_that_cannot_be_decoded_is_named(monkeypatch, tmp_path):
     )
 
 
-def test_av1_is_not_tried_again_and_again(monkeypatch, tmp_path):
+def test_av1_is_not_tried_again_and_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # At each try FFmpeg writes three lines that nobody can keep off the screen.
-    reads: list[int] = []
-    capture = FakeCapture([])
-    fourcc = float(int.from_bytes(b"av01", "little"))
-    capture.get = lambda prop: fourcc if prop == cv2.CAP_PROP_FOURCC else 0.0  # type: ignore[method-assign]
-    monkeypatch.setattr(capture, "read", lambda: (reads.append(1), (False, None))[1])
+    capture = FakeCapture([], facts={cv2.CAP_PROP_FOURCC: float(int.from_bytes(b"av01", "little"))})
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
     (tmp_path / "clip.webm").write_bytes(b"\x1a\x45\xdf\xa3")
 
     with pytest.raises(InputError, match="AV1"):
         VideoSource(tmp_path / "clip.webm")
-    assert len(reads) == reader.AV1_READS
+    assert capture.reads == reader.AV1_READS
 
 
-def test_a_codec_that_opencv_does_not_know_is_named(tmp_path):
+def test_a_codec_that_opencv_does_not_know_is_named(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "my clip.mov", 3)
     data = path.read_bytes()
     # Without its description of the codec, only the name of the sample's format counts.
@@ -248,7 +261,7 @@ def test_a_codec_that_opencv_does_not_know_is_named(tmp_path):
         open_source(str(path))
 
 
-def test_pictures_of_a_camera_without_a_container_are_a_video(tmp_path):
+def test_pictures_of_a_camera_without_a_container_are_a_video(tmp_path: Path) -> None:
     # To a reader of images it is the first picture, with something behind it.
     images = [cv2.imencode(".jpg", picture(40 * index, (48, 64, 3)))[1].tobytes() for index in range(4)]
     (tmp_path / "clip.mjpeg").write_bytes(b"".join(images))
@@ -260,7 +273,7 @@ def test_pictures_of_a_camera_without_a_container_are_a_video(tmp_path):
     )
 
 
-def test_sound_alone_is_no_video(tmp_path):
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "sound.mp4", 3)
     path.write_bytes(path.read_bytes().replace(b"vide", b"soun"))
 
@@ -275,14 +288,14 @@ def test_sound_alone_is_no_video(tmp_path):
         (b"hello", "bad.mp4 is not a video that can be read; it may be truncated"),
     ],
 )
-def test_what_is_no_video_is_refused(tmp_path, content, words):
+def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "bad.mp4").write_bytes(content)
 
     with pytest.raises(InputError, match=words):
         open_source(str(tmp_path / "bad.mp4"))
 
 
-def test_a_truncated_video_is_refused(tmp_path):
+def test_a_truncated_video_is_refused(tmp_path: Path) -> None:
     data = write_clip(tmp_path / "whole.mp4", 12).read_bytes()
     # An MP4's index is its end.
     (tmp_path / "half.mp4").write_bytes(data[: len(data) // 2])
@@ -291,7 +304,7 @@ def test_a_truncated_video_is_refused(tmp_path):
         open_source(str(tmp_path / "half.mp4"))
 
 
-def test_a_video_without_frames_is_refused(tmp_path, monkeypatch):
+def test_a_video_without_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     capture = FakeCapture([])
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: capture)
     (tmp_path / "none.mp4").write_bytes(mp4_head(0))
@@ -306,8 +319,8 @@ def mjpeg(*sizes_hw: tuple[int, int]) -> bytes:
     return b"".join(jpeg(noise(*size_hw)) for size_hw in sizes_hw)
 
 
-def test_a_size_that_grows_too_large_is_passed_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "MOST_MOVING_PIXELS", 64 * 64)
+def test_a_size_that_grows_too_large_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_VIDEO_PIXELS", 64 * 64)
     (tmp_path / "clip.mjpeg").write_bytes(mjpeg(*[(48, 64)] * 3, (96, 128), *[(48, 64)] * 2))
 
     items = list(open_source(str(tmp_path / "clip.mjpeg")))
@@ -335,8 +348,8 @@ def bomb_avi(data: bytes) -> bytes:
     [("a.mp4", "mp4v", bomb_mp4), ("a.avi", "MJPG", bomb_avi)],
 )
 def test_a_stated_size_that_is_too_large_is_refused_before_ffmpeg_looks(
-    tmp_path, monkeypatch, name, codec, change
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, change: Callable[[bytes], bytes]
+) -> None:
     path = write_clip(tmp_path / name, 3, codec=codec)
     path.write_bytes(change(path.read_bytes()))
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: pytest.fail("FFmpeg was asked"))
@@ -345,7 +358,7 @@ def test_a_stated_size_that_is_too_large_is_refused_before_ffmpeg_looks(
         open_source(str(path))
 
 
-def test_pictures_larger_than_their_container_says_are_refused(tmp_path):
+def test_pictures_larger_than_their_container_says_are_refused(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.avi", 3, codec="MJPG")
     data = path.read_bytes()
     while b"\xff\xc0\x00\x11\x08\x00" in data:
@@ -356,8 +369,8 @@ def test_pictures_larger_than_their_container_says_are_refused(tmp_path):
         open_source(str(path))
 
 
-@pytest.mark.parametrize("size_hw", [(48, 64), (3000, 4000)])
-def test_a_matroska_says_its_size(tmp_path, size_hw):
+@pytest.mark.parametrize("size_hw", [(48, 64), (3000, 4000)], ids=readable)
+def test_a_matroska_says_its_size(tmp_path: Path, size_hw: tuple[int, int]) -> None:
     path = write_clip(tmp_path / "a.mkv", 1, codec="MJPG", size_hw=size_hw)
 
     assert stated_size(path, path.read_bytes()) == size_hw
@@ -376,7 +389,9 @@ PLAYLISTS = {
 
 @pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mjpeg"])
 @pytest.mark.parametrize("kind", PLAYLISTS)
-def test_a_playlist_reads_no_neighbour(tmp_path, monkeypatch, kind, suffix):
+def test_a_playlist_reads_no_neighbour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, suffix: str
+) -> None:
     write_clip(tmp_path / "clip.avi", 3, codec="MJPG")
     (tmp_path / f"list.{suffix}").write_bytes(PLAYLISTS[kind])
     monkeypatch.setattr(cv2, "VideoCapture", lambda *target: pytest.fail("FFmpeg was asked"))
@@ -401,7 +416,7 @@ CONTAINERS = [
 
 
 @pytest.mark.parametrize(("suffix", "codec"), CONTAINERS)
-def test_the_documented_containers_are_read(tmp_path, suffix, codec):
+def test_the_documented_containers_are_read(tmp_path: Path, suffix: str, codec: str) -> None:
     path = tmp_path / f"clip.{suffix}"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), FPS, (64, 48))
     if not writer.isOpened():
@@ -414,7 +429,7 @@ def test_the_documented_containers_are_read(tmp_path, suffix, codec):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes by name")
-def test_what_is_no_file_is_no_video_and_does_not_wait(tmp_path):
+def test_what_is_no_file_is_no_video_and_does_not_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
 
     with pytest.raises(InputError, match=r"pipe\.mp4: it must be a regular file and is a named pipe"):
@@ -425,11 +440,13 @@ def test_what_is_no_file_is_no_video_and_does_not_wait(tmp_path):
         VideoSource(tmp_path)
 
 
-def test_a_video_that_may_not_be_read_is_said_to_be_that(tmp_path, monkeypatch):
+def test_a_video_that_may_not_be_read_is_said_to_be_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_clip(tmp_path / "clip.mp4", 3)
     refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    def forbid(*args, **options):
+    def forbid(*args: object, **options: object) -> NoReturn:
         raise refused
 
     # Root may read everything.

@@ -44,7 +44,7 @@ TENTHS = [0.0, 0.1, 0.2, 0.3, 0.4]
         "again, at once",
     ],
 )
-def test_times_go_forward(fps, stated_s, times_s):
+def test_times_go_forward(fps: int | None, stated_s: list[float], times_s: list[float]) -> None:
     times = FrameTimes(fps)
 
     found = [times.advance(stated) for stated in stated_s]
@@ -66,5 +66,5 @@ def test_times_go_forward(fps, stated_s, times_s):
         (math.inf, None),
     ],
 )
-def test_a_clock_is_no_rate(stated, rate):
+def test_a_clock_is_no_rate(stated: float, rate: float | None) -> None:
     assert plausible_rate(stated) == rate
