@@ -24,7 +24,7 @@ PARTS = (
     "runtime",
     "streaming",
     "calibration",
-    "quantization",
+    "quantisation",
     "builder",
     "exporter",
     "doctor",

@@ -9,9 +9,9 @@ from edgeseg.bundle.engines import EngineOptions, Precision, Target, machine_fam
 from edgeseg.errors import ConfigError
 from edgeseg.graphs.winograd import rewrite_for_winograd
 from edgeseg.optional import require
-from edgeseg.quantization.candidate import scheme_for_machine
-from edgeseg.quantization.qdq.onnxruntime import onnxruntime_graph
-from edgeseg.quantization.qdq.openvino import openvino_graph
+from edgeseg.quantisation.candidate import scheme_for_machine
+from edgeseg.quantisation.qdq.onnxruntime import onnxruntime_graph
+from edgeseg.quantisation.qdq.openvino import openvino_graph
 from edgeseg.runtime.backends.openvino import has_bfloat16
 from edgeseg.runtime.host.machine import Host, int8_summary
 from edgeseg.runtime.targets import engine_weight_bits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.bundle.engines import ENGINES_FOLDER, EngineOptions, Gpu, Precision, Target
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.optional import require
-from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
+from edgeseg.quantisation.qdq.tensorrt import tensorrt_graph
 from edgeseg.runtime.backends.tensorrt.library import load_library
 from edgeseg.runtime.cuda.opening import open_cuda
 from edgeseg.runtime.device import TENSORRT_KINDS, find_gpu

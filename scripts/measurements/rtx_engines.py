@@ -21,8 +21,8 @@ from edgeseg.bundle.manifest import CALIBRATION_FILE, Bundle, open_bundle
 from edgeseg.calibration.table import CalibrationTable, Method, Range, table_for
 from edgeseg.errors import BuildError
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import range_observers
-from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
+from edgeseg.quantisation.plan import range_observers
+from edgeseg.quantisation.qdq.tensorrt import tensorrt_graph
 from edgeseg.runtime.backends.tensorrt.library import TensorRTKind, load_library
 from edgeseg.spec import Lowering
 

@@ -36,10 +36,10 @@ from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.variant import VariantWriter
 from edgeseg.files.reading import sha256_from_file
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import range_observers
+from edgeseg.quantisation.plan import range_observers
 from edgeseg.spec import Lowering
 from tests.altered import sealed
-from tests.quantization.ranges import minmax_table
+from tests.quantisation.ranges import minmax_table
 from tests.runtime.fake_bundle import SHIFT_PX, make_bundle
 from tests.runtime.test_engine_report import add_engine
 

@@ -37,7 +37,7 @@ from edgeseg.runtime.host import machine
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.runtime.model import load
 from edgeseg.spec import Lowering
-from tests.quantization.ranges import minmax_table
+from tests.quantisation.ranges import minmax_table
 
 from .rtx import needs_rtx
 

@@ -12,8 +12,8 @@ from edgeseg.calibration.table import CalibrationTable, Method, Range
 from edgeseg.errors import BuildError
 from edgeseg.exporter.graph import write_graph
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import quantisation_plan
-from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
+from edgeseg.quantisation.plan import quantisation_plan
+from edgeseg.quantisation.qdq.tensorrt import tensorrt_graph
 from edgeseg.spec import Lowering
 from tests.models import build, spec_of
 

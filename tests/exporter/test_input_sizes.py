@@ -22,7 +22,7 @@ from edgeseg.errors import ArtifactError, ConfigError, ExportError
 from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
 from edgeseg.exporter.model.eager import ResizingDetector, torchvision_from_checkpoint
-from edgeseg.quantization.calibrate import CalibrateConfig, calibrate
+from edgeseg.quantisation.calibrate import CalibrateConfig, calibrate
 from edgeseg.runtime.model import load
 from edgeseg.vision.images.reader import read_image
 from tests.altered import sealed

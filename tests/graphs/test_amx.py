@@ -11,10 +11,10 @@ import pytest
 from edgeseg.graphs import amx
 from edgeseg.graphs.amx import STRIP_SUFFIX, rewrite_for_amx
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.qdq.onnxruntime import onnxruntime_graph
+from edgeseg.quantisation.qdq.onnxruntime import onnxruntime_graph
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.spec import Lowering
-from tests.quantization.ranges import minmax_table
+from tests.quantisation.ranges import minmax_table
 
 from .sessions import outputs_of, session_of
 

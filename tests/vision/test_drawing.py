@@ -92,7 +92,7 @@ def test_drawing_leaves_the_frame_alone() -> None:
 def test_drawing_nothing_gives_a_copy(scene: Scene | None) -> None:
     frame = noise()
 
-    drawn = draw_detections(some(0), frame, overlay=scene and SceneOverlay(scene))
+    drawn = draw_detections(some(0), frame, overlay=None if scene is None else SceneOverlay(scene))
 
     assert np.array_equal(drawn, frame)
     assert not np.shares_memory(drawn, frame)

@@ -25,8 +25,8 @@ from edgeseg.calibration.table import CalibrationTable, read_table
 from edgeseg.errors import EdgeSegError
 from edgeseg.exporter.variant import VariantWriter, copy_table
 from edgeseg.files.records import DISK_FULL_ERRORS
-from edgeseg.quantization.calibrate import CalibrateConfig, calibrate
-from edgeseg.quantization.evaluator import AgreementEvaluator, AnnotationEvaluator, Evaluator
+from edgeseg.quantisation.calibrate import CalibrateConfig, calibrate
+from edgeseg.quantisation.evaluator import AgreementEvaluator, AnnotationEvaluator, Evaluator
 from edgeseg.runtime.model import load
 from edgeseg.spec import Lowering
 
@@ -36,7 +36,7 @@ from .search import Timing
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from edgeseg.quantization.evaluator import Score
+    from edgeseg.quantisation.evaluator import Score
     from edgeseg.runtime.model import Model
 
     from .candidate import Candidate, Shape

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from edgeseg.bundle.engines import Precision, Target
-    from edgeseg.quantization.evaluator import Score
+    from edgeseg.quantisation.evaluator import Score
 
     from .candidate import Shape, ShapeGrid
     from .config import TuneLimits

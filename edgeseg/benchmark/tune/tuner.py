@@ -22,7 +22,7 @@ from edgeseg.exporter.export import export
 from edgeseg.exporter.variant import VariantWriter
 from edgeseg.files.records import mapped_write_errors
 from edgeseg.files.temporary import scratch_folder
-from edgeseg.quantization.calibrate import calibrate
+from edgeseg.quantisation.calibrate import calibrate
 from edgeseg.runtime.host.processors import usable_cpus
 from edgeseg.runtime.model import load
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edgeseg.quantization.evaluator import Score
+    from edgeseg.quantisation.evaluator import Score
 
     from .candidate import Shape
     from .config import TuneConfig

@@ -17,7 +17,7 @@ from .calibrate import print_report, run_calibration, with_calibration_options
 if TYPE_CHECKING:
     from edgeseg.builder.build import BuildConfig, BuildResult
     from edgeseg.bundle.engines import EngineRecord
-    from edgeseg.quantization.calibrate import CalibrationReport
+    from edgeseg.quantisation.calibrate import CalibrationReport
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 TARGETS = ("auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")

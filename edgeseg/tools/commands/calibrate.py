@@ -15,7 +15,7 @@ from edgeseg.tools.options import bit_depth_option, force_option, json_option, m
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeseg.quantization.calibrate import CalibrationReport
+    from edgeseg.quantisation.calibrate import CalibrationReport
 
 METHODS = ("entropy", "percentile", "minmax")
 
@@ -113,8 +113,8 @@ def run_calibration(settings: dict[str, Any], as_json: bool) -> CalibrationRepor
     for extra in ("export", "cpu"):
         require_extra(extra, purpose="calibrate")
     from edgeseg.calibration.table import Method
-    from edgeseg.quantization.calibrate import AccuracyError, CalibrateConfig
-    from edgeseg.quantization.calibrate import calibrate as calibrate_bundle
+    from edgeseg.quantisation.calibrate import AccuracyError, CalibrateConfig
+    from edgeseg.quantisation.calibrate import calibrate as calibrate_bundle
 
     config = CalibrateConfig(**{**settings, "method": Method(settings["method"])})
     try:

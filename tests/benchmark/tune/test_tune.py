@@ -25,7 +25,7 @@ from edgeseg.benchmark.tune.report import LimitError, TuneReport, WrittenBundle,
 from edgeseg.benchmark.tune.search import OutOfTimeError, Search, SearchPlan, Timing
 from edgeseg.bundle.engines import Precision, Target
 from edgeseg.errors import ConfigError, DependencyError, EdgeSegError
-from edgeseg.quantization.evaluator import Score
+from edgeseg.quantisation.evaluator import Score
 from edgeseg.records import json_from_record, record_from_json
 from tests.benchmark.samples import make_report as make_benchmark_report
 

@@ -16,10 +16,10 @@ from edgeseg.bundle.compatibility import Engine
 from edgeseg.bundle.engines import EngineOptions, EngineRecord, Precision, Target
 from edgeseg.bundle.manifest import FileRecord
 from edgeseg.calibration.table import Method
-from edgeseg.quantization import calibrate
-from edgeseg.quantization.calibrate import AccuracyError, CalibrateConfig, CalibrationReport
-from edgeseg.quantization.evaluator import Score
-from edgeseg.quantization.sensitivity import AccuracyBudget, BlockCost, BudgetStep
+from edgeseg.quantisation import calibrate
+from edgeseg.quantisation.calibrate import AccuracyError, CalibrateConfig, CalibrationReport
+from edgeseg.quantisation.evaluator import Score
+from edgeseg.quantisation.sensitivity import AccuracyBudget, BlockCost, BudgetStep
 from edgeseg.runtime import targets
 from edgeseg.tools.main import cli
 from tests.runtime.fake_bundle import make_bundle

@@ -20,9 +20,9 @@ import pytest
 
 from edgeseg.bundle.engines import machine_family
 from edgeseg.graphs.amx import rewrite_for_amx
-from edgeseg.quantization.qdq.onnxruntime import onnxruntime_graph
-from edgeseg.quantization.qdq.openvino import openvino_graph
-from edgeseg.quantization.qdq.writer import Scheme, max_quantised, quantise_weight
+from edgeseg.quantisation.qdq.onnxruntime import onnxruntime_graph
+from edgeseg.quantisation.qdq.openvino import openvino_graph
+from edgeseg.quantisation.qdq.writer import Scheme, max_quantised, quantise_weight
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.spec import Lowering
 from tests.graphs.sessions import session_of
@@ -169,7 +169,7 @@ def test_without_vnni_7_bits_are_exact_and_8_are_not(backend: str, request: pyte
         environment = request.getfixturevalue("hiding_vnni")
 
     def errors(bits: int) -> dict[str, float]:
-        command = [sys.executable, "-m", "tests.quantization.products", backend, str(bits)]
+        command = [sys.executable, "-m", "tests.quantisation.products", backend, str(bits)]
         done = subprocess.run(
             command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True
         )

@@ -14,12 +14,12 @@ from edgeseg.builder.kernels import int8_nodes
 from edgeseg.calibration.table import CalibrationTable, Range
 from edgeseg.errors import BuildError, CalibrationError
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import quantisation_plan
-from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
-from edgeseg.quantization.qdq.writer import fitting_scales, quantise_with_scales, round_scale_up
+from edgeseg.quantisation.plan import quantisation_plan
+from edgeseg.quantisation.qdq.tensorrt import tensorrt_graph
+from edgeseg.quantisation.qdq.writer import fitting_scales, quantise_with_scales, round_scale_up
 from edgeseg.spec import Lowering
 from tests.builder.rtx import build_rtx, needs_rtx
-from tests.quantization.ranges import minmax_table
+from tests.quantisation.ranges import minmax_table
 
 if TYPE_CHECKING:
     from pathlib import Path

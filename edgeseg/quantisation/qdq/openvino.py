@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeseg.bundle.engines import FULL_WEIGHT_BITS
-from edgeseg.quantization.plan import MOVE_OPERATORS
+from edgeseg.quantisation.plan import MOVE_OPERATORS
 
 from .onnxruntime import WEIGHT_ONLY_LAYERS, WIDE_OUTPUT_LAYERS
 from .writer import QdqWriter, Scheme

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeseg.quantization.plan import MOVE_OPERATORS
+from edgeseg.quantisation.plan import MOVE_OPERATORS
 
 from .writer import QdqWriter, Scheme, fitting_scales, quantise_with_scales, round_scale_up
 

@@ -10,13 +10,13 @@ import pytest
 from edgeseg.calibration.table import CalibrationTable, Range
 from edgeseg.errors import CalibrationError
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import quantisation_plan
-from edgeseg.quantization.qdq.onnxruntime import onnxruntime_graph
-from edgeseg.quantization.qdq.writer import Scheme, quant_params_from_range, quantise_weight
+from edgeseg.quantisation.plan import quantisation_plan
+from edgeseg.quantisation.qdq.onnxruntime import onnxruntime_graph
+from edgeseg.quantisation.qdq.writer import Scheme, quant_params_from_range, quantise_weight
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.spec import Lowering
 from tests.graphs.sessions import outputs_of, session_of
-from tests.quantization.ranges import minmax_table
+from tests.quantisation.ranges import minmax_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import onnxruntime
 
 from edgeseg.calibration.table import CalibrationTable, Method, Range
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import range_observers
+from edgeseg.quantisation.plan import range_observers
 
 
 def minmax_table(model: Any, images: np.ndarray) -> CalibrationTable:

@@ -17,7 +17,7 @@ from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
 from edgeseg.exporter.model.reference import ImageDetections
 from edgeseg.exporter.parity.comparison import ParityComparison, Tolerances, match_detections
-from edgeseg.quantization.qdq.tensorrt import tensorrt_graph
+from edgeseg.quantisation.qdq.tensorrt import tensorrt_graph
 from edgeseg.spec import Lowering, ModelSpec
 from edgeseg.vision.letterbox import letterbox_batch
 

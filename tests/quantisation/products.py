@@ -1,6 +1,6 @@
 """Layers whose products are as large as 8 bits allow, beside exact arithmetic; a program, on one backend.
 
-    python -m tests.quantization.products onnxruntime 7
+    python -m tests.quantisation.products onnxruntime 7
 
 prints, as JSON, by how much of the largest sum each kind of layer is off.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from edgeseg.quantization.qdq.writer import quantise_weight
+from edgeseg.quantisation.qdq.writer import quantise_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

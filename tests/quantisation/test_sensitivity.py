@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from edgeseg.quantization import sensitivity
-from edgeseg.quantization.evaluator import Score
-from edgeseg.quantization.sensitivity import SensitivityAnalysis, block_costs, fit_to_budget
+from edgeseg.quantisation import sensitivity
+from edgeseg.quantisation.evaluator import Score
+from edgeseg.quantisation.sensitivity import SensitivityAnalysis, block_costs, fit_to_budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,12 +14,12 @@ from edgeseg.bundle.engines import FULL_WEIGHT_BITS
 from edgeseg.errors import CalibrationError
 from edgeseg.graphs.layers import LayerGraph
 from edgeseg.optional import require
-from edgeseg.quantization.plan import quantisation_plan
+from edgeseg.quantisation.plan import quantisation_plan
 
 if TYPE_CHECKING:
     from edgeseg.calibration.table import CalibrationTable, Range
     from edgeseg.graphs.layers import Layer
-    from edgeseg.quantization.plan import QuantisationPlan
+    from edgeseg.quantisation.plan import QuantisationPlan
 
 # A bias is quantised to int32 in steps of input scale times weight scale; smaller steps would overflow.
 MAX_BIAS_STEPS = 2.0**30

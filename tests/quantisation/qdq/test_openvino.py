@@ -20,15 +20,15 @@ from edgeseg.exporter.export import export
 from edgeseg.exporter.model.reference import ImageDetections
 from edgeseg.exporter.parity.comparison import ParityComparison, Tolerances, match_detections
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import quantisation_plan
-from edgeseg.quantization.qdq.onnxruntime import WIDE_OUTPUT_LAYERS, onnxruntime_graph
-from edgeseg.quantization.qdq.openvino import openvino_graph
+from edgeseg.quantisation.plan import quantisation_plan
+from edgeseg.quantisation.qdq.onnxruntime import WIDE_OUTPUT_LAYERS, onnxruntime_graph
+from edgeseg.quantisation.qdq.openvino import openvino_graph
 from edgeseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgeseg.runtime.backends.openvino import OpenVinoBackend, has_bfloat16
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.spec import Lowering
 from edgeseg.vision.masks import paste_masks
-from tests.quantization.ranges import minmax_table
+from tests.quantisation.ranges import minmax_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from edgeseg.calibration.observers import FirstAxis
 from edgeseg.errors import ArtifactError
 from edgeseg.exporter.graph import write_graph
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.quantization.plan import (
+from edgeseg.quantisation.plan import (
     always_excluded_layers,
     quantisable_blocks,
     quantisation_plan,

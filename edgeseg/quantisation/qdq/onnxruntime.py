@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeseg.bundle.engines import FULL_WEIGHT_BITS
 from edgeseg.graphs.amx import rewrite_for_amx
-from edgeseg.quantization.plan import MOVE_OPERATORS, OUTPUT_LAYERS
+from edgeseg.quantisation.plan import MOVE_OPERATORS, OUTPUT_LAYERS
 
 from .writer import QdqWriter, Scheme
 

@@ -23,10 +23,10 @@ from edgeseg.demo.truth import coco_from_frames
 from edgeseg.errors import ArtifactError, CalibrationError, ConfigError, InputError
 from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
-from edgeseg.quantization import calibrate as module
-from edgeseg.quantization.calibrate import AccuracyError, CalibrateConfig, calibrate
-from edgeseg.quantization.candidate import QuantisedModels
-from edgeseg.quantization.evaluator import AgreementEvaluator
+from edgeseg.quantisation import calibrate as module
+from edgeseg.quantisation.calibrate import AccuracyError, CalibrateConfig, calibrate
+from edgeseg.quantisation.candidate import QuantisedModels
+from edgeseg.quantisation.evaluator import AgreementEvaluator
 from edgeseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.runtime.model import Model, load
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeseg.bundle.manifest import Bundle
-    from edgeseg.quantization.calibrate import CalibrationReport
+    from edgeseg.quantisation.calibrate import CalibrationReport
 
 COUNT = 12
 
@@ -277,7 +277,7 @@ def test_a_wrong_scale_is_repaired_by_reverting_what_it_spoils(
 ) -> None:
     narrowed(monkeypatch, "box_head.fc6.relu")
     blocks = {"box_head.fc6": ("box_head.fc6",), "box_head.fc7": ("box_head.fc7",)}
-    from edgeseg.quantization import sensitivity
+    from edgeseg.quantisation import sensitivity
 
     monkeypatch.setattr(sensitivity, "quantisable_blocks", lambda graph: blocks)
 
@@ -305,7 +305,7 @@ def test_a_wrong_scale_is_repaired_by_reverting_what_it_spoils(
 def test_a_budget_that_cannot_be_met_writes_nothing(
     plain: Path, pictures: Path, annotations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeseg.quantization import sensitivity
+    from edgeseg.quantisation import sensitivity
 
     monkeypatch.setattr(sensitivity, "quantisable_blocks", lambda graph: {})
 
