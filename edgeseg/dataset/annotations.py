@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import InputError
 from edgeseg.files.reading import read_regular
-from edgeseg.vision.images.pixels import check_image_size
+from edgeseg.vision.images.limits import check_image_size
 
 from .categories import Categories, read_categories, read_whole_number
 from .segmentations import rle_from_segmentation

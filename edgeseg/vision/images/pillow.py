@@ -16,7 +16,7 @@ from edgeseg.errors import InputError
 from edgeseg.files.reading import open_input
 
 from . import canvas, gif, jpeg, png, tiff
-from .pixels import MAX_PIXELS, check_image_size
+from .limits import MAX_PIXELS, check_image_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import cv2
 from edgeseg.errors import InputError
 from edgeseg.streaming.sources.video.timestamps import plausible_rate
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
-from edgeseg.vision.images.pixels import MAX_VIDEO_PIXELS, size_limit_reason
+from edgeseg.vision.images.limits import MAX_VIDEO_PIXELS, size_limit_reason
 from edgeseg.vision.opencv import frames_text, positive, read_captured_image, stated_size_hw
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from edgeseg.vision.images.jpeg import ends_early, header_from_jpeg
-from edgeseg.vision.images.pixels import MAX_VIDEO_PIXELS, size_limit_reason
+from edgeseg.vision.images.limits import MAX_VIDEO_PIXELS, size_limit_reason
 from edgeseg.vision.opencv import quiet_opencv
 
 from .capture import live_frames

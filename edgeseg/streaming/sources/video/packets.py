@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from edgeseg.vision.images.pixels import MAX_VIDEO_PIXELS, check_image_size
+from edgeseg.vision.images.limits import MAX_VIDEO_PIXELS, check_image_size
 from edgeseg.vision.opencv import open_video_capture
 
 from .codecs import SIZE_READERS, Codec, is_shown, picture_size

@@ -15,7 +15,7 @@ from edgeseg.errors import InputError
 from edgeseg.files.reading import open_input
 from edgeseg.files.temporary import scratch_folder
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
-from edgeseg.vision.images.pixels import MAX_VIDEO_PIXELS, check_image_size, size_limit_reason
+from edgeseg.vision.images.limits import MAX_VIDEO_PIXELS, check_image_size, size_limit_reason
 from edgeseg.vision.opencv import frames_text, open_video_capture, read_captured_image, stated_size_hw
 
 from .codecs import Codec, codec_from_fourcc, codec_name, fourcc_text
