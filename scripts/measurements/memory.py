@@ -48,9 +48,9 @@ def main(path: Path, images: Path, backend: str, precision: str, calls: int, def
     with patch.object(backends, "CACHED_SHAPES", DEFAULT_SHAPES if default else backends.CACHED_SHAPES):
         model = edgeseg.load(path, backend=backend, precision=precision)
     rng, process = np.random.default_rng(0), psutil.Process()
-    photos = [model.prepare([read_image(photo)]) for photo in image_paths(images)[:IMAGES]]
+    photos = [model.prepare([read_image(photo)])[0] for photo in image_paths(images)[:IMAGES]]
     for _ in range(3):
-        model.infer(photos[0], 1.0)
+        model.infer((photos[0],), 1.0)
     first_mib = process.memory_info().rss / 2**20
     times_ms: list[float] = []
     memory: dict[int, dict[str, float]] = {}
@@ -58,7 +58,7 @@ def main(path: Path, images: Path, backend: str, precision: str, calls: int, def
         photo = photos[call % len(photos)]
         shifted = np.roll(photo.images, rng.integers(0, SHIFT_PX), (1, 2))
         start = time.perf_counter()
-        model.infer(replace(photo, images=shifted), float(rng.uniform(*THRESHOLDS)))
+        model.infer((replace(photo, images=shifted),), float(rng.uniform(*THRESHOLDS)))
         times_ms.append(1000 * (time.perf_counter() - start))
         if call % EVERY == 0:
             grown_mib = process.memory_info().rss / 2**20 - first_mib

@@ -111,7 +111,7 @@ def main(path: Path, image: Path, name: str, precision: str, threads: int, boxes
         with onnxruntime_profile(Path(folder)) if name == "onnxruntime" else openvino_profile():
             backend = open_backend(
                 bundle, EngineChoice(backend=name, precision=precision, threads=threads)
-            ).backend
+            ).backends[0]
         batch, _ = letterbox_batch([read_image(image)] * bundle.spec.batch, bundle.spec)
         threshold = threshold_for(backend, batch, boxes)
         for _ in range(WARM_CALLS + calls):

@@ -48,23 +48,23 @@ while True:
 from edgeseg.bundle.manifest import staged
 from edgeseg.files import placement
 from tests.bundle.test_manifest import fill
-placement.stays = lambda target: True
+placement.is_unmovable = lambda target: True
 while True:
     with staged(folder / "model", force=True) as new:
         fill(new)
 """,
     "pair": """
-from edgeseg.files.pairs import place_pair, placing
+from edgeseg.files.pairs import exclusive_publishing, publish_pair
 from edgeseg.files.temporary import sweep, temporary_folder
 number = 0
 while True:
     number += 1
-    with placing(folder):
+    with exclusive_publishing(folder):
         sweep(folder)
     with temporary_folder(folder) as new:
         (new / "a.onnx").write_text(str(number))
         (new / "a.json").write_text(str(number))
-        place_pair(new / "a.onnx", folder / "a.onnx")
+        publish_pair(new / "a.onnx", folder / "a.onnx")
 """,
 }
 
@@ -89,7 +89,8 @@ def test_what_is_there_is_whole_after_a_kill(tmp_path: Path, kind: str) -> None:
         "        exec(script)\n"
         "    time.sleep(wait_s)\n"
         "    os.kill(child, 9)\n"
-        "    os.waitpid(child, 0)\n"
+        "    status = os.waitpid(child, 0)[1]\n"
+        "    assert os.WIFSIGNALED(status), f'a writer ended by itself: {status}'\n"
     )
     rng = random.Random(kind)
     for _ in range(2):

@@ -235,7 +235,7 @@ def reach(monkeypatch: pytest.MonkeyPatch, *modules: str, error: Exception | Non
         title = "cuda-python 13.5.0" if BINDINGS in modules else "pycuda 2026.1"
         return SimpleNamespace(title=title, device=ORIN_GPU)
 
-    monkeypatch.setattr(packages, "_is_there", lambda name: name in modules)
+    monkeypatch.setattr(packages, "_is_importable", lambda name: name in modules)
     monkeypatch.setattr(packages, "open_cuda", open_cuda)
 
 

@@ -254,7 +254,7 @@ def test_a_large_stream_gets_more_decoders(
         asked.append(parameters[-1])
         return FakeCapture([picture()], facts={3: width, 4: 1080})
 
-    monkeypatch.setattr(network, "opened", opened)
+    monkeypatch.setattr(network, "open_capture", opened)
     network.open_network("rtsp://cam/x")
 
     assert asked == threads

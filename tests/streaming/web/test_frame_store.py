@@ -103,7 +103,7 @@ def test_frames_that_come_too_fast_are_passed_over_but_not_the_last(frame_store:
     assert len(drawn) < 200
 
 
-@pytest.mark.parametrize("limit", ["MOST_PICTURES_S", "MOST_DELIVERIES_S"])
+@pytest.mark.parametrize("limit", ["MAX_IMAGES_PER_S", "MAX_DELIVERIES_PER_S"])
 def test_no_more_pictures_than_are_seen_or_can_be_sent(
     frame_store: FrameStore, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:

@@ -42,7 +42,7 @@ def pipelines(monkeypatch: pytest.MonkeyPatch) -> Pipelines:
         asked.append((text, parameters))
         return FakeCapture([picture()])
 
-    monkeypatch.setattr(gstreamer, "opened", opened)
+    monkeypatch.setattr(gstreamer, "open_capture", opened)
     monkeypatch.setattr(gstreamer, "check_gstreamer", lambda name: None)
     monkeypatch.setattr(gstreamer, "check_elements", lambda pipeline: None)
     return asked
@@ -80,7 +80,7 @@ def test_a_csi_camera_keeps_its_short_name(pipelines: Pipelines) -> None:
 
 
 def test_a_csi_camera_that_is_not_there(monkeypatch: pytest.MonkeyPatch, pipelines: Pipelines) -> None:
-    monkeypatch.setattr(gstreamer, "opened", lambda *target: None)
+    monkeypatch.setattr(gstreamer, "open_capture", lambda *target: None)
 
     with pytest.raises(InputError, match="csi://0 does not open; check the ribbon cable"):
         gstreamer.open_csi("csi://0")
