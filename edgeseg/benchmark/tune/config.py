@@ -87,7 +87,7 @@ class TuneConfig:
         if self.annotations is None and self.images is None:
             msg = "accuracy is measured on images; pass --annotations FILE, or --images DIR without any"
             raise ConfigError(msg)
-        for name in ("frames", "turns", "calib_images", "max_annotated"):
+        for name in ("frames", "turns", "calib_images", "max_annotated", "max_detections"):
             if (value := getattr(self, name)) is not None and value < 1:
                 msg = f"{name} must be at least 1, got {value}"
                 raise ConfigError(msg)
