@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 ARENAS = """
 import ctypes, re, sys, threading
 if sys.argv[1] == "flat":
-    from edgeseg.tools.memory import keep_memory_flat
-    keep_memory_flat()
+    from edgeseg.tools.memory import limit_library_memory
+    limit_library_memory()
 import os
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)

@@ -105,7 +105,7 @@ def test_options_reach_the_library(asked: list[Any]) -> None:
     config = asked[0]
     assert result.exit_code == 0
     assert (config.calib, config.images, config.seed, config.method) == (Path("photos"), 50, 3, Method.MINMAX)
-    assert config.chosen_images.bit_depth == 12
+    assert config.calibration_config.bit_depth == 12
     assert config.resume
     assert config.sensitivity
     assert config.force
