@@ -487,6 +487,12 @@ def test_engines_of_a_processor(machine: Callable[..., None]) -> None:
     assert runnable_engines(EngineChoice(backend="openvino"), int8=True).pairs == (INT8, FP32)
 
 
+def test_engines_of_a_precision_that_was_asked_for(machine: Callable[..., None]) -> None:
+    machine(Target.OPENVINO, Target.ONNXRUNTIME)
+
+    assert runnable_engines(EngineChoice(precision="fp32"), int8=True).pairs == (FP32, ORT32)
+
+
 def test_without_images_to_calibrate_on_int8_is_left_out_and_that_is_said(
     machine: Callable[..., None],
 ) -> None:
