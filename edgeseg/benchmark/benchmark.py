@@ -69,7 +69,7 @@ def benchmark(
     batch = config.batch or bundle.spec.batch
     check_batch(batch, bundle, checkpoint)
     images = load_images(config, replace(bundle.spec, batch=batch), progress)
-    threads = config.threads or usable_cpus().count
+    threads = config.engine.threads or usable_cpus().count
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
         context = RunContext(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeseg.bundle.manifest import DEFAULT_PATH
 from edgeseg.errors import ConfigError
+from edgeseg.runtime.choice import ANY_ENGINE, AUTO, EngineChoice
 
 # Timed calls give detections above it, and so are agreement and examples.
 SCORE_THRESHOLD = 0.5
@@ -24,7 +25,8 @@ class BenchmarkConfig:
         checkpoint: Of the bundle; None to look for it here and beside the bundle.
         factory: Function that builds the checkpoint's model, if it was exported with one.
         rows: Names of rows to measure, `*` standing for anything; empty for all.
-        threads: Of one call; None for one a core.
+        engine: Of every row: with how many threads a call runs. Backend, precision and provider are `auto`,
+            as each row has its own.
         batch: Images of one call; None for the bundle's. For another the bundle is exported anew from its
             checkpoint, which must be there.
         turns: Through all rows, at least.
@@ -49,11 +51,11 @@ class BenchmarkConfig:
     checkpoint: Path | None = None
     factory: str | None = None
     rows: tuple[str, ...] = ()
-    threads: int | None = None
+    engine: EngineChoice = ANY_ENGINE
     batch: int | None = None
     turns: int = 10
     duration_s: float = 0.0
-    margin_percent: float = 0.0
+    margin_percent: float = 5.0
     most_s: float = 600.0
     warmup: int = 1
     concurrency: int = 1
@@ -66,7 +68,7 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         minimums = {
-            "threads": 1,
+            "max_images": 1,
             "batch": 1,
             "turns": 1,
             "warmup": 0,
@@ -81,6 +83,10 @@ class BenchmarkConfig:
         for name in ("duration_s", "margin_percent", "most_s", "price_per_hour"):
             if (value := getattr(self, name)) is not None and not 0 <= value < float("inf"):
                 msg = f"{name} must be 0 or more, got {value}"
+                raise ConfigError(msg)
+        for name in ("backend", "precision", "provider"):
+            if (value := getattr(self.engine, name)) != AUTO:
+                msg = f"engine.{name} must be {AUTO}, got {value}: name the engines in rows"
                 raise ConfigError(msg)
         if self.frame_size_hw is not None and min(self.frame_size_hw) < 1:
             msg = f"frame_size_hw must be two sizes of at least 1 pixel, got {self.frame_size_hw}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,11 @@ from edgeseg.dataset.average_precision import AveragePrecision, evaluate
 from edgeseg.dataset.labelled import image_folder_of, labelled_images
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.optional import require
-from edgeseg.runtime.model import Model, load
-from edgeseg.runtime.selection import AUTO, available_engines
+from edgeseg.runtime.choice import ANY_ENGINE, EngineChoice
+from edgeseg.runtime.model import Model, open_model
+from edgeseg.runtime.selection import available_engines
 from edgeseg.vision.frames import Skipped
+from edgeseg.vision.images.bitdepth import check_bit_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,25 +39,29 @@ class EvaluateConfig:
         images: Folder of its images; None for `images` beside the file, or else the file's own folder.
         model: Bundle.
         precisions: Precisions to score; empty for all that the bundle has.
-        backend: Score only its engines; `auto` for those of every backend.
+        engine: Score only engines that it accepts, with so many threads of a call.
         checkpoint: Score this in torchvision too, first: given the pixels that the engines are given, and
             with torchvision's own resizing; None not to.
         factory: Function that builds the checkpoint's model, if it was exported with one.
         max_images: Take the first by image id; None for all.
         bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
-        threads: Of one inference on a CPU; None for one a core.
     """
 
     annotations: Path
     images: Path | None = None
     model: Path = DEFAULT_PATH
     precisions: tuple[str, ...] = ()
-    backend: str = AUTO
+    engine: EngineChoice = ANY_ENGINE
     checkpoint: Path | None = None
     factory: str | None = None
     max_images: int | None = None
     bit_depth: int | None = None
-    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_images is not None and self.max_images < 1:
+            msg = f"max_images must be at least 1, got {self.max_images}"
+            raise ConfigError(msg)
+        check_bit_depth(self.bit_depth)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +162,7 @@ def evaluate_bundle(
 
 
 def _engines(config: EvaluateConfig, bundle: Bundle) -> list[tuple[Target, Precision]]:
-    available = available_engines(bundle, config.backend)
+    available = available_engines(bundle, config.engine)
     names = tuple(dict.fromkeys(precision.value for _, precision in available))
     for name in config.precisions:
         if name not in names:
@@ -186,17 +192,18 @@ def _detectors(
             bundle.spec,
             other_sizes=specs[1:],
             factory=config.factory,
-            threads=config.threads,
+            threads=config.engine.threads,
         )
         yield PYTORCH, letterboxed
         sizes_hw = [spec.input_size_hw for spec in specs]
         model = torchvision_from_checkpoint(config.checkpoint, bundle.spec, factory=config.factory)
-        yield OWN_RESIZING, ResizingDetector(model, sizes_hw, bundle.spec, threads=config.threads)
+        yield OWN_RESIZING, ResizingDetector(model, sizes_hw, bundle.spec, threads=config.engine.threads)
     several = len({target for target, _ in engines}) > 1
     for target, precision in engines:
         name = precision.value.upper()
         try:
-            model = load(bundle.path, backend=target.value, precision=precision.value, threads=config.threads)
+            choice = replace(config.engine, backend=target.value, precision=precision.value)
+            model = open_model(bundle.path, choice)
         except (ArtifactError, DependencyError) as exc:
             if config.precisions or len(engines) == 1:
                 raise

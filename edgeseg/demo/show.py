@@ -19,7 +19,7 @@ from edgeseg.files.native import native_path
 from edgeseg.files.records import check_folder, claim_folder, mapped_write_errors, write_atomically
 from edgeseg.files.temporary import sweep
 from edgeseg.runtime.model import load
-from edgeseg.streaming.config import RunCallbacks, RunConfig, RunSummary
+from edgeseg.streaming.config import OutputConfig, RunCallbacks, RunConfig, RunSummary, SourceConfig
 from edgeseg.streaming.runner import run
 
 from . import checkpoint_path
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from edgeseg.bundle.manifest import Bundle
 
+    from .config import DemoConfig
+
 DEFAULT_OUTPUT = Path("edgeseg-demo")
 CLIP_FILE = "belt.mp4"
 INPUT_SIZE_HW = (384, 512)
@@ -45,29 +47,6 @@ SCORE_THRESHOLD = 0.5
 # COCO's figure for a class that no frame shows.
 ABSENT = -1.0
 MARGIN_PX = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoConfig:
-    """What to show.
-
-    Attributes:
-        output: Folder for everything the demo makes; None for `edgeseg-demo`, or `edgeseg-demo-2` and so on
-            where there are demos already.
-        frames: Length of the clip.
-        scored: Unseen scenes to score, a frame each.
-        force: Replace an earlier demo there.
-    """
-
-    output: Path | None = None
-    frames: int = 75
-    scored: int = 30
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.frames, self.scored) < 1:
-            msg = f"frames and scored must be at least 1, got {self.frames} and {self.scored}"
-            raise ConfigError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +106,11 @@ def run_demo(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundl
         progress,
     )
     clip = run(
-        RunConfig(sources=(str(out / CLIP_FILE),), model=bundle.path, output=out / "found", force=True),
+        RunConfig(
+            source=SourceConfig(sources=(str(out / CLIP_FILE),)),
+            model=bundle.path,
+            output=OutputConfig(folder=out / "found", force=True),
+        ),
         RunCallbacks(progress=progress),
     )
     return bundle, _score(config.scored, bundle, clip, out / "picture.png", progress)

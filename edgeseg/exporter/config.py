@@ -53,6 +53,14 @@ class ExportConfig:
             names = ", ".join(f"{height} {width}" for height, width in self.sizes_hw)
             msg = f"input sizes must differ from each other, got {names}"
             raise ConfigError(msg)
+        for name in ("batch", "max_detections", "max_proposals"):
+            if (count := getattr(self, name)) is not None and count < 1:
+                msg = f"{name} must be at least 1, got {count}"
+                raise ConfigError(msg)
+        for name in ("score_threshold", "nms_threshold"):
+            if (share := getattr(self, name)) is not None and not 0 <= share <= 1:
+                msg = f"{name} must be within 0 and 1, got {share}"
+                raise ConfigError(msg)
 
     @property
     def input_size_hw(self) -> tuple[int, int] | None:

@@ -98,6 +98,9 @@ class CalibrateConfig:
     def __post_init__(self) -> None:
         # Refuses settings now and not after the images were looked at.
         _ = self.calibration_config, EngineOptions(weight_bits=self.weight_bits)
+        if self.max_annotated is not None and self.max_annotated < 1:
+            msg = f"max_annotated must be at least 1, got {self.max_annotated}"
+            raise ConfigError(msg)
         if self.max_map_drop is None:
             return
         if self.annotations is None:

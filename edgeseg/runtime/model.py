@@ -17,9 +17,10 @@ from edgeseg.vision.detections import Detections
 from edgeseg.vision.letterbox import Letterbox, letterbox_batch
 from edgeseg.vision.masks import crop_masks
 
+from .choice import AUTO, EngineChoice
 from .contract import output_fault
 from .input_sizes import best_input
-from .selection import EngineChoice, open_backend
+from .selection import open_backend
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,9 +37,9 @@ LOAD_ATTEMPTS = 5
 def load(
     path: str | Path = DEFAULT_PATH,
     *,
-    backend: str = "auto",
-    precision: str = "auto",
-    provider: str = "auto",
+    backend: str = AUTO,
+    precision: str = AUTO,
+    provider: str = AUTO,
     threads: int | None = None,
 ) -> Model:
     """Load a bundle on the best backend of this machine.
@@ -58,7 +59,17 @@ def load(
         DependencyError: The backend is not installed, or its GPU is missing.
     """
     choice = EngineChoice(backend=backend, precision=precision, provider=provider, threads=threads)
-    bundle, selection = _open_selected(Path(path), choice)
+    return open_model(Path(path), choice)
+
+
+def open_model(path: Path, choice: EngineChoice) -> Model:
+    """Load a bundle as `load` does, on the engine that a record asks for.
+
+    Raises:
+        ArtifactError: The bundle is missing, altered or truncated, or has no engine of that kind that fits.
+        DependencyError: The backend is not installed, or its GPU is missing.
+    """
+    bundle, selection = _open_selected(path, choice)
     first, *others = map(SizedBackend, (each.spec for each in bundle.sizes), selection.backends)
     return Model(*first, remark=selection.remark, other_sizes=others)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeseg.bundle.compatibility import Engine, open_engine
@@ -19,10 +18,11 @@ from edgeseg.errors import ArtifactError, ConfigError, DependencyError, EdgeSegE
 from edgeseg.optional import require
 from edgeseg.spec import Lowering
 
-from .backends.onnxruntime import OnnxRuntimeBackend, Provider, resolve_provider
+from .backends.onnxruntime import OnnxRuntimeBackend, resolve_provider
 from .backends.openvino import OpenVinoBackend
 from .backends.tensorrt.backend import TensorRTBackend
 from .backends.tensorrt.library import load_library
+from .choice import AUTO, EngineChoice, Provider
 from .device import TENSORRT_KINDS, read_device_info
 from .host.machine import Host, weight_bits
 
@@ -33,52 +33,12 @@ if TYPE_CHECKING:
 
     from .contract import Backend
 
-AUTO = "auto"
-BACKENDS = (AUTO, *(target.value for target in Target))
-PRECISIONS = (AUTO, *(precision.value for precision in Precision))
-PROVIDERS = tuple(provider.value for provider in Provider)
 # What runs the exported graph as it is, without a build, the most exact first.
 RUNNABLE_AS_EXPORTED = (
     (Target.ONNXRUNTIME, Precision.FP32),
     (Target.OPENVINO, Precision.FP32),
     (Target.OPENVINO, Precision.BF16),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineChoice:
-    """What was asked for.
-
-    Attributes:
-        backend: A `Target` by name, or `auto`.
-        precision: A `Precision` by name, or `auto`.
-        provider: Where ONNX Runtime computes; `auto` is CUDA where it has it, else the CPU.
-        threads: Of one inference on a CPU; None for one a core.
-    """
-
-    backend: str = AUTO
-    precision: str = AUTO
-    provider: str = AUTO
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        choices = {"backend": BACKENDS, "precision": PRECISIONS, "provider": PROVIDERS}
-        for name, known in choices.items():
-            if (value := getattr(self, name)) not in known:
-                msg = f"{name} must be one of {', '.join(known)}, got {value!r}"
-                raise ConfigError(msg)
-        if self.threads is not None and self.threads < 1:
-            msg = f"threads must be at least 1, got {self.threads}"
-            raise ConfigError(msg)
-        if self.provider != AUTO and self.backend not in (AUTO, Target.ONNXRUNTIME.value):
-            msg = f"provider is a choice of the backend onnxruntime, got backend {self.backend}"
-            raise ConfigError(msg)
-
-    def accepts(self, target: Target, precision: Precision) -> bool:
-        """Whether an engine of that kind is what was asked for."""
-        if self.provider != AUTO and target is not Target.ONNXRUNTIME:
-            return False
-        return self.backend in (AUTO, target.value) and self.precision in (AUTO, precision.value)
 
 
 class EngineSelection(NamedTuple):
@@ -137,9 +97,9 @@ def engine_candidates(bundle: Bundle, choice: EngineChoice) -> Iterator[EngineCa
     yield from (EngineCandidate(*pair, built=False) for pair in RUNNABLE_AS_EXPORTED if choice.accepts(*pair))
 
 
-def available_engines(bundle: Bundle, backend: str = AUTO) -> tuple[tuple[Target, Precision], ...]:
+def available_engines(bundle: Bundle, choice: EngineChoice) -> tuple[tuple[Target, Precision], ...]:
     """Name what a bundle offers to compute with, the most exact first: the exported graph, then engines."""
-    found = tuple(engine_candidates(bundle, EngineChoice(backend=backend)))
+    found = tuple(engine_candidates(bundle, choice))
     graph = [(item.target, item.precision) for item in found if not item.built][:1]
     engines = [(item.target, item.precision) for item in reversed(found) if item.built]
     return tuple(dict.fromkeys((*graph, *engines)))

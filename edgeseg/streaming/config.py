@@ -9,9 +9,11 @@ from typing import Any
 
 from edgeseg.bundle.manifest import DEFAULT_PATH
 from edgeseg.errors import ConfigError, EdgeSegError
+from edgeseg.runtime.choice import ANY_ENGINE, EngineChoice
 from edgeseg.runtime.host.health import Health
 from edgeseg.vision.drawing import DEFAULT_STYLE, DrawStyle
 from edgeseg.vision.frames import Skipped
+from edgeseg.vision.images.bitdepth import check_bit_depth
 
 from .rendering.redaction import Redaction
 from .tracking import TrackConfig
@@ -26,72 +28,101 @@ SUMMARY_FILE = "summary.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunConfig:
-    """What to run on what, and where to.
+class SourceConfig:
+    """What frames come from, and how they are read.
 
     Attributes:
-        sources: What frames come from, together: images, folders, glob patterns, videos, streams; an int is a
-            camera.
-        model: Bundle.
-        output: Folder of the results; None for `edgeseg-output`, or `edgeseg-output-2` and so on where there
-            are results already.
-        score_threshold: Only instances above it.
+        sources: Read together: images, folders, glob patterns, videos, streams; an int is a camera.
         max_frames: Stop after so many; None for all.
-        overlay: Also write what is found drawn over the frames.
-        files: Write results at all; without, there are only a window, a page and the summary.
         realtime: Play videos at their own speed, as a camera would, and drop what comes too fast.
         bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
-        give_up_after_s: How long to try to open a lost stream again; None for ever.
+        give_up_after_s: How long to try to open a lost stream again; None to retry forever.
+    """
+
+    # What may hold passwords is not shown.
+    sources: tuple[str | int, ...] = field(repr=False)
+    max_frames: int | None = None
+    realtime: bool = False
+    bit_depth: int | None = None
+    give_up_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            msg = "sources must name at least one image, folder, video, stream or camera, and is empty"
+            raise ConfigError(msg)
+        if self.max_frames is not None and self.max_frames < 1:
+            msg = f"max_frames must be at least 1, got {self.max_frames}"
+            raise ConfigError(msg)
+        check_bit_depth(self.bit_depth)
+        if self.give_up_after_s is not None and not self.give_up_after_s > 0:
+            msg = f"give_up_after_s must be more than 0, got {self.give_up_after_s}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputConfig:
+    """Which results are written, and where to.
+
+    Attributes:
+        folder: Of the results; None for `edgeseg-output`, or `edgeseg-output-2` and so on where there are
+            results already.
+        files: Write results at all; without, there are only a window, a page and the summary.
+        overlay: Also write what is found drawn over the frames.
         force: Replace results that are there.
-        track: How objects are followed and counted; None leaves them without numbers.
+    """
+
+    folder: Path | None = None
+    files: bool = True
+    overlay: bool = True
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisplayConfig:
+    """What the pictures look like, and where they are shown.
+
+    Attributes:
         style: What is drawn.
         redact: Names of classes that are made unrecognisable in every picture.
         redaction: How.
         window: Show the pictures in a window.
         web: Where to serve a page that shows them; None for nowhere.
         web_token: What a viewer of the page must know.
-        backend: As `edgeseg.load`.
-        precision: As `edgeseg.load`.
-        provider: As `edgeseg.load`.
-        threads: As `edgeseg.load`.
     """
 
-    # What may hold passwords is not shown.
-    sources: tuple[str | int, ...] = field(repr=False)
-    model: Path = DEFAULT_PATH
-    output: Path | None = None
-    score_threshold: float = 0.5
-    max_frames: int | None = None
-    overlay: bool = True
-    files: bool = True
-    realtime: bool = False
-    bit_depth: int | None = None
-    give_up_after_s: float | None = None
-    force: bool = False
-    track: TrackConfig | None = None
     style: DrawStyle = DEFAULT_STYLE
     redact: tuple[str, ...] = ()
     redaction: Redaction = Redaction.BLUR
     window: bool = False
     web: WebAddress | None = None
     web_token: str | None = field(default=None, repr=False)
-    backend: str = "auto"
-    precision: str = "auto"
-    provider: str = "auto"
-    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """What to run on what, and where to.
+
+    Attributes:
+        source: What frames come from.
+        model: Bundle.
+        engine: What computes it.
+        score_threshold: Only instances above it.
+        tracking: How objects are followed and counted; None leaves them without numbers.
+        output: Which results are written, and where to.
+        display: What the pictures look like, and where they are shown.
+    """
+
+    source: SourceConfig
+    model: Path = DEFAULT_PATH
+    engine: EngineChoice = ANY_ENGINE
+    score_threshold: float = 0.5
+    tracking: TrackConfig | None = None
+    output: OutputConfig = OutputConfig()
+    display: DisplayConfig = DisplayConfig()
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            msg = "sources must name at least one image, folder, video, stream or camera, and is empty"
-            raise ConfigError(msg)
         if not 0 <= self.score_threshold <= 1:
             msg = f"score_threshold must be within 0 and 1, got {self.score_threshold}"
-            raise ConfigError(msg)
-        if self.max_frames is not None and self.max_frames < 1:
-            msg = f"max_frames must be at least 1, got {self.max_frames}"
-            raise ConfigError(msg)
-        if self.give_up_after_s is not None and not self.give_up_after_s > 0:
-            msg = f"give_up_after_s must be more than 0, got {self.give_up_after_s}"
             raise ConfigError(msg)
 
 

@@ -13,11 +13,11 @@ from edgeseg.files.records import write_json
 from edgeseg.records import json_from_record
 from edgeseg.runtime.host.health import HealthMonitor, health_line
 from edgeseg.runtime.input_sizes import ScaleRemark
-from edgeseg.runtime.model import load
+from edgeseg.runtime.model import open_model
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 
 from . import config as job
-from .config import RunCallbacks, RunConfig, RunStoppedError, RunSummary
+from .config import OutputConfig, RunCallbacks, RunConfig, RunStoppedError, RunSummary, SourceConfig
 from .controls import Controls
 from .outputs.folder import check_output, clear_output, earlier_results, open_output, video_paths
 from .outputs.overlays import ImageOverlays, VideoOverlays
@@ -58,32 +58,26 @@ def run(config: RunConfig, callbacks: RunCallbacks | None = None) -> RunSummary:
         RunStoppedError: It ended early, or no input could be read; everything before it is on the disk.
     """
     callbacks = callbacks or RunCallbacks()
-    if config.output is None and config.force:
-        config = replace(config, output=job.DEFAULT_OUTPUT)
-    if config.files and config.output is not None:
-        check_output(config.output, config)
+    if config.output.folder is None and config.output.force:
+        config = replace(config, output=replace(config.output, folder=job.DEFAULT_OUTPUT))
+    if config.output.files and config.output.folder is not None:
+        check_output(config.output.folder, config.source.sources, force=config.output.force)
     with (
-        closing(_open_frame_reader(config, callbacks)) as frame_reader,
+        closing(_open_frame_reader(config.source, config.output, callbacks)) as frame_reader,
         _ActiveRun(config, callbacks, frame_reader) as active_run,
-        load(
-            config.model,
-            backend=config.backend,
-            precision=config.precision,
-            provider=config.provider,
-            threads=config.threads,
-        ) as model,
+        open_model(config.model, config.engine) as model,
     ):
         active_run.run(model, active_run.post_processor(model.spec.class_names))
         return active_run.finish(model.description)
 
 
-def _open_frame_reader(config: RunConfig, callbacks: RunCallbacks) -> FrameReader:
+def _open_frame_reader(source: SourceConfig, output: OutputConfig, callbacks: RunCallbacks) -> FrameReader:
     return open_frame_reader(
-        config.sources,
-        exclude=earlier_results(config) if config.files else (),
-        realtime=config.realtime,
-        bit_depth=config.bit_depth,
-        give_up_after_s=config.give_up_after_s,
+        source.sources,
+        exclude=earlier_results(output.folder, source.sources) if output.files else (),
+        realtime=source.realtime,
+        bit_depth=source.bit_depth,
+        give_up_after_s=source.give_up_after_s,
         note=callbacks.note,
     )
 
@@ -92,7 +86,7 @@ class _ActiveRun:
     def __init__(self, config: RunConfig, callbacks: RunCallbacks, frame_reader: FrameReader) -> None:
         self._config, self._callbacks, self._frame_reader = config, callbacks, frame_reader
         self._controls = Controls(config.score_threshold)
-        self._renderer = Renderer(config.style, config.redaction)
+        self._renderer = Renderer(config.display.style, config.display.redaction)
         self._health = HealthMonitor()
         self._statistics = RunStatistics(self._controls, frame_reader)
         self._lock: FolderLock | None = None
@@ -114,17 +108,20 @@ class _ActiveRun:
     def post_processor(self, class_names: Sequence[str]) -> PostProcessor:
         """Make sense of what is asked for, with the classes of the model."""
         config = self._config
-        labels = labels_from_names(config.redact, class_names)
+        labels = labels_from_names(config.display.redact, class_names)
         return PostProcessor(
-            self._frame_reader.rates_fps, track=config.track, hidden_labels=labels, note=self._callbacks.note
+            self._frame_reader.rates_fps,
+            track=config.tracking,
+            hidden_labels=labels,
+            note=self._callbacks.note,
         )
 
     def run(self, model: Model, post_processor: PostProcessor) -> None:
         """Go through the sources; the statistics know what ended the run."""
         try:
-            if self._config.files:
+            if self._config.output.files:
                 self._open_files()
-            limit = self._config.max_frames
+            limit = self._config.source.max_frames
             pipeline = Pipeline(model, self._frame_reader, self._controls, post_processor, limit)
             with closing(pipeline):
                 pipeline.start()
@@ -138,7 +135,7 @@ class _ActiveRun:
 
     def finish(self, computed_by: str) -> RunSummary:
         """Write the summary, and raise what went wrong."""
-        statistics, config = self._statistics, self._config
+        statistics, model = self._statistics, str(self._config.model)
         if not (statistics.frames or statistics.error or statistics.interrupted) and statistics.skipped:
             count = statistics.skipped_count
             what = (
@@ -148,7 +145,7 @@ class _ActiveRun:
             )
             statistics.error = InputError(f"{what}: {statistics.skipped[0].reason}")
         outputs = {kind: str(path) for kind, path in self._outputs.items() if path.exists()}
-        summary = statistics.summary(config, computed_by, self._health.read(), self._output, outputs)
+        summary = statistics.summary(model, computed_by, self._health.read(), self._output, outputs)
         if self._output is not None:
             try:
                 write_json(self._output / job.SUMMARY_FILE, json_from_record(summary))
@@ -183,28 +180,29 @@ class _ActiveRun:
         return self._statistics.status(self._health.read())
 
     def _open_views(self) -> list[Sink]:
-        config, names = self._config, self._frame_reader.names
+        display, names = self._config.display, self._frame_reader.names
         views: list[Sink] = []
-        if config.window:
+        if display.window:
             views.append(Window(self._controls, source_names=names))
-        if config.web is not None:
+        if display.web is not None:
             page = WebPage(
-                config.web,
+                display.web,
                 self._controls,
-                token=config.web_token,
+                token=display.web_token,
                 source_names=names,
-                title=config.model.resolve().name,
+                title=self._config.model.resolve().name,
             )
             self._callbacks.note(f"the page is at {page.url}")
             views.append(page)
         return views
 
     def _open_files(self) -> None:
-        config, frame_reader, outputs, sinks = self._config, self._frame_reader, self._outputs, self._sinks
-        output = open_output(config, self._callbacks.note)
+        config, frame_reader = self._config.output, self._frame_reader
+        outputs, sinks = self._outputs, self._sinks
+        output = open_output(config.folder, self._callbacks.note)
         self._lock = FolderLock(output, "writes results into")
         self._output = output
-        if config.output is not None:
+        if config.folder is not None:
             clear_output(output)
         if config.overlay and frame_reader.kind is SourceKind.IMAGES:
             outputs["overlays"] = output / job.OVERLAY_FOLDER

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeseg.runtime.host.health import Health
     from edgeseg.vision.frames import Skipped
 
-    from .config import RunConfig, RunSummary
+    from .config import RunSummary
     from .controls import Controls
     from .frame_reader import FrameReader
     from .results import FrameResult, Scene
@@ -115,7 +115,7 @@ class RunStatistics:
 
     def summary(
         self,
-        config: RunConfig,
+        model: str,
         computed_by: str,
         health: Health,
         output: Path | None,
@@ -128,7 +128,7 @@ class RunStatistics:
         total, highest = self._ages_ms or (None, None)
         return RunSummary(
             sources=self._frame_reader.names,
-            model=str(config.model),
+            model=model,
             computed_by=computed_by,
             score_threshold=self._controls.score_threshold,
             frames=self.frames,

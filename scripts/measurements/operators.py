@@ -20,7 +20,8 @@ import click
 import numpy as np
 
 from edgeseg.bundle.manifest import open_bundle
-from edgeseg.runtime.selection import EngineChoice, open_backend
+from edgeseg.runtime.choice import EngineChoice
+from edgeseg.runtime.selection import open_backend
 from edgeseg.vision.images.reader import read_image
 from edgeseg.vision.letterbox import letterbox_batch
 

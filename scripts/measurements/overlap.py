@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 import click
 
 import edgeseg
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.streaming import runner
-from edgeseg.streaming.config import RunConfig
+from edgeseg.streaming.config import OutputConfig, RunConfig, SourceConfig
 from edgeseg.streaming.outputs.overlays import VideoOverlays
 from edgeseg.streaming.outputs.writers import CocoResults, JsonLines
 from edgeseg.streaming.results import FrameResult, RenderedFrame, Status
@@ -122,15 +123,12 @@ def main(
             stand_in = StandIn(model, next(iter(video)).image, gpu_ms / 1000)
             video.close()
             model = edgeseg.Model(model.spec, stand_in)
-            runner.load = lambda *args, **settings: edgeseg.Model(model.spec, stand_in)
+            runner.open_model = lambda path, choice: edgeseg.Model(model.spec, stand_in)
         config = RunConfig(
-            sources=(str(source),),
+            source=SourceConfig(sources=(str(source),), max_frames=frames),
             model=bundle,
-            output=Path(at) / "run",
-            max_frames=frames,
-            backend=backend,
-            precision=precision,
-            force=True,
+            engine=EngineChoice(backend=backend, precision=precision),
+            output=OutputConfig(folder=Path(at) / "run", force=True),
         )
         for _ in range(turns):
             rates["network alone"].append(network_alone(model, source, frames))

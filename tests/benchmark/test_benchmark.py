@@ -27,6 +27,7 @@ from edgeseg.benchmark.row_run import measure_round
 from edgeseg.benchmark.worker.process import RowError
 from edgeseg.dataset.average_precision import truth_from_detections
 from edgeseg.exporter.model.eager import eager_from_checkpoint, torchvision_from_checkpoint
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.runtime.model import load
 from edgeseg.vision.images.reader import read_image
 from tests.runtime.fake_bundle import make_bundle
@@ -46,7 +47,8 @@ for name in ("torch", "torchvision"):
 from pathlib import Path
 from edgeseg.benchmark import benchmark as module
 from edgeseg.benchmark.config import BenchmarkConfig
-config = BenchmarkConfig(model=Path(sys.argv[1]), rows=("onnxruntime-fp32", "onnxruntime-int8"), turns=1)
+rows = ("onnxruntime-fp32", "onnxruntime-int8")
+config = BenchmarkConfig(model=Path(sys.argv[1]), rows=rows, turns=1, margin_percent=0)
 report = module.benchmark(config)
 print(*(row.state.value for row in report.rows), report.baseline)
 """
@@ -64,8 +66,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BenchmarkConfig:
         model=tmp_path / "model",
         images=tmp_path / "photos",
         rows=("onnxruntime-*",),
-        threads=1,
+        engine=EngineChoice(threads=1),
         turns=2,
+        margin_percent=0,
         price_per_hour=0.1,
     )
 
@@ -274,8 +277,9 @@ def test_pytorchs_average_precision_is_that_of_pycocotools(
             annotations=labelled / "labels.json",
             rows=("pytorch-eager",),
             turns=1,
+            margin_percent=0,
             frames=1,
-            threads=1,
+            engine=EngineChoice(threads=1),
         )
     )
 
@@ -305,6 +309,7 @@ def test_what_users_have_today_finds_what_pytorch_finds(
             images=tmp_path,
             rows=("pytorch-*", "naive-*"),
             turns=2,
+            margin_percent=0,
         )
     )
 

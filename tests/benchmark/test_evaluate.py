@@ -7,7 +7,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,7 +19,8 @@ from edgeseg.bundle.manifest import Bundle, write_manifest
 from edgeseg.dataset.average_precision import truth_from_detections
 from edgeseg.errors import ConfigError, DependencyError, InputError
 from edgeseg.exporter.model.eager import EagerBackend, eager_from_checkpoint
-from edgeseg.runtime.model import SizedBackend, load
+from edgeseg.runtime.choice import EngineChoice
+from edgeseg.runtime.model import SizedBackend, load, open_model
 from edgeseg.spec import Lowering
 from tests.models import build
 
@@ -56,7 +57,7 @@ def annotations_of_photographs(
 
 @pytest.fixture
 def config(annotations: Path, bundle: Bundle) -> EvaluateConfig:
-    return EvaluateConfig(annotations=annotations, model=bundle.path, threads=1)
+    return EvaluateConfig(annotations=annotations, model=bundle.path, engine=EngineChoice(threads=1))
 
 
 def test_the_graph_scores_as_pytorch_does(config: EvaluateConfig, checkpoint: Path) -> None:
@@ -107,15 +108,15 @@ def test_a_graph_given_other_pixels_scores_less(
 ) -> None:
     whole = evaluate_bundle(config).rows[0].scores
 
-    def load_wrong(path: Path, **settings: Any) -> Model:
-        model = load(path, **settings)
+    def load_wrong(path: Path, choice: EngineChoice) -> Model:
+        model = open_model(path, choice)
         (network,) = model._sized_backends
         compute = network.backend
         wrong = Backend(lambda images, threshold: compute(mistake(images), threshold))
         model._sized_backends = (SizedBackend(network.spec, wrong),)
         return model
 
-    monkeypatch.setattr("edgeseg.benchmark.evaluate.load", load_wrong)
+    monkeypatch.setattr("edgeseg.benchmark.evaluate.open_model", load_wrong)
     scores = evaluate_bundle(config).rows[0].scores
 
     assert whole.mask_ap - scores.mask_ap > 0.003

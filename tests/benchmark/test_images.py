@@ -13,6 +13,7 @@ import pytest
 from edgeseg.benchmark.config import BenchmarkConfig
 from edgeseg.benchmark.images import evenly_spaced, load_images
 from edgeseg.errors import ConfigError, InputError
+from edgeseg.runtime.choice import EngineChoice
 from tests.runtime.fake_bundle import NAMES, SIZE_HW, make_spec
 
 SHIPPED = ("astronaut", "chelsea", "coffee", "rocket")
@@ -121,6 +122,10 @@ def test_evenly(count: int, taken: list[int]) -> None:
         ({"duration_s": -1.0}, "duration_s must be 0 or more"),
         ({"price_per_hour": float("nan")}, "price_per_hour must be 0 or more, got nan"),
         ({"frame_size_hw": (0, 5)}, "frame_size_hw must be two sizes"),
+        (
+            {"engine": EngineChoice(backend="openvino")},
+            "engine.backend must be auto, got openvino: name the engines in rows",
+        ),
     ],
 )
 def test_settings_that_cannot_work(changes: dict[str, Any], words: str) -> None:

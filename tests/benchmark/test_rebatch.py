@@ -37,6 +37,7 @@ from edgeseg.exporter.variant import VariantWriter
 from edgeseg.files.reading import sha256_from_file
 from edgeseg.graphs.layers import LayerGraph
 from edgeseg.quantisation.plan import range_observers
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.spec import Lowering
 from tests.altered import sealed
 from tests.quantisation.ranges import minmax_table
@@ -74,8 +75,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: Path) -> 
         model=tmp_path / "model",
         images=tmp_path / "photos",
         rows=("onnxruntime-*",),
-        threads=1,
+        engine=EngineChoice(threads=1),
         turns=1,
+        margin_percent=0,
         batch=2,
     )
 
@@ -213,8 +215,9 @@ def test_a_run_at_twice_the_batch(model: Bundle, checkpoint: Path, monkeypatch: 
             rows=("pytorch-eager", "onnxruntime-*"),
             batch=2,
             turns=2,
+            margin_percent=0,
             frames=3,
-            threads=1,
+            engine=EngineChoice(threads=1),
         ),
         progress=lines.append,
     )

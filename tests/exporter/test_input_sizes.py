@@ -23,6 +23,7 @@ from edgeseg.exporter.config import ExportConfig
 from edgeseg.exporter.export import export
 from edgeseg.exporter.model.eager import ResizingDetector, torchvision_from_checkpoint
 from edgeseg.quantisation.calibrate import CalibrateConfig, calibrate
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.runtime.model import load
 from edgeseg.vision.images.reader import read_image
 from tests.altered import sealed
@@ -116,10 +117,9 @@ def test_evaluate_shows_what_letterboxing_costs(
         images=pictures,
         model=both.path,
         checkpoint=checkpoint_path(),
-        threads=1,
+        engine=EngineChoice(backend="onnxruntime", threads=1),
         max_images=4,
         precisions=("fp32",),
-        backend="onnxruntime",
     )
     letterboxed, own, fp32 = evaluate_bundle(config).rows
     assert [row.name for row in (letterboxed, own, fp32)] == ["PyTorch", "PyTorch, own resizing", "FP32"]

@@ -17,12 +17,12 @@ from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.runtime import device
 from edgeseg.runtime import selection as module
 from edgeseg.runtime.backends import openvino as openvino_module
-from edgeseg.runtime.backends.onnxruntime import Provider
 from edgeseg.runtime.backends.tensorrt import backend as tensorrt
 from edgeseg.runtime.backends.tensorrt.backend import TensorRTBackend
 from edgeseg.runtime.backends.tensorrt.library import TensorRTKind
+from edgeseg.runtime.choice import BACKENDS, PRECISIONS, EngineChoice, Provider
 from edgeseg.runtime.model import load
-from edgeseg.runtime.selection import BACKENDS, PRECISIONS, EngineChoice, available_engines, engine_candidates
+from edgeseg.runtime.selection import available_engines, engine_candidates
 from edgeseg.spec import Lowering
 
 from .case_ids import readable
@@ -233,7 +233,7 @@ def test_fp32_is_taken_where_asked_for(folder: Path) -> None:
 
 
 def test_without_an_engine_auto_takes_the_graph(plain: Path) -> None:
-    assert available_engines(open_bundle(plain))[0] == FP32
+    assert available_engines(open_bundle(plain), EngineChoice())[0] == FP32
     with load(plain) as model:
         assert model.description.startswith("ONNX Runtime")
         assert model.description.endswith("on CPU, FP32")
@@ -244,13 +244,13 @@ def test_the_bundle_names_what_it_has_the_most_exact_first(folder: Path) -> None
     add_gpu_engine(folder, Target.TENSORRT, Precision.INT8)
     add_gpu_engine(folder, Target.TENSORRT, Precision.FP16)
 
-    assert available_engines(open_bundle(folder)) == (
+    assert available_engines(open_bundle(folder), EngineChoice()) == (
         FP32,
         INT8,
         (Target.TENSORRT, Precision.FP16),
         (Target.TENSORRT, Precision.INT8),
     )
-    assert available_engines(open_bundle(folder), "tensorrt") == (
+    assert available_engines(open_bundle(folder), EngineChoice(backend="tensorrt")) == (
         (Target.TENSORRT, Precision.FP16),
         (Target.TENSORRT, Precision.INT8),
     )

@@ -16,11 +16,20 @@ import pytest
 from PIL import Image
 
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError, InputError
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.streaming import runner
-from edgeseg.streaming.config import RunCallbacks, RunConfig, RunStoppedError
+from edgeseg.streaming.config import (
+    DisplayConfig,
+    OutputConfig,
+    RunCallbacks,
+    RunConfig,
+    RunStoppedError,
+    SourceConfig,
+)
 from edgeseg.streaming.outputs import folder as outputs
 from edgeseg.streaming.outputs import writers
 from edgeseg.streaming.runner import run
+from edgeseg.tools.options import record_from_options
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from tests.data import shared
 from tests.runtime.case_ids import readable
@@ -71,8 +80,14 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(tmp_path: Path, model: Path, photos: Path) -> Configure:
     def make(**facts: Any) -> RunConfig:
-        given: dict[str, Any] = {"model": model, "output": tmp_path / "found", "threads": 1}
-        return RunConfig(**{**given, "sources": (str(photos),), **facts})
+        settings: dict[str, Any] = {"folder": tmp_path / "found", "sources": (str(photos),), **facts}
+        return RunConfig(
+            source=record_from_options(SourceConfig, settings),
+            output=record_from_options(OutputConfig, settings),
+            display=record_from_options(DisplayConfig, settings),
+            engine=EngineChoice(threads=1),
+            **{"model": model, **settings},
+        )
 
     return make
 
@@ -132,8 +147,8 @@ def test_each_frame_has_its_own_results_in_batches(config: Configure, tmp_path: 
     bundle = make_bundle(tmp_path / "four", batch=4)
 
     one, four = tmp_path / "one", tmp_path / "by four"
-    run(config(output=one))
-    run(config(output=four, model=bundle))
+    run(config(folder=one))
+    run(config(folder=four, model=bundle))
 
     lefts = [line["detections"][0]["box_xyxy"][0] for line in lines_in(one)]
     assert len(set(lefts)) == 5
@@ -331,7 +346,7 @@ def test_a_folder_that_cannot_be_made(config: Configure, tmp_path: Path) -> None
     (tmp_path / "file").touch()
 
     with pytest.raises(EdgeSegError, match=r"cannot write .*file/found: Not a directory; name another"):
-        run(config(output=tmp_path / "file" / "found"))
+        run(config(folder=tmp_path / "file" / "found"))
 
 
 def test_an_unwritable_folder(config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,7 +371,7 @@ def test_results_are_not_replaced_unasked(config: Configure, tmp_path: Path, nam
 
 def test_the_output_may_not_be_a_file(config: Configure, photos: Path) -> None:
     with pytest.raises(ConfigError, match=r"001\.png is a file and must be a folder"):
-        run(config(output=photos / "001.png"))
+        run(config(folder=photos / "001.png"))
 
 
 def test_force_leaves_no_result_of_the_earlier_run_and_nothing_else_out(
@@ -395,7 +410,7 @@ def test_lines_that_no_run_wrote_remove_nothing(config: Configure, tmp_path: Pat
 
 def test_results_beside_the_images(config: Configure, photos: Path) -> None:
     for _ in range(2):
-        summary = run(config(output=photos, force=True))
+        summary = run(config(folder=photos, force=True))
         assert (summary.frames, summary.skipped) == (5, ())
 
 
@@ -406,7 +421,7 @@ def test_a_source_is_never_replaced(config: Configure, photos: Path, tmp_path: P
 
     for source, output in ((clip, photos), (tmp_path / "found" / "overlays", tmp_path / "found")):
         with pytest.raises(ConfigError, match=f"{source.name} is a result in {output} and would be replaced"):
-            run(config(sources=(str(source),), output=output, force=True))
+            run(config(sources=(str(source),), folder=output, force=True))
     assert clip.read_bytes() == b"mine"
 
 
@@ -414,7 +429,7 @@ def test_a_source_is_never_replaced(config: Configure, photos: Path, tmp_path: P
 def unnamed(config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunSummary]:
     """Run with no folder named, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
-    return lambda **facts: run(config(output=None, **facts))
+    return lambda **facts: run(config(folder=None, **facts))
 
 
 def test_a_default_folder_without_results_is_taken(
@@ -500,7 +515,7 @@ def test_runs_that_start_together_have_a_folder_each(tmp_path: Path, monkeypatch
 
     def together(_: int) -> Path:
         start.wait(timeout=30)
-        return outputs.open_output(RunConfig(sources=(0,)), lambda line: None)
+        return outputs.open_output(None, lambda line: None)
 
     with ThreadPoolExecutor(8) as threads:
         taken = set(threads.map(together, range(8)))
@@ -522,15 +537,16 @@ def test_a_failed_start_leaves_earlier_results(config: Configure, tmp_path: Path
     ("facts", "words"),
     [
         ({"sources": ()}, "sources must name at least one image, .*, and is empty"),
+        ({"sources": ("x",), "bit_depth": 7}, "bit_depth must be within 8 and 16, got 7"),
         ({"sources": ("x",), "score_threshold": 1.5}, "score_threshold must be within 0 and 1, got 1.5"),
         ({"sources": ("x",), "max_frames": 0}, "max_frames must be at least 1, got 0"),
         ({"sources": ("x",), "give_up_after_s": 0}, "give_up_after_s must be more than 0, got 0"),
     ],
     ids=readable,
 )
-def test_settings_that_cannot_work(facts: dict[str, Any], words: str) -> None:
+def test_settings_that_cannot_work(config: Configure, facts: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        RunConfig(**facts)
+        config(**facts)
 
 
 def test_several_folders_fill_one_batch_and_keep_their_names_apart(

@@ -58,10 +58,10 @@ def test_arguments(args: list[str], shown: list[str]) -> None:
 )
 def test_no_message_repeats_them(monkeypatch: pytest.MonkeyPatch, args: list[str], debug: list[str]) -> None:
     def fail(config: RunConfig, observer: RunCallbacks) -> None:
-        source = config.sources[0]
+        source = config.source.sources[0]
         observer.note(f"lost {source}")
         observer.progress(f"lost {source}")
-        msg = f"cannot do {source} with {config.web_token}"
+        msg = f"cannot do {source} with {config.display.web_token}"
         raise RuntimeError(msg)
 
     monkeypatch.setattr(runner, "run", fail)
@@ -112,7 +112,7 @@ def test_a_token_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(runner, "run", fail)
     CliRunner().invoke(cli, ["run", "--source", "x", "--web-token-file", str(path)])
 
-    assert token_from_file(path) == configs[0].web_token == "Zq7 tökén"
+    assert token_from_file(path) == configs[0].display.web_token == "Zq7 tökén"
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,9 @@ def test_version() -> None:
     assert CliRunner().invoke(cli, ["--version"]).stdout == f"edgeseg {edgeseg.__version__}\n"
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join
+)
 def test_help_imports_nothing_heavy(args: list[str]) -> None:
     script = (
         "import sys\n"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from edgeseg.bundle.engines import Precision, Target, loaded_path, read_engine_record, recorded_engines
 from edgeseg.bundle.manifest import open_bundle
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.runtime.model import Model, SizedBackend
-from edgeseg.runtime.selection import EngineChoice, open_backend
+from edgeseg.runtime.selection import open_backend
 from edgeseg.spec import Lowering
 
 from .contract import CallResult

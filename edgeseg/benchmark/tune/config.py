@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeseg.bundle.manifest import DEFAULT_PATH
 from edgeseg.errors import ConfigError
 from edgeseg.exporter.config import ExportConfig
-from edgeseg.runtime.selection import AUTO
+from edgeseg.runtime.choice import ANY_ENGINE, EngineChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,8 @@ class TuneConfig:
         factory: `package.module:function` that builds the model.
         max_detections: None for the model's own.
         check: Images for the parity check of the chosen bundle.
-        backend: `auto` for all that run here; GPUs alone where there is one.
-        threads: Of one call; None to try one a core and less.
+        engine: Try only engines that it accepts, of `auto` all that run here, GPUs alone where there is one;
+            threads of None are one a core and less.
         minutes: After which no further measurement begins.
         frames: Images that are timed.
         turns: Through all engines of a size; the last comparison has twice as many.
@@ -78,8 +78,7 @@ class TuneConfig:
     factory: str | None = None
     max_detections: int | None = None
     check: Path | None = None
-    backend: str = AUTO
-    threads: int | None = None
+    engine: EngineChoice = ANY_ENGINE
     minutes: float = 30.0
     frames: int = 3
     turns: int = 4
@@ -88,7 +87,7 @@ class TuneConfig:
         if self.annotations is None and self.images is None:
             msg = "accuracy is measured on images; pass --annotations FILE, or --images DIR without any"
             raise ConfigError(msg)
-        for name in ("threads", "frames", "turns", "calib_images", "max_annotated"):
+        for name in ("frames", "turns", "calib_images", "max_annotated", "max_detections"):
             if (value := getattr(self, name)) is not None and value < 1:
                 msg = f"{name} must be at least 1, got {value}"
                 raise ConfigError(msg)

@@ -24,7 +24,7 @@ from edgeseg.files.records import mapped_write_errors
 from edgeseg.files.temporary import scratch_folder
 from edgeseg.quantisation.calibrate import calibrate
 from edgeseg.runtime.host.processors import usable_cpus
-from edgeseg.runtime.model import load
+from edgeseg.runtime.model import open_model
 
 from .candidate import shape_grid
 from .engines import runnable_engines
@@ -71,7 +71,7 @@ def open_tuner(
     start_s = time.monotonic()
     if config.output is not None:
         check_bundle_folder(config.output, force=config.force)
-    engines = runnable_engines(config.backend, int8=config.calib is not None)
+    engines = runnable_engines(config.engine, int8=config.calib is not None)
     for line in engines.notes:
         note(line)
     if config.calib is not None:
@@ -85,7 +85,7 @@ def open_tuner(
     plan = SearchPlan(
         grid=shape_grid(config.size_hw or variants.size_hw, variants.model_limits.max_proposals),
         engines=engines.pairs,
-        threads=_thread_counts(config.threads),
+        threads=_thread_counts(config.engine.threads),
         limits=config.limits,
         turns=config.turns,
         until_s=start_s + 60 * config.minutes,
@@ -193,9 +193,10 @@ class Tuner:
         target, precision = candidate.target, candidate.precision
         build_engine(BuildConfig(model=bundle.path, target=target, precision=precision), self.progress)
         self.progress("scoring what was written")
-        with load(
-            bundle.path, backend=target.value, precision=precision.value, threads=candidate.threads
-        ) as model:
+        choice = replace(
+            config.engine, backend=target.value, precision=precision.value, threads=candidate.threads
+        )
+        with open_model(bundle.path, choice) as model:
             return replace(
                 report, written=self._written(report, bundle.path, self.measurer.score_model(model))
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from edgeseg.bundle.external_data import check_self_contained
 from edgeseg.errors import ArtifactError, DependencyError, InputError
 from edgeseg.files.native import native_path
 from edgeseg.optional import require
+from edgeseg.runtime.choice import Provider
 from edgeseg.runtime.contract import RawDetections, output_fault
 from edgeseg.runtime.host.processors import inference_threads
 
@@ -30,15 +30,6 @@ DISPLAY_NAMES = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
 THRESHOLD_INPUT, CONVERGED_OUTPUT = "score_threshold", "nms_converged"
 OUTPUTS = ("num_detections", "boxes", "scores", "labels", "masks")
 RAW_FIELDS = ("counts", "boxes_xyxy", "scores", "labels", "masks")
-
-
-class Provider(str, Enum):
-    """Where ONNX Runtime computes."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    TENSORRT = "tensorrt"
 
 
 # What each wants, and what takes the nodes that it refuses.

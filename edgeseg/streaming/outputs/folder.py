@@ -17,9 +17,7 @@ from .overlays import overlay_name
 from .writers import partial_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from edgeseg.streaming.config import RunConfig
+    from collections.abc import Callable, Iterator, Sequence
 
 # Of one frame's detections, with their masks.
 MAX_LINE_BYTES = 64 << 20
@@ -39,27 +37,31 @@ def result_paths(output: Path) -> list[Path]:
     return [*(output / name for name in (job.OVERLAY_FOLDER, *RESULT_FILES)), *_videos(output)]
 
 
-def earlier_results(config: RunConfig) -> list[Path]:
+def earlier_results(output: Path | None, sources: Sequence[str | int]) -> list[Path]:
     """Name what is no input where it lies among it: what this run writes, and what others wrote by default.
 
     A default folder that is a source itself, or holds one, is left out.
+
+    Args:
+        output: Folder that this run writes; None for one that does not exist yet.
+        sources: What frames come from.
     """
     default = job.DEFAULT_OUTPUT
     # Unlike `Path.resolve` it takes links that lead in a circle.
-    sources = [Path(os.path.realpath(source)) for source in config.sources if isinstance(source, str)]
-    source_folders = {folder for source in sources for folder in (source, *source.parents)}
+    real_paths = [Path(os.path.realpath(source)) for source in sources if isinstance(source, str)]
+    source_folders = {folder for path in real_paths for folder in (path, *path.parents)}
     folders = [default, *default.parent.glob(f"{default.name}-[0-9]*")]
     folders = [folder for folder in folders if Path(os.path.realpath(folder)) not in source_folders]
-    if config.output is not None:
-        folders.append(config.output)
+    if output is not None:
+        folders.append(output)
     return [path for folder in folders for path in result_paths(folder)]
 
 
-def open_output(config: RunConfig, note: Callable[[str], None]) -> Path:
+def open_output(output: Path | None, note: Callable[[str], None]) -> Path:
     """Make the folder of the results.
 
     Args:
-        config: Where, or nowhere in particular.
+        output: Which; None for the default one, or the next that is free.
         note: Called with a sentence where the folder is another than the usual one.
 
     Returns:
@@ -68,21 +70,21 @@ def open_output(config: RunConfig, note: Callable[[str], None]) -> Path:
     Raises:
         EdgeSegError: It cannot be written.
     """
-    if config.output is None:
+    if output is None:
         output = claim_folder(job.DEFAULT_OUTPUT, job.LINES_FILE, _holds_results)
         if output != job.DEFAULT_OUTPUT:
             note(f"{job.DEFAULT_OUTPUT} is taken, so the results go to {output}")
         return output
-    with mapped_write_errors(config.output):
-        config.output.mkdir(parents=True, exist_ok=True)
-    return config.output
+    with mapped_write_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
+    return output
 
 
 def _holds_results(output: Path) -> bool:
     return any(path.exists() for path in result_paths(output))
 
 
-def check_output(output: Path, config: RunConfig) -> None:
+def check_output(output: Path, sources: Sequence[str | int], *, force: bool) -> None:
     """Say before the work whether the results may be written.
 
     Raises:
@@ -93,13 +95,13 @@ def check_output(output: Path, config: RunConfig) -> None:
         raise ConfigError(msg)
     check_folder(output)
     existing = [path.name for path in result_paths(output) if path.exists()]
-    if existing and not config.force:
+    if existing and not force:
         msg = (
             f"{output} already holds {existing[0]}; pass --force to replace it, or name another folder "
             "with -o"
         )
         raise ConfigError(msg)
-    for source in config.sources:
+    for source in sources:
         if existing and isinstance(source, str) and _is_result(Path(source), output):
             msg = f"{source} is a result in {output} and would be replaced; name another folder with -o"
             raise ConfigError(msg)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.benchmark.config import BenchmarkConfig
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.tools.console import print_json, print_note, print_pairs, print_table, progress_line
-from edgeseg.tools.options import json_option, model_option
+from edgeseg.tools.options import default_of, json_option, model_option, record_from_options
 
 if TYPE_CHECKING:
     from edgeseg.benchmark.report import BenchmarkReport
@@ -66,7 +68,7 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     "--repeats",
     "turns",
     type=click.IntRange(1),
-    default=10,
+    default=default_of(BenchmarkConfig, "turns"),
     show_default=True,
     help="Turns through all rows.",
 )
@@ -74,7 +76,7 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     "--duration",
     "duration_s",
     type=click.FloatRange(0),
-    default=0.0,
+    default=default_of(BenchmarkConfig, "duration_s"),
     show_default=True,
     metavar="SECONDS",
     help="Go on for so long, beyond --repeats if need be.",
@@ -83,7 +85,7 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     "--margin",
     "margin_percent",
     type=click.FloatRange(0),
-    default=5.0,
+    default=default_of(BenchmarkConfig, "margin_percent"),
     show_default=True,
     metavar="PERCENT",
     help="Go on until the 95 % interval of every ratio reaches no further; 0 for no matter how far.",
@@ -92,7 +94,7 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     "--at-most",
     "most_s",
     type=click.FloatRange(0),
-    default=600.0,
+    default=default_of(BenchmarkConfig, "most_s"),
     show_default=True,
     metavar="SECONDS",
     help="Do not go on longer for the sake of --margin.",
@@ -100,14 +102,14 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
 @click.option(
     "--warmup",
     type=click.IntRange(0),
-    default=1,
+    default=default_of(BenchmarkConfig, "warmup"),
     show_default=True,
     help="Calls before measuring, at least, besides one of each timed image.",
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(1),
-    default=1,
+    default=default_of(BenchmarkConfig, "concurrency"),
     show_default=True,
     help="Measure throughput with so many callers of one model too.",
 )
@@ -117,7 +119,13 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     metavar="N",
     help="Choose thresholds that leave N instances in each timed image. [default: a score of 0.5]",
 )
-@click.option("--frames", type=click.IntRange(1), default=4, show_default=True, help="Images to time.")
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    default=default_of(BenchmarkConfig, "frames"),
+    show_default=True,
+    help="Images to time.",
+)
 @click.option(
     "--frame",
     "frame_size_hw",
@@ -133,7 +141,10 @@ AP_COLUMNS = ("", "box AP", "mask AP", "same as PyTorch", "mask IoU", "stages ms
     help="Of this machine, in any currency: gives the cost of a million images.",
 )
 @click.option(
-    "--compile/--no-compile", default=True, show_default=True, help="Try torch.compile; takes minutes."
+    "--compile/--no-compile",
+    default=default_of(BenchmarkConfig, "compile"),
+    show_default=True,
+    help="Try torch.compile; takes minutes.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON."
@@ -155,12 +166,11 @@ def benchmark(as_json: bool, output: Path | None, html: Path | None, **settings:
     checkpoint for this run, with the engines that it has.
     """
     from edgeseg.benchmark.benchmark import benchmark as run
-    from edgeseg.benchmark.config import BenchmarkConfig
     from edgeseg.benchmark.report import write_report
     from edgeseg.files.records import check_file
     from edgeseg.records import json_from_record
 
-    config = BenchmarkConfig(**settings)
+    config = BenchmarkConfig(engine=record_from_options(EngineChoice, settings), **settings)
     for path in (output, html):
         if path is not None:
             check_file(path)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.bundle.engines import EngineOptions, Precision, Target
 from edgeseg.optional import require
 from edgeseg.records import json_from_record
+from edgeseg.runtime.choice import AUTO, BACKENDS
 from edgeseg.tools.console import print_json, print_note, print_pairs, progress_line
-from edgeseg.tools.options import force_option, json_option, model_option
+from edgeseg.tools.options import force_option, json_option, model_option, record_from_options
 
 from .calibrate import print_report, run_calibration, with_calibration_options
 
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from edgeseg.bundle.engines import EngineRecord
     from edgeseg.quantisation.calibrate import CalibrationReport
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
-TARGETS = ("auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
+PRECISIONS = tuple(precision.value for precision in reversed(Precision))
 
 
 @click.command(
@@ -38,8 +39,8 @@ TARGETS = ("auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 )
 @click.option(
     "--target",
-    type=click.Choice(TARGETS),
-    default="auto",
+    type=click.Choice(BACKENDS),
+    default=AUTO,
     show_default=True,
     help="What is to run the engine; auto takes the fastest that runs here.",
 )
@@ -99,30 +100,17 @@ def build_engine(as_json: bool, calib: Path | None, **settings: Any) -> None:
 def _config(settings: dict[str, Any]) -> BuildConfig:
     """Take the options that concern the build; the rest is for a calibration."""
     from edgeseg.builder.build import BuildConfig
-    from edgeseg.bundle.engines import EngineOptions, Precision, Target
 
     chosen = [name for name in PRECISIONS if settings.pop(name)]
     if len(chosen) > 1:
         msg = f"give one of {', '.join(f'--{name}' for name in PRECISIONS)}, got {' '.join(chosen)}"
         raise click.UsageError(msg)
     target = settings.pop("target")
-    options = EngineOptions(
-        machine=settings.pop("machine") or "",
-        **{
-            name: settings.pop(name)
-            for name in (
-                "weight_bits",
-                "compute_capabilities",
-                "workspace_mib",
-                "dla",
-                "version_compatible",
-                "hardware_compatible",
-            )
-        },
-    )
+    machine = settings.pop("machine") or ""
+    options = record_from_options(EngineOptions, settings, machine=machine)
     return BuildConfig(
         model=settings["model"],
-        target=None if target == "auto" else Target(target),
+        target=None if target == AUTO else Target(target),
         precision=Precision(chosen[0]) if chosen else None,
         options=options,
         force=settings["force"],

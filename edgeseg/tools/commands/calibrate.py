@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.bundle.engines import FULL_WEIGHT_BITS, NARROW_WEIGHT_BITS
+from edgeseg.calibration.table import Method
 from edgeseg.optional import require_extra
 from edgeseg.records import json_from_record
 from edgeseg.tools.console import print_json, print_note, print_pairs, print_table, progress_line
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeseg.quantisation.calibrate import CalibrationReport
-
-METHODS = ("entropy", "percentile", "minmax")
 
 calibration_options: tuple[Callable[[Any], Any], ...] = (
     click.option(
@@ -29,8 +29,8 @@ calibration_options: tuple[Callable[[Any], Any], ...] = (
     click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of images."),
     click.option(
         "--method",
-        type=click.Choice(METHODS),
-        default="entropy",
+        type=click.Choice([method.value for method in Method]),
+        default=Method.ENTROPY.value,
         show_default=True,
         help="How ranges are cut.",
     ),
@@ -38,7 +38,7 @@ calibration_options: tuple[Callable[[Any], Any], ...] = (
     click.option("--resume", is_flag=True, help="Go on with an interrupted calibration."),
     click.option(
         "--weight-bits",
-        type=click.IntRange(7, 8),
+        type=click.IntRange(NARROW_WEIGHT_BITS, FULL_WEIGHT_BITS),
         metavar="BITS",
         help="Bits of the weights: 7 runs on every processor, 8 on x86 needs AVX-512 VNNI or AVX-VNNI. "
         "[default: what this processor needs]",
@@ -112,7 +112,6 @@ def run_calibration(settings: dict[str, Any], as_json: bool) -> CalibrationRepor
     """Calibrate as the options say; where INT8 loses too much, what was measured is printed first."""
     for extra in ("export", "cpu"):
         require_extra(extra, purpose="calibrate")
-    from edgeseg.calibration.table import Method
     from edgeseg.quantisation.calibrate import AccuracyError, CalibrateConfig
     from edgeseg.quantisation.calibrate import calibrate as calibrate_bundle
 
@@ -127,8 +126,6 @@ def run_calibration(settings: dict[str, Any], as_json: bool) -> CalibrationRepor
 
 def print_report(report: CalibrationReport, as_json: bool) -> None:
     """Print what a calibration gave."""
-    from edgeseg.bundle.engines import FULL_WEIGHT_BITS
-
     if as_json:
         print_json(json_from_record(report))
         return

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeseg.demo.config import DemoConfig
 from edgeseg.optional import require_extra
 from edgeseg.records import json_from_record
 from edgeseg.tools.console import print_json, print_pairs, print_table, progress_line
-from edgeseg.tools.options import force_option, json_option
+from edgeseg.tools.options import default_of, force_option, json_option
 from edgeseg.tools.parity_table import print_parity
 
 if TYPE_CHECKING:
@@ -25,9 +26,19 @@ if TYPE_CHECKING:
     help="Folder for all that it makes. [default: edgeseg-demo, or edgeseg-demo-2 and so on where there are "
     "demos already]",
 )
-@click.option("--frames", type=click.IntRange(1), default=75, show_default=True, help="Length of the clip.")
 @click.option(
-    "--scored", type=click.IntRange(1), default=30, show_default=True, help="Unseen scenes to measure on."
+    "--frames",
+    type=click.IntRange(1),
+    default=default_of(DemoConfig, "frames"),
+    show_default=True,
+    help="Length of the clip.",
+)
+@click.option(
+    "--scored",
+    type=click.IntRange(1),
+    default=default_of(DemoConfig, "scored"),
+    show_default=True,
+    help="Unseen scenes to measure on.",
 )
 @force_option
 @json_option
@@ -40,7 +51,7 @@ def demo(output: Path | None, frames: int, scored: int, force: bool, as_json: bo
     """
     for extra in ("export", "cpu"):
         require_extra(extra, purpose="run the demo")
-    from edgeseg.demo.show import DemoConfig, run_demo
+    from edgeseg.demo.show import run_demo
 
     config = DemoConfig(output=output, frames=frames, scored=scored, force=force)
     with progress_line() as progress:

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.tools.console import print_json, print_note, print_pairs, print_table, progress_line
-from edgeseg.tools.options import backend_option, bit_depth_option, json_option, model_option
+from edgeseg.tools.options import (
+    backend_option,
+    bit_depth_option,
+    json_option,
+    model_option,
+    record_from_options,
+)
 
 if TYPE_CHECKING:
     from edgeseg.benchmark.evaluate import EvaluationReport, EvaluationRow
@@ -69,7 +76,7 @@ def evaluate(as_json: bool, **settings: Any) -> None:
     from edgeseg.benchmark.evaluate import EvaluateConfig, evaluate_bundle
     from edgeseg.records import json_from_record
 
-    config = EvaluateConfig(**settings)
+    config = EvaluateConfig(engine=record_from_options(EngineChoice, settings), **settings)
     with progress_line() as progress:
         report = evaluate_bundle(config, progress)
     _print_remarks(report)

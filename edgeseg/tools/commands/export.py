@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeseg.bundle.manifest import DEFAULT_PATH
+from edgeseg.exporter.config import ExportConfig
+from edgeseg.exporter.profiles import Profile
 from edgeseg.optional import require_extra
 from edgeseg.records import json_from_record
 from edgeseg.tools.console import print_json, print_note, print_pairs, progress_line
-from edgeseg.tools.options import force_option, json_option
+from edgeseg.tools.options import default_of, force_option, json_option
 from edgeseg.tools.parity_table import input_sizes, print_parity, print_parity_reports
 from edgeseg.tools.settings_table import print_settings
 
 if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Bundle
     from edgeseg.spec import ParityReport
-
-# Written out, as importing the exporter would take longer than a help page may.
-PROFILES = ("fast", "balanced", "accurate")
 
 
 @click.command(
@@ -31,14 +29,14 @@ PROFILES = ("fast", "balanced", "accurate")
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    default=DEFAULT_PATH,
+    default=default_of(ExportConfig, "output"),
     show_default=True,
     help="Folder of the bundle.",
 )
 @click.option(
     "--profile",
-    type=click.Choice(PROFILES),
-    default="accurate",
+    type=click.Choice([profile.value for profile in Profile]),
+    default=default_of(ExportConfig, "profile").value,
     show_default=True,
     help="Size, proposals and detections by one name: accurate is torchvision's own; balanced takes fewer "
     "proposals, which is hardly less accurate; fast a smaller input and fewer detections too, which costs "
@@ -56,7 +54,11 @@ PROFILES = ("fast", "balanced", "accurate")
     "800 1344; the profile's share of it]",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a call; fixed in the graph."
+    "--batch",
+    type=click.IntRange(1),
+    default=default_of(ExportConfig, "batch"),
+    show_default=True,
+    help="Images a call; fixed in the graph.",
 )
 @click.option(
     "--classes",
@@ -99,7 +101,10 @@ PROFILES = ("fast", "balanced", "accurate")
     help="Folder of images for the parity gate. [default: built-in photographs]",
 )
 @click.option(
-    "--parity/--no-parity", default=True, show_default=True, help="Prove the graphs equal to PyTorch."
+    "--parity/--no-parity",
+    default=default_of(ExportConfig, "parity"),
+    show_default=True,
+    help="Prove the graphs equal to PyTorch.",
 )
 @force_option
 @json_option
@@ -113,10 +118,8 @@ def export(as_json: bool, **settings: Any) -> None:
     """
     for extra in ("export", "cpu"):
         require_extra(extra, purpose="export a checkpoint")
-    from edgeseg.exporter.config import ExportConfig
     from edgeseg.exporter.export import export as export_checkpoint
     from edgeseg.exporter.parity.check import GraphParityError
-    from edgeseg.exporter.profiles import Profile
 
     config = ExportConfig(**{**settings, "profile": Profile(settings["profile"])})
     try:

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.runtime.choice import PRECISIONS, PROVIDERS, EngineChoice
 from edgeseg.tools.arguments import expand_variables, secrets_in_arguments, token_from_file
 from edgeseg.tools.console import hide_secrets, print_json, print_note, print_pairs, progress_line
 from edgeseg.tools.memory import limit_library_memory
-from edgeseg.tools.options import backend_option, bit_depth_option, force_option, json_option, model_option
+from edgeseg.tools.options import (
+    backend_option,
+    bit_depth_option,
+    default_of,
+    force_option,
+    json_option,
+    model_option,
+    record_from_options,
+)
 from edgeseg.tools.threads import limit_opencv_threads
 
 if TYPE_CHECKING:
@@ -47,6 +56,7 @@ QUIET_VARIABLES = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
 @click.option(
     "-o",
     "--output",
+    "folder",
     type=click.Path(path_type=Path),
     help="Folder of the results. [default: edgeseg-output, or edgeseg-output-2 and so on where there are "
     "results already]",
@@ -141,15 +151,15 @@ QUIET_VARIABLES = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
 @backend_option
 @click.option(
     "--precision",
-    type=click.Choice(("auto", "int8", "fp16", "bf16", "fp32")),
-    default="auto",
+    type=click.Choice(PRECISIONS),
+    default=default_of(EngineChoice, "precision"),
     show_default=True,
     help="What it computes in; auto takes the fastest engine that is built.",
 )
 @click.option(
     "--provider",
-    type=click.Choice(("auto", "cpu", "cuda", "tensorrt")),
-    default="auto",
+    type=click.Choice(PROVIDERS),
+    default=default_of(EngineChoice, "provider"),
     show_default=True,
     help="Where ONNX Runtime computes.",
 )
@@ -200,18 +210,25 @@ def run(as_json: bool, rebuild: bool, **settings: Any) -> None:
 
 
 def _config(sources: tuple[str | int, ...], settings: dict[str, Any]) -> RunConfig:
-    from edgeseg.streaming.config import RunConfig
+    from edgeseg.streaming.config import DisplayConfig, OutputConfig, RunConfig, SourceConfig
     from edgeseg.streaming.rendering.redaction import Redaction
     from edgeseg.streaming.web.address import parse_address
     from edgeseg.vision.drawing import ColorBy, DrawStyle
 
     address = settings.pop("web")
-    return RunConfig(
-        sources=sources,
-        track=_tracking(settings),
+    display = record_from_options(
+        DisplayConfig,
+        settings,
         style=DrawStyle(color_by=ColorBy(settings.pop("color_by"))),
         redaction=Redaction(settings.pop("redaction")),
         web=None if address is None else parse_address(address),
+    )
+    return RunConfig(
+        source=record_from_options(SourceConfig, settings, sources=sources),
+        engine=record_from_options(EngineChoice, settings),
+        tracking=_tracking(settings),
+        output=record_from_options(OutputConfig, settings),
+        display=display,
         **settings,
     )
 
@@ -220,11 +237,8 @@ def _tracking(settings: dict[str, Any]) -> TrackConfig | None:
     from edgeseg.streaming.tracking import TrackConfig, parse_line, parse_zone
 
     wanted = settings.pop("track")
-    config = TrackConfig(
-        lines=tuple(map(parse_line, settings.pop("lines"))),
-        zones=tuple(map(parse_zone, settings.pop("zones"))),
-        smooth_masks=settings.pop("smooth_masks"),
-    )
+    lines, zones = map(parse_line, settings.pop("lines")), map(parse_zone, settings.pop("zones"))
+    config = record_from_options(TrackConfig, settings, lines=tuple(lines), zones=tuple(zones))
     return config if wanted or config != TrackConfig() else None
 
 

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeseg.benchmark.tune.config import TuneConfig, TuneLimits
 from edgeseg.optional import require_extra
 from edgeseg.records import json_from_record
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.tools.console import print_json, print_lines, print_note, print_pairs, print_table, progress_line
-from edgeseg.tools.options import backend_option, force_option, json_option
+from edgeseg.tools.options import (
+    backend_option,
+    default_of,
+    force_option,
+    json_option,
+    record_from_options,
+)
 
 if TYPE_CHECKING:
     from edgeseg.benchmark.tune.candidate import TradeOffPoint
@@ -104,14 +112,25 @@ COLUMNS = ("", "size", "proposals", "threads", "ms", "box AP", "mask AP", "lost"
 @click.option(
     "--minutes",
     type=float,
-    default=30.0,
+    default=default_of(TuneConfig, "minutes"),
     show_default=True,
     help="Begin no further measurement after so long; what is known by then is printed.",
 )
 @click.option(
-    "--repeats", "turns", type=click.IntRange(1), default=4, show_default=True, help="Turns of a timing."
+    "--repeats",
+    "turns",
+    type=click.IntRange(1),
+    default=default_of(TuneConfig, "turns"),
+    show_default=True,
+    help="Turns of a timing.",
 )
-@click.option("--frames", type=click.IntRange(1), default=3, show_default=True, help="Images to time.")
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    default=default_of(TuneConfig, "frames"),
+    show_default=True,
+    help="Images to time.",
+)
 @click.option(
     "-o",
     "--output",
@@ -121,7 +140,7 @@ COLUMNS = ("", "size", "proposals", "threads", "ms", "box AP", "mask AP", "lost"
 )
 @force_option
 @json_option
-def tune(as_json: bool, max_latency_ms: float | None, max_map_drop: float | None, **settings: Any) -> None:
+def tune(as_json: bool, **settings: Any) -> None:
     """Find size, proposals, precision and threads that keep to limits.
 
     CHECKPOINT is exported at several sizes and numbers of proposals, each with every engine that runs here;
@@ -130,12 +149,11 @@ def tune(as_json: bool, max_latency_ms: float | None, max_map_drop: float | None
     """
     for extra in ("export", "cpu"):
         require_extra(extra, purpose="search")
-    from edgeseg.benchmark.tune.config import TuneConfig, TuneLimits
     from edgeseg.benchmark.tune.report import check_limits
     from edgeseg.benchmark.tune.tuner import open_tuner
 
-    limits = TuneLimits(max_latency_ms=max_latency_ms, max_map_drop=max_map_drop)
-    config = TuneConfig(limits=limits, **settings)
+    limits = record_from_options(TuneLimits, settings)
+    config = TuneConfig(limits=limits, engine=record_from_options(EngineChoice, settings), **settings)
     report: TuneReport | None = None
     try:
         with progress_line() as progress, open_tuner(config, progress, print_note) as tuner:

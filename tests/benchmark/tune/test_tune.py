@@ -27,6 +27,7 @@ from edgeseg.bundle.engines import Precision, Target
 from edgeseg.errors import ConfigError, DependencyError, EdgeSegError
 from edgeseg.quantisation.evaluator import Score
 from edgeseg.records import json_from_record, record_from_json
+from edgeseg.runtime.choice import EngineChoice
 from tests.benchmark.samples import make_report as make_benchmark_report
 
 if TYPE_CHECKING:
@@ -477,20 +478,26 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_engines_of_a_processor(machine: Callable[..., None]) -> None:
     machine(Target.OPENVINO, Target.ONNXRUNTIME, bfloat16=False)
 
-    assert runnable_engines("auto", int8=True).pairs == (
+    assert runnable_engines(EngineChoice(), int8=True).pairs == (
         INT8,
         FP32,
         (Target.ONNXRUNTIME, Precision.INT8),
         ORT32,
     )
-    assert runnable_engines("openvino", int8=True).pairs == (INT8, FP32)
+    assert runnable_engines(EngineChoice(backend="openvino"), int8=True).pairs == (INT8, FP32)
+
+
+def test_engines_of_a_precision_that_was_asked_for(machine: Callable[..., None]) -> None:
+    machine(Target.OPENVINO, Target.ONNXRUNTIME)
+
+    assert runnable_engines(EngineChoice(precision="fp32"), int8=True).pairs == (FP32, ORT32)
 
 
 def test_without_images_to_calibrate_on_int8_is_left_out_and_that_is_said(
     machine: Callable[..., None],
 ) -> None:
     machine(Target.OPENVINO)
-    found = runnable_engines("auto", int8=False)
+    found = runnable_engines(EngineChoice(), int8=False)
 
     assert found.pairs == ((Target.OPENVINO, Precision.BF16), FP32)
     assert found.notes == ("INT8 is left out: it needs images to calibrate on; pass --calib DIR",)
@@ -499,17 +506,17 @@ def test_without_images_to_calibrate_on_int8_is_left_out_and_that_is_said(
 def test_with_a_gpu_processors_are_not_tried(machine: Callable[..., None]) -> None:
     machine(Target.TENSORRT, Target.OPENVINO)
 
-    assert {target for target, _ in runnable_engines("auto", int8=True).pairs} == {Target.TENSORRT}
+    assert {target for target, _ in runnable_engines(EngineChoice(), int8=True).pairs} == {Target.TENSORRT}
 
 
 def test_a_backend_that_does_not_run_here(machine: Callable[..., None]) -> None:
     machine(Target.ONNXRUNTIME)
 
     with pytest.raises(ConfigError, match="--backend tensorrt cannot be tried: no tensorrt;"):
-        runnable_engines("tensorrt", int8=True)
+        runnable_engines(EngineChoice(backend="tensorrt"), int8=True)
     machine()
     with pytest.raises(DependencyError, match="no engine can be tried"):
-        runnable_engines("auto", int8=True)
+        runnable_engines(EngineChoice(), int8=True)
 
 
 # What may be asked for, and what is told.
@@ -541,7 +548,6 @@ def test_limits_that_cannot_be(changes: dict[str, float], words: str) -> None:
     [
         ({"images": None}, "--annotations FILE, or --images DIR"),
         ({"minutes": 0.0}, "minutes must be above 0"),
-        ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"frames": 0}, "frames must be at least 1"),
     ],
 )

@@ -21,6 +21,7 @@ from edgeseg.bundle.engines import Precision, Target
 from edgeseg.bundle.manifest import Bundle, open_bundle, write_manifest
 from edgeseg.errors import CalibrationError, ConfigError, EdgeSegError, InputError
 from edgeseg.exporter.config import DetectionLimits as Counts
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.runtime.host.processors import Cpus
 from edgeseg.spec import Lowering, ModelSpec
 from tests.calibration.pictures import write_pictures
@@ -63,7 +64,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(module, "VariantWriter", FakeDrafts)
     # One engine, so that few processes start.
     engines = AvailableEngines(((Target.ONNXRUNTIME, Precision.FP32),), ())
-    monkeypatch.setattr(module, "runnable_engines", lambda backend, int8: engines)
+    monkeypatch.setattr(module, "runnable_engines", lambda choice, int8: engines)
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in (1, 2):
@@ -77,7 +78,7 @@ def config(photos: Path, **changes: Any) -> TuneConfig:
         "limits": TuneLimits(max_latency_ms=60_000),
         "images": photos,
         "size_hw": SIZE_HW,
-        "threads": 1,
+        "engine": EngineChoice(threads=1),
         "turns": 1,
         "frames": 1,
     }

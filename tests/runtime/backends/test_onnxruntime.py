@@ -10,7 +10,8 @@ import pytest
 
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ArtifactError, DependencyError
-from edgeseg.runtime.backends.onnxruntime import CPU, CUDA, TENSORRT, OnnxRuntimeBackend, Provider
+from edgeseg.runtime.backends.onnxruntime import CPU, CUDA, TENSORRT, OnnxRuntimeBackend
+from edgeseg.runtime.choice import Provider
 from edgeseg.runtime.host import processors
 from edgeseg.runtime.host.processors import Cpus
 from edgeseg.spec import Lowering

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from edgeseg.errors import EdgeSegError
-from edgeseg.streaming.config import RunConfig
+from edgeseg.streaming.config import DisplayConfig, RunConfig, SourceConfig
 from edgeseg.streaming.sources import opening
 from edgeseg.streaming.sources.credentials import redacted, secrets_in, without_secrets
 from edgeseg.streaming.sources.live.address import Route, address_from_source
@@ -192,4 +192,6 @@ def test_records_do_not_show_them() -> None:
     source = "rtsp://admin:Zq7@cam/"
 
     assert MARK not in repr(address_from_source(source))
-    assert MARK not in repr(RunConfig(sources=(source,), web_token="Zq7token"))
+    assert MARK not in repr(
+        RunConfig(source=SourceConfig(sources=(source,)), display=DisplayConfig(web_token="Zq7token"))
+    )

@@ -128,7 +128,7 @@ def test_settings_reach_the_run(run: Callable[..., Result], told: dict[str, Any]
 
     config = told["config"]
     assert (config.images, config.rows) == (Path("photos"), ("openvino-*", "pytorch-eager"))
-    assert (config.turns, config.duration_s, config.threads, config.boxes) == (7, 1.5, 2, 10)
+    assert (config.turns, config.duration_s, config.engine.threads, config.boxes) == (7, 1.5, 2, 10)
     assert config.batch == 4
     assert (config.frame_size_hw, config.compile, config.concurrency) == ((720, 1280), False, 2)
     assert (config.price_per_hour, config.warmup, config.frames) == (0.5, 3, 2)

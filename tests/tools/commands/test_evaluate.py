@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgeseg.dataset.labelled import LabelledImages
+    from edgeseg.runtime.choice import EngineChoice
     from edgeseg.vision.detections import Detections
 
 pytest.importorskip("onnxruntime")
@@ -113,20 +114,20 @@ class AboveHalf:
 def test_rows_are_compared_with_the_first(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeseg.benchmark.evaluate.available_engines", lambda bundle, backend: (FP32, INT8))
+    monkeypatch.setattr("edgeseg.benchmark.evaluate.available_engines", lambda bundle, choice: (FP32, INT8))
     as_is = average_precision.evaluate
     rounded: list[Model] = []
 
-    def load_any(path: Path, *, backend: str, precision: str, threads: int | None) -> Model:
-        model = load(path, threads=threads)
-        if precision == "int8":
+    def load_any(path: Path, choice: EngineChoice) -> Model:
+        model = load(path, threads=choice.threads)
+        if choice.precision == "int8":
             rounded.append(model)
         return model
 
     def worse(detector: Model, labelled: LabelledImages, **rest: Any) -> AveragePrecision:
         return as_is(AboveHalf(detector) if detector in rounded else detector, labelled)
 
-    monkeypatch.setattr("edgeseg.benchmark.evaluate.load", load_any)
+    monkeypatch.setattr("edgeseg.benchmark.evaluate.open_model", load_any)
     monkeypatch.setattr("edgeseg.benchmark.evaluate.evaluate", worse)
 
     # Above 0.5 are one of two bolts, one of two nuts and the washer, and half is 51 of 101 points of recall.
@@ -286,14 +287,14 @@ def test_interrupted_in_the_first_row(
 def test_interrupted_later_prints_the_rows_before(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeseg.benchmark.evaluate.available_engines", lambda bundle, backend: (FP32, INT8))
+    monkeypatch.setattr("edgeseg.benchmark.evaluate.available_engines", lambda bundle, choice: (FP32, INT8))
 
-    def load_one(path: Path, *, backend: str, precision: str, threads: int | None) -> Model:
-        if precision != "fp32":
+    def load_one(path: Path, choice: EngineChoice) -> Model:
+        if choice.precision != "fp32":
             os.kill(os.getpid(), signal.SIGINT)
-        return load(path, threads=threads)
+        return load(path, threads=choice.threads)
 
-    monkeypatch.setattr("edgeseg.benchmark.evaluate.load", load_one)
+    monkeypatch.setattr("edgeseg.benchmark.evaluate.open_model", load_one)
     result = run("--annotations", str(LABELS), "--json")
 
     report = json.loads(result.stdout)

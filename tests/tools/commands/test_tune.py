@@ -16,6 +16,7 @@ from edgeseg.benchmark.tune.candidate import CandidateState
 from edgeseg.benchmark.tune.config import TuneConfig, TuneLimits
 from edgeseg.benchmark.tune.report import TuneReport, WrittenBundle
 from edgeseg.errors import BuildError
+from edgeseg.runtime.choice import EngineChoice
 from edgeseg.tools.main import cli
 from edgeseg.vision.frames import Skipped
 from tests.benchmark.tune.test_tune import INT8, candidate, make_report, point
@@ -103,8 +104,9 @@ def test_settings_reach_the_search(told: FakeTuner) -> None:
     assert config is not None
     assert config.limits == TuneLimits(max_latency_ms=50, max_map_drop=1)
     assert (config.annotations, config.images, config.calib) == (Path("val.json"), Path("photos"), Path("c"))
-    assert (config.calib_images, config.size_hw, config.backend) == (20, (512, 640), "openvino")
-    assert (config.threads, config.minutes, config.max_annotated) == (1, 5.0, 9)
+    assert (config.calib_images, config.size_hw) == (20, (512, 640))
+    assert config.engine == EngineChoice(backend="openvino", threads=1)
+    assert (config.minutes, config.max_annotated) == (5.0, 9)
     assert config.settings == config.export_config.settings == Path("settings.json")
     assert (config.max_detections, config.frames, config.turns) == (50, 2, 7)
     assert (config.output, config.force) == (Path("out"), True)
