@@ -151,7 +151,7 @@ def test_several_passes_give_the_same_ranges(
 
 
 def test_a_pass_runs_only_what_it_needs(bundle: Bundle) -> None:
-    model = instrumented_graph._keep_only(instrumented_graph._load(bundle), ["features"])
+    model = instrumented_graph._instrumented(bundle, ["features"])
     assert [node.op_type for node in model.graph.node] == ["Cast", "Transpose", "Conv"]
     assert [tensor.name for tensor in model.graph.initializer] == ["weights"]
 
