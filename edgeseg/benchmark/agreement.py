@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from edgeseg.vision.matching import match_by_overlap
+
 from .row import Agreement
 
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Result = dict[str, Any]
-SAME_OBJECT_IOU = 0.5
 MIN_SCORE = 0.5
 
 
@@ -72,26 +73,14 @@ def _pairs(expected: list[Result], found: list[Result]) -> list[_Pair]:
     crowd = [0] * len(expected)
     overlaps = np.array(mask.iou(others, boxes, crowd)).T
     labels, other_labels = (np.array([item["category_id"] for item in items]) for items in (expected, found))
-    overlaps[labels[:, None] != other_labels] = 0
     masks = np.array(
         mask.iou([item["segmentation"] for item in found], [item["segmentation"] for item in expected], crowd)
     ).T
     corners, other_corners = _xyxy(boxes), _xyxy(others)
     return [
         _Pair(float(np.abs(corners[row] - other_corners[column]).max()), float(masks[row, column]))
-        for row, column in _match_pairs(overlaps)
+        for row, column in match_by_overlap(overlaps, labels, other_labels)
     ]
-
-
-def _match_pairs(overlaps: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pair rows with columns, the largest overlaps first, each once."""
-    remaining = overlaps.copy()
-    pairs: list[tuple[int, int]] = []
-    while remaining.size and remaining.max() >= SAME_OBJECT_IOU:
-        row, column = divmod(int(remaining.argmax()), remaining.shape[1])
-        pairs.append((row, column))
-        remaining[row], remaining[:, column] = 0, 0
-    return pairs
 
 
 def _xyxy(boxes_xywh: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,8 +12,8 @@ from edgeseg.bundle.manifest import Bundle
 from edgeseg.errors import CalibrationError
 from edgeseg.runtime.backends.onnxruntime import OUTPUTS
 from edgeseg.runtime.input_sizes import best_input, size_advice
+from edgeseg.runtime.model import prepare_frames
 from edgeseg.spec import Lowering
-from edgeseg.vision.letterbox import letterbox_batch
 
 from .checkpoint import (
     PARTIAL_FILE,
@@ -24,7 +24,7 @@ from .checkpoint import (
     read_progress,
     write_progress,
 )
-from .consistency import check_detections, check_images, runtime_detections, runtime_images
+from .consistency import check_detections, runtime_detections
 from .counting import check_rows, histograms_from_values
 from .images import CalibrationImage, choose_images, images_sha256, read_calibration_image
 from .instrumented_graph import InstrumentedGraph, detections_from_values, plan_passes
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-
-    from edgeseg.runtime.contract import RawDetections
 
     from .histogram import Histogram
     from .images import CalibrationConfig
@@ -69,8 +67,8 @@ def collect(
         note: Called with what a user should know, such as an image that was skipped.
 
     Raises:
-        CalibrationError: Too few usable images, a value that is not finite or was never seen, calibration
-            that does not see what the runtime sees, or an interrupted one that cannot be resumed.
+        CalibrationError: Too few usable images, a value that is not finite or was never seen, a graph that
+            does not find what the runtime finds, or an interrupted calibration that cannot be resumed.
         DependencyError: `onnx` or `onnxruntime` is missing.
     """
     passes = [
@@ -254,15 +252,14 @@ def _histograms_of_pass(
 ) -> Iterator[dict[str, Histogram]]:
     spec = one_pass.bundle.spec
     # Before the other session is there: two would take half as much memory again.
-    expected = _expected(one_pass, batches[0]) if one_pass.is_last else None
+    expected = None
+    if one_pass.is_last:
+        expected = runtime_detections(one_pass.bundle, _inputs(one_pass, batches[0]))
     graph = InstrumentedGraph(one_pass.bundle, _output_names(one_pass))
     for batch in batches:
         clock.report()
         where = ", ".join(image.name for image in batch)
-        frames = _frames(one_pass, batch)
-        images, _ = letterbox_batch(frames, spec)
-        check_images(images, runtime_images(frames, spec), where)
-        values = graph(images)
+        values = graph(_inputs(one_pass, batch))
         check_rows(one_pass.observers, values, spec)
         if expected is not None:
             check_detections(detections_from_values(values), expected, spec, where)
@@ -270,10 +267,6 @@ def _histograms_of_pass(
         present = values.get(one_pass.present)
         yield histograms_from_values(one_pass.observers, values, len(batch), present, where)
         clock.step()
-
-
-def _expected(one_pass: _Pass, batch: Sequence[CalibrationImage]) -> RawDetections:
-    return runtime_detections(one_pass.bundle, runtime_images(_frames(one_pass, batch), one_pass.bundle.spec))
 
 
 def _output_names(one_pass: _Pass) -> list[str]:
@@ -284,10 +277,12 @@ def _output_names(one_pass: _Pass) -> list[str]:
     return [*names, *OUTPUTS] if one_pass.is_last else names
 
 
-def _frames(one_pass: _Pass, batch: Sequence[CalibrationImage]) -> list[NDArray[np.uint8]]:
-    """Read a batch; the last image fills what is missing of it."""
+def _inputs(one_pass: _Pass, batch: Sequence[CalibrationImage]) -> NDArray[np.uint8]:
+    """Read a batch and have the runtime prepare it; the last image fills what is missing of it."""
     frames = [read_calibration_image(one_pass.folder, image, bit_depth=one_pass.bit_depth) for image in batch]
-    return frames + frames[-1:] * (one_pass.bundle.spec.batch - len(frames))
+    spec = one_pass.bundle.spec
+    (prepared,) = prepare_frames(frames + frames[-1:] * (spec.batch - len(frames)), [spec])
+    return prepared.images
 
 
 def _check_all_observed(collected: CalibrationProgress, images: int) -> None:

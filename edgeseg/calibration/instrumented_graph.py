@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeseg.errors import CalibrationError
+from edgeseg.graphs.editor import GraphIndex, keep_only_outputs, shape_from_description
 from edgeseg.optional import require
 from edgeseg.runtime.backends.onnxruntime import CPU, OUTPUTS
 from edgeseg.runtime.contract import RawDetections
@@ -17,7 +18,7 @@ from edgeseg.spec import Lowering
 from .observers import FirstAxis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,7 +70,7 @@ class InstrumentedGraph:
         ort = require("onnxruntime", purpose=_PURPOSE)
         self._threshold = np.array(bundle.spec.score_threshold, np.float32)
         self._names = list(dict.fromkeys(tensors))
-        model = _keep_only(_load(bundle), self._names)
+        model = _instrumented(bundle, self._names)
         options = ort.SessionOptions()
         # Its own log would say on stderr what the exception says again.
         options.log_severity_level = 4
@@ -103,29 +104,11 @@ def detections_from_values(values: dict[str, NDArray[Any]]) -> RawDetections:
     return RawDetections(counts=counts, boxes_xyxy=boxes, scores=scores, labels=labels, masks=masks)
 
 
-def _keep_only(model: Any, names: Sequence[str]) -> Any:
-    """Make values the outputs of a graph and drop what they do not need."""
-    graph = model.graph
-    outputs = list(_types(model, names).values())
-    needed, kept_nodes = set(names), []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(_all_inputs(node))
-            kept_nodes.append(node)
-    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
-    for field, content in (("node", kept_nodes[::-1]), ("initializer", constants), ("output", outputs)):
-        graph.ClearField(field)
-        getattr(graph, field).extend(content)
+def _instrumented(bundle: Bundle, names: Sequence[str]) -> Any:
+    """Read the graph, make values its outputs and drop what they do not need."""
+    model = _load(bundle)
+    keep_only_outputs(model, _types(model, names).values())
     return model
-
-
-def _all_inputs(node: Any) -> Iterator[str]:
-    """Name what a node reads, in its loops and branches too."""
-    yield from node.input
-    for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs):
-            for each in inner.node:
-                yield from _all_inputs(each)
 
 
 def _first_line(exc: Exception) -> str:
@@ -139,20 +122,12 @@ def _load(bundle: Bundle) -> Any:
 
 def _types(model: Any, names: Sequence[str]) -> dict[str, Any]:
     """Look up what the graph says of values; where it says nothing, infer it."""
-    known = {value.name: value for value in _value_infos(model)}
-    if not set(names) <= set(known):
-        onnx = require("onnx", purpose=_PURPOSE)
-        known = {value.name: value for value in _value_infos(onnx.shape_inference.infer_shapes(model))}
-    if missing := sorted(set(names) - set(known)):
+    index = GraphIndex(model)
+    types = {name: index.description(name) for name in names}
+    if missing := sorted(name for name, found in types.items() if found is None):
         msg = f"the graph must hold a value named {missing[0]!r} to be measured, and has none"
         raise CalibrationError(msg)
-    return {name: known[name] for name in names}
-
-
-def _value_infos(model: Any) -> Iterator[Any]:
-    yield from model.graph.input
-    yield from model.graph.output
-    yield from model.graph.value_info
+    return types
 
 
 def _check_types(types: dict[str, Any], observers: RangeObservers) -> None:
@@ -175,5 +150,5 @@ def _estimated_bytes(value: Any, observer: RangeObserver, spec: ModelSpec) -> in
     }[observer.rows]
     # The finest feature map is a quarter of the input.
     rest = max(spec.input_size_hw) // 4
-    sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    sizes = shape_from_description(value)
     return 4 * prod(size or (rest if axis else first) for axis, size in enumerate(sizes))

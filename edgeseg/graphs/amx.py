@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .editor import GraphRewriter
+from .editor import GraphEditor, attribute
 from .layers import ACTIVATIONS
 
 # With fewer products for each result, laying out costs more than multiplying saves.
@@ -35,7 +35,7 @@ def rewrite_for_amx(model: Any) -> Any:
     return _AmxRewriter(model).rewrite()
 
 
-class _AmxRewriter(GraphRewriter):
+class _AmxRewriter(GraphEditor):
     def rewrite(self) -> Any:
         shifted: set[str] = set()
         replaced: set[str] = set()
@@ -52,7 +52,7 @@ class _AmxRewriter(GraphRewriter):
             if node.output[0] not in replaced:
                 self.nodes.append(node)
         for name in shifted:
-            self.constant(name, self.array(name) + np.int8(ZERO_POINT))
+            self.replace_constant(name, self.array(name) + np.int8(ZERO_POINT))
         return self.finish()
 
     def _products_per_output(self, conv: Any) -> int:
@@ -78,8 +78,8 @@ class _AmxRewriter(GraphRewriter):
 
     def _strip_count(self, conv: Any) -> int:
         """Count the strips that a convolution is to be cut into."""
-        sizes = self.shapes.get(conv.output[0], [0])
-        if 0 in sizes or self.ints(conv, "kernel_shape") == self.ints(conv, "strides") == [1, 1]:
+        sizes = self.shape(conv.output[0])
+        if not all(sizes) or attribute(conv, "kernel_shape") == attribute(conv, "strides") == [1, 1]:
             return 1
         *_, height, width = sizes
         return int(min(height, -(-height * width * self._products_per_output(conv) // MATRIX_BYTES)))
@@ -87,11 +87,11 @@ class _AmxRewriter(GraphRewriter):
     def _split_into_strips(self, conv: Any, next_nodes: list[Any], strips: int) -> list[Any]:
         """Compute a convolution in strips of rows; gives the nodes that this replaces."""
         input_node = self.producers[conv.input[0]]
-        height_in, height_out = (self.shapes[value][ROW_AXIS] for value in (conv.input[0], conv.output[0]))
+        height_in, height_out = (self.shape(value)[ROW_AXIS] for value in (conv.input[0], conv.output[0]))
         kernel, stride, dilation = (
-            self.ints(conv, name)[0] for name in ("kernel_shape", "strides", "dilations")
+            attribute(conv, name)[0] for name in ("kernel_shape", "strides", "dilations")
         )
-        above, left, _, right = self.ints(conv, "pads")
+        above, left, _, right = attribute(conv, "pads")
         strip_outputs = []
         for index, (begin, end) in enumerate(pairwise(height_out * n // strips for n in range(strips + 1))):
             first = begin * stride - above
@@ -113,5 +113,5 @@ class _AmxRewriter(GraphRewriter):
         return self.add("Slice", [value, *limits, self.constant("rows_axis", np.array([ROW_AXIS]))], name)
 
     def _pad(self, conv: Any, pads: list[int]) -> None:
-        (attribute,) = (attribute for attribute in conv.attribute if attribute.name == "pads")
-        attribute.ints[:] = pads
+        (item,) = (item for item in conv.attribute if item.name == "pads")
+        item.ints[:] = pads

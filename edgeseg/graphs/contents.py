@@ -13,6 +13,8 @@ from edgeseg.files.native import native_path
 from edgeseg.optional import install_command, require
 from edgeseg.spec import Lowering, ModelSpec
 
+from .editor import inner_graphs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -155,9 +157,8 @@ def _unreadable(path: Path, exc: Exception) -> ArtifactError:
 def _nodes(graph: Any) -> Iterator[Any]:
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
+        for inner in inner_graphs(node):
+            yield from _nodes(inner)
 
 
 def _port(onnx: Any, value: Any) -> Port:

@@ -1,9 +1,15 @@
-"""Putting nodes of a graph in place of others."""
+"""Reading and editing ONNX graphs: who gives and takes each value, and other nodes in place of those there.
+
+It works on the messages of `onnx` itself. `onnx_ir` was tried on the rewriting for AMX: the same nodes in as
+many lines, but it needs sympy on the device that builds engines, takes a second to import, and writes a
+description of each value, constants included, into the graph.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,57 +17,93 @@ import numpy as np
 from edgeseg.optional import require
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
+# Of a value; 0 where a size is only known at run time.
+Shape = tuple[int, ...]
 
-class GraphRewriter:
+
+class GraphIndex:
+    """The values of a graph, looked up by name.
+
+    Args:
+        model: ONNX model; not changed.
+
+    Attributes:
+        model: The same.
+        output_names: Names of what the graph gives.
+        producers: Value name to the node that gives it.
+        consumers: Value name to the nodes that take it.
+        constants: Name to tensor.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.onnx = require("onnx", purpose="read a graph")
+        self.model = model
+        self.output_names = {value.name for value in model.graph.output}
+        self.producers = {output: node for node in model.graph.node for output in node.output}
+        self.consumers: dict[str, list[Any]] = defaultdict(list)
+        for node in model.graph.node:
+            for value in node.input:
+                self.consumers[value].append(node)
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """Value name to type and shape, for those of which the graph says them."""
+        return _descriptions(self.model)
+
+    @cached_property
+    def _inferred(self) -> dict[str, Any]:
+        return _descriptions(self.onnx.shape_inference.infer_shapes(self.model))
+
+    def description(self, value: str) -> Any:
+        """Type and shape of a value, inferred where the graph does not say; None where nothing does."""
+        return self.described.get(value) or self._inferred.get(value)
+
+    def shape(self, value: str) -> Shape:
+        """Sizes of a value; a single 0 where nothing says how many they are."""
+        description = self.description(value)
+        return (0,) if description is None else shape_from_description(description)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Read a constant."""
+        return np.asarray(self.onnx.numpy_helper.to_array(self.constants[name]))
+
+
+class GraphEditor(GraphIndex):
     """A copy of a graph whose nodes are listed anew, in the order of computation.
 
     Args:
         model: ONNX model; not changed.
 
     Attributes:
-        onnx: The package.
         model: The copy; until it is finished, with the nodes that it had.
         nodes: Those that it shall have; what nothing takes is left out in the end.
-        shapes: Value name to sizes, 0 where they depend on data.
-        output_names: Names of what the graph gives.
-        producers: Value name to the node that gave it.
-        consumers: Value name to the nodes that took it.
-        constants: Name to tensor.
+        constants: Those that it had, and those that were added.
     """
 
     def __init__(self, model: Any) -> None:
-        self.onnx = require("onnx", purpose="write an engine")
-        self.model = copy.deepcopy(model)
+        super().__init__(copy.deepcopy(model))
+        self._original = model
         self.nodes: list[Any] = []
-        described = self.onnx.shape_inference.infer_shapes(model).graph
-        self.shapes = {
-            info.name: [size.dim_value for size in info.type.tensor_type.shape.dim]
-            for info in (*described.input, *described.value_info, *described.output)
-        }
-        graph = self.model.graph
-        self.output_names = {value.name for value in graph.output}
-        self.producers = {output: node for node in graph.node for output in node.output}
-        self.consumers: dict[str, list[Any]] = defaultdict(list)
-        for node in graph.node:
-            for value in node.input:
-                self.consumers[value].append(node)
-        self.constants = {tensor.name: tensor for tensor in graph.initializer}
 
-    def ints(self, node: Any, name: str) -> list[int]:
-        """Read an attribute that lists integers."""
-        (attribute,) = (attribute for attribute in node.attribute if attribute.name == name)
-        return list(attribute.ints)
+    @cached_property
+    def _inferred(self) -> dict[str, Any]:
+        # The nodes of the copy may be changed already.
+        return _descriptions(self.onnx.shape_inference.infer_shapes(self._original))
 
-    def array(self, name: str) -> NDArray[Any]:
-        """Read a constant."""
-        return np.asarray(self.onnx.numpy_helper.to_array(self.constants[name]))
-
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Add a constant, or change one; gives its name."""
-        self.constants[name] = self.onnx.numpy_helper.from_array(values, name)
+    def constant(self, name: str, values: Any) -> str:
+        """Add a constant, once, and give its name."""
+        if name not in self.constants:
+            self.replace_constant(name, values)
         return name
+
+    def replace_constant(self, name: str, values: Any) -> None:
+        """Give a constant other values."""
+        self.constants[name] = self.onnx.numpy_helper.from_array(np.asarray(values), name)
 
     def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Append a node that is named as what it gives; gives that name."""
@@ -78,13 +120,68 @@ class GraphRewriter:
         return str(copied.output[0])
 
     def finish(self) -> Any:
-        """Give the copy with its new nodes."""
-        graph = self.model.graph
-        used = {value for node in self.nodes for value in node.input} | self.output_names
-        nodes = [node for node in self.nodes if used.intersection(node.output)]
-        used_values = {value for node in nodes for value in node.input}
-        del graph.node[:], graph.initializer[:]
-        graph.node.extend(nodes)
-        graph.initializer.extend(tensor for name, tensor in self.constants.items() if name in used_values)
+        """Give the copy with its new nodes, without what its outputs do not need."""
+        _replace_contents(self.model.graph, self.nodes, self.constants.values())
         self.onnx.checker.check_model(self.model)
         return self.model
+
+
+def keep_only_outputs(model: Any, outputs: Iterable[Any]) -> None:
+    """Give a graph other outputs, and drop what they do not need.
+
+    Args:
+        model: Changed in place: a copy would double what a large network takes.
+        outputs: Descriptions of values of the graph.
+    """
+    graph = model.graph
+    outputs = list(outputs)
+    graph.ClearField("output")
+    graph.output.extend(outputs)
+    _replace_contents(graph, list(graph.node), list(graph.initializer))
+
+
+def _replace_contents(graph: Any, nodes: list[Any], constants: Iterable[Any]) -> None:
+    """Put in other nodes, in the order of computation, and constants: those that the outputs need."""
+    needed = {value.name for value in graph.output}
+    kept_nodes = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(_values_read(node))
+            kept_nodes.append(node)
+    kept_constants = [tensor for tensor in constants if tensor.name in needed]
+    for field, content in (("node", kept_nodes[::-1]), ("initializer", kept_constants)):
+        graph.ClearField(field)
+        getattr(graph, field).extend(content)
+
+
+def _values_read(node: Any) -> Iterator[str]:
+    """Name what a node reads, in its loops and branches too."""
+    yield from node.input
+    for inner in inner_graphs(node):
+        for each in inner.node:
+            yield from _values_read(each)
+
+
+def inner_graphs(node: Any) -> Iterator[Any]:
+    """List the loop or the branches of a node."""
+    for item in node.attribute:
+        if item.HasField("g"):
+            yield item.g
+        yield from item.graphs
+
+
+def attribute(node: Any, name: str, default: Any = None) -> Any:
+    """Read an attribute of a node; those that list numbers as a list."""
+    onnx = require("onnx", purpose="read a graph")
+    found = next((item for item in node.attribute if item.name == name), None)
+    return default if found is None else onnx.helper.get_attribute_value(found)
+
+
+def shape_from_description(description: Any) -> Shape:
+    """Read the sizes in a description of a value."""
+    return tuple(size.dim_value for size in description.type.tensor_type.shape.dim)
+
+
+def _descriptions(model: Any) -> dict[str, Any]:
+    graph = model.graph
+    return {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}

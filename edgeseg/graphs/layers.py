@@ -5,9 +5,11 @@ Node and value names differ from graph to graph; the names of the weights come f
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
+
+from .editor import GraphIndex
 
 # Operators between layers that work on the same numbers; what they give is named after what they take.
 PASS_THROUGH_OPERATORS = (
@@ -48,25 +50,16 @@ class Layer:
         return self.name.partition("#")[0]
 
 
-class LayerGraph:
+class LayerGraph(GraphIndex):
     """A graph seen as its layers.
 
     Attributes:
-        model: The ONNX model; not changed.
         layers: In the order of computation.
         keys: Value name to the name that both graphs share.
-        consumers: Value name to the nodes that take it.
-        producers: Value name to the node that gives it.
     """
 
     def __init__(self, model: Any) -> None:
-        self.model = model
-        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.producers = {output: node for node in model.graph.node for output in node.output}
-        self.consumers: dict[str, list[Any]] = defaultdict(list)
-        for node in model.graph.node:
-            for value in node.input:
-                self.consumers[value].append(node)
+        super().__init__(model)
         self.layers = tuple(self._layers())
         self.keys = self._keys()
 
@@ -78,7 +71,7 @@ class LayerGraph:
         uses: Counter[str] = Counter()
         found = []
         for node in self.model.graph.node:
-            if node.op_type not in ("Conv", "Gemm") or node.input[1] not in self.weights:
+            if node.op_type not in ("Conv", "Gemm") or node.input[1] not in self.constants:
                 continue
             base = node.input[1].removesuffix(WEIGHT)
             name = f"{base}#{uses[base]}" if uses[base] else base

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .editor import GraphRewriter
+from .editor import GraphEditor, attribute
 from .layers import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def rewrite_for_winograd(model: Any) -> Any:
     return _WinogradRewriter(model).rewrite()
 
 
-class _WinogradRewriter(GraphRewriter):
+class _WinogradRewriter(GraphEditor):
     def rewrite(self) -> Any:
         replaced: set[str] = set()
         for node in self.model.graph.node:
@@ -68,11 +68,10 @@ class _WinogradRewriter(GraphRewriter):
         if node.op_type != "Conv" or node.input[1] not in self.constants:
             return False
         channels = self.constants[node.input[1]].dims[:2]
-        pixels = self.shapes.get(node.output[0], [0])[ROW_AXIS:]
-        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        pixels = self.shape(node.output[0])[ROW_AXIS:]
         return (
-            all(self.ints(node, name) == wanted for name, wanted in SUPPORTED_CONV.items())
-            and groups == 1
+            all(attribute(node, name) == wanted for name, wanted in SUPPORTED_CONV.items())
+            and attribute(node, "group", 1) == 1
             and min(channels) >= MIN_CHANNELS
             and np.prod(pixels) >= MIN_PIXELS
         )
@@ -102,10 +101,10 @@ class _WinogradRewriter(GraphRewriter):
         """Whether nodes take pixels one by one, and give fewer channels than `value` has."""
         if not nodes or not all(node.op_type == "Conv" and self._is_pointwise(node) for node in nodes):
             return False
-        return bool(sum(self.shapes[node.output[0]][1] for node in nodes) < self.shapes[value][1])
+        return sum(self.shape(node.output[0])[1] for node in nodes) < self.shape(value)[1]
 
     def _is_pointwise(self, conv: Any) -> bool:
-        return self.ints(conv, "kernel_shape") == self.ints(conv, "strides") == [1, 1]
+        return bool(attribute(conv, "kernel_shape") == attribute(conv, "strides") == [1, 1])
 
     def _apply_to_each(self, node: Any, rows: list[str]) -> list[str]:
         """Append a node once for each value."""
@@ -115,7 +114,7 @@ class _WinogradRewriter(GraphRewriter):
 
     def _interleave_rows(self, rows: list[str], name: str) -> None:
         """Append `name`: the first row of each, the second row of each, and so on."""
-        _, channels, height, width = self.shapes[name]
+        _, channels, height, width = self.shape(name)
         axis = self.constant("winograd.row_axis", np.array([ROW_AXIS + 1]))
         unsqueezed = [self.add("Unsqueeze", [row, axis], f"{row}_apart") for row in rows]
         stacked = self.add("Concat", unsqueezed, f"{name}{WINOGRAD_SUFFIX}stacked", axis=ROW_AXIS + 1)
@@ -132,12 +131,12 @@ class _WinogradRewriter(GraphRewriter):
 class _SplitRows:
     """The rows of one convolution, taken apart: every fourth from the first, the second and so on."""
 
-    def __init__(self, rewriter: GraphRewriter, conv: Any) -> None:
+    def __init__(self, rewriter: GraphEditor, conv: Any) -> None:
         self._rewrite = rewriter
         self._taken, self._weight, *self._bias = conv.input
         self._name = f"{conv.name}{WINOGRAD_SUFFIX}"
         self._channels_out, self._channels_in, *_ = rewriter.constants[self._weight].dims
-        self._height = rewriter.shapes[conv.output[0]][ROW_AXIS]
+        self._height = rewriter.shape(conv.output[0])[ROW_AXIS]
 
     def append_rows(self) -> list[str]:
         first, second = self._product(1, self._bias), self._product(2)

@@ -205,11 +205,7 @@ class Model:
         Raises:
             InputError: A frame of another shape or type.
         """
-        rows_of: dict[int, list[int]] = {}
-        for row, frame in enumerate(frames):
-            check_frame(frame)
-            rows_of.setdefault(best_input(frame.shape[:2], self.sizes_hw), []).append(row)
-        return tuple(self._batch(size_index, rows, frames) for size_index, rows in rows_of.items())
+        return prepare_frames(frames, [network.spec for network in self._sized_backends])
 
     def infer(self, prepared: Prepared, score_threshold: float) -> Outputs:
         """Compute the network on prepared frames: the second stage.
@@ -244,12 +240,6 @@ class Model:
         for network in self._sized_backends:
             network.backend.close()
 
-    def _batch(
-        self, size_index: int, rows: Sequence[int], frames: Sequence[NDArray[np.uint8]]
-    ) -> PreparedBatch:
-        images, boxes = letterbox_batch([frames[row] for row in rows], self._sized_backends[size_index].spec)
-        return PreparedBatch(size_index=size_index, rows=tuple(rows), images=images, boxes=tuple(boxes))
-
     def _detect(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float) -> list[Detections]:
         prepared = self.prepare(frames)
         return self.finish(self.infer(prepared, score_threshold), prepared)
@@ -265,6 +255,30 @@ class Model:
             frame_size_hw=box.frame_size_hw,
             class_names=self.spec.class_names,
         )
+
+
+def prepare_frames(frames: Sequence[NDArray[np.uint8]], specs: Sequence[ModelSpec]) -> Prepared:
+    """Fit frames into the input of a network, each at the size that shows it largest.
+
+    Args:
+        frames: `uint8[H, W, 3]` BGR each, at most as many as a batch has images.
+        specs: Of each input size.
+
+    Raises:
+        InputError: A frame of another shape or type.
+    """
+    sizes_hw = [spec.input_size_hw for spec in specs]
+    rows_of: dict[int, list[int]] = {}
+    for row, frame in enumerate(frames):
+        check_frame(frame)
+        rows_of.setdefault(best_input(frame.shape[:2], sizes_hw), []).append(row)
+    batches = []
+    for size_index, rows in rows_of.items():
+        images, boxes = letterbox_batch([frames[row] for row in rows], specs[size_index])
+        batches.append(
+            PreparedBatch(size_index=size_index, rows=tuple(rows), images=images, boxes=tuple(boxes))
+        )
+    return tuple(batches)
 
 
 def check_frame(frame: NDArray[np.uint8]) -> None:

@@ -19,6 +19,7 @@ from edgeseg.calibration.table import CalibrationTable, Method, table_for, write
 from edgeseg.errors import CalibrationError
 from edgeseg.runtime.contract import RawDetections
 from edgeseg.runtime.host.processors import Cpus
+from edgeseg.runtime.model import Model, SizedBackend
 from edgeseg.vision.images.reader import read_image
 from edgeseg.vision.letterbox import letterbox_batch
 from tests.runtime.fake_bundle import BOXES, SHIFT_PX
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeseg.bundle.manifest import Bundle
+    from edgeseg.spec import ModelSpec
 
 pytest.importorskip("onnxruntime")
 
@@ -151,7 +153,7 @@ def test_several_passes_give_the_same_ranges(
 
 
 def test_a_pass_runs_only_what_it_needs(bundle: Bundle) -> None:
-    model = instrumented_graph._keep_only(instrumented_graph._load(bundle), ["features"])
+    model = instrumented_graph._instrumented(bundle, ["features"])
     assert [node.op_type for node in model.graph.node] == ["Cast", "Transpose", "Conv"]
     assert [tensor.name for tensor in model.graph.initializer] == ["weights"]
 
@@ -173,66 +175,109 @@ def test_a_bad_image_is_named_and_replaced(bundle: Bundle, config: CalibrationCo
     assert sorted(line.split("/")[-1][:6] for line in notes) == ["03.png", "04.png"]
 
 
-# The guard
+# What the runtime would be given
 
 
-def swapped(frames: Any, spec: Any) -> Any:
-    return letterbox_batch([frame[..., ::-1] for frame in frames], spec)
+class Recorder:
+    """A backend that keeps its input and finds nothing."""
+
+    description = "nothing"
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.batches: list[np.ndarray] = []
+
+    def __call__(self, images: np.ndarray, score_threshold: float) -> RawDetections:
+        self.batches.append(images.copy())
+        rows, side = (self.spec.batch, self.spec.max_detections), self.spec.mask_size
+        return RawDetections(
+            counts=np.zeros(rows[0], np.int32),
+            boxes_xyxy=np.zeros((*rows, 4), np.float32),
+            scores=np.zeros(rows, np.float32),
+            labels=np.zeros(rows, np.int32),
+            masks=np.zeros((*rows, side, side), np.float32),
+        )
+
+    def close(self) -> None:
+        pass
 
 
-def dimmed(frames: Any, spec: Any) -> Any:
-    images, boxes = letterbox_batch(frames, spec)
-    return images // 255, boxes
+def given_by_runtime(bundle: Bundle, config: CalibrationConfig) -> list[np.ndarray]:
+    """What the runtime gives the network of each input size for the chosen images, one below the other."""
+    recorders = [Recorder(size.spec) for size in bundle.sizes]
+    first, *others = [SizedBackend(recorder.spec, recorder) for recorder in recorders]
+    Model(*first, other_sizes=others)(
+        [read_image(config.folder / image.name) for image in choose_images(config)]
+    )
+    return [np.concatenate(recorder.batches) for recorder in recorders]
 
 
-def scaled_to_one(frames: Any, spec: Any) -> Any:
-    images, boxes = letterbox_batch(frames, spec)
-    return (images / 255).astype(np.float32), boxes
-
-
-def shifted(frames: Any, spec: Any) -> Any:
-    images, boxes = letterbox_batch(frames, spec)
-    return np.roll(images, 1, axis=2), boxes
-
-
-@pytest.mark.parametrize("finds", [True, False])
-@pytest.mark.parametrize(
-    ("mistake", "reason"),
-    [
-        (swapped, "its channels are swapped"),
-        (dimmed, "levels away"),
-        (scaled_to_one, "float32.* instead of uint8"),
-        (shifted, "levels away"),
-    ],
-)
-def test_other_preprocessing_is_caught(
-    tmp_path: Path,
-    config: CalibrationConfig,
-    monkeypatch: pytest.MonkeyPatch,
-    finds: bool,
-    mistake: Any,
-    reason: str,
-) -> None:
-    bundle = measured_bundle(tmp_path / "m", **({} if finds else {"score_threshold": 0.95}))
-    monkeypatch.setattr(collector, "letterbox_batch", mistake)
-    observers = RangeObservers(observers=(PIXELS, PROPOSAL), present="present")
-    with pytest.raises(CalibrationError, match=rf"prepare \d+.png as the runtime does.*{reason}"):
-        collect(bundle, [observers], config)
-
-
-def test_a_mistake_that_shows_on_one_image_only_is_caught(
+def given_by_calibration(
     bundle: Bundle, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> list[np.ndarray]:
+    """The same of calibration."""
+    given: dict[tuple[int, ...], list[np.ndarray]] = {size.spec.input_size_hw: [] for size in bundle.sizes}
+    real = instrumented_graph.InstrumentedGraph.__call__
+
+    def look(graph: Any, images: np.ndarray) -> Any:
+        given[images.shape[1:3]].append(images.copy())
+        return real(graph, images)
+
+    monkeypatch.setattr(instrumented_graph.InstrumentedGraph, "__call__", look)
+    observers = RangeObservers(observers=(PIXELS, PROPOSAL), present="present")
+    collect(bundle, [observers] * len(bundle.sizes), config)
+    return [np.concatenate(batches) for batches in given.values()]
+
+
+def odd_pictures(folder: Path) -> Path:
+    """Ten of sizes that fit no input evenly: odd, tiny, larger than it, upright, a single row."""
+    sizes_hw = [
+        (41, 59),
+        (40, 60),
+        (1, 7),
+        (7, 1),
+        (333, 91),
+        (64, 96),
+        (97, 131),
+        (200, 301),
+        (63, 95),
+        (2, 3),
+    ]
+    for number, size_hw in enumerate(sizes_hw):
+        (picture,) = write_pictures(folder / "one", 1, size_hw=size_hw).iterdir()
+        picture.rename(folder / f"{number:02}.png")
+    (folder / "one").rmdir()
+    return folder
+
+
+@pytest.mark.parametrize("batch", [1, 4], ids=["one by one", "in batches"])
+def test_calibration_gives_the_network_what_the_runtime_gives_it(
+    tmp_path: Path, config: CalibrationConfig, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Gray pictures are the same with their channels swapped.
-    chosen = choose_images(config)
-    for image in chosen[:-1]:
-        path = str(config.folder / image.name)
-        gray = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
-        assert gray is not None
-        cv2.imwrite(path, gray)
-    monkeypatch.setattr(collector, "letterbox_batch", swapped)
-    with pytest.raises(CalibrationError, match=f"{chosen[-1].name} .*its channels are swapped"):
-        collect(bundle, [TAPS], config)
+    bundle = measured_bundle(tmp_path / "model", batch=batch)
+    config = replace(config, folder=odd_pictures(tmp_path / "odd"))
+    (expected,) = given_by_runtime(bundle, config)
+    (given,) = given_by_calibration(bundle, config, monkeypatch)
+
+    assert given.dtype == expected.dtype == np.uint8
+    assert given.shape == expected.shape == (-(-10 // batch) * batch, 64, 96, 3)
+    np.testing.assert_array_equal(given[:10], expected[:10])
+    # The runtime leaves what is missing of a batch black, which calibration must not count.
+    assert all(np.array_equal(image, given[9]) for image in given[10:])
+
+
+def test_each_input_size_is_given_what_the_runtime_gives_it(
+    tmp_path: Path, config: CalibrationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landscape = measured_bundle(tmp_path / "landscape")
+    turned = measured_bundle(tmp_path / "turned", input_size_hw=landscape.spec.input_size_hw[::-1])
+    both = replace(landscape, other_sizes=(turned,))
+    config = replace(config, folder=odd_pictures(tmp_path / "odd"))
+    expected = given_by_runtime(both, config)
+
+    assert [len(images) for images in expected] == [8, 2]
+    for given, wanted in zip(given_by_calibration(both, config, monkeypatch), expected, strict=True):
+        np.testing.assert_array_equal(given, wanted)
 
 
 def test_a_graph_that_computes_otherwise_is_caught(

@@ -14,6 +14,7 @@ import numpy as np
 from edgeseg.dataset.annotations import read_annotations
 from edgeseg.errors import InputError
 from edgeseg.vision.boxes import pairwise_iou
+from edgeseg.vision.matching import SAME_OBJECT_IOU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from edgeseg.exporter.model.reference import ImageDetections
     from edgeseg.vision.letterbox import Letterbox
-
-SAME_OBJECT_IOU = 0.5
 
 
 @dataclass(slots=True)

@@ -10,12 +10,11 @@ import numpy as np
 from edgeseg.spec import Lowering, ParityRow
 from edgeseg.vision.boxes import pairwise_iou
 from edgeseg.vision.masks import paste_masks
+from edgeseg.vision.matching import match_by_overlap
 
 if TYPE_CHECKING:
     from edgeseg.exporter.model.reference import ImageDetections
 
-# Two boxes of one label that overlap less than this are not the same detection.
-SAME_OBJECT_IOU = 0.5
 # A mask of fewer than 100 pixels cannot show an overlap of 0.99 and yet differ, so one pixel is let pass.
 MAX_IGNORED_PX = 1
 
@@ -126,14 +125,5 @@ class ParityComparison:
 
 def match_detections(reference: ImageDetections, found: ImageDetections) -> list[tuple[int, int]]:
     """Pair detections of one label one to one, the nearest boxes first."""
-    iou = pairwise_iou(reference.boxes_xyxy, found.boxes_xyxy)
-    iou[reference.labels[:, None] != found.labels[None]] = 0
-    candidates = np.argwhere(iou >= SAME_OBJECT_IOU)
-    nearest_first = candidates[np.argsort(-iou[tuple(candidates.T)], kind="stable")]
-    matches: dict[int, int] = {}
-    taken: set[int] = set()
-    for i, j in nearest_first.tolist():
-        if i not in matches and j not in taken:
-            matches[i] = j
-            taken.add(j)
-    return sorted(matches.items())
+    overlaps = pairwise_iou(reference.boxes_xyxy, found.boxes_xyxy)
+    return match_by_overlap(overlaps, reference.labels, found.labels)

@@ -109,12 +109,12 @@ class _Writer(QdqWriter):
         """
         name = node.output[0]
         sizes = self.array(node.input[3]).tolist()
-        value = self.node("Transpose", [f"{node.input[0]}.q"], f"{name}.last", perm=[0, 2, 3, 1])
+        value = self.add("Transpose", [f"{node.input[0]}.q"], f"{name}.last", perm=[0, 2, 3, 1])
         for axis, label in ((1, "rows"), (2, "columns")):
-            before, after = self.shapes[node.input[0]][axis + 1], sizes[axis + 1]
+            before, after = self.shape(node.input[0])[axis + 1], sizes[axis + 1]
             index = self.constant(f"{name}.{label}", np.arange(after) * before // after)
-            value = self.node("Gather", [value, index], f"{name}.by_{label}", axis=axis)
-        self.node("Transpose", [value], stored, perm=[0, 3, 1, 2])
+            value = self.add("Gather", [value, index], f"{name}.by_{label}", axis=axis)
+        self.add("Transpose", [value], stored, perm=[0, 3, 1, 2])
 
     def _compute(self, node: Any, layer: Layer | None) -> None:
         computed_in_int8 = layer is not None or (
@@ -139,12 +139,12 @@ class _Writer(QdqWriter):
             return name
         self._dequantised.add(name)
         # Of the heads' values the first axis counts detections, whatever their description says.
-        of_fixed_shape = self.values[value].startswith("backbone.") and value in self.shapes
-        if suffix != FLOAT or len(self.graph.consumers[value]) < 2 or not of_fixed_shape:
+        of_fixed_shape = self.values[value].startswith("backbone.") and all(self.shape(value))
+        if suffix != FLOAT or len(self.consumers[value]) < 2 or not of_fixed_shape:
             return self.dequantise(value, suffix)
         # ONNX Runtime makes a DequantizeLinear for each consumer, and one Reshape for all of them.
-        shape = self.constant(f"{name}.shape", np.array(self.shapes[value], np.int64))
-        return self.node("Reshape", [self.dequantise(value, f"{suffix}.flat"), shape], name)
+        shape = self.constant(f"{name}.shape", np.array(self.shape(value), np.int64))
+        return self.add("Reshape", [self.dequantise(value, f"{suffix}.flat"), shape], name)
 
     def _quantise_bias(self, node: Any, layer: Layer, weight_scale: Any) -> None:
         bias = self.bias(layer)
@@ -157,7 +157,7 @@ class _Writer(QdqWriter):
             self.constant(f"{name}.scale", step),
             self.constant(f"{name}.zero_point", np.zeros(len(step), np.int32)),
         ]
-        node.input[2] = self.node("DequantizeLinear", inputs, f"{name}.dq", axis=0)
+        node.input[2] = self.add("DequantizeLinear", inputs, f"{name}.dq", axis=0)
 
     def _quantise_weight_only(self, layer: Layer) -> str:
         """Quantise the weights alone."""
@@ -169,16 +169,16 @@ class _Writer(QdqWriter):
         name = layer.name
         weight = self.array(layer.node.input[1])[:, :, 0, 0]
         quantised, scale = self.quantised_weight(weight, None, self.quant_params_of(layer.input_value).scale)
-        last = self.node("Transpose", [f"{layer.input_value}.q"], f"{name}.last", perm=[0, 2, 3, 1])
-        dequantised_input = self.node(
+        last = self.add("Transpose", [f"{layer.input_value}.q"], f"{name}.last", perm=[0, 2, 3, 1])
+        dequantised_input = self.add(
             "DequantizeLinear", [last, *self.scale_and_zero_point(layer.input_value)], f"{name}.taken"
         )
         weights = self.store_weight(layer, quantised.T.copy(), scale, axis=1)
-        sums = self.node("MatMul", [dequantised_input, weights], f"{name}.sums")
+        sums = self.add("MatMul", [dequantised_input, weights], f"{name}.sums")
         bias = self.bias(layer)
         if bias is not None:
             # Of a bias of one axis ONNX Runtime would make a float Gemm before it sees the 8 bits.
-            sums = self.node(
+            sums = self.add(
                 "Add", [sums, self.constant(f"{name}.bias.last", bias[None, None, None])], f"{name}.biased"
             )
-        self.node("Transpose", [sums], layer.node.output[0], perm=[0, 3, 1, 2])
+        self.add("Transpose", [sums], layer.node.output[0], perm=[0, 3, 1, 2])

@@ -92,7 +92,7 @@ class _Writer(QdqWriter):
 
     def _fuses_with_sum(self, value: str) -> bool:
         layer = self.layer_of.get(value)
-        return layer is not None and layer.node.op_type == "Conv" and len(self.graph.consumers[value]) == 1
+        return layer is not None and layer.node.op_type == "Conv" and len(self.consumers[value]) == 1
 
     def _values_to_quantise(self) -> set[str]:
         """Name the values to quantise: inputs of planned layers and fused sums, and what moved there."""
@@ -119,4 +119,4 @@ class _Writer(QdqWriter):
             self.constant(f"{layer.block}.weight.scale", scale),
             self.constant(f"{layer.block}.weight.zero_point", np.zeros(len(scale), np.int8)),
         ]
-        return self.node("DequantizeLinear", inputs, name, axis=0)
+        return self.add("DequantizeLinear", inputs, name, axis=0)

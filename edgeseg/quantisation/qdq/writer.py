@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgeseg.bundle.engines import FULL_WEIGHT_BITS
 from edgeseg.errors import CalibrationError
+from edgeseg.graphs.editor import GraphEditor
 from edgeseg.graphs.layers import LayerGraph
-from edgeseg.optional import require
 from edgeseg.quantisation.plan import quantisation_plan
 
 if TYPE_CHECKING:
@@ -111,17 +110,7 @@ def round_scale_up(scale: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArra
     return rounded_up
 
 
-def _fixed_shapes(model: Any) -> dict[str, list[int]]:
-    """Shapes of the values whose sizes do not depend on data."""
-    found: dict[str, list[int]] = {}
-    for info in model.graph.value_info:
-        sizes = info.type.tensor_type.shape.dim
-        if all(size.HasField("dim_value") for size in sizes):
-            found[info.name] = [size.dim_value for size in sizes]
-    return found
-
-
-class QdqWriter:
+class QdqWriter(GraphEditor):
     """Writes one 8-bit graph.
 
     Args:
@@ -134,8 +123,7 @@ class QdqWriter:
     def __init__(
         self, model: Any, table: CalibrationTable, scheme: Scheme, weight_bits: int = FULL_WEIGHT_BITS
     ) -> None:
-        self._onnx = require("onnx", purpose="write an 8-bit graph")
-        self.model = copy.deepcopy(model)
+        super().__init__(model)
         self.scheme = scheme
         self._weight_bits = weight_bits
         self.graph = LayerGraph(self.model)
@@ -150,24 +138,6 @@ class QdqWriter:
             )
             raise CalibrationError(msg)
         self.values = dict(self.plan.values)
-        self.nodes: list[Any] = []
-        self._constants: dict[str, Any] = {}
-        self.shapes = _fixed_shapes(self.model)
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Append a node and give the name of its output."""
-        self.nodes.append(self._onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, values: Any) -> str:
-        """Add a constant, once, and give its name."""
-        if name not in self._constants:
-            self._constants[name] = self._onnx.numpy_helper.from_array(np.asarray(values), name)
-        return name
-
-    def array(self, name: str) -> NDArray[np.float32]:
-        """Read a constant of the FP32 graph."""
-        return np.asarray(self._onnx.numpy_helper.to_array(self.graph.weights[name]))
 
     def quant_params_of(self, value: str) -> QuantParams:
         """Look up scale and zero point of a value that the plan quantises."""
@@ -183,11 +153,11 @@ class QdqWriter:
 
     def quantise(self, value: str) -> str:
         """Append the quantisation of a value to 8 bits; gives the name of the result."""
-        return self.node("QuantizeLinear", [value, *self.scale_and_zero_point(value)], f"{value}.q")
+        return self.add("QuantizeLinear", [value, *self.scale_and_zero_point(value)], f"{value}.q")
 
     def dequantise(self, value: str, suffix: str) -> str:
         """Append the dequantisation of a value; gives the name of the result."""
-        return self.node(
+        return self.add(
             "DequantizeLinear", [f"{value}.q", *self.scale_and_zero_point(value)], f"{value}.{suffix}"
         )
 
@@ -209,12 +179,12 @@ class QdqWriter:
         """Store quantised weights and append their dequantisation; gives the name to use in their place."""
         # The levels of a pyramid share a layer's weights, and its steps unless a bias forces coarser ones.
         base = layer.block
-        known = self._constants.get(f"{base}.weight.scale")
-        if known is not None and not np.array_equal(self._onnx.numpy_helper.to_array(known), scale):
+        known = f"{base}.weight.scale"
+        if known in self.constants and not np.array_equal(self.array(known), scale):
             base = layer.name
         inputs = [self.constant(f"{base}.weight.q", quantised), self.constant(f"{base}.weight.scale", scale)]
         inputs.append(self.constant(f"{base}.weight.zero_point", np.zeros(len(scale), np.int8)))
-        return self.node("DequantizeLinear", inputs, f"{layer.name}.weight.dq", axis=axis)
+        return self.add("DequantizeLinear", inputs, f"{layer.name}.weight.dq", axis=axis)
 
     def bias(self, layer: Layer) -> NDArray[np.float32] | None:
         """Read a layer's bias."""
@@ -222,12 +192,6 @@ class QdqWriter:
         return self.array(names[0]) if names and names[0] else None
 
     def finish(self) -> Any:
-        """Put the new nodes in place of the old ones, without what nothing uses."""
-        graph = self.model.graph
-        used = {value for node in self.nodes for value in node.input}
-        kept = [tensor for name, tensor in self.graph.weights.items() if name in used]
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(self.nodes)
-        graph.initializer.extend([*kept, *self._constants.values()])
-        self._onnx.checker.check_model(self.model)
-        return self.model
+        """Give the copy with its new nodes; it no longer says what shape and type its values have."""
+        del self.model.graph.value_info[:]
+        return super().finish()
