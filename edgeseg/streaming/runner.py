@@ -28,6 +28,7 @@ from .postprocessing import PostProcessor
 from .rendering.redaction import labels_from_names
 from .rendering.rendered_image import Renderer
 from .results import FrameResult, RenderedFrame, Sink, Status
+from .sources.live.reconnector import ReconnectPolicy
 from .sources.opening import open_frame_reader
 from .statistics import RunStatistics
 from .web.page import WebPage
@@ -83,8 +84,8 @@ def _open_frame_reader(config: RunConfig, callbacks: RunCallbacks) -> FrameReade
         exclude=earlier_results(config) if config.files else (),
         realtime=config.realtime,
         bit_depth=config.bit_depth,
-        give_up_after_s=config.give_up_after_s,
         note=callbacks.note,
+        policy=ReconnectPolicy(give_up_s=config.give_up_after_s),
     )
 
 
