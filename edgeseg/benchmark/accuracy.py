@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.dataset.average_precision import average_precision
 
 from .worker.process import RowError
+from .worker.requests import DetectInstances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,10 +51,8 @@ def _detect_all(
 ) -> None:
     for number, (image_id, path) in enumerate(images.paths.items(), start=1):
         progress(f"{row_run.row.label}: image {number} of {len(images.paths)}")
-        reply = row_run.live_process.ask(
-            "detect", path=str(path), image_id=image_id, threshold=score_threshold
-        )
-        row_run.results[image_id] = reply["results"]
+        request = DetectInstances(path=str(path), image_id=image_id, threshold=score_threshold)
+        row_run.results[image_id] = list(row_run.live_process.ask(request).results)
 
 
 def _with_category_ids(

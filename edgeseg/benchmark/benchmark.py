@@ -17,7 +17,6 @@ from edgeseg.bundle.manifest import Bundle, open_bundle
 from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.files.temporary import scratch_folder
 from edgeseg.graphs.macs import Macs, count_macs
-from edgeseg.records import json_from_record
 from edgeseg.runtime.host.processors import usable_cpus
 from edgeseg.spec import Lowering
 
@@ -36,6 +35,7 @@ from .statistics.energy import open_energy_meter
 from .statistics.noise import NoiseMonitor
 from .variant_search import VariantSearch, open_best_variant
 from .worker.process import RowError, WorkerProcess
+from .worker.requests import MeasureRoofline, WriteWholeModel
 
 FRAMES_FILE = "frames.npy"
 # Converting a whole torchvision model takes a minute on two cores.
@@ -167,8 +167,8 @@ class BenchmarkRun:
         self.progress("measuring the processor's matrix products")
         worker = WorkerProcess()
         try:
-            reply = worker.ask("peaks", threads=self.context.threads, cores=list(self.context.cores))
-            self.roofline = reply["gmacs_per_s"]
+            request = MeasureRoofline(threads=self.context.threads, cores=self.context.cores)
+            self.roofline = worker.ask(request).gmacs_per_s
         except RowError:
             # Rows then lack their share of the peak, and nothing else.
             self.roofline = {}
@@ -213,9 +213,9 @@ class BenchmarkRun:
 
     def _export(self, row_run: RowRun) -> None:
         worker = WorkerProcess()
-        runner_spec = json_from_record(row_run.runner_spec)
+        request = WriteWholeModel(runner_spec=row_run.runner_spec, frames=self.frames)
         try:
-            worker.ask("export", runner_spec=runner_spec, frames=self.frames, timeout_s=EXPORT_TIMEOUT_S)
+            worker.ask(request, timeout_s=EXPORT_TIMEOUT_S)
         finally:
             worker.close()
 

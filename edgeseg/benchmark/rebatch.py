@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeseg.bundle.engines import Precision, Target, recorded_engines
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ExportError, InputError
-from edgeseg.records import json_from_record
 
 from .worker.process import RowError, WorkerProcess
+from .worker.requests import BuildRebatchedEngine, RebatchBundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .row_run import RowRun
     from .rows import RunContext
+    from .worker.requests import Done, Request
 
 REBATCHED_FOLDER = "model"
 # On a small board TensorRT tries kernels for the better part of an hour.
@@ -50,9 +51,15 @@ def rebatch(context: RunContext, batch: int) -> RunContext:
         ExportError: It could not be exported; the message has the reason.
     """
     folder = context.folder / REBATCHED_FOLDER
-    arguments = {"batch": batch, "checkpoint": str(context.checkpoint), "factory": context.factory}
+    request = RebatchBundle(
+        model=str(context.model),
+        folder=str(folder),
+        batch=batch,
+        checkpoint=str(context.checkpoint),
+        factory=context.factory,
+    )
     try:
-        _ask_worker("draft", model=str(context.model), folder=str(folder), **arguments)
+        _ask_worker(request)
     except RowError as exc:
         msg = f"{context.model} cannot be exported for a batch of {batch}: {exc}"
         raise ExportError(msg) from exc
@@ -73,7 +80,7 @@ def build_row_engine(row_run: RowRun, context: RunContext, progress: Callable[[s
     batch = context.bundle.spec.batch
     progress(f"{row_run.row.label}: building its engine for a batch of {batch}")
     try:
-        _ask_worker("build", runner_spec=json_from_record(row_run.runner_spec), model=str(context.model))
+        _ask_worker(BuildRebatchedEngine(runner_spec=row_run.runner_spec, model=str(context.model)))
     except RowError as exc:
         if not has_engine:
             raise
@@ -81,10 +88,10 @@ def build_row_engine(row_run: RowRun, context: RunContext, progress: Callable[[s
         raise RowError(msg, refused=exc.refused) from exc
 
 
-def _ask_worker(method: str, **arguments: Any) -> None:
+def _ask_worker(request: Request[Done]) -> None:
     """Work in a process that then gives back its memory, the GPU's too."""
     worker = WorkerProcess()
     try:
-        worker.ask(method, timeout_s=TIMEOUT_S, **arguments)
+        worker.ask(request, timeout_s=TIMEOUT_S)
     finally:
         worker.close()

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.dataset.average_precision import AveragePrecision
-from edgeseg.records import json_from_record
 
 from .row import Row, RowState, Startup
 from .runners.spec import RunnerSpec
 from .statistics.summary import RoundTime
 from .worker.process import RowError, Worker, WorkerProcess
+from .worker.requests import CallConcurrently, ListScores, LoadRow, ReadMemory, TimeCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ class RowRun:
     thresholds: list[float] = field(default_factory=list)
     samples_ms: list[float] = field(default_factory=list)
     rounds: dict[int, RoundTime] = field(default_factory=dict)
-    stages_ms: list[list[float]] = field(default_factory=list)
+    stages_ms: list[tuple[float, float, float]] = field(default_factory=list)
     detections_per_image: list[float] = field(default_factory=list)
     energy_j: list[float] = field(default_factory=list)
     results: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -136,11 +136,9 @@ def start_row(row_run: RowRun, frames: str, *, timeout_s: float) -> None:
     start = time.monotonic()
     row_run.process = WorkerProcess()
     row_run.processes += 1
-    reply = row_run.process.ask(
-        "open", runner_spec=json_from_record(row_run.runner_spec), frames=frames, timeout_s=timeout_s
-    )
-    row_run.description, row_run.file_mb = reply["description"], reply["file_mb"]
-    row_run.startup = Startup(load_ms=reply["load_ms"])
+    loaded = row_run.process.ask(LoadRow(runner_spec=row_run.runner_spec, frames=frames), timeout_s=timeout_s)
+    row_run.description, row_run.file_mb = loaded.description, loaded.file_mb
+    row_run.startup = Startup(load_ms=loaded.load_ms)
     row_run.startup_s, row_run.measured_s = time.monotonic() - start, 0.0
 
 
@@ -162,24 +160,27 @@ def warm_up(row_run: RowRun, *, batches: int, boxes: int | None, calls: int, tim
     """
     start = time.monotonic()
     process, startup = row_run.live_process, row_run.startup
-    first = process.ask("call", batch=0, threshold=row_run.thresholds[0], calls=1, timeout_s=timeout_s)
+    first_call = TimeCalls(batch=0, threshold=row_run.thresholds[0], calls=1)
+    first_ms = process.ask(first_call, timeout_s=timeout_s).times_ms[0]
     if boxes is not None:
-        found = [process.ask("scores", batch=batch, timeout_s=timeout_s) for batch in range(batches)]
-        row_run.thresholds = [threshold_for_count(one["scores"], boxes * one["images"]) for one in found]
+        found = [process.ask(ListScores(batch=batch), timeout_s=timeout_s) for batch in range(batches)]
+        row_run.thresholds = [threshold_for_count(one.scores, boxes * one.images) for one in found]
     warm_times_ms: list[float] = []
     planned_batches = [*range(batches), *[0] * calls]
     while len(warm_times_ms) < len(planned_batches) or not (
         is_warm(warm_times_ms) or len(warm_times_ms) >= MAX_WARM_CALLS
     ):
         batch = planned_batches[len(warm_times_ms)] if len(warm_times_ms) < len(planned_batches) else 0
-        reply = process.ask(
-            "call", batch=batch, threshold=row_run.thresholds[batch], calls=1, timeout_s=timeout_s
-        )
-        warm_times_ms += reply["times_ms"]
+        call = TimeCalls(batch=batch, threshold=row_run.thresholds[batch], calls=1)
+        warm_times_ms += process.ask(call, timeout_s=timeout_s).times_ms
     row_run.warm_ms = statistics.median(warm_times_ms[-WARM_CALLS:])
-    memory = process.ask("memory")
-    load_ms = startup.load_ms if startup else 0.0
-    row_run.startup = Startup(load_ms=load_ms, first_ms=first["times_ms"][0], **memory)
+    memory = process.ask(ReadMemory())
+    row_run.startup = Startup(
+        load_ms=startup.load_ms if startup else 0.0,
+        first_ms=first_ms,
+        peak_rss_mib=memory.peak_rss_mib,
+        device_memory_mib=memory.device_memory_mib,
+    )
     row_run.startup_s += time.monotonic() - start
 
 
@@ -216,17 +217,17 @@ def measure_round(
     """
     start = time.monotonic()
     calls = calls_per_round(row_run.warm_ms)
+    request = TimeCalls(batch=batch, threshold=row_run.thresholds[batch], calls=calls + (calls > 1))
     before_j = meter.joules() if meter else None
-    threshold = row_run.thresholds[batch]
-    reply = row_run.live_process.ask("call", batch=batch, threshold=threshold, calls=calls + (calls > 1))
+    measured = row_run.live_process.ask(request)
     after_j = meter.joules() if meter else None
     if before_j is not None and after_j is not None:
-        row_run.energy_j.append((after_j - before_j) / (calls + (calls > 1)) / batch_size)
-    times_ms = reply["times_ms"][-calls:]
+        row_run.energy_j.append((after_j - before_j) / request.calls / batch_size)
+    times_ms = measured.times_ms[-calls:]
     row_run.samples_ms += times_ms
     row_run.rounds[round_number] = RoundTime(statistics.median(times_ms), row_run.processes)
-    row_run.stages_ms += reply["stages_ms"][-calls:]
-    row_run.detections_per_image.append(reply["found"] / batch_size)
+    row_run.stages_ms += measured.stages_ms[-calls:]
+    row_run.detections_per_image.append(measured.found / batch_size)
     row_run.measured_s += time.monotonic() - start
 
 
@@ -237,8 +238,8 @@ def measure_concurrent_throughput(row_run: RowRun, callers: int) -> None:
         RowError: It broke.
     """
     threshold = statistics.fmean(row_run.thresholds)
-    reply = row_run.live_process.ask("crowd", callers=callers, threshold=threshold, duration_s=CONCURRENT_S)
-    row_run.concurrent_images_per_s = reply["images_per_s"]
+    request = CallConcurrently(callers=callers, threshold=threshold, duration_s=CONCURRENT_S)
+    row_run.concurrent_images_per_s = row_run.live_process.ask(request).images_per_s
 
 
 def calls_per_round(warm_ms: float) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .row_run import RowRun, start_row, warm_up
 from .worker.process import RowError
+from .worker.requests import TimeCalls
 
 if TYPE_CHECKING:
     from .runners.spec import RunnerSpec
@@ -125,13 +126,12 @@ def _compare(variants: tuple[RowRun, RowRun], search: VariantSearch) -> None:
     ):
         for variant, times in zip(variants, times_ms, strict=True):
             try:
-                reply = variant.live_process.ask(
-                    "call", batch=0, threshold=variant.thresholds[0], calls=1, timeout_s=search.timeout_s
-                )
+                request = TimeCalls(batch=0, threshold=variant.thresholds[0], calls=1)
+                measured = variant.live_process.ask(request, timeout_s=search.timeout_s)
             except RowError as exc:
                 variant.fail(exc)
                 return
-            times += reply["times_ms"]
+            times += measured.times_ms
     for variant, times in zip(variants, times_ms, strict=True):
         variant.warm_ms = statistics.median(times)
 

@@ -174,9 +174,9 @@ def _build_record(
     options = resolve_options(choice.target, choice.precision, options)
     if choice.target.needs_gpu:
         options = gpu_options(choice.target, options)
-        facts = build_tensorrt_engine(bundle, choice, options, table, path, progress)
+        built = build_tensorrt_engine(bundle, choice, options, table, path, progress)
     else:
-        facts = build_graph_engine(bundle, choice, options, table, path)
+        built = build_graph_engine(bundle, choice, options, table, path)
     return EngineRecord(
         backend=choice.target,
         precision=choice.precision,
@@ -185,5 +185,11 @@ def _build_record(
         calibration_sha256=sha256_from_file(bundle.path / CALIBRATION_FILE) if int8 else None,
         float_layers=table.float_layers if table else (),
         build_s=0.0,
-        **facts,
+        backend_version=built.backend_version,
+        graph=built.lowering.file_name,
+        graph_sha256=built.graph_sha256,
+        gpu=built.gpu,
+        layers=built.layers,
+        kernels=built.kernels,
+        not_on_dla=built.not_on_dla,
     )

@@ -17,6 +17,7 @@ from edgeseg.runtime.host.machine import Host, int8_summary
 from edgeseg.runtime.targets import engine_weight_bits
 from edgeseg.spec import Lowering
 
+from .built_engine import BuiltEngine
 from .kernels import layer_types
 from .kernels_onnxruntime import onnxruntime_kernels
 from .kernels_openvino import openvino_kernels
@@ -24,14 +25,16 @@ from .kernels_openvino import openvino_kernels
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgeseg.bundle.engines import Kernel
     from edgeseg.bundle.manifest import Bundle
     from edgeseg.calibration.table import CalibrationTable
     from edgeseg.runtime.targets import BuildChoice
+    from edgeseg.spec import ModelSpec
 
 
 def build_graph_engine(
     bundle: Bundle, choice: BuildChoice, options: EngineOptions, table: CalibrationTable | None, path: Path
-) -> dict[str, Any]:
+) -> BuiltEngine:
     """Write the graph that is to be run at `path`, if it is not the bundle's own.
 
     Args:
@@ -40,9 +43,6 @@ def build_graph_engine(
         options: For which machine.
         table: Ranges of the quantised values; None if nothing is quantised.
         path: Where a graph that differs from the bundle's goes.
-
-    Returns:
-        What a record says of it besides its file and settings.
 
     Raises:
         CalibrationError: The table lacks a range.
@@ -64,23 +64,24 @@ def build_graph_engine(
     if engine_graph is not None:
         onnx.save(engine_graph, path)
         graph = path
-    facts = {
+    built_here = options.machine == machine_family(platform.machine())
+    kernels = _kernels(graph, bundle.spec, target, precision) if built_here else ()
+    is_bfloat16 = target is Target.OPENVINO and precision is not Precision.FP32 and has_bfloat16()
+    return BuiltEngine(
         # OpenVINO appends the commit that it was made from.
-        "backend_version": backend.__version__.partition("-")[0],
-        "graph_sha256": bundle.files[Lowering.PORTABLE.file_name].sha256,
-    }
-    if options.machine == machine_family(platform.machine()):
-        openvino = target is Target.OPENVINO
-        kernels = (
-            openvino_kernels(graph, bundle.spec, precision.value)
-            if openvino
-            else onnxruntime_kernels(graph, bundle.spec)
-        )
-        default_precision = (
-            "bf16" if openvino and precision is not Precision.FP32 and has_bfloat16() else "fp32"
-        )
-        facts |= {"kernels": kernels, "layers": layer_types(model, kernels, default_precision)}
-    return facts
+        backend_version=backend.__version__.partition("-")[0],
+        lowering=Lowering.PORTABLE,
+        graph_sha256=bundle.files[Lowering.PORTABLE.file_name].sha256,
+        kernels=kernels,
+        layers=layer_types(model, kernels, "bf16" if is_bfloat16 else "fp32"),
+    )
+
+
+def _kernels(graph: Path, spec: ModelSpec, target: Target, precision: Precision) -> tuple[Kernel, ...]:
+    """List what the backend computes a graph with on this machine."""
+    if target is Target.OPENVINO:
+        return openvino_kernels(graph, spec, precision.value)
+    return onnxruntime_kernels(graph, spec)
 
 
 def _engine_graph(model: Any, table: CalibrationTable | None, target: Target, options: EngineOptions) -> Any:

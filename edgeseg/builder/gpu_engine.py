@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeseg.bundle.engines import ENGINES_FOLDER, EngineOptions, Gpu, Precision, Target
 from edgeseg.errors import ConfigError, DependencyError
@@ -14,6 +14,7 @@ from edgeseg.runtime.cuda.opening import open_cuda
 from edgeseg.runtime.device import TENSORRT_KINDS, find_gpu
 from edgeseg.spec import Lowering
 
+from .built_engine import BuiltEngine
 from .kernels import layer_types
 from .tensorrt import build_tensorrt_plan
 
@@ -74,7 +75,7 @@ def build_tensorrt_engine(
     table: CalibrationTable | None,
     path: Path,
     progress: Callable[[str], None],
-) -> dict[str, Any]:
+) -> BuiltEngine:
     """Build an engine at `path`.
 
     Args:
@@ -84,9 +85,6 @@ def build_tensorrt_engine(
         table: Ranges of the quantised values; None if nothing is quantised.
         path: Where the engine goes.
         progress: Called with a line at each step.
-
-    Returns:
-        What a record says of it besides its file and settings.
 
     Raises:
         BuildError: The builder refuses the graph, or memory ran out.
@@ -108,15 +106,15 @@ def build_tensorrt_engine(
     sized_options = options if options.workspace_mib else _with_workspace(options)
     engine = build_tensorrt_plan(library, graph, sized_options, timing_cache=cache, progress=progress)
     path.write_bytes(engine.data)
-    return {
-        "backend_version": library.version,
-        "graph": lowering.file_name,
-        "graph_sha256": bundle.files[lowering.file_name].sha256,
-        "gpu": _gpu_built_on(target),
-        "kernels": engine.kernels,
-        "layers": layer_types(model, engine.kernels, default_precision),
-        "not_on_dla": engine.not_on_dla,
-    }
+    return BuiltEngine(
+        backend_version=library.version,
+        lowering=lowering,
+        graph_sha256=bundle.files[lowering.file_name].sha256,
+        gpu=_gpu_built_on(target),
+        kernels=engine.kernels,
+        layers=layer_types(model, engine.kernels, default_precision),
+        not_on_dla=engine.not_on_dla,
+    )
 
 
 def _gpu_built_on(target: Target) -> Gpu | None:

@@ -69,7 +69,7 @@ class _WinogradRewriter(GraphEditor):
             return False
         channels = self.constants[node.input[1]].dims[:2]
         pixels = self.shape(node.output[0])[ROW_AXIS:]
-        return (
+        return bool(
             all(attribute(node, name) == wanted for name, wanted in SUPPORTED_CONV.items())
             and attribute(node, "group", 1) == 1
             and min(channels) >= MIN_CHANNELS

@@ -167,8 +167,7 @@ def _open(bundle: Bundle, candidate: EngineCandidate, engine: Engine | None, cho
             engine.path,
             bundle.spec,
             tensorrt_kind=TENSORRT_KINDS[target],
-            version_compatible=engine.record.options.version_compatible,
-            dla=engine.record.options.dla,
+            options=engine.record.options,
             rebuild_command=rebuild_command(bundle.path, engine.record),
         )
     if target is Target.OPENVINO:

@@ -28,6 +28,7 @@ from .postprocessing import PostProcessor
 from .rendering.redaction import labels_from_names
 from .rendering.rendered_image import Renderer
 from .results import FrameResult, RenderedFrame, Sink, Status
+from .sources.live.reconnector import ReconnectPolicy
 from .sources.opening import open_frame_reader
 from .statistics import RunStatistics
 from .web.page import WebPage
@@ -77,8 +78,8 @@ def _open_frame_reader(source: SourceConfig, output: OutputConfig, callbacks: Ru
         exclude=earlier_results(output.folder, source.sources) if output.files else (),
         realtime=source.realtime,
         bit_depth=source.bit_depth,
-        give_up_after_s=source.give_up_after_s,
         note=callbacks.note,
+        policy=ReconnectPolicy(give_up_s=source.give_up_after_s),
     )
 
 

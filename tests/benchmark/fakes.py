@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeseg.benchmark.row import Row, RowKind, Startup
 from edgeseg.benchmark.row_run import RowRun
 from edgeseg.benchmark.runners.spec import RunnerSpec
 from edgeseg.benchmark.worker.process import RowError
+from edgeseg.benchmark.worker.requests import (
+    CallConcurrently,
+    CallTimes,
+    CocoResults,
+    DetectInstances,
+    ListScores,
+    Memory,
+    ReadMemory,
+    Scores,
+    Throughput,
+    TimeCalls,
+)
+from edgeseg.records import json_from_record
+
+if TYPE_CHECKING:
+    from edgeseg.benchmark.worker.requests import AnswerT, Request
 
 Calls = list[tuple[str, dict[str, Any]]]
 
@@ -21,27 +37,35 @@ class FakeProcess:
         self.closed = False
         self.asked = 0
 
-    def ask(self, method: str, *, timeout_s: float = 0.0, **arguments: Any) -> dict[str, Any]:
-        self.log.append((f"{self.name} {method}", arguments))
-        if (
-            self.lasts is not None
-            and len([1 for name, _ in self.log if name == f"{self.name} {method}"]) > self.lasts
-        ):
+    def ask(self, request: Request[AnswerT], *, timeout_s: float = 0.0) -> AnswerT:
+        name = f"{self.name} {request.verb}"
+        self.log.append((name, json_from_record(request)))
+        if self.lasts is not None and [asked for asked, _ in self.log].count(name) > self.lasts:
             msg = "its process was ended by SIGKILL"
             raise RowError(msg)
-        if method == "scores":
-            return {"scores": [0.9, 0.8, 0.3, 0.2], "images": self.images}
-        if method == "memory":
-            return {"peak_rss_mib": 100.0, "device_memory_mib": None}
-        if method == "crowd":
-            return {"images_per_s": 50.0}
-        if method == "detect":
-            return {"results": []}
-        times = [
-            self.times_ms[(self.asked + number) % len(self.times_ms)] for number in range(arguments["calls"])
-        ]
-        self.asked += arguments["calls"]
-        return {"times_ms": times, "stages_ms": [[1.0, time - 2.0, 1.0] for time in times], "found": 3}
+        answer: AnswerT = self._answer(request)
+        return answer
+
+    def _answer(self, request: Request[Any]) -> Any:
+        match request:
+            case ListScores():
+                return Scores(scores=(0.9, 0.8, 0.3, 0.2), images=self.images)
+            case ReadMemory():
+                return Memory(peak_rss_mib=100.0, device_memory_mib=None)
+            case CallConcurrently():
+                return Throughput(images_per_s=50.0)
+            case DetectInstances():
+                return CocoResults(results=())
+            case TimeCalls():
+                return self._time(request.calls)
+        msg = f"nothing was prepared for {request}"
+        raise AssertionError(msg)
+
+    def _time(self, calls: int) -> CallTimes:
+        times_ms = tuple(self.times_ms[(self.asked + number) % len(self.times_ms)] for number in range(calls))
+        self.asked += calls
+        stages_ms = tuple((1.0, time_ms - 2.0, 1.0) for time_ms in times_ms)
+        return CallTimes(times_ms=times_ms, stages_ms=stages_ms, found=3)
 
     def close(self) -> None:
         self.closed = True

@@ -80,7 +80,7 @@ def test_a_fast_row_is_called_several_times_after_one_that_does_not_count() -> N
     assert log[0][1]["calls"] == 4
     assert row_run.samples_ms == [10.0, 20.0, 30.0]
     assert row_run.rounds == {0: RoundTime(20.0, process=1)}
-    assert row_run.stages_ms[0] == [1.0, 8.0, 1.0]
+    assert row_run.stages_ms[0] == (1.0, 8.0, 1.0)
 
 
 @pytest.mark.parametrize(("warm_ms", "calls"), [(4000, 1), (499, 1), (200, 2), (100, 5), (3, 6)])

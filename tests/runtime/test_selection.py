@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgeseg.bundle.compatibility import UnfitEngineError
-from edgeseg.bundle.engines import Gpu, Precision, Target, engine_path, machine_family
+from edgeseg.bundle.engines import EngineOptions, Gpu, Precision, Target, engine_path, machine_family
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.runtime import device
@@ -329,7 +329,8 @@ def test_the_engine_is_opened_as_it_was_built(
     load(folder).close()
 
     again = opened[0].pop("rebuild_command")
-    assert opened == [{"tensorrt_kind": TensorRTKind.TENSORRT, "version_compatible": True, "dla": 1}]
+    options = EngineOptions(version_compatible=True, dla=1)
+    assert opened == [{"tensorrt_kind": TensorRTKind.TENSORRT, "options": options}]
     assert again == (
         f"edgeseg build-engine --int8 --target tensorrt --dla 1 --version-compatible --force --model {folder}"
     )

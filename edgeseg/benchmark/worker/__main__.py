@@ -1,4 +1,4 @@
-"""The program of a row's process: JSON questions on stdin, one a line, and answers on what was its stdout."""
+"""The program of a row's process: JSON requests on stdin, one a line, and answers on what was its stdout."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.errors import EdgeSegError
 
 from .lifeline import exit_with_parent
+from .requests import Close, Failure, json_from_answer, request_from_json
 from .service import WorkerService
 
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from .requests import Answer
+
 
 def serve(service: WorkerService, requests: TextIO, responses: TextIO) -> None:
-    """Answer until there are no more questions.
-
-    An answer is `{"ok": ...}`, or `{"error": sentence, "ours": whether it was one of `EdgeSegError`}`.
+    """Answer until there are no more requests.
 
     Args:
         service: What is asked.
@@ -28,25 +29,24 @@ def serve(service: WorkerService, requests: TextIO, responses: TextIO) -> None:
         responses: One line for each.
     """
     for line in requests:
-        request: dict[str, Any] = json.loads(line)
-        responses.write(json.dumps(_respond(service, request)) + "\n")
+        request = json.loads(line)
+        responses.write(json.dumps(json_from_answer(_answer(service, request))) + "\n")
         responses.flush()
-        if request["do"] == "close":
+        if request["do"] == Close.verb:
             return
 
 
-def _respond(service: WorkerService, request: dict[str, Any]) -> dict[str, Any]:
-    arguments = {name: value for name, value in request.items() if name != "do"}
+def _answer(service: WorkerService, request: dict[str, Any]) -> Answer | Failure:
     try:
-        return {"ok": getattr(service, request["do"])(**arguments)}
+        return service.answer(request_from_json(request))
     except EdgeSegError as exc:
-        return {"error": str(exc), "ours": True}
+        return Failure(error=str(exc), ours=True)
     except MemoryError:
-        return {"error": "out of memory", "ours": False}
+        return Failure(error="out of memory", ours=False)
     # Whatever a library raises is this row's result, and the others go on.
     except Exception as exc:  # noqa: BLE001
         lines = str(exc).strip().splitlines() or [""]
-        return {"error": f"{type(exc).__name__}: {lines[0][:300]}", "ours": False}
+        return Failure(error=f"{type(exc).__name__}: {lines[0][:300]}", ours=False)
 
 
 def main() -> None:

@@ -10,9 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from edgeseg.errors import EdgeSegError
+from edgeseg.errors import ArtifactError, EdgeSegError
+
+from .requests import Failure, answer_from_json, json_from_request
+
+if TYPE_CHECKING:
+    from .requests import AnswerT, Request
 
 COMMAND = (sys.executable, "-m", "edgeseg.benchmark.worker")
 # Far longer than any call takes; a process that hangs shall not hang the rest.
@@ -34,9 +39,9 @@ class RowError(EdgeSegError):
 
 
 class Worker(Protocol):
-    """Whatever answers questions as `WorkerProcess` does."""
+    """Whatever answers requests as `WorkerProcess` does."""
 
-    def ask(self, method: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> dict[str, Any]:
+    def ask(self, request: Request[AnswerT], *, timeout_s: float = TIMEOUT_S) -> AnswerT:
         """See `WorkerProcess.ask`."""
 
     def close(self) -> None:
@@ -72,30 +77,32 @@ class WorkerProcess:
             os.close(read_end)
         self._buffer = b""
 
-    def ask(self, method: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> dict[str, Any]:
+    def ask(self, request: Request[AnswerT], *, timeout_s: float = TIMEOUT_S) -> AnswerT:
         """Have something done and wait for the answer.
 
         Args:
-            method: Method of `WorkerService`.
+            request: What.
             timeout_s: The process is ended when it takes longer.
-            arguments: Its arguments.
 
         Raises:
             RowError: It was refused, failed, crashed or took too long.
         """
         try:
-            self._send(json.dumps({"do": method, **arguments}).encode() + b"\n")
-            response = json.loads(self._read_line(time.monotonic() + timeout_s))
+            self._send(json.dumps(json_from_request(request)).encode() + b"\n")
+            line = self._read_line(time.monotonic() + timeout_s)
         except TimeoutError as exc:
             self._kill()
-            msg = f"it took longer than {timeout_s:g} s to {method}, and was ended"
+            msg = f"it took longer than {timeout_s:g} s to {request.verb}, and was ended"
             raise RowError(msg) from exc
         except (BrokenPipeError, EOFError) as exc:
             raise RowError(self._exit_reason()) from exc
-        if "error" in response:
-            raise RowError(response["error"], refused=response["ours"])
-        result: dict[str, Any] = response["ok"]
-        return result
+        try:
+            answer = answer_from_json(request, json.loads(line))
+        except ArtifactError as exc:
+            raise RowError(str(exc)) from exc
+        if isinstance(answer, Failure):
+            raise RowError(answer.error, refused=answer.ours)
+        return answer
 
     def close(self) -> None:
         """End the process; harmless if it has ended."""

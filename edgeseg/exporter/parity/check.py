@@ -66,33 +66,22 @@ def check_parity(
     Raises:
         GraphParityError: A graph does not find what PyTorch finds.
     """
-    images = check.images
-    tolerances = Tolerances()
-    reference = Reference(model, spec)
-    recall, confident = Recall(), 0
+    reference, recall, confident = Reference(model, spec), Recall(), 0
     compared = [lowering for lowering in Lowering if not lowering.half]
     graphs = {lowering: ExportedGraph(folder / lowering.file_name, spec) for lowering in compared}
-    comparisons = [
-        ParityComparison(
-            lowering=lowering,
-            tolerances=tolerances,
-            max_detections=spec.max_detections,
-            score_threshold=spec.score_threshold,
-            size_hw=spec.input_size_hw,
-        )
-        for lowering in compared
-    ]
-    for start in range(0, len(images), spec.batch):
-        batch_images = images[start : start + spec.batch]
-        progress(f"comparing with PyTorch on image {start + 1} of {len(images)}")
-        batch, boxes = letterbox_batch(batch_images, spec)
-        expected = reference(batch)[: len(batch_images)]
+    tolerances = Tolerances()
+    comparisons = [_comparison(lowering, spec, tolerances) for lowering in compared]
+    for start in range(0, len(check.images), spec.batch):
+        images = check.images[start : start + spec.batch]
+        progress(f"comparing with PyTorch on image {start + 1} of {len(check.images)}")
+        batch, boxes = letterbox_batch(images, spec)
+        expected = reference(batch)[: len(images)]
         confident += sum(int((one.scores > CONFIDENT_SCORE).sum()) for one in expected)
         for one, truth, box in zip(expected, check.truth_xyxy[start:], boxes, strict=False):
             recall.add(truth, one, box)
         for comparison in comparisons:
             found, converged = graphs[comparison.lowering](batch)
-            comparison.unsettled += len(batch_images) - int(converged[: len(batch_images)].sum())
+            comparison.unsettled += len(images) - int(converged[: len(images)].sum())
             for one, other in zip(expected, found, strict=False):
                 comparison.add(one, other)
     report = ParityReport(
@@ -111,6 +100,16 @@ def check_parity(
     if not report.passed:
         raise GraphParityError(report)
     return replace(spec, parity=report)
+
+
+def _comparison(lowering: Lowering, spec: ModelSpec, tolerances: Tolerances) -> ParityComparison:
+    return ParityComparison(
+        lowering=lowering,
+        tolerances=tolerances,
+        max_detections=spec.max_detections,
+        score_threshold=spec.score_threshold,
+        size_hw=spec.input_size_hw,
+    )
 
 
 class GraphParityError(ParityError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,7 +46,6 @@ def open_frame_reader(
     exclude: Sequence[Path] = (),
     realtime: bool = False,
     bit_depth: int | None = None,
-    give_up_after_s: float | None = None,
     note: Callable[[str], None] = lambda sentence: None,
     policy: ReconnectPolicy = ReconnectPolicy(),  # noqa: B008 - frozen
 ) -> FrameReader:
@@ -59,10 +57,9 @@ def open_frame_reader(
         exclude: Files and folders that are not input: what this run writes.
         realtime: Play videos at their own rate, as a camera would.
         bit_depth: Of images with more than 8 bits a sample, as `ImageReader`.
-        give_up_after_s: Time to try to open a lost live source again; None for ever.
         note: Told, from other threads, when a live source is lost, back or given up, when a video changes its
             size, and what `ImageReader` remarks.
-        policy: How long to wait for live sources; its `give_up_s` is replaced.
+        policy: How long to wait for live sources.
 
     Raises:
         ConfigError: Sources that cannot go together, or a setting that cannot work.
@@ -71,9 +68,6 @@ def open_frame_reader(
     """
     if not sources:
         msg = "a run wants one source or more, got none; name a file, folder, camera or stream"
-        raise ConfigError(msg)
-    if give_up_after_s is not None and not give_up_after_s >= 0:
-        msg = f"give_up_after_s must be 0 or more, got {give_up_after_s}"
         raise ConfigError(msg)
     addresses = [address_from_source(source) for source in sources]
     live = [address for address in addresses if address is not None]
@@ -88,7 +82,7 @@ def open_frame_reader(
     if not live and not realtime:
         return PrefetchReader(file_sources, unique_names([source.name for source in file_sources]))
     try:
-        return _open_live(addresses, file_sources, replace(policy, give_up_s=give_up_after_s), note)
+        return _open_live(addresses, file_sources, policy, note)
     except BaseException:
         _close(file_sources)
         raise

@@ -11,12 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from edgeseg.benchmark.row import RowKind
+from edgeseg.benchmark.runners.spec import RunnerSpec
 from edgeseg.benchmark.worker.process import RowError, WorkerProcess
+from edgeseg.benchmark.worker.requests import (
+    CocoResults,
+    DetectInstances,
+    ListScores,
+    LoadRow,
+    ReadMemory,
+    TimeCalls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-READ = "import json, os, sys, time\nquestion = json.loads(sys.stdin.readline())\n"
+READ = "import json, os, sys, time\nrequest = json.loads(sys.stdin.readline())\n"
+CALL = TimeCalls(batch=0, threshold=0.5, calls=1)
 
 
 @pytest.fixture
@@ -36,15 +47,40 @@ def start() -> Iterator[Callable[..., WorkerProcess]]:
 
 
 def test_question_and_answer_as_json(start: Callable[..., WorkerProcess]) -> None:
-    process = start("print(json.dumps({'ok': {'got': question}}), flush=True)", "sys.stdin.readline()")
+    process = start("print(json.dumps({'ok': {'results': [request]}}), flush=True)", "sys.stdin.readline()")
+    answer = process.ask(DetectInstances(path="a.png", image_id=7, threshold=0.5))
 
-    assert process.ask("call", batch=1)["got"] == {"do": "call", "batch": 1}
+    asked = {"do": "detect", "path": "a.png", "image_id": 7, "threshold": 0.5}
+    assert answer == CocoResults(results=(asked,))
 
 
 def test_a_long_answer_comes_whole(start: Callable[..., WorkerProcess]) -> None:
-    process = start("print(json.dumps({'ok': {'long': 'x' * 300_000}}), flush=True)", "sys.stdin.readline()")
+    reply = "{'ok': {'scores': [0.5] * 60_000, 'images': 1}}"
+    process = start(f"print(json.dumps({reply}), flush=True)", "sys.stdin.readline()")
 
-    assert len(process.ask("call")["long"]) == 300_000
+    assert process.ask(ListScores(batch=0)).scores == (0.5,) * 60_000
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        pytest.param(
+            "{'ok': {'found': 3}}", "the answer to call: CallTimes is incomplete", id="field-missing"
+        ),
+        pytest.param("{'ok': {'fund': 3}}", "answer to call: unknown key 'fund'", id="field-unknown"),
+        pytest.param(
+            "{'ok': {'times_ms': [float('nan')], 'stages_ms': [], 'found': 3}}",
+            "the answer to call: times_ms: a finite number expected, got nan",
+            id="not-a-number",
+        ),
+    ],
+)
+def test_an_answer_that_is_none_fails_the_row(
+    start: Callable[..., WorkerProcess], reply: str, reason: str
+) -> None:
+    with pytest.raises(RowError, match=reason) as failed:
+        start(f"print(json.dumps({reply}), flush=True)").ask(CALL)
+    assert not failed.value.refused
 
 
 def test_refusal_and_failure_are_told_apart(start: Callable[..., WorkerProcess]) -> None:
@@ -52,9 +88,9 @@ def test_refusal_and_failure_are_told_apart(start: Callable[..., WorkerProcess])
     failed = start("print(json.dumps({'error': 'ValueError: x', 'ours': False}), flush=True)")
 
     with pytest.raises(RowError, match="no GPU") as first:
-        refused.ask("open")
+        refused.ask(CALL)
     with pytest.raises(RowError, match="ValueError: x") as second:
-        failed.ask("open")
+        failed.ask(CALL)
     assert (first.value.refused, second.value.refused) == (True, False)
 
 
@@ -62,31 +98,31 @@ def test_a_crash_is_told_with_its_signal_and_last_words(start: Callable[..., Wor
     process = start("print('the library says why', file=sys.stderr, flush=True)", "os.abort()")
 
     with pytest.raises(RowError, match="ended by SIGABRT: the library says why"):
-        process.ask("call")
+        process.ask(CALL)
     # And so is every question after it.
     with pytest.raises(RowError, match="ended by SIGABRT"):
-        process.ask("call")
+        process.ask(CALL)
 
 
 def test_a_killed_process_hints_at_memory(start: Callable[..., WorkerProcess]) -> None:
     process = start("os.kill(os.getpid(), 9)")
 
     with pytest.raises(RowError, match="ended by SIGKILL, as happens where memory runs out"):
-        process.ask("call")
+        process.ask(CALL)
 
 
 def test_a_process_that_leaves(start: Callable[..., WorkerProcess]) -> None:
     with pytest.raises(RowError, match="its process ended with code 3"):
-        start("sys.exit(3)").ask("call")
+        start("sys.exit(3)").ask(CALL)
 
 
 def test_one_that_hangs_is_ended(start: Callable[..., WorkerProcess]) -> None:
     process = start("time.sleep(600)")
 
     with pytest.raises(RowError, match=r"longer than 0\.2 s to call, and was ended"):
-        process.ask("call", timeout_s=0.2)
+        process.ask(CALL, timeout_s=0.2)
     with pytest.raises(RowError, match="SIGKILL"):
-        process.ask("call")
+        process.ask(CALL)
 
 
 def test_closing_ends_it_and_may_be_done_twice(start: Callable[..., WorkerProcess]) -> None:
@@ -95,25 +131,21 @@ def test_closing_ends_it_and_may_be_done_twice(start: Callable[..., WorkerProces
     process.close()
 
     with pytest.raises(RowError, match="its process was closed"):
-        process.ask("memory")
+        process.ask(ReadMemory())
 
 
 def test_the_real_worker_answers_and_refuses(start: Callable[..., WorkerProcess], tmp_path: Path) -> None:
     process = start()
     np.save(tmp_path / "frames.npy", np.zeros((1, 1, 8, 8, 3), np.uint8))
 
-    assert process.ask("memory")["peak_rss_mib"] > 1
+    assert process.ask(ReadMemory()).peak_rss_mib > 1
     with pytest.raises(RowError, match="RuntimeError: asked before anything was opened"):
-        process.ask("call", batch=0, threshold=0.5, calls=1)
-    runner_spec = {
-        "kind": "bundle",
-        "engine": "openvino",
-        "precision": "fp32",
-        "model": "absent",
-        "threads": 1,
-    }
+        process.ask(CALL)
+    runner_spec = RunnerSpec(
+        kind=RowKind.BUNDLE, engine="openvino", precision="fp32", model="absent", threads=1
+    )
     with pytest.raises(RowError, match="no bundle at absent") as refused:
-        process.ask("open", runner_spec=runner_spec, frames=str(tmp_path / "frames.npy"))
+        process.ask(LoadRow(runner_spec=runner_spec, frames=str(tmp_path / "frames.npy")))
     assert refused.value.refused
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +14,15 @@ import pytest
 from edgeseg.benchmark.row import RowKind
 from edgeseg.benchmark.runners.spec import RunnerSpec
 from edgeseg.benchmark.worker.__main__ import serve
+from edgeseg.benchmark.worker.requests import (
+    CallConcurrently,
+    DetectInstances,
+    ListScores,
+    LoadRow,
+    Memory,
+    ReadMemory,
+    TimeCalls,
+)
 from edgeseg.benchmark.worker.service import WorkerService
 from edgeseg.errors import ArtifactError, InputError
 from edgeseg.records import json_from_record
@@ -33,82 +43,84 @@ def frames(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def runner_spec(tmp_path: Path) -> dict[str, Any]:
+def runner_spec(tmp_path: Path) -> RunnerSpec:
     make_bundle(tmp_path / "model")
-    return json_from_record(
-        RunnerSpec(
-            kind=RowKind.BUNDLE,
-            engine="onnxruntime",
-            precision="fp32",
-            model=str(tmp_path / "model"),
-            threads=1,
-        )
+    return RunnerSpec(
+        kind=RowKind.BUNDLE,
+        engine="onnxruntime",
+        precision="fp32",
+        model=str(tmp_path / "model"),
+        threads=1,
     )
 
 
 @pytest.fixture
-def service(runner_spec: dict[str, Any], frames: str) -> Iterator[WorkerService]:
+def service(runner_spec: RunnerSpec, frames: str) -> Iterator[WorkerService]:
     service = WorkerService()
-    told = service.open(runner_spec, frames)
-    assert told["description"].startswith("ONNX Runtime ")
-    assert told["load_ms"] > 0
-    assert 0 < told["file_mb"] < 1
+    loaded = service.load(LoadRow(runner_spec=runner_spec, frames=frames))
+    assert loaded.description.startswith("ONNX Runtime ")
+    assert loaded.load_ms > 0
+    assert 0 < loaded.file_mb < 1
     yield service
     service.close()
 
 
 def test_calls_are_timed_with_their_stages(service: WorkerService) -> None:
-    told = service.call(batch=0, threshold=0.5, calls=3)
+    measured = service.time_calls(TimeCalls(batch=0, threshold=0.5, calls=3))
 
-    assert len(told["times_ms"]) == len(told["stages_ms"]) == 3
-    assert told["found"] == 3
-    for whole, parts in zip(told["times_ms"], told["stages_ms"], strict=True):
+    assert len(measured.times_ms) == len(measured.stages_ms) == 3
+    assert measured.found == 3
+    for whole, parts in zip(measured.times_ms, measured.stages_ms, strict=True):
         assert len(parts) == 3
         assert min(parts) >= 0
         assert sum(parts) == pytest.approx(whole, rel=1e-3)
 
 
 def test_the_threshold_is_the_one_given(service: WorkerService) -> None:
-    assert service.call(batch=0, threshold=0.65, calls=1)["found"] == 2
-    told = service.scores(batch=1)
-    assert told["scores"] == pytest.approx([0.9, 0.7, 0.6, 0.3, 0.1])
-    assert told["images"] == 1
+    assert service.time_calls(TimeCalls(batch=0, threshold=0.65, calls=1)).found == 2
+    found = service.list_scores(ListScores(batch=1))
+    assert found.scores == pytest.approx((0.9, 0.7, 0.6, 0.3, 0.1))
+    assert found.images == 1
 
 
 def test_several_callers_at_once(service: WorkerService) -> None:
-    assert service.crowd(callers=3, threshold=0.5, duration_s=0.05)["images_per_s"] > 0
+    request = CallConcurrently(callers=3, threshold=0.5, duration_s=0.05)
+    assert service.call_concurrently(request).images_per_s > 0
 
 
 def test_what_a_caller_raises_is_raised(service: WorkerService) -> None:
     service.close()
     with pytest.raises(ArtifactError, match="the model is closed"):
-        service.crowd(callers=2, threshold=0.5, duration_s=0.01)
+        service.call_concurrently(CallConcurrently(callers=2, threshold=0.5, duration_s=0.01))
 
 
 def test_instances_of_an_image_file_in_its_own_pixels(service: WorkerService, tmp_path: Path) -> None:
     height, width = SIZE_HW
     cv2.imwrite(str(tmp_path / "large.png"), np.zeros((2 * height, 2 * width, 3), np.uint8))
-    results = service.detect(str(tmp_path / "large.png"), 7, 0.5)["results"]
+    request = DetectInstances(path=str(tmp_path / "large.png"), image_id=7, threshold=0.5)
+    results = service.detect(request).results
 
     assert [item["image_id"] for item in results] == [7, 7, 7]
     assert results[0]["bbox"] == pytest.approx([8, 12, 32, 48], abs=1)
     assert results[0]["segmentation"]["size"] == [2 * height, 2 * width]
     with pytest.raises(InputError, match="cannot read"):
-        service.detect(str(tmp_path / "absent.png"), 7, 0.5)
+        service.detect(replace(request, path=str(tmp_path / "absent.png")))
 
 
 def test_memory_is_of_this_process(service: WorkerService) -> None:
-    told = service.memory()
+    memory = service.answer(ReadMemory())
 
-    assert told["peak_rss_mib"] > 10
-    assert told["device_memory_mib"] is None
+    assert isinstance(memory, Memory)
+    assert memory.peak_rss_mib > 10
+    assert memory.device_memory_mib is None
 
 
-def test_lines_in_and_lines_out(runner_spec: dict[str, Any], frames: str) -> None:
+def test_lines_in_and_lines_out(runner_spec: RunnerSpec, frames: str) -> None:
+    spec = json_from_record(runner_spec)
     requests = [
-        {"do": "open", "runner_spec": runner_spec, "frames": frames},
+        {"do": "open", "runner_spec": spec, "frames": frames},
         {"do": "call", "batch": 0, "threshold": 0.5, "calls": 1},
-        {"do": "open", "runner_spec": {**runner_spec, "precision": "int8"}, "frames": frames},
+        {"do": "open", "runner_spec": {**spec, "precision": "int8"}, "frames": frames},
         {"do": "nothing"},
         {"do": "close"},
         {"do": "memory"},

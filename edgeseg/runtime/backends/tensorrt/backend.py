@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeseg.bundle.engines import EngineOptions
 from edgeseg.errors import ArtifactError, InputError
 from edgeseg.runtime.cuda.opening import open_cuda
 
@@ -41,8 +42,7 @@ class TensorRTBackend:
         engine: File that `edgeseg build-engine` wrote, for this GPU and this version.
         spec: What the engine must look like.
         tensorrt_kind: Which of the two libraries built it.
-        version_compatible: Whether it was built to be.
-        dla: Number of the DLA core that it was built for; None for none.
+        options: How it was built.
         runtime_cache: Where TensorRT for RTX keeps what it compiles for this GPU; None for beside the engine.
         rebuild_command: Command that builds the engine again, for messages.
 
@@ -57,8 +57,7 @@ class TensorRTBackend:
         spec: ModelSpec,
         *,
         tensorrt_kind: TensorRTKind,
-        version_compatible: bool = False,
-        dla: int | None = None,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
         runtime_cache: Path | None = None,
         rebuild_command: str = REBUILD_COMMAND,
     ) -> None:
@@ -72,8 +71,7 @@ class TensorRTBackend:
                 library,
                 engine,
                 spec,
-                version_compatible=version_compatible,
-                dla=dla,
+                options=options,
                 runtime_cache=runtime_cache or engine.with_suffix(".cache"),
                 rebuild_command=rebuild_command,
             )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
     import tensorrt_rtx_bindings as rtx
 
+    from edgeseg.bundle.engines import EngineOptions
     from edgeseg.spec import ModelSpec
 
     from .bindings import Binding
@@ -36,8 +37,7 @@ class Session:
         library: Of `load_library`.
         path: The engine.
         spec: What its inputs and outputs must be.
-        version_compatible: Whether it was built to be; such an engine brings its own code for the processor.
-        dla: Number of the DLA core that it was built for; None for none.
+        options: How it was built.
         runtime_cache: Where TensorRT for RTX keeps what it compiles; of no use to TensorRT.
         rebuild_command: Command that builds the engine again.
 
@@ -51,8 +51,7 @@ class Session:
         path: Path,
         spec: ModelSpec,
         *,
-        version_compatible: bool = False,
-        dla: int | None = None,
+        options: EngineOptions,
         runtime_cache: Path | None = None,
         rebuild_command: str = REBUILD_COMMAND,
     ) -> None:
@@ -63,10 +62,11 @@ class Session:
         else:
             api = library.module
         self._runtime: trt.Runtime | None = api.Runtime(library.log)
-        if version_compatible:
+        if options.version_compatible:
+            # Such an engine brings its own code for the processor.
             self._runtime.engine_host_code_allowed = True
-        if dla is not None:
-            self._runtime.DLA_core = dla
+        if options.dla is not None:
+            self._runtime.DLA_core = options.dla
         self._engine: trt.ICudaEngine | None = self._load_engine(self._runtime)
         self._check(self._engine, bindings_from_spec(spec))
         self._config: rtx.IRuntimeConfig | None = None

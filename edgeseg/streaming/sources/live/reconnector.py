@@ -19,7 +19,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from edgeseg.errors import EdgeSegError, InputError
+from edgeseg.errors import ConfigError, EdgeSegError, InputError
 
 from .connection import SourceConnection
 
@@ -55,6 +55,11 @@ class ReconnectPolicy:
     longest_pause_s: float = 10.0
     give_up_s: float | None = None
     close_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.give_up_s is not None and not self.give_up_s >= 0:
+            msg = f"give_up_s must be 0 or more, got {self.give_up_s}"
+            raise ConfigError(msg)
 
 
 class Reconnector:

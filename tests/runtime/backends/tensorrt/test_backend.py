@@ -264,13 +264,14 @@ def test_host_code_is_allowed_only_where_the_engine_needs_it(simulated: Simulate
     engine = engine_of(bundle, version_compatible=True)
     with pytest.raises(ArtifactError, match=r"cannot load .*: The engine holds host code.*; build it again"):
         TensorRTBackend(engine, bundle.spec, tensorrt_kind=TensorRTKind.TENSORRT)
-    TensorRTBackend(engine, bundle.spec, tensorrt_kind=TensorRTKind.TENSORRT, version_compatible=True).close()
+    options = EngineOptions(version_compatible=True)
+    TensorRTBackend(engine, bundle.spec, tensorrt_kind=TensorRTKind.TENSORRT, options=options).close()
     assert [runtime.engine_host_code_allowed for runtime in simulated.trt.runtimes] == [False, False, True]
 
 
 def test_the_dla_core_that_the_engine_was_built_for(simulated: Simulated, bundle: Bundle) -> None:
     opened(bundle).close()
-    opened(bundle, dla=1).close()
+    opened(bundle, options=EngineOptions(dla=1)).close()
     assert [runtime.DLA_core for runtime in simulated.trt.runtimes] == [-1, 1]
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from edgeseg.errors import InputError
+from edgeseg.errors import ConfigError, InputError
 from edgeseg.streaming.sources.live import connection, reconnector
 from edgeseg.streaming.sources.live.reader import LiveReader
-from edgeseg.streaming.sources.live.reconnector import MAX_HANGING
+from edgeseg.streaming.sources.live.reconnector import MAX_HANGING, ReconnectPolicy
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from tests.streaming.sources.mjpeg_server import MjpegServer, number_of, until
 from tests.streaming.sources.scripted import LOST, QUICK, Camera, open_cameras
@@ -371,3 +371,8 @@ def test_memory_and_threads_do_not_grow() -> None:
     assert threading.active_count() <= threads + 1
     assert process.memory_info().rss - before < 20e6
     frame_reader.close()
+
+
+def test_the_time_to_give_up_after_is_not_negative() -> None:
+    with pytest.raises(ConfigError, match=r"give_up_s must be 0 or more, got -1"):
+        ReconnectPolicy(give_up_s=-1)
