@@ -22,7 +22,7 @@ COSTS = {"body.a": 0.1, "body.b": 0.2, "neck.a": 2.0, "head.a": 0.7}
 BASE = Score(box_ap=40.0, mask_ap=35.0, latency_ms=100.0)
 
 
-class FakeTrials:
+class FakeQuantisedModels:
     def __init__(self) -> None:
         self.tried: list[tuple[str, ...]] = []
 
@@ -32,7 +32,7 @@ class FakeTrials:
         yield set(COSTS) - set(float_layers)
 
 
-class FakeYardstick:
+class FakeEvaluator:
     def score(self, rounded: set[str]) -> Score:
         lost = sum(COSTS[layer] for layer in rounded)
         return Score(box_ap=40.0 - lost, mask_ap=35.0 - lost / 2, latency_ms=100.0 - 15 * len(rounded))
@@ -42,10 +42,10 @@ class FakeYardstick:
 def analysis(monkeypatch: pytest.MonkeyPatch) -> SensitivityAnalysis:
     monkeypatch.setattr(sensitivity, "quantisable_blocks", lambda graph: LAYERS)
     fakes: dict[str, Any] = {
-        "trials": FakeTrials(),
+        "quantised_models": FakeQuantisedModels(),
         "table": None,
         "graph": SimpleNamespace(),
-        "yardstick": FakeYardstick(),
+        "evaluator": FakeEvaluator(),
     }
     return SensitivityAnalysis(**fakes, base=BASE)
 
