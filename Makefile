@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 # Two workers on two cores leave one thread for each; torch and OpenCV would otherwise start two apiece.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# Who is done takes half of what the other has left: a file of minutes is not one worker's alone.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: help install demo test lint format wheel-test api-test docs clean
 

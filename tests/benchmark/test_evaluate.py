@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from edgeseg.runtime.model import Model
 
 
+@pytest.fixture(scope="module")
+def bundle(exported_bundle: Bundle) -> Bundle:
+    """One whose graph finds what PyTorch finds."""
+    return exported_bundle
+
+
 @pytest.fixture(scope="module", name="annotations")
 def annotations_of_photographs(
     bundle: Bundle, checkpoint: Path, photographs: np.ndarray, tmp_path_factory: pytest.TempPathFactory

@@ -22,6 +22,7 @@ from edgeseg.bundle.engines import (
     EngineOptions,
     Precision,
     Target,
+    engine_path,
     machine_family,
     read_engine_record,
     recorded_engines,
@@ -37,7 +38,7 @@ from edgeseg.runtime.host import machine
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.runtime.model import load
 from edgeseg.spec import Lowering
-from tests.quantisation.ranges import minmax_table
+from tests.built import built_once
 
 from .rtx import needs_rtx
 
@@ -52,9 +53,8 @@ SM86 = EngineOptions(compute_capabilities=("SM86",))
 
 
 @pytest.fixture(scope="module")
-def table(bundle: Bundle, photographs: np.ndarray) -> CalibrationTable:
-    measured = minmax_table(onnx.load(bundle.graph_path(Lowering.PORTABLE)), photographs)
-    return replace(measured, graph_sha256=bundle.files[Lowering.PORTABLE.file_name].sha256)
+def table(bundle: Bundle, bundle_table: CalibrationTable) -> CalibrationTable:
+    return replace(bundle_table, graph_sha256=bundle.files[Lowering.PORTABLE.file_name].sha256)
 
 
 @pytest.fixture
@@ -79,9 +79,23 @@ def build(model: Path) -> Callable[..., Engine]:
     return built
 
 
-def result_of(model: Path, image: np.ndarray) -> Detections:
+@pytest.fixture
+def half_engine(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of an engine in half precision of TensorRT for RTX in the model, built once for all tests."""
+
+    def write(folder: Path) -> None:
+        shutil.copytree(model, folder / "model")
+        kind: dict[str, Any] = {"target": Target.TENSORRT_RTX, "precision": Precision.FP16}
+        build_engine(BuildConfig(model=folder / "model", options=SM86, **kind))
+
+    built = built_once(tmp_path_factory, "half-engine", write) / "model" / "engines"
+    shutil.copytree(built, model / "engines")
+    return engine_path(model, Target.TENSORRT_RTX, Precision.FP16)
+
+
+def results_of(model: Path, images: np.ndarray) -> list[Detections]:
     with load(model, backend="onnxruntime", precision="fp32", threads=1) as loaded:
-        return loaded(image, 0.05)
+        return [loaded(image, 0.05) for image in images]
 
 
 def files(model: Path) -> list[str]:
@@ -116,11 +130,8 @@ def test_an_engine_for_rtx(build: Callable[..., Engine], model: Path, precision:
 
 
 @needs_rtx
-def test_an_engine_for_a_gpu_that_is_not_here_is_passed_over(
-    build: Callable[..., Engine], model: Path, photographs: np.ndarray
-) -> None:
-    build(Target.TENSORRT_RTX, Precision.FP16, SM86)
-
+@pytest.mark.usefixtures("half_engine")
+def test_an_engine_for_a_gpu_that_is_not_here_is_passed_over(model: Path, photographs: np.ndarray) -> None:
     with load(model, threads=1) as loaded:
         assert loaded.description.endswith("--model " + str(model) + "` builds it again")
         assert "FP32, as " in loaded.description
@@ -275,7 +286,7 @@ def test_output_layers_with_a_bias_are_products_of_integers_too(
 def test_in_single_precision_large_convolutions_have_half_the_products(
     build: Callable[..., Engine], model: Path, photographs: np.ndarray
 ) -> None:
-    exported = [result_of(model, image) for image in photographs]
+    exported = results_of(model, photographs)
     engine = build(Target.ONNXRUNTIME, Precision.FP32)
     nodes = {name for kernel in engine.record.kernels for name in kernel.nodes}
 
@@ -284,8 +295,7 @@ def test_in_single_precision_large_convolutions_have_half_the_products(
     # Named as what they stand for.
     assert not any(WINOGRAD_SUFFIX in name for name in nodes)
     assert set(engine.record.layers.values()) == {"fp32"}
-    for image, wanted in zip(photographs, exported, strict=True):
-        found = result_of(model, image)
+    for found, wanted in zip(results_of(model, photographs), exported, strict=True):
         assert len(found) == len(wanted) > 0
         np.testing.assert_allclose(found.boxes_xyxy, wanted.boxes_xyxy, atol=0.05)
         np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
@@ -364,8 +374,8 @@ def test_int8_without_a_calibration(build: Callable[..., Engine], model: Path) -
 
 
 @needs_rtx
+@pytest.mark.usefixtures("half_engine")
 def test_a_graph_that_was_altered_is_refused(build: Callable[..., Engine], model: Path) -> None:
-    build(Target.TENSORRT_RTX, Precision.FP16, SM86)
     graph = model / "tensorrt-fp16.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
 
@@ -378,10 +388,9 @@ def test_a_graph_that_was_altered_is_refused(build: Callable[..., Engine], model
 @needs_rtx
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build_stops_and_leaves_the_old_engine(
-    build: Callable[..., Engine], model: Path, number: signal.Signals
+    half_engine: Path, model: Path, number: signal.Signals
 ) -> None:
-    before = build(Target.TENSORRT_RTX, Precision.FP16, SM86)
-    content, handler = before.path.read_bytes(), signal.getsignal(number)
+    content, handler = half_engine.read_bytes(), signal.getsignal(number)
     lines: list[str] = []
 
     def interrupt(line: str) -> None:
@@ -397,7 +406,7 @@ def test_an_interrupted_build_stops_and_leaves_the_old_engine(
 
     # Whole, it tells more than a thousand.
     assert len(lines) < 100
-    assert before.path.read_bytes() == content
+    assert half_engine.read_bytes() == content
     assert files(model) == ["tensorrt-rtx-fp16.engine", "tensorrt-rtx-fp16.json"]
     assert signal.getsignal(number) is handler
 
@@ -520,8 +529,8 @@ def test_rebuild_passes_over_a_broken_record(build: Callable[..., Engine], model
 
 
 @needs_rtx
-def test_rebuild_leaves_what_cannot_be_built_here(build: Callable[..., Engine], model: Path) -> None:
-    build(Target.TENSORRT_RTX, Precision.FP16, SM86)
+@pytest.mark.usefixtures("half_engine")
+def test_rebuild_leaves_what_cannot_be_built_here(model: Path) -> None:
     notes: list[str] = []
     rebuild_unfit(model, notes.append)
 

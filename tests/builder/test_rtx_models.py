@@ -15,6 +15,7 @@ from edgeseg.graphs.layers import LayerGraph
 from edgeseg.quantisation.plan import quantisation_plan
 from edgeseg.quantisation.qdq.tensorrt import tensorrt_graph
 from edgeseg.spec import Lowering
+from tests.built import built_once
 from tests.models import build, spec_of
 
 from .rtx import build_rtx, needs_rtx
@@ -44,13 +45,28 @@ class Graphs(NamedTuple):
 @pytest.fixture(scope="module", params=list(MODELS))
 def graphs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Graphs:
     name, classes, size_hw, batch = MODELS[request.param]
-    model = build(name, classes).eval()
-    spec = spec_of(model, size_hw, batch=batch)
-    folder = tmp_path_factory.mktemp(request.param)
-    for lowering in (Lowering.TENSORRT, Lowering.TENSORRT_FP16):
-        write_graph(model, spec, lowering, folder / lowering.file_name)
+
+    def write(folder: Path) -> None:
+        model = build(name, classes).eval()
+        spec = spec_of(model, size_hw, batch=batch)
+        for lowering in (Lowering.TENSORRT, Lowering.TENSORRT_FP16):
+            write_graph(model, spec, lowering, folder / lowering.file_name)
+        write_int8(folder)
+
+    folder = built_once(tmp_path_factory, f"rtx-{request.param}", write)
+    planned = quantisation_plan(LayerGraph(onnx.load(folder / Lowering.TENSORRT_FP16.file_name))).layers
+    return Graphs(
+        fp32=folder / Lowering.TENSORRT.file_name,
+        fp16=folder / Lowering.TENSORRT_FP16.file_name,
+        int8=folder / "int8.onnx",
+        planned=frozenset(layer.node.name for layer in planned),
+    )
+
+
+def write_int8(folder: Path) -> None:
+    """Write the graph in 8 bits beside that in half precision."""
     half = onnx.load(folder / Lowering.TENSORRT_FP16.file_name)
-    plan = quantisation_plan(LayerGraph(half))
+    values = quantisation_plan(LayerGraph(half)).values.values()
     # Neither time nor size nor kernels depend on the ranges.
     table = CalibrationTable(
         method=Method.MINMAX,
@@ -58,15 +74,9 @@ def graphs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         images_sha256="",
         graph_sha256="",
         seed=0,
-        ranges={key: Range(low=-4, high=4) for key in plan.values.values()},
+        ranges={key: Range(low=-4, high=4) for key in values},
     )
     onnx.save(tensorrt_graph(half, table), folder / "int8.onnx")
-    return Graphs(
-        fp32=folder / Lowering.TENSORRT.file_name,
-        fp16=folder / Lowering.TENSORRT_FP16.file_name,
-        int8=folder / "int8.onnx",
-        planned=frozenset(layer.node.name for layer in plan.layers),
-    )
 
 
 def test_single_and_half_precision_build_for_every_generation(graphs: Graphs) -> None:

@@ -24,13 +24,29 @@ from edgeseg.spec import Lowering, ModelSpec
 from tests.builder.rtx import build_rtx, needs_rtx
 from tests.models import build, detecting, spec_of
 
+from .short import without_half
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torchvision.models.detection import MaskRCNN
 
+    from edgeseg import Model
+    from edgeseg.bundle.manifest import Bundle
+
 SIZE_HW = (256, 320)
+
+
+@pytest.fixture
+def failing_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], None]:
+    """Replace the ten seconds of export; a test says what happens instead."""
+
+    def install(action: Callable[..., None]) -> None:
+        monkeypatch.setattr("edgeseg.exporter.export.write_graph", action)
+
+    return install
 
 
 def config(checkpoint: Path, output: Path, **changes: Any) -> ExportConfig:
@@ -121,8 +137,20 @@ def test_tensorrt_for_rtx_builds_the_one_graph_and_refuses_the_other(bundle: Bun
         build_rtx(bundle.graph_path(Lowering.PORTABLE))
 
 
-def test_runtime_finds_what_the_graph_finds(bundle: Bundle, photographs: np.ndarray) -> None:
-    model = edgeseg.load(bundle.path)
+@pytest.fixture(scope="module")
+def loaded(bundle: Bundle) -> Iterator[Model]:
+    with edgeseg.load(bundle.path) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def scores(_resnet18: MaskRCNN, bundle: Bundle, photographs: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What PyTorch finds on the first photograph, the best first."""
+    return Reference(_resnet18, bundle.spec)(photographs[:1])[0].scores
+
+
+def test_runtime_finds_what_the_graph_finds(bundle: Bundle, loaded: Model, photographs: np.ndarray) -> None:
+    model = loaded
     raw = ExportedGraph(bundle.graph_path(Lowering.PORTABLE), bundle.spec)(photographs[:1])[0][0]
     detections = model(photographs[0], score_threshold=0.05)
     assert len(detections) == len(raw.scores) > 5
@@ -136,12 +164,10 @@ def test_runtime_finds_what_the_graph_finds(bundle: Bundle, photographs: np.ndar
 
 @pytest.mark.parametrize("wanted", [0, 1, 100])
 def test_number_of_detections(
-    bundle: Bundle, resnet18: MaskRCNN, photographs: np.ndarray, wanted: int
+    loaded: Model, scores: NDArray[np.float32], photographs: np.ndarray, wanted: int
 ) -> None:
-    scores = Reference(resnet18, bundle.spec)(photographs[:1])[0].scores
     thresholds = {0: (scores[0] + 1) / 2, 1: (scores[0] + scores[1]) / 2, 100: 0.0}
-    model = edgeseg.load(bundle.path)
-    assert len(model(photographs[0], score_threshold=float(thresholds[wanted]))) == wanted
+    assert len(loaded(photographs[0], score_threshold=float(thresholds[wanted]))) == wanted
 
 
 def test_version_2_with_its_batch_norms_in_the_heads(photographs: np.ndarray, tmp_path: Path) -> None:
@@ -185,7 +211,9 @@ def test_batch_of_four_with_a_blank_image(photographs: np.ndarray, tmp_path: Pat
         assert verdict.matched > 20
 
 
-def test_settings_reach_the_bundle(checkpoint: Path, tmp_path: Path) -> None:
+def test_settings_reach_the_bundle(
+    checkpoint: Path, tmp_path: Path, failing_graphs: Callable[[Callable[..., None]], None]
+) -> None:
     names = tmp_path / "names.json"
     names.write_text('{"1": "a", "2": "b", "3": "c", "4": "d"}')
     changes = {
@@ -195,20 +223,19 @@ def test_settings_reach_the_bundle(checkpoint: Path, tmp_path: Path) -> None:
         "score_threshold": 0.2,
         "nms_threshold": 0.4,
     }
+
+    def write(model: MaskRCNN, spec: ModelSpec, lowering: Lowering, path: Path) -> None:
+        heads, proposals = model.roi_heads, model.rpn
+        written[lowering] = (heads.detections_per_img, proposals.post_nms_top_n(), heads.score_thresh)
+        path.write_bytes(b"graph")
+
+    written: dict[Lowering, tuple[int, int, float]] = {}
+    failing_graphs(write)
     spec = export(config(checkpoint, tmp_path / "model", parity=False, **changes)).spec
+    assert written == dict.fromkeys(Lowering, (7, 50, 0.2))
     assert spec.class_names[1:] == ("a", "b", "c", "d")
     assert (spec.max_detections, spec.max_proposals) == (7, 50)
     assert (spec.score_threshold, spec.nms_threshold, spec.parity) == (0.2, 0.4, None)
-
-
-@pytest.fixture
-def failing_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], None]:
-    """Replace the ten seconds of export; a test says what happens instead."""
-
-    def install(action: Callable[..., None]) -> None:
-        monkeypatch.setattr("edgeseg.exporter.export.write_graph", action)
-
-    return install
 
 
 @pytest.mark.parametrize(
@@ -310,7 +337,8 @@ def test_factory_brings_custom_anchors_counts_and_normalisation(
     model = detecting(custom(), photographs)
     torch.save(model.state_dict(), tmp_path / "custom.pth")
     factory = f"{__name__}:custom"
-    spec = export(config(tmp_path / "custom.pth", tmp_path / "model", factory=factory)).spec
+    with without_half():
+        spec = export(config(tmp_path / "custom.pth", tmp_path / "model", factory=factory)).spec
     assert spec.parity is not None
     assert spec.parity.rows[0].reference_detections > 5
     assert (spec.max_detections, spec.max_proposals) == (30, 200)

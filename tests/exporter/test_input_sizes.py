@@ -27,6 +27,9 @@ from edgeseg.runtime.choice import EngineChoice
 from edgeseg.runtime.model import load
 from edgeseg.vision.images.reader import read_image
 from tests.altered import sealed
+from tests.built import built_once
+
+from .short import without_half
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +53,17 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Bundle:
-    output = tmp_path_factory.mktemp("both") / "model"
-    asked = ExportConfig(
-        checkpoint=checkpoint_path(), output=output, sizes_hw=(LANDSCAPE, UPRIGHT), check=pictures
-    )
-    return export(asked)
+    def write(folder: Path) -> None:
+        asked = ExportConfig(
+            checkpoint=checkpoint_path(),
+            output=folder / "model",
+            sizes_hw=(LANDSCAPE, UPRIGHT),
+            check=pictures,
+        )
+        with without_half():
+            export(asked)
+
+    return open_bundle(built_once(tmp_path_factory, "both", write) / "model")
 
 
 @pytest.fixture(scope="module")

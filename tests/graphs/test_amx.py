@@ -14,7 +14,6 @@ from edgeseg.graphs.layers import LayerGraph
 from edgeseg.quantisation.qdq.onnxruntime import onnxruntime_graph
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.spec import Lowering
-from tests.quantisation.ranges import minmax_table
 
 from .sessions import outputs_of, session_of
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeseg.bundle.manifest import Bundle
+    from edgeseg.calibration.table import CalibrationTable
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,8 @@ def model(bundle: Bundle) -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="module")
-def rounded(model: onnx.ModelProto, photographs: np.ndarray) -> onnx.ModelProto:
+def rounded(model: onnx.ModelProto, table: CalibrationTable) -> onnx.ModelProto:
     # No engine is laid out so with 7-bit weights, but stored one step lower they are exact still.
-    table = minmax_table(model, photographs)
     graph: onnx.ModelProto = onnxruntime_graph(model, table, weight_bits=weight_bits(Host()))
     return graph
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import platform
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -17,12 +19,9 @@ from edgeseg.bundle.engines import EngineOptions, Precision, Target, engine_path
 from edgeseg.bundle.manifest import CALIBRATION_FILE, open_bundle
 from edgeseg.calibration.collector import collect
 from edgeseg.calibration.table import CalibrationTable, Method, Range, read_table, write_table
-from edgeseg.demo import checkpoint_path
 from edgeseg.demo.conveyor import ConveyorScene
 from edgeseg.demo.truth import coco_from_frames
 from edgeseg.errors import ArtifactError, CalibrationError, ConfigError, InputError
-from edgeseg.exporter.config import ExportConfig
-from edgeseg.exporter.export import export
 from edgeseg.quantisation import calibrate as module
 from edgeseg.quantisation.calibrate import AccuracyError, CalibrateConfig, calibrate
 from edgeseg.quantisation.candidate import QuantisedModels
@@ -31,6 +30,7 @@ from edgeseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.runtime.model import Model, load
 from edgeseg.vision.images.reader import read_image
+from tests.built import built_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,14 +39,6 @@ if TYPE_CHECKING:
     from edgeseg.quantisation.calibrate import CalibrationReport
 
 COUNT = 12
-
-
-@pytest.fixture(scope="module")
-def conveyor(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The shipped model: random weights would drown in what rounding does to them."""
-    output = tmp_path_factory.mktemp("conveyor") / "model"
-    config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=((384, 512),), parity=False)
-    return export(config)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +55,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(
     conveyor: Bundle, pictures: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, CalibrationReport]:
-    folder = tmp_path_factory.mktemp("calibrated") / "model"
-    shutil.copytree(conveyor.path, folder)
-    report = calibrate(CalibrateConfig(calib=pictures, model=folder))
-    return folder, report
+    def run(folder: Path) -> None:
+        shutil.copytree(conveyor.path, folder / "model")
+        report = calibrate(CalibrateConfig(calib=pictures, model=folder / "model"))
+        (folder / "report.pickle").write_bytes(pickle.dumps(report))
+
+    folder = built_once(tmp_path_factory, "calibrated", run)
+    return folder / "model", pickle.loads((folder / "report.pickle").read_bytes())
 
 
 @pytest.fixture
@@ -171,6 +166,9 @@ def test_without_vnni_8_bit_weights_are_not_measured(
 
     monkeypatch.setattr(module, "QuantisedModels", noted)
     monkeypatch.setattr(module, "collect", lambda *args, **rest: pytest.fail("images were measured"))
+    # What FP32 finds is no matter here, and takes seconds.
+    unscored = SimpleNamespace(score=lambda model: None)
+    monkeypatch.setattr(module, "AgreementEvaluator", lambda *args, **rest: unscored)
 
     with pytest.raises(pytest.fail.Exception, match="images were measured"):
         calibrate(

@@ -11,10 +11,7 @@ import onnxruntime
 import pytest
 
 from edgeseg.calibration.table import CalibrationTable, Range
-from edgeseg.demo import checkpoint_path
 from edgeseg.demo.score import unseen_frames
-from edgeseg.exporter.config import ExportConfig
-from edgeseg.exporter.export import export
 from edgeseg.exporter.model.reference import ImageDetections
 from edgeseg.exporter.parity.comparison import ParityComparison, Tolerances, match_detections
 from edgeseg.quantisation.qdq.tensorrt import tensorrt_graph
@@ -36,13 +33,6 @@ LEAST = 0.2
 # Measured over 12 frames: 1.7 px, 0.009 and 0.85.
 HALF_BOUNDS = Tolerances(box_px=3.0, score=0.03, mask_iou=0.75)
 INT8_BOUNDS = Tolerances(score=0.3)
-
-
-@pytest.fixture(scope="module")
-def conveyor(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    output = tmp_path_factory.mktemp("conveyor") / "model"
-    config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=((384, 512),), parity=False)
-    return export(config)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,6 @@ from edgeseg.spec import Lowering
 from tests.graphs.sessions import session_of
 
 from .products import KINDS, largest_errors
-from .ranges import minmax_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,11 +81,6 @@ def test_weights_of_7_bits_use_all_of_them() -> None:
 @pytest.fixture(scope="module")
 def model(bundle: Bundle) -> onnx.ModelProto:
     return onnx.load(bundle.graph_path(Lowering.PORTABLE))
-
-
-@pytest.fixture(scope="module")
-def table(model: onnx.ModelProto, photographs: np.ndarray) -> CalibrationTable:
-    return minmax_table(model, photographs)
 
 
 def stored_weights(model: onnx.ModelProto) -> dict[str, NDArray[np.int8]]:

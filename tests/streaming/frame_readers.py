@@ -52,8 +52,13 @@ class ListIntake(FrameReader):
             return []
         if isinstance(self.items[0], BaseException):
             raise self.items[0]
-        taken, self.items = self.items[:count], self.items[count:]
-        return [item for item in taken if not isinstance(item, BaseException)]
+        taken: list[Frame | Skipped] = []
+        for item in self.items[:count]:
+            if isinstance(item, BaseException):
+                break
+            taken.append(item)
+        self.items = self.items[len(taken) :]
+        return taken
 
     def _newest(self) -> list[Frame | Skipped]:
         self.ended.wait(max(0.0, self._next_s - time.monotonic()))

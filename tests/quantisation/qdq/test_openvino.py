@@ -12,11 +12,8 @@ import onnx
 import pytest
 
 from edgeseg.calibration.table import CalibrationTable, Range
-from edgeseg.demo import checkpoint_path
 from edgeseg.demo.conveyor import ConveyorScene
 from edgeseg.errors import CalibrationError
-from edgeseg.exporter.config import ExportConfig
-from edgeseg.exporter.export import export
 from edgeseg.exporter.model.reference import ImageDetections
 from edgeseg.exporter.parity.comparison import ParityComparison, Tolerances, match_detections
 from edgeseg.graphs.layers import LayerGraph
@@ -41,24 +38,15 @@ if TYPE_CHECKING:
 openvino = pytest.importorskip(
     "openvino", reason="needs OpenVINO: pip install 'edgeseg[openvino]'", exc_type=ImportError
 )
-SIZE_HW = (384, 512)
 # Those that this processor computes exactly with.
 BITS = weight_bits(Host())
 pytestmark = pytest.mark.filterwarnings("error")
 
 
 @pytest.fixture(scope="module")
-def belt() -> list[NDArray[np.uint8]]:
-    """The shipped model: random weights would drown in what rounding does to them."""
+def belt(conveyor: Bundle) -> list[NDArray[np.uint8]]:
     frames = [ConveyorScene(seed=number).frame(10 * number).image for number in range(8)]
-    return [cv2.resize(frame, SIZE_HW[::-1]).astype(np.uint8) for frame in frames]
-
-
-@pytest.fixture(scope="module")
-def conveyor(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    output = tmp_path_factory.mktemp("conveyor") / "model"
-    config = ExportConfig(checkpoint=checkpoint_path(), output=output, sizes_hw=(SIZE_HW,), parity=False)
-    return export(config)
+    return [cv2.resize(frame, conveyor.spec.input_size_hw[::-1]).astype(np.uint8) for frame in frames]
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +106,11 @@ def resnet(bundle: Bundle) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def compiled(
-    resnet: onnx.ModelProto, photographs: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+    resnet: onnx.ModelProto, bundle_table: CalibrationTable, tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[str, ...]]:
     """What OpenVINO makes of a ResNet's 8-bit graph: facts of each kernel."""
     path = tmp_path_factory.mktemp("compiled") / "openvino-int8.onnx"
-    onnx.save(openvino_graph(resnet, minmax_table(resnet, photographs), weight_bits=BITS), path)
+    onnx.save(openvino_graph(resnet, bundle_table, weight_bits=BITS), path)
     model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     rows = [node.get_rt_info() for node in model.get_runtime_model().get_ordered_ops()]
     names = ("layerType", "runtimePrecision", "originalLayersNames")

@@ -19,7 +19,6 @@ from edgeseg.quantisation.qdq.tensorrt import tensorrt_graph
 from edgeseg.quantisation.qdq.writer import fitting_scales, quantise_with_scales, round_scale_up
 from edgeseg.spec import Lowering
 from tests.builder.rtx import build_rtx, needs_rtx
-from tests.quantisation.ranges import minmax_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +27,6 @@ if TYPE_CHECKING:
 
 HALF, SINGLE = Lowering.TENSORRT_FP16, Lowering.TENSORRT
 DTYPES = {HALF: onnx.TensorProto.FLOAT16, SINGLE: onnx.TensorProto.FLOAT}
-
-
-@pytest.fixture(scope="module")
-def table(bundle: Bundle, photographs: np.ndarray) -> CalibrationTable:
-    return minmax_table(onnx.load(bundle.graph_path(Lowering.PORTABLE)), photographs)
 
 
 @pytest.fixture(scope="module")

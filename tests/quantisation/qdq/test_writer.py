@@ -16,7 +16,6 @@ from edgeseg.quantisation.qdq.writer import Scheme, quant_params_from_range, qua
 from edgeseg.runtime.host.machine import Host, weight_bits
 from edgeseg.spec import Lowering
 from tests.graphs.sessions import outputs_of, session_of
-from tests.quantisation.ranges import minmax_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,11 +29,6 @@ BITS = weight_bits(Host())
 @pytest.fixture(scope="module")
 def model(bundle: Bundle) -> onnx.ModelProto:
     return onnx.load(bundle.graph_path(Lowering.PORTABLE))
-
-
-@pytest.fixture(scope="module")
-def table(model: onnx.ModelProto, photographs: np.ndarray) -> CalibrationTable:
-    return minmax_table(model, photographs)
 
 
 def output_of(model: onnx.ModelProto, name: str) -> str:

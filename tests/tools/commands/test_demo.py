@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from edgeseg.demo import show
 from edgeseg.tools.main import cli
 from edgeseg.vision.images.reader import read_image
+from tests.demo_run import FOLDER, REPORT, demo_once
 
 if TYPE_CHECKING:
     import pytest
@@ -21,11 +22,13 @@ def run(*args: str) -> Result:
     return CliRunner().invoke(cli, ["demo", *args])
 
 
-def test_exports_runs_and_scores_the_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = run("--frames", "3", "--scored", "6", "--json")
-    assert result.exit_code == 0, result.stderr
-    report = json.loads(result.stdout)
+def test_exports_runs_and_scores_the_shipped_model(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = demo_once(tmp_path_factory)
+    monkeypatch.chdir(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [FOLDER, REPORT]
+    report = json.loads(Path(REPORT).read_text("utf-8"))
     assert report["parity"]["passed"]
     assert report["parity"]["rows"][0]["reference_detections"] > 20
     assert report["mask_ap50"] >= 0.8

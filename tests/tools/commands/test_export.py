@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,16 @@ from click.testing import CliRunner, Result
 
 from edgeseg.errors import ParityError
 from edgeseg.tools.main import cli
+from tests.built import built_once
 from tests.models import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeseg.exporter.config import ExportConfig
+    from edgeseg.spec import Lowering, ModelSpec
+
+SMALL = ("--size", "128", "160", "--detections", "20", "--proposals", "100", "--score-threshold", "0.01")
 
 
 @pytest.fixture
@@ -37,12 +42,25 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_exports_and_prints_json(run: Callable[..., Result], checkpoint: Path) -> None:
-    result = run(
-        str(checkpoint), "--size", "128", "160", "--detections", "20", "--proposals", "100", "--json"
-    )
-    assert result.exit_code == 0, result.stderr
-    printed = json.loads(result.stdout)
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the command was run: its bundle, and what it printed."""
+
+    def export(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            result = CliRunner().invoke(cli, ["export", str(checkpoint), *SMALL, "--json"])
+        assert result.exit_code == 0, result.stderr
+        (folder / "printed.json").write_text(result.stdout, "utf-8")
+
+    return built_once(tmp_path_factory, "exported", export)
+
+
+def test_exports_and_prints_json(
+    run: Callable[..., Result], checkpoint: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(exported)
+    printed = json.loads(Path("printed.json").read_text("utf-8"))
     assert printed["bundle"] == "edgeseg-model"
     assert printed["parity"]["passed"] is True
     assert json.loads(Path("edgeseg-model/model.json").read_text())["spec"]["input_size_hw"] == [128, 160]
@@ -52,12 +70,17 @@ def test_exports_and_prints_json(run: Callable[..., Result], checkpoint: Path) -
 
 
 def test_parity_failure_exits_3_prints_the_table_and_writes_nothing(
-    run: Callable[..., Result], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Result], checkpoint: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edgeseg.exporter.parity.comparison import Tolerances
 
+    def copied(model: object, spec: ModelSpec, lowering: Lowering, path: Path) -> None:
+        shutil.copyfile(exported / "edgeseg-model" / path.name, path)
+
+    # The graphs are those of that export.
+    monkeypatch.setattr("edgeseg.exporter.export.write_graph", copied)
     monkeypatch.setattr("edgeseg.exporter.parity.check.Tolerances", lambda: Tolerances(box_px=-1.0))
-    result = run(str(checkpoint), "--size", "128", "160", "--score-threshold", "0.01", "--proposals", "50")
+    result = run(str(checkpoint), *SMALL)
     assert result.exit_code == 3
     assert "FAILED" in result.stdout
     assert "must find what PyTorch finds" in result.stderr
