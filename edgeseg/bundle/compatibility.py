@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.errors import ArtifactError
 from edgeseg.files.pairs import exclusive_publishing
-from edgeseg.files.reading import sha256_from_file
+from edgeseg.files.reading import read_failure, sha256_from_file
 
 from .engines import (
     ENGINES_FOLDER,
@@ -115,7 +115,7 @@ def _fault(path: Path, recorded: FileRecord) -> str:
     except FileNotFoundError:
         return f"{path} is missing"
     except OSError as exc:
-        return f"cannot read {path}: {exc.strerror}"
+        return read_failure(path, exc)
     return f"{path} was truncated or altered after it was built" if fault else ""
 
 

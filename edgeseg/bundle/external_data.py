@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeseg.errors import ArtifactError
-from edgeseg.files.reading import open_regular
+from edgeseg.files.reading import open_regular, read_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +72,7 @@ def check_self_contained(graph: Path) -> None:
     except (FileNotFoundError, ValueError):
         return
     except OSError as exc:
-        msg = f"cannot read {graph}: {exc.strerror}"
-        raise ArtifactError(msg) from exc
+        raise ArtifactError(read_failure(graph, exc)) from exc
     if fault:
         msg = f"{graph} {fault}; a graph of a bundle must hold everything itself: export it again"
         raise ArtifactError(msg)

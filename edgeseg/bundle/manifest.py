@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.errors import ArtifactError, ConfigError
 from edgeseg.files.placement import FolderReplacement, is_unmovable, recover, visible_entries
-from edgeseg.files.reading import open_regular, sha256_from_file
+from edgeseg.files.reading import open_regular, read_failure, sha256_from_file
 from edgeseg.files.records import check_folder, mapped_write_errors, read_record, write_record
 from edgeseg.records import short_repr
 from edgeseg.spec import Lowering, ModelSpec
@@ -217,8 +217,7 @@ def _verify(path: Path, recorded: FileRecord) -> None:
         msg = f"{path} is missing from the bundle; export it again or copy the whole folder"
         raise ArtifactError(msg) from exc
     except OSError as exc:
-        msg = f"cannot read {path}: {exc.strerror}"
-        raise ArtifactError(msg) from exc
+        raise ArtifactError(read_failure(path, exc)) from exc
     if fault:
         msg = f"{path} {fault}"
         raise ArtifactError(msg)

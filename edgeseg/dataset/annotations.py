@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import InputError
-from edgeseg.files.reading import read_regular
+from edgeseg.files.reading import read_failure, read_regular
 from edgeseg.vision.images.limits import check_image_size
 
 from .categories import Categories, read_categories, read_whole_number
@@ -102,8 +102,7 @@ def _content(path: Path) -> dict[str, list[Any]]:
         msg = f"no annotations at {path}"
         raise InputError(msg) from exc
     except (OSError, UnicodeDecodeError) as exc:
-        msg = f"cannot read annotations from {path}: {getattr(exc, 'strerror', None) or exc}"
-        raise InputError(msg) from exc
+        raise InputError(read_failure(f"annotations from {path}", exc)) from exc
     if not text.strip():
         msg = f"annotations {path} are empty ({path.stat().st_size} bytes); copy the file again"
         raise InputError(msg)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.dataset.categories import UNUSED_NAME, ids_by_label, is_background, order_remark, read_categories
 from edgeseg.errors import InputError
-from edgeseg.files.reading import read_regular
+from edgeseg.files.reading import read_failure, read_regular
 from edgeseg.records import parse_json, short_repr
 from edgeseg.spec import BACKGROUND
 
@@ -45,8 +45,7 @@ def names_from_file(
     try:
         text = read_regular(path, max_bytes=MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        msg = f"cannot read class names from {path}: {getattr(exc, 'strerror', None) or exc}"
-        raise InputError(msg) from exc
+        raise InputError(read_failure(f"class names from {path}", exc)) from exc
     as_json = path.suffix.lower() == ".json"
     content = _parse_json(text, path) if as_json else [line for line in text.splitlines() if line.strip()]
     if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):

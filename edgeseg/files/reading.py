@@ -26,6 +26,16 @@ SPECIAL_KINDS = (
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+def read_failure(what: object, error: Exception) -> str:
+    """Say that something cannot be read, and why: `cannot read a.png: Permission denied`.
+
+    Args:
+        what: A path, or more words that end in one.
+        error: `OSError`, of which the path is left out, or what decoding has raised.
+    """
+    return f"cannot read {what}: {getattr(error, 'strerror', None) or error}"
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading, or a link to one, and never wait for anything else.
 
@@ -52,8 +62,7 @@ def open_input(path: Path) -> BinaryIO:
     try:
         return open_regular(path)
     except (OSError, ValueError) as exc:
-        msg = f"cannot read {path}: {getattr(exc, 'strerror', None) or exc}"
-        raise InputError(msg) from exc
+        raise InputError(read_failure(path, exc)) from exc
 
 
 def special_file_kind(path: Path) -> str:

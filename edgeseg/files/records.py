@@ -20,7 +20,7 @@ from edgeseg.records import (
 )
 
 from .draft import AtomicFile, atomic_file_or_none, is_special_file, real_path, write_in_place
-from .reading import MAX_JSON_BYTES, read_regular
+from .reading import MAX_JSON_BYTES, read_failure, read_regular
 from .temporary import sweep
 
 if TYPE_CHECKING:
@@ -227,8 +227,7 @@ def _read_json(path: Path, missing_message: str, remedy: str, max_bytes: int) ->
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise ArtifactError(missing_message) from exc
     except OSError as exc:
-        msg = f"cannot read {path}: {exc.strerror}"
-        raise ArtifactError(msg) from exc
+        raise ArtifactError(read_failure(path, exc)) from exc
     except ValueError as exc:
         msg = f"{path} is not valid JSON ({exc}); {remedy}"
         raise ArtifactError(msg) from exc

@@ -329,7 +329,7 @@ def test_the_engine_is_opened_as_it_was_built(
     load(folder).close()
 
     again = opened[0].pop("rebuild_command")
-    options = EngineOptions(version_compatible=True, dla=1)
+    options = EngineOptions(machine=machine_family(platform.machine()), version_compatible=True, dla=1)
     assert opened == [{"tensorrt_kind": TensorRTKind.TENSORRT, "options": options}]
     assert again == (
         f"edgeseg build-engine --int8 --target tensorrt --dla 1 --version-compatible --force --model {folder}"

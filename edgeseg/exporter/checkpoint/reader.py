@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgeseg.bundle.manifest import MANIFEST
 from edgeseg.errors import InputError
-from edgeseg.files.reading import allocated_size, open_regular, sha256_from_file
+from edgeseg.files.reading import allocated_size, open_regular, read_failure, sha256_from_file
 from edgeseg.optional import require
 from edgeseg.records import short_repr
 
@@ -68,8 +68,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         _check_file(path)
     except OSError as exc:
-        msg = f"cannot read {path}: {exc.strerror or exc}"
-        raise InputError(msg) from exc
+        raise InputError(read_failure(path, exc)) from exc
     with open_regular(path) as stream:
         try:
             _check_stored_size(path, stream)
@@ -87,8 +86,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             msg = f"{path} cannot be exported: {exc}"
             raise InputError(msg) from exc
         except OSError as exc:
-            msg = f"cannot read {path}: {exc.strerror or exc}"
-            raise InputError(msg) from exc
+            raise InputError(read_failure(path, exc)) from exc
         except RecursionError as exc:
             msg = f"{path} is nested more deeply than any checkpoint of a model"
             raise InputError(msg) from exc

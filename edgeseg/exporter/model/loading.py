@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import ArtifactError, ConfigError, InputError
-from edgeseg.files.reading import read_regular
+from edgeseg.files.reading import read_failure, read_regular
 from edgeseg.records import parse_json
 from edgeseg.settings import ModelSettings, Origin, resolve_settings, settings_from_json
 
@@ -96,8 +96,7 @@ def settings_from_file(path: Path) -> dict[str, Any]:
     try:
         return settings_from_json(parse_json(read_regular(path).decode("utf-8-sig")), source=str(path))
     except (OSError, ValueError) as exc:
-        msg = f"cannot read settings from {path}: {getattr(exc, 'strerror', None) or exc}"
-        raise InputError(msg) from exc
+        raise InputError(read_failure(f"settings from {path}", exc)) from exc
     except ArtifactError as exc:
         raise InputError(str(exc)) from exc
 

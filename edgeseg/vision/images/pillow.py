@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from PIL import Image, UnidentifiedImageError
 
 from edgeseg.errors import InputError
-from edgeseg.files.reading import open_input
+from edgeseg.files.reading import open_input, read_failure
 
 from . import canvas, gif, jpeg, png, tiff
 from .limits import MAX_PIXELS, check_image_size
@@ -147,8 +147,7 @@ def _mapped_errors(path: Path, file: BinaryIO) -> Iterator[None]:
         )
         raise InputError(msg) from exc
     except OSError as exc:
-        msg = f"cannot read {path}: {exc.strerror or exc}"
-        raise InputError(msg) from exc
+        raise InputError(read_failure(path, exc)) from exc
     except Exception as exc:
         # A decoder may raise anything on a file made to harm.
         msg = f"{path} is corrupt: {exc or type(exc).__name__}"

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.errors import InputError
+from edgeseg.files.reading import read_failure
 
 from .bitdepth import (
     check_bit_depth,
@@ -42,8 +43,7 @@ def image_paths(folder: Path) -> list[Path]:
         # What is below is looked for in silence.
         os.scandir(folder).close()
     except OSError as exc:
-        msg = f"cannot read the folder {folder}: {exc.strerror or exc}"
-        raise InputError(msg) from exc
+        raise InputError(read_failure(f"the folder {folder}", exc)) from exc
     return sorted(path for path in folder.rglob("*") if _may_be_image(path, folder))
 
 

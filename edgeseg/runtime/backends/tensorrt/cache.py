@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeseg.bundle.manifest import MAX_FILE_BYTES
 from edgeseg.errors import EdgeSegError
-from edgeseg.files.reading import read_regular
+from edgeseg.files.reading import read_failure, read_regular
 from edgeseg.files.records import write_atomically
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class RuntimeCache:
         except FileNotFoundError:
             return
         except OSError as exc:
-            logger.warning("cannot read %s: %s", self._path, exc.strerror)
+            logger.warning("%s", read_failure(self._path, exc))
             return
         if self._cache.deserialize(data):
             self._stored = data

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseg.bundle.manifest import MAX_FILE_BYTES
 from edgeseg.errors import ArtifactError
-from edgeseg.files.reading import read_regular
+from edgeseg.files.reading import read_failure, read_regular
 
 from .bindings import bindings_from_spec
 from .cache import RuntimeCache
@@ -109,7 +109,7 @@ class Session:
         try:
             data = read_regular(self._path, max_bytes=MAX_FILE_BYTES)
         except OSError as exc:
-            msg = f"cannot read {self._path}: {exc.strerror}; build it again with `{self._rebuild_command}`"
+            msg = f"{read_failure(self._path, exc)}; build it again with `{self._rebuild_command}`"
             raise ArtifactError(msg) from exc
         with self.library.capture_log() as captured:
             # An empty buffer is no engine either, but not every version checks.
