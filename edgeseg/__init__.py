@@ -1,4 +1,17 @@
-"""Take a trained torchvision Mask R-CNN checkpoint to a camera on a Jetson, an x86 GPU or a bare CPU."""
+"""Take a trained torchvision Mask R-CNN checkpoint to a camera on a Jetson, an x86 GPU or a bare CPU.
+
+Example:
+    `edgeseg export` has written the bundle `edgeseg-model`.
+
+    >>> import cv2, edgeseg
+    >>> model = edgeseg.load("edgeseg-model")
+    >>> detections = model(cv2.imread("parts.png"))
+    >>> detections.names
+    ['bolt', 'nut', 'washer']
+    >>> report = {"edgeseg": edgeseg.__version__, "found": detections.to_json()}
+    >>> report["found"][0]["box_xyxy"]
+    [4.0, 6.0, 20.0, 30.0]
+"""
 
 from __future__ import annotations
 
@@ -27,11 +40,11 @@ __all__ = [
     "stream",
 ]
 
-# What TensorRT remarks is for those who ask for logs; without a handler Python would print it on stderr.
+# TensorRT's messages are for users who turn logging on; without a handler Python would print them on stderr.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-# NumPy and OpenCV take longer to import than `import edgeseg` may, so the runtime comes at first use; and
-# torch, which a device does not have, only where a checkpoint is saved.
+# NumPy and OpenCV take longer to import than `import edgeseg` may, so the runtime is imported at its first
+# use. torch, which a device does not have, is imported only to save a checkpoint.
 _LAZY = {
     "load": "runtime.model",
     "Model": "runtime.model",
@@ -54,7 +67,7 @@ def __getattr__(name: str) -> Any:
         try:
             return getattr(import_module(f".{_LAZY[name]}", __name__), name)
         except Exception as exc:
-            # What does not fit another version raises whatever it does.
+            # A package that does not fit another one's version may raise any exception.
             if broken := broken_requirement(exc):
                 raise broken from exc
             raise

@@ -19,6 +19,14 @@ class EdgeSegError(Exception):
     +-- CalibrationError  ranges could not be measured
     +-- ParityError       exit 3: a check ran, and its verdict is no
     ```
+
+    Example:
+        >>> import edgeseg
+        >>> try:
+        ...     edgeseg.load("nothing")
+        ... except edgeseg.EdgeSegError as exc:
+        ...     print(exc)
+        no bundle at nothing: model.json is missing; make one with `edgeseg export CKPT -o nothing`
     """
 
     exit_code: ClassVar[int] = 1

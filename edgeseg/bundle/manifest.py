@@ -71,7 +71,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle whose files have been found whole and unaltered.
+    """A bundle whose files were checked and found complete and unaltered.
 
     Attributes:
         other_sizes: The same model for further input sizes.
@@ -104,10 +104,18 @@ class Bundle:
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle and verify every file it lists.
 
-    One that is replaced meanwhile is read again, so that it is the old or the new one and never some of each.
+    A bundle that is replaced meanwhile is read again, so that the result is the old one or the new one and
+    never a mixture.
 
     Raises:
-        ArtifactError: No bundle there, or a file is missing, truncated or altered.
+        ArtifactError: There is no bundle, or a file of it is missing, truncated or altered.
+
+    Example:
+        >>> bundle = open_bundle(Path("edgeseg-model"))
+        >>> sorted(bundle.files), bundle.spec.input_size_hw
+        (['portable.onnx'], (64, 96))
+        >>> bundle.graph_path(Lowering.PORTABLE).name
+        'portable.onnx'
     """
     for _ in range(READ_ATTEMPTS):
         stamp = _stamp(path)

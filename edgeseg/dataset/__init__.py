@@ -1,1 +1,1 @@
-"""Annotated images in COCO's format, and how detections are scored on them."""
+"""Annotated images in COCO's format, and the scoring of detections on them."""

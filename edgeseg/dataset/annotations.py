@@ -1,4 +1,4 @@
-"""COCO annotation files, read strictly: what is scored against is what the file says."""
+"""Reading COCO annotation files strictly, so that detections are scored against exactly what a file says."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECTIONS = ("images", "annotations", "categories")
-# Whatever has a larger side is a mistake in the file.
+# An image with a longer side is a mistake in the file.
 MAX_SIDE_PX = 100_000
 
-# COCO's own of 2017 have 0.5 GB.
+# COCO's own annotation files of 2017 have 0.5 GB.
 MAX_FILE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedImage:
-    """An image as an annotation file describes it; `size_hw` in pixels."""
+    """An image as an annotation file describes it; `size_hw` is its height and width in pixels."""
 
     image_id: int
     file_name: str
@@ -40,11 +40,11 @@ class Annotations:
     """The content of a COCO annotation file.
 
     Attributes:
-        source: Where it came from, for messages.
-        images: By ascending id.
-        categories: With which of them the instances use.
-        instances: In COCO's format with all of `id`, `image_id`, `category_id`, `bbox` (xywh), `area`,
-            `iscrowd` and `segmentation`, which is compressed RLE.
+        source: Name of the file, for messages.
+        images: All images, by ascending id.
+        categories: All categories, and which of them the instances use.
+        instances: All instances in COCO's format, each with `id`, `image_id`, `category_id`, `bbox` (xywh),
+            `area`, `iscrowd` and `segmentation`, which is compressed RLE.
     """
 
     source: str
@@ -53,7 +53,7 @@ class Annotations:
     instances: tuple[dict[str, Any], ...]
 
     def truth(self, image_ids: Iterable[int]) -> dict[str, Any]:
-        """Give what is known of some of the images, as a COCO dataset."""
+        """Select the images with these ids and their instances, as a COCO dataset."""
         requirement = set(image_ids)
         return {
             "images": [
@@ -75,7 +75,15 @@ def read_annotations(path: Path) -> Annotations:
     """Read a COCO annotation file.
 
     Raises:
-        InputError: Missing, empty, truncated, not COCO instances, or an entry in it is not what it must be.
+        InputError: The file is missing, empty, truncated or no COCO instances file, or an entry is invalid.
+
+    Example:
+        >>> from pathlib import Path
+        >>> annotations = read_annotations(Path("annotations.json"))
+        >>> [image.file_name for image in annotations.images], len(annotations.instances)
+        (['parts.png'], 1)
+        >>> annotations.categories.names
+        {1: 'bolt', 2: 'nut', 3: 'washer'}
     """
     content = _content(path)
     categories = read_categories(content["categories"], content["annotations"], str(path))

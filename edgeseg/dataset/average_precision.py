@@ -1,4 +1,4 @@
-"""COCO average precision of detections, by COCO's own evaluator."""
+"""COCO average precision (AP) of detections, computed by COCO's own evaluator."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 
     from .labelled import LabelledImages
 
-# COCO's own setting: the best so many of an image and a class are scored.
+# COCO's own setting: only this many detections of an image and a class are scored, the best ones.
 MAX_DETECTIONS = 100
-# Places of 0.5 and 0.75 among COCO's overlaps 0.5, 0.55, ... 0.95.
+# Indices of 0.5 and 0.75 in COCO's IoU thresholds 0.5, 0.55, ... 0.95.
 AP50_INDEX, AP75_INDEX = 0, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AveragePrecision:
-    """COCO's measure of detections, in 0 to 1.
+    """COCO average precision of detections, from 0 to 1.
 
-    Mean over the classes that have instances and over overlaps of 0.5 to 0.95; `_ap50` and `_ap75` are at one
-    overlap. Scored are the best 100 detections of an image and a class, whatever their size.
+    `box_ap` and `mask_ap` are means over the classes that have instances and over IoU thresholds from 0.5 to
+    0.95; those that end in `50` and `75` are at IoU 0.5 and 0.75. The best 100 detections of an image and a
+    class are scored, whatever their size.
 
     Attributes:
         images: Number of images.
-        instances: Annotated instances in them, crowds aside.
-        detections: Detections of all scores.
-        box_ap_by_class: By category name; categories without an instance are left out.
-        mask_ap_by_class: The same of masks.
+        instances: Number of annotated instances in them, without crowds.
+        detections: Number of detections, whatever their score.
+        box_ap_by_class: AP of boxes by category name, without categories that have no instance.
+        mask_ap_by_class: AP of masks by category name, without categories that have no instance.
     """
 
     box_ap: float
@@ -56,31 +57,42 @@ class AveragePrecision:
 
 
 class Detector(Protocol):
-    """What can be scored: `Model`, or anything that is called as it is."""
+    """Something that can be scored: a `Model`, or anything that is called in the same way."""
 
     @property
     def spec(self) -> ModelSpec:
-        """Its `batch` and `score_threshold` are used."""
+        """Spec of the model, of which `batch` and `score_threshold` are used."""
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]], score_threshold: float, /) -> list[Detections]:
-        """Find instances in each of several frames."""
+        """Find instances in each of several frames `uint8[H, W, 3]`, BGR."""
 
 
 def evaluate(
     detector: Detector, labelled: LabelledImages, *, progress: Callable[[str], None] = lambda line: None
 ) -> AveragePrecision:
-    """Score a detector on images with annotations, at its spec's own score threshold.
+    """Score a detector on annotated images, at the score threshold of its spec.
 
-    One batch of images is in memory at a time, and of each detection its run lengths.
+    One batch of images is in memory at a time, and the run lengths of all masks found so far.
 
     Args:
         detector: A loaded model.
-        labelled: Images of `labelled_images`.
+        labelled: Images from `labelled_images`.
         progress: Called with a line before each batch.
 
     Raises:
-        InputError: The images hold no instance, or one can no longer be read.
+        InputError: The images hold no instance, or an image can no longer be read.
         ArtifactError: The model failed.
+
+    Example:
+        >>> import edgeseg
+        >>> from pathlib import Path
+        >>> from edgeseg.dataset.annotations import read_annotations
+        >>> from edgeseg.dataset.labelled import labelled_images
+        >>> model, annotations = edgeseg.load("edgeseg-model"), read_annotations(Path("annotations.json"))
+        >>> labelled = labelled_images(annotations, Path(), model.spec.class_names)
+        >>> ap = evaluate(model, labelled)
+        >>> ap.images, ap.instances, round(ap.box_ap, 3)
+        (1, 1, 1.0)
     """
     results: list[dict[str, Any]] = []
     items, size = list(labelled.paths.items()), detector.spec.batch
@@ -95,15 +107,23 @@ def evaluate(
 
 
 def average_precision(truth: dict[str, Any], results: Sequence[dict[str, Any]]) -> AveragePrecision:
-    """Score COCO results against COCO annotations; both stay as they are.
+    """Score COCO results against COCO annotations; neither is changed.
 
     Args:
         truth: A COCO dataset: `images`, `annotations` with `bbox` and `segmentation`, and `categories`.
-            Detections on a crowd count neither for nor against.
-        results: As `Detections.to_coco` gives them; none at all scores 0.
+            Detections on a crowd are neither right nor wrong.
+        results: Results as from `Detections.to_coco`; an empty list scores 0.
 
     Raises:
-        InputError: The truth has no instance but crowds, or a result is of an image that it has not.
+        InputError: The truth has no instance except crowds, or a result belongs to an unknown image.
+
+    Example:
+        >>> import cv2, edgeseg
+        >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+        >>> truth = truth_from_detections([(1, detections)])
+        >>> ap = average_precision(truth, detections[:2].to_coco(image_id=1))
+        >>> ap.instances, ap.detections, round(ap.mask_ap, 3), ap.mask_ap_by_class["washer"]
+        (3, 2, 0.667, 0.0)
     """
     instances = sum(not item.get("iscrowd") for item in truth["annotations"])
     known = {image["id"] for image in truth["images"]}
@@ -135,17 +155,24 @@ def average_precision(truth: dict[str, Any], results: Sequence[dict[str, Any]]) 
 def truth_from_detections(
     found: Sequence[tuple[int, Detections]], score_threshold: float = 0.5
 ) -> dict[str, Any]:
-    """Take detections for the truth: AP against them is agreement with the model that made them.
+    """Turn detections into annotations: AP against them is the agreement with the model that made them.
 
     Args:
-        found: Image id and detections of each image, all of one model.
-        score_threshold: Only detections above it become annotations.
+        found: Image id and detections of each image, all from one model.
+        score_threshold: Only detections that score above it become annotations.
 
     Returns:
-        A COCO dataset whose category ids are the labels, as those of `Detections.to_coco` are.
+        A COCO dataset whose category ids are the labels, as in `Detections.to_coco`.
 
     Raises:
-        InputError: No images.
+        InputError: There are no images.
+
+    Example:
+        >>> import cv2, edgeseg
+        >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+        >>> truth = truth_from_detections([(1, detections)], score_threshold=0.65)
+        >>> [(item["image_id"], item["category_id"]) for item in truth["annotations"]]
+        [(1, 1), (1, 2)]
     """
     if not found:
         msg = "detections of at least one image are needed to score against, got none"
@@ -169,7 +196,8 @@ def _coco_index(truth: dict[str, Any], items: Sequence[dict[str, Any]]) -> Any:
     coco = COCO()
     coco.dataset = {
         **{key: truth[key] for key in ("images", "categories")},
-        # Copies, since the evaluator writes into them; from 1, since it takes a match with 0 for none.
+        # The evaluator writes into annotations, so these are copies. Ids start from 1, because it takes a
+        # match with id 0 for no match.
         "annotations": [
             {
                 "iscrowd": 0,
@@ -185,11 +213,11 @@ def _coco_index(truth: dict[str, Any], items: Sequence[dict[str, Any]]) -> Any:
 
 
 def _precision(truth: Any, found: Any, kind: str) -> NDArray[np.float64]:
-    """Precision by overlap, recall and category in order of id; -1 for a category without an instance."""
+    """Compute precision by IoU threshold, recall and category (by id); -1 if a category has no instance."""
     from pycocotools.cocoeval import COCOeval
 
     evaluation = COCOeval(truth, found, kind)
-    # By size and with fewer detections COCO measures too, which takes four times as long.
+    # COCO also measures by object size and with fewer detections, which would take four times as long.
     evaluation.params.maxDets = [MAX_DETECTIONS]
     evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
     evaluation.evaluate()

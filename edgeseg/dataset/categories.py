@@ -1,4 +1,4 @@
-"""Which class of a model is which category of an annotation file."""
+"""Pairing the classes of a model with the categories of an annotation file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edgeseg.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# torchvision's name for labels of COCO that no object has.
+# torchvision's name for labels that COCO does not use.
 UNUSED_NAME = "N/A"
-# What a bundle calls classes whose names nobody gave.
+# Names that a bundle gives to classes if the user gave none.
 NUMBERED = re.compile(r"class_\d+")
-# What people call the background, underscores around it aside.
+# Usual names of the background, without underscores around them.
 BACKGROUND_NAMES = ("background", "bg")
-# What the `supercategory` of a group is that belongs to no other.
+# The `supercategory` of a category that belongs to no group.
 NO_GROUP = ("", "none")
 NAMES_SHOWN = 10
 WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]{1,18}\s*")
@@ -28,10 +28,10 @@ class Categories:
     """The categories of an annotation file, and which of them its annotations use.
 
     Attributes:
-        names: Id to name, by ascending id.
-        used: Ids that annotations have.
-        non_classes: Ids without annotations that are no class: the background, or the name of a group of
-            categories, which Roboflow writes as category 0.
+        names: Name of each category, by ascending id.
+        used: Ids of categories that have annotations.
+        non_classes: Ids of categories that have no annotations and are no classes: the background, or the
+            name of a group of categories, which Roboflow writes as category 0.
     """
 
     names: dict[int, str]
@@ -40,21 +40,21 @@ class Categories:
 
     @property
     def classes(self) -> list[int]:
-        """Ids of all that may be a class, ascending."""
+        """List the ids of all categories that may be a class, ascending."""
         return [key for key in self.names if key not in self.non_classes]
 
     def describe(self, ids: Iterable[int]) -> str:
-        """Write some of the categories into a sentence."""
+        """Describe some of the categories, for use in a sentence."""
         return _joined([f"{self.names[key]!r} (id {key})" for key in sorted(ids)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryMap:
-    """How labels become categories.
+    """Which category each label of a model is.
 
     Attributes:
-        ids: Label to category id; detections of other labels are not scored.
-        remark: What a reader of the figures must know; empty if nothing.
+        ids: Category id of each label; detections with other labels are not scored.
+        remark: What a reader of the scores must know, as a sentence; empty if nothing.
     """
 
     ids: dict[int, int]
@@ -67,13 +67,19 @@ def read_categories(
     """Read the list `categories` of an annotation file.
 
     Args:
-        rows: With `id` and `name`, and with `supercategory` where the file has it.
-        annotations: With `category_id`.
-        source: The file, for messages.
+        rows: Entries of the list, each with `id` and `name`, and optionally with `supercategory`.
+        annotations: Annotations of the file, each with `category_id`.
+        source: Name of the file, for messages.
 
     Raises:
-        InputError: An id is no whole number or has two names, a name is no text, or an annotation has an id
-            that is not there.
+        InputError: An id is not a whole number or has two names, a name is not text, or an annotation has the
+            id of no category.
+
+    Example:
+        >>> rows = [{"id": 0, "name": "parts"}, {"id": 1, "name": "bolt", "supercategory": "parts"}]
+        >>> categories = read_categories(rows, [{"category_id": 1}], "annotations.json")
+        >>> categories.names, categories.classes
+        ({0: 'parts', 1: 'bolt'}, [1])
     """
     names: dict[int, str] = {}
     groups: dict[int, str] = {}
@@ -106,7 +112,7 @@ def _category_id(item: Mapping[str, Any], names: Mapping[int, str], source: str)
 
 
 def _is_group(key: int, names: Mapping[int, str], groups: Mapping[int, str]) -> bool:
-    """Tell whether a category is the group of others, or the first and the only one that says it has none."""
+    """Tell whether a category is the group of others, or the first one and the only one without a group."""
     others = [group for other, group in groups.items() if other != key]
     if not others or groups[key] not in NO_GROUP:
         return False
@@ -115,10 +121,10 @@ def _is_group(key: int, names: Mapping[int, str], groups: Mapping[int, str]) -> 
 
 
 def read_whole_number(item: Mapping[str, Any], name: str, where: str) -> int:
-    """Read a whole number, which some tools write as a float or as a text.
+    """Read a whole number, which some tools write as a float or as text.
 
     Raises:
-        InputError: It is missing or something else.
+        InputError: The number is missing or not a whole number.
     """
     value = item.get(name)
     if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
@@ -132,21 +138,33 @@ def read_whole_number(item: Mapping[str, Any], name: str, where: str) -> int:
 
 
 def is_background(name: str) -> bool:
-    """Tell whether a name is one of those that people give to the background."""
+    """Tell whether a name is a usual name of the background.
+
+    Example:
+        >>> [is_background(name) for name in ("__background__", "Background", "bolt")]
+        [True, True, False]
+    """
     return _normalized_name(name).strip("_") in BACKGROUND_NAMES
 
 
 def ids_by_label(classes: int, categories: Categories) -> dict[int, int] | None:
-    """Find which category each label had in training: the file does not say, but the counts do.
+    """Find the category that each label had in training, from the number of classes.
 
-    Training takes ids as labels, or numbers the categories from 1 on in the order of their ids.
+    Training scripts either use category ids as labels, or number the categories from 1 in the order of their
+    ids.
 
     Args:
         classes: Number of the model's classes, without the background.
-        categories: Of the file that the model was trained with, or of one like it.
+        categories: Categories of the file that the model was trained with, or of a similar one.
 
     Returns:
-        Label to category id, without labels that no category has; None where no way gives so many classes.
+        Category id of each label, without labels that no category has; None if neither way gives this number
+        of classes.
+
+    Example:
+        >>> rows = [{"id": 3, "name": "bolt"}, {"id": 7, "name": "nut"}]
+        >>> ids_by_label(2, read_categories(rows, [{"category_id": 3}], "annotations.json"))
+        {1: 3, 2: 7}
     """
     names, used = categories.names, categories.used
     positive = [key for key in names if key > 0]
@@ -156,14 +174,14 @@ def ids_by_label(classes: int, categories: Categories) -> dict[int, int] | None:
     kept = categories.classes
     if len(kept) != classes and len(used) == classes:
         kept = sorted(used)
-    # Who counts a group as a class has one label more than classes, and it is the last.
+    # A training script that counts a group as a class has one more label than classes, which is the last.
     if len(kept) == classes or (kept and len(names) == classes):
         return dict(enumerate(kept, start=1))
     return None
 
 
 def order_remark(ids: Mapping[int, int], categories: Categories) -> str:
-    """Say how labels were given to categories."""
+    """Say how labels were paired with categories."""
     left_out = set(categories.names).difference(ids.values())
     left = f", without {categories.describe(left_out)}" if left_out else ""
     if all(label == key for label, key in ids.items()):
@@ -172,17 +190,23 @@ def order_remark(ids: Mapping[int, int], categories: Categories) -> str:
 
 
 def category_map(class_names: Sequence[str], categories: Categories) -> CategoryMap:
-    """Find the category of each class: by name, whatever its case.
+    """Find the category of each class by its name, whatever its case.
 
-    Where a model's classes have no names but numbers, labels are found as `ids_by_label` says. One class and
-    one category are each other's.
+    If the classes of a model have numbers instead of names, they are paired as `ids_by_label` describes. A
+    single class and a single category are paired whatever their names are.
 
     Args:
-        class_names: By label; label 0 is the background.
-        categories: Of the annotations; each that has instances must be some class.
+        class_names: Name of each class, by label; label 0 is the background.
+        categories: Categories of the annotations; each one that has instances must be a class.
 
     Raises:
-        InputError: A category that has instances is no class of the model, or names are not unique.
+        InputError: A category that has instances is not a class of the model, or names are not unique.
+
+    Example:
+        >>> rows = [{"id": 3, "name": "Bolt"}, {"id": 7, "name": "Nut"}]
+        >>> categories = read_categories(rows, [{"category_id": 3}], "annotations.json")
+        >>> category_map(("__background__", "nut", "bolt"), categories).ids
+        {2: 3, 1: 7}
     """
     named = {label: name for label, name in enumerate(class_names) if label and name != UNUSED_NAME}
     names, used = categories.names, categories.used
@@ -209,7 +233,7 @@ def category_map(class_names: Sequence[str], categories: Categories) -> Category
 
 
 def _by_name(named: Mapping[int, str], categories: Categories) -> dict[int, int]:
-    """Pair labels and categories of one name; of several categories, those that have instances."""
+    """Pair labels and categories with the same name; of several categories, those that have instances."""
     found: dict[int, int] = {}
     theirs = _grouped(categories.names)
     for key, mine in _grouped(named).items():
@@ -231,7 +255,7 @@ def _by_name(named: Mapping[int, str], categories: Categories) -> dict[int, int]
 
 
 def _grouped(names: Mapping[int, str]) -> dict[str, list[int]]:
-    """Group what has the same name; in a group in the order of the names as they are written."""
+    """Group the keys whose names are equal whatever their case, sorted by the names as they are written."""
     groups: dict[str, list[int]] = {}
     for number, name in sorted(names.items(), key=lambda item: (item[1], item[0])):
         groups.setdefault(_normalized_name(name), []).append(number)
@@ -239,7 +263,7 @@ def _grouped(names: Mapping[int, str]) -> dict[str, list[int]]:
 
 
 def _unscored_remark(named: Mapping[int, str], ids: Mapping[int, int], categories: Categories) -> str:
-    """Say what is not scored, and which of two categories of one name."""
+    """Say which classes are not scored, and which of several categories with one name."""
     remarks = []
     if unscored := [name for label, name in named.items() if label not in ids]:
         remarks.append(f"not scored, for the annotations have no such category: {_quoted(unscored)}")

@@ -1,4 +1,4 @@
-"""Images with known content: an annotation file, the folder with its images, and a model's classes."""
+"""Annotated images: an annotation file, the folder with its images, and the classes of a model."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ MISSING_REASON = "annotated, and not in the folder"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImages:
-    """What detectors are scored on: each image has been found, read and is of the size that it should be.
+    """Images to score detectors on; each was found, could be read, and has its annotated size.
 
     Attributes:
-        annotations: The whole file.
-        paths: Image id to file, by ascending id; only what is scored.
-        category_ids: Label to category id; detections of other labels are not scored.
+        annotations: The whole annotation file.
+        paths: File of each image to score, by ascending image id.
+        category_ids: Category id of each label; detections with other labels are not scored.
         skipped: Annotated images that are missing or cannot be read; their instances do not count.
-        remark: On the classes; empty if nothing.
-        notes: On what was taken for granted in reading the images.
-        bit_depth: As `ImageReader`; they are to be read with it.
+        remark: Sentence about the pairing of classes and categories; empty if there is nothing to say.
+        notes: Assumptions that were made in reading the images.
+        bit_depth: Bit depth to read the images with, as in `ImageReader`.
     """
 
     annotations: Annotations
@@ -50,13 +50,13 @@ class LabelledImages:
 
     @property
     def truth(self) -> dict[str, Any]:
-        """The annotations of these images, as a COCO dataset; without instances of the background."""
+        """Annotations of these images as a COCO dataset, without instances of the background."""
         truth, scored = self.annotations.truth(self.paths), set(self.category_ids.values())
         found = [item for item in truth["annotations"] if item["category_id"] in scored]
         return {**truth, "annotations": found}
 
     def results(self, detections: Detections, image_id: int) -> list[dict[str, Any]]:
-        """Write the detections of an image as COCO results under the annotations' category ids."""
+        """Convert the detections of an image to COCO results with the category ids of the annotations."""
         ids = self.category_ids
         return [
             {**result, "category_id": ids[result["category_id"]]}
@@ -66,7 +66,7 @@ class LabelledImages:
 
 
 def image_folder_of(annotations: Path) -> Path:
-    """Look for the images of an annotation file: in `images` beside it, or else in its own folder."""
+    """Choose the folder of an annotation file's images: `images` beside it if that exists, else its own."""
     beside = annotations.parent / IMAGE_FOLDER
     return beside if beside.is_dir() else annotations.parent
 
@@ -80,20 +80,28 @@ def labelled_images(
     bit_depth: int | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LabelledImages:
-    """Find and try the image of each annotated image, and the category of each class.
+    """Find and read the file of each annotated image, and find the category of each class.
 
     Args:
-        annotations: What is in the images.
-        folder: Where they are: under their `file_name`, or anywhere below under the last part of it.
-        class_names: Of the model, by label.
-        max_images: Take the first by image id; None for all.
-        bit_depth: As `ImageReader`.
-        progress: Called with a line before each image is tried.
+        annotations: Content of the annotation file.
+        folder: Folder of the images, in which each is at its `file_name`, or has the last part of it as its
+            name anywhere below.
+        class_names: Name of each class of the model, by label.
+        max_images: Use only this many images, the first by id; None for all.
+        bit_depth: Number of bits used of deeper samples, as in `ImageReader`.
+        progress: Called with a line before each image is read.
 
     Raises:
-        ConfigError: `max_images` is below 1, or `bit_depth` not from 8 to 16.
-        InputError: No such folder, none of the images in it or readable, one of another size than annotated,
-            or categories that the model does not know.
+        ConfigError: `max_images` is below 1, or `bit_depth` is not from 8 to 16.
+        InputError: The folder is missing, no image in it is found or readable, an image has another size than
+            annotated, or there are categories that the model does not have.
+
+    Example:
+        >>> from edgeseg.dataset.annotations import read_annotations
+        >>> annotations = read_annotations(Path("annotations.json"))
+        >>> labelled = labelled_images(annotations, Path(), ("__background__", "bolt", "nut", "washer"))
+        >>> labelled.paths[1].name, labelled.category_ids
+        ('parts.png', {1: 1, 2: 2, 3: 3})
     """
     if max_images is not None and max_images < 1:
         msg = f"max_images must be at least 1, got {max_images}"

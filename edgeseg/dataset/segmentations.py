@@ -1,6 +1,7 @@
-"""COCO's three kinds of segmentation, checked and made one: compressed run lengths.
+"""Checking COCO's three kinds of segmentation, and converting them to one: compressed run lengths (RLE).
 
-pycocotools computes on them in C and checks nothing: a broken one would crash, or score wrong in silence.
+pycocotools computes on segmentations in C without checks: a broken one would crash it, or silently give wrong
+scores.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import numpy as np
 
 from edgeseg.errors import InputError
 
-# A triangle, as x and y.
+# The x and y of a triangle.
 MIN_COORDINATES = 6
-# pycocotools walks along every outline in steps of a fifth of a pixel; one far outside would fill the memory.
+# pycocotools follows outlines in steps of a fifth of a pixel; one far outside the image would fill memory.
 MAX_COORDINATE_PX = 1e5
-# The steps of an outline of this length take 80 MB; a coast across a picture of 100 megapixels is shorter.
+# The steps of an outline of this length take 80 MB. Even a coastline across 100 megapixels is shorter.
 MAX_OUTLINE_PX = 1 << 20
-# No run of a picture has more bits.
+# No run length of a picture has more bits.
 MAX_RUN_BITS = 60
 
 
 def rle_from_segmentation(segmentation: Any, size_hw: tuple[int, int]) -> dict[str, Any]:
-    """Turn a segmentation of an annotation into compressed RLE.
+    """Convert the segmentation of an annotation to compressed RLE.
 
     Args:
         segmentation: Polygons, or RLE with `counts` as a list or as compressed text.
@@ -32,7 +33,11 @@ def rle_from_segmentation(segmentation: Any, size_hw: tuple[int, int]) -> dict[s
         `{"size": [H, W], "counts": str}`.
 
     Raises:
-        InputError: Missing, of another kind or size, or its runs do not fill the image.
+        InputError: The segmentation is missing, of another kind or size, or its runs do not fill the image.
+
+    Example:
+        >>> rle_from_segmentation({"size": [3, 5], "counts": [3, 2, 1, 2, 1, 2, 4]}, (3, 5))
+        {'size': [3, 5], 'counts': '3210003'}
     """
     if isinstance(segmentation, list) and segmentation:
         return _rle_from_polygons(segmentation, size_hw)
@@ -98,16 +103,23 @@ def _runs_from_list(counts: Any) -> list[int]:
 
 
 def runs_from_text(counts: str) -> list[int]:
-    """Decode COCO's text: five bits a character, lowest first, a run less the one two before it.
+    """Decode the text of COCO's compressed RLE.
+
+    Each character holds five bits, the lowest first. From the fourth run on, the difference to the run two
+    before is stored.
 
     Returns:
         Lengths of alternating runs of 0 and 1, down the columns of the image.
 
     Raises:
-        InputError: It is no such text, or truncated.
+        InputError: The text is not compressed RLE, or it is truncated.
 
     Source:
         pycocotools 2.0.11, `rleFrString` in `maskApi.c`.
+
+    Example:
+        >>> runs_from_text("3210003")
+        [3, 2, 1, 2, 1, 2, 4]
     """
     runs: list[int] = []
     value = shift = 0

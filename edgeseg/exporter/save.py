@@ -1,4 +1,4 @@
-"""Saving a trained model with all that its tensors do not show."""
+"""Saving a trained model together with the settings that its tensors do not show."""
 
 from __future__ import annotations
 
@@ -35,26 +35,30 @@ SUFFIXES = (".pth", ".pt", ".ckpt", SAFETENSORS)
 def save_checkpoint(
     model: torch.nn.Module, path: str | Path, *, class_names: Sequence[str] | None = None
 ) -> None:
-    """Write weights and every setting that tensors do not show, for `edgeseg export` to take up.
+    """Write a model's weights and every setting that tensors do not show, for `edgeseg export` to read.
 
-    Call it in the training script: sizes, normalisation, anchors, thresholds and the rest are read from the
-    live model, and nothing needs to be said again at export.
+    Call it in the training script: sizes, normalisation, anchors, thresholds and the other settings are read
+    from the live model, so none of them needs to be given again at export.
 
     Args:
         model: torchvision `MaskRCNN`, also within `DataParallel` or `torch.compile`; not changed.
-        path: `.pth` or `.safetensors`; a file that is there is replaced once the new one is whole.
-        class_names: One a label, with or without the background; None to name them at export.
+        path: A `.pth`, `.pt`, `.ckpt` or `.safetensors` file; an existing one is replaced once the new one is
+            complete.
+        class_names: One name for each label, with or without the background; None to name them at export.
 
     Raises:
-        ConfigError: Not a Mask R-CNN, or of a form that cannot be rebuilt from weights and settings; or the
+        ConfigError: The model is not a Mask R-CNN or cannot be rebuilt from its weights and settings, or the
             file name has another ending.
-        InputError: The class names are not as many as the classes, or a weight is NaN or infinite.
+        InputError: The number of class names is not that of the classes, or a weight is NaN or infinite.
         EdgeSegError: The file cannot be written.
 
     Example:
+        >>> import edgeseg
         >>> from torchvision.models.detection import maskrcnn_resnet50_fpn
         >>> model = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3, min_size=512)
-        >>> edgeseg.save_checkpoint(model, "parts.pth", class_names=["bolt", "nut"])  # doctest: +SKIP
+        >>> edgeseg.save_checkpoint(model, "parts.pth", class_names=["bolt", "nut"])
+        >>> torch.load("parts.pth", weights_only=True)["class_names"]
+        ['__background__', 'bolt', 'nut']
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -72,7 +76,7 @@ def save_checkpoint(
 
 
 def settings_of_model(model: torch.nn.Module) -> ModelSettings:
-    """Read from a live model what its tensors do not show."""
+    """Read from a live model the settings that its tensors do not show."""
     return ModelSettings(**settings_from_modules(describe_modules(model)))
 
 
@@ -88,7 +92,7 @@ def _unwrapped_model(model: torch.nn.Module) -> MaskRCNN:
 
 
 def _settings(model: MaskRCNN, weights: dict[str, Tensor]) -> ModelSettings:
-    """Read the settings, and see that a model of them and of these weights' shapes is the same."""
+    """Read the settings, and check that a model rebuilt from them and the weights' shapes is the same."""
     descriptions = describe_modules(model)
     settings = settings_of_model(model)
     try:
@@ -119,7 +123,7 @@ def _safetensors_bytes(weights: dict[str, Tensor], settings: dict[str, Any], nam
     metadata = {"format": "pt", SETTINGS_KEY: json.dumps(settings)}
     if names:
         metadata["class_names"] = json.dumps(names)
-    # Tensors that share memory are refused.
+    # safetensors refuses tensors that share memory.
     data: bytes = safetensors.save({name: value.clone() for name, value in weights.items()}, metadata)
     return data
 

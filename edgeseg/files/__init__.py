@@ -1,1 +1,1 @@
-"""Reading files that others made, and writing files that appear whole or not at all."""
+"""Reading files from other programs safely, and writing files that appear complete or not at all."""

@@ -1,4 +1,4 @@
-"""A file under a temporary name until it is whole."""
+"""A file that has a temporary name until it is complete."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .temporary import new_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What a rename over a mount point ends in.
+# Errors of a rename over a mount point.
 MOUNT_ERRORS = (errno.EBUSY, errno.EXDEV)
 DENIED_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class AtomicFile:
-    """A file that replaces another one when it is committed, and is removed when it is not.
+    """A file that replaces another one when it is committed, and is removed if it is not.
 
     Args:
-        target: What it becomes; a link stays, and what it points to is replaced.
-        suffix: See `new_file`.
+        target: Path of the file after the commit. If it is a link, the link stays and its target is replaced.
+        suffix: Suffix of the temporary name; see `new_file`.
 
     Attributes:
-        path: Where it is until then; a library may open and write it.
+        path: Path of the file until the commit; a library may open and write it.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The file cannot be created.
     """
 
     def __init__(self, target: Path, suffix: str = "") -> None:
@@ -40,14 +40,14 @@ class AtomicFile:
         self._open = True
 
     def write(self, data: bytes) -> None:
-        """Write all of some bytes at the end."""
+        """Append bytes."""
         write_all(self._descriptor, data)
 
     def commit(self, *, durable: bool = True) -> None:
         """Replace the target in one step.
 
         Args:
-            durable: It is to outlast a loss of power, which takes some milliseconds.
+            durable: Make the file survive a power failure, which takes a few milliseconds.
         """
         if durable:
             os.fsync(self._descriptor)
@@ -56,7 +56,7 @@ class AtomicFile:
         except OSError as exc:
             if exc.errno not in MOUNT_ERRORS or not self._target.is_file():
                 raise
-            # A file that is mounted into a container keeps its place.
+            # A file that is mounted into a container cannot be replaced, so copy the content into it.
             with self.path.open("rb") as source, self._target.open("wb") as copy:
                 shutil.copyfileobj(source, copy)
         if durable:
@@ -64,7 +64,7 @@ class AtomicFile:
         self.close()
 
     def close(self) -> None:
-        """Remove it unless it was committed; harmless if done before."""
+        """Remove the file unless it was committed. Closing twice does no harm."""
         if self._open:
             self._open = False
             with suppress(FileNotFoundError):
@@ -73,10 +73,10 @@ class AtomicFile:
 
 
 def atomic_file_or_none(target: Path) -> AtomicFile | None:
-    """Create an `AtomicFile`; None where the folder takes no new file but the existing one can be written.
+    """Create an `AtomicFile`; None if the folder takes no new file but the existing file can be written.
 
     Raises:
-        OSError: Neither can be done.
+        OSError: Neither is possible.
     """
     try:
         return AtomicFile(target)
@@ -87,12 +87,12 @@ def atomic_file_or_none(target: Path) -> AtomicFile | None:
 
 
 def real_path(path: Path) -> Path:
-    """Follow links, also one to what is not there yet."""
+    """Follow links, including one whose target does not exist yet."""
     return type(path)(os.path.realpath(path))
 
 
 def is_special_file(path: Path) -> bool:
-    """Whether a path is a device, pipe or socket, which no file may take the place of."""
+    """Tell whether a path is a device, pipe or socket, which must not be replaced by a file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -101,7 +101,7 @@ def is_special_file(path: Path) -> bool:
 
 
 def write_in_place(path: Path, data: bytes) -> None:
-    """Write into what is there; a pipe that nobody reads is an error."""
+    """Write into an existing file, device or pipe; a pipe that nobody reads is an error."""
     descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NONBLOCK", 0))
     try:
         os.set_blocking(descriptor, True)
@@ -111,7 +111,7 @@ def write_in_place(path: Path, data: bytes) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write bytes to the last one."""
+    """Write all bytes to a file descriptor, which may take several calls."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

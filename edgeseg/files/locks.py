@@ -1,4 +1,4 @@
-"""Locks that end with their owner, however it dies."""
+"""Locks that are released when their owner's process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ POLL_S = 0.02
 
 
 def try_lock(descriptor: int) -> bool | None:
-    """Lock an open file or folder without waiting; closing it, as the end of a process does, unlocks it.
+    """Lock an open file or folder without waiting.
 
-    Unlike a process id the lock is seen from containers that share a volume.
+    Closing the descriptor releases the lock, and so does the end of the process. Unlike a process id, the
+    lock is visible to other containers that share the volume.
 
     Returns:
-        False where somebody else has it, None where the file system has no locks.
+        True if it is locked now, False if another owner has the lock, None if the file system has no locks.
     """
     if sys.platform == "win32":
         return None
@@ -40,15 +41,15 @@ def try_lock(descriptor: int) -> bool | None:
 
 
 class FolderLock:
-    """The right to write into a folder, for one program at a time; does nothing where there are no locks.
+    """A lock that lets one program at a time write into a folder; does nothing if there are no locks.
 
     Args:
-        folder: Is there.
-        activity: What the owner does, as in `another program {activity} {folder}`.
-        wait_s: Wait so long for another owner.
+        folder: An existing folder.
+        activity: What the owner does, to complete `another program {activity} {folder}`.
+        wait_s: Time to wait for another owner, in seconds.
 
     Raises:
-        ConfigError: Another program has it.
+        ConfigError: Another program holds the lock.
     """
 
     def __init__(self, folder: Path, activity: str, wait_s: float = 0.0) -> None:
@@ -64,7 +65,7 @@ class FolderLock:
             time.sleep(POLL_S)
 
     def close(self) -> None:
-        """Let others write; harmless if done before."""
+        """Release the lock. Closing twice does no harm."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -84,5 +85,5 @@ def _open_folder(folder: Path) -> int | None:
     try:
         return os.open(folder, os.O_RDONLY)
     except OSError:
-        # Windows opens no folders; what else is wrong with it the writing tells.
+        # Windows cannot open folders. Any other fault of the folder is reported when it is written to.
         return None

@@ -1,4 +1,4 @@
-"""Handing names to libraries in C++, which take UTF-8 only: OpenCV crashes on any other."""
+"""Passing file names to C++ libraries, which accept only UTF-8: OpenCV crashes on other encodings."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from .temporary import scratch_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# FFmpeg takes a name with this for a series of numbered files.
+# FFmpeg reads a name that contains this as a pattern for numbered files.
 SERIES_MARK = "%"
 
 
 @contextmanager
 def native_path(path: Path) -> Iterator[str]:
-    """Give a name under which a library in C++ can open a file, for reading or writing.
+    """Provide a name under which a C++ library can open a file for reading or writing.
 
-    It is absolute, as FFmpeg takes what stands before a colon for a protocol. Where the locale or the bytes
-    of the name do not allow that, it is a link in a temporary folder, which is gone after the block.
+    The name is absolute, because FFmpeg takes the part of a name before a colon for a protocol. If C++ cannot
+    use the name because of the locale or its bytes, the block gets a link in a temporary folder, which is
+    removed after it.
 
     Raises:
-        InputError: The file has such a name, and no link can be made.
+        InputError: C++ cannot use the file's name, and a link cannot be created.
     """
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - without following links
     if is_native(str(absolute)) and SERIES_MARK not in absolute.name:
@@ -50,7 +51,7 @@ def _linked(path: Path, stack: ExitStack) -> Path:
 
 
 def is_native(name: str) -> bool:
-    """Whether a name of the file system is the same to C++ as to Python, whatever the locale."""
+    """Tell whether C++ and Python encode a file name in the same way, whatever the locale."""
     try:
         return os.fsencode(name) == name.encode()
     except UnicodeEncodeError:

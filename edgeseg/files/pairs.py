@@ -1,4 +1,4 @@
-"""A file and the record that describes it: two names that must never be seen of two different writers."""
+"""Publishing a file and the record that describes it, which must never come from two different writers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# What was made of the file that was there before.
+# Suffix of caches that were made from the previous file.
 CACHE_SUFFIX = ".cache"
 RECORD_SUFFIX = ".json"
 PENDING_RECORD = re.compile(rf"(?P<sha256>[0-9a-f]{{64}})-(?P<name>.+){re.escape(RECORD_SUFFIX)}", re.DOTALL)
@@ -24,7 +24,7 @@ WAIT_S = 10.0
 
 @contextmanager
 def exclusive_publishing(folder: Path) -> Iterator[None]:
-    """Lock a folder for publishing pairs, and finish what a killed program began."""
+    """Lock a folder for publishing pairs, and finish what a killed program has begun."""
     with locked(folder, "writes", WAIT_S):
         with suppress(OSError):
             for each in folder.glob(".edgeseg-*.partial"):
@@ -35,16 +35,17 @@ def exclusive_publishing(folder: Path) -> Iterator[None]:
 
 
 def publish_pair(staged: Path, path: Path) -> None:
-    """Move a file and its record from a temporary folder in the folder of `path` into their places.
+    """Move a file and its record into place from a temporary folder inside the folder of `path`.
 
     Args:
-        staged: The file; its record has the same name and ends in `.json`.
-        path: Its place.
+        staged: The file; its record has the same name and the suffix `.json`.
+        path: Final path of the file.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file or record cannot be written.
     """
-    # It says which file it waits for: half of a folder may be gone where its removal was cut off.
+    # The record's temporary name has the hash of its file, because an interrupted removal of the temporary
+    # folder may have left one without the other.
     pending = staged.parent / f"{sha256_from_file(staged)}-{path.name}{RECORD_SUFFIX}"
     staged.with_suffix(RECORD_SUFFIX).rename(pending)
     sync_tree(staged.parent)
@@ -54,7 +55,7 @@ def publish_pair(staged: Path, path: Path) -> None:
 
 
 def _finish_publishing(leftover: Path, folder: Path) -> None:
-    """Let records follow whose files are in their places; others are dropped with their file."""
+    """Move records into place whose files already are; drop the other records with their files."""
     for record in leftover.glob(f"*{RECORD_SUFFIX}"):
         if not (found := PENDING_RECORD.fullmatch(record.name)):
             continue

@@ -1,4 +1,4 @@
-"""A folder of results that becomes another one whole, and is put right when its writer was killed."""
+"""Replacing a folder of results as a whole, and recovering it if the writer was killed on the way."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from .locks import locked
 from .renames import exchange, sync_folder, sync_tree
 from .temporary import TEMPORARY_NAME, claim_orphan, new_folder, remove, sweep, temporary_folder
 
-# In a volume of a container; no part of what is written into it.
+# Folders that a file system puts into a volume, which are no results.
 SYSTEM_FOLDERS = frozenset(("lost+found",))
 OCCUPIED_ERRORS = (errno.ENOTEMPTY, errno.EEXIST)
 MOUNTS = Path("/proc/self/mountinfo")
 LOCK_ACTIVITY = "writes"
-# Beside what was moved away once nothing of it is left in its place.
+# Added to the old content that was moved away, once all of it has been moved.
 ALL_MOVED_MARKER = ".edgeseg-all.old"
-# Moving a few names takes milliseconds.
+# More than enough: another program moves a few names in milliseconds.
 WAIT_S = 10.0
 
 
 class FolderReplacement:
-    """A temporary folder that replaces another one when it is committed and vanishes when it is not.
+    """A temporary folder that replaces another one when it is committed, and is removed if it is not.
 
-    A link stays, and what it points to is written. Where `target` itself cannot be renamed, as it is a mount
-    point or lies in a folder that may not be written to, its content is replaced and not the folder.
+    If `target` is a link, the link stays and the folder that it points to is replaced. If `target` cannot be
+    renamed, because it is a mount point or its parent cannot be written to, its content is replaced instead.
 
     Args:
-        target: A folder that is there, or will be.
-        marker: Name of the file in it without which it is nothing; the last that is moved there.
-        replace: It may be replaced if it holds anything by then.
+        target: The folder to replace or to create.
+        marker: Name of the file without which the folder is not valid; it is moved into place last.
+        replace: Allow replacing a folder that is not empty when the new one is committed.
 
     Attributes:
-        folder: Where to write.
+        folder: Temporary folder to write into.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The temporary folder cannot be created.
     """
 
     def __init__(self, target: Path, marker: str, *, replace: bool) -> None:
@@ -57,11 +57,11 @@ class FolderReplacement:
         self.folder = self._stack.enter_context(temporary_folder(self._base))
 
     def commit(self) -> None:
-        """Replace the target with the folder.
+        """Replace the target with the temporary folder.
 
         Raises:
-            ConfigError: Another program has written there meanwhile, and nothing may be replaced.
-            OSError: It cannot be written; what was there is there.
+            ConfigError: Another program has written to the target meanwhile, and `replace` is off.
+            OSError: The target cannot be replaced; its previous content is still there.
         """
         sync_tree(self.folder)
         if self._in_place:
@@ -72,19 +72,19 @@ class FolderReplacement:
         sync_folder(self._base)
 
     def close(self) -> None:
-        """Remove the folder unless it was committed, and remove what it has replaced."""
+        """Remove the temporary folder unless it was committed, and remove the content that it replaced."""
         self._stack.close()
 
 
 def is_unmovable(target: Path) -> bool:
-    """Whether a folder is there that cannot be renamed, so that only its content can be replaced."""
+    """Tell whether a folder exists that cannot be renamed, so that only its content can be replaced."""
     if not target.is_dir():
         return False
     return _is_mount(target) or not os.access(target.parent, os.W_OK | os.X_OK)
 
 
 def visible_entries(folder: Path) -> list[Path]:
-    """List a folder but for what has a temporary name or is the file system's; nothing if it is gone."""
+    """List a folder without temporary names and folders of the file system; empty if it does not exist."""
     try:
         entries = list(folder.iterdir())
     except FileNotFoundError:
@@ -93,14 +93,14 @@ def visible_entries(folder: Path) -> list[Path]:
 
 
 def recover(target: Path, marker: str) -> bool:
-    """Restore what a program had moved away when it was killed before the new content was in place.
+    """Restore content that a program had moved away when it was killed, unless the new one is in place.
 
     Args:
-        target: As in `FolderReplacement`.
-        marker: As in `FolderReplacement`.
+        target: The folder, as in `FolderReplacement`.
+        marker: Name of its marker file, as in `FolderReplacement`.
 
     Returns:
-        Whether there was anything to put right, here or by the program that is at it.
+        True if there was something to recover, whether it is done now or another program is doing it.
     """
     target = real_path(target)
     found = False
@@ -121,14 +121,14 @@ def _recover(path: Path, target: Path, marker: str) -> None:
             elif not os.path.lexists(target):
                 old.rename(target)
         except OSError:
-            # A reader may not write here; the next writer can.
+            # A reader may lack the permission to write here; the next writer will recover it.
             return
         remove(old)
 
 
 def _roll_back(target: Path, old: Path, marker: str) -> None:
     if os.path.lexists(target / marker):
-        # The new one is whole, or the old one was not touched.
+        # The new content is complete, or the old one was not touched.
         return
     if (old / ALL_MOVED_MARKER).exists():
         for path in visible_entries(target):
@@ -138,7 +138,7 @@ def _roll_back(target: Path, old: Path, marker: str) -> None:
 
 
 def _replace_content(target: Path, folder: Path, marker: str, *, replace: bool) -> None:
-    """Replace the content of a folder: what is there goes first `marker`, what comes comes last `marker`."""
+    """Replace the content of a folder; the old `marker` is moved away first, the new one comes in last."""
     entries = sorted(visible_entries(target), key=lambda path: path.name != marker)
     if entries and not replace:
         raise ConfigError(_occupied_message(target))
@@ -163,7 +163,7 @@ def _replace_content(target: Path, folder: Path, marker: str, *, replace: bool) 
 def _replace_folder(target: Path, folder: Path, *, replace: bool) -> None:
     while True:
         if replace and target.exists():
-            # What was there has the temporary name afterwards, and goes with it.
+            # The previous folder has the temporary name afterwards, and is removed under it.
             if exchange(folder, target) or _replace_by_two_renames(target, folder):
                 return
             continue
@@ -179,10 +179,10 @@ def _replace_folder(target: Path, folder: Path, *, replace: bool) -> None:
 
 
 def _replace_by_two_renames(target: Path, folder: Path) -> bool:
-    """Replace a folder where names cannot change places; `recover` mends what a kill between leaves.
+    """Replace a folder if two names cannot be exchanged; `recover` repairs a kill between the renames.
 
     Returns:
-        False where another program came between.
+        False if another program wrote the target between the renames.
     """
     old = target.with_name(_backup_name(secrets.token_hex(8), target))
     with locked(target, LOCK_ACTIVITY, WAIT_S):
@@ -207,7 +207,7 @@ def _occupied_message(target: Path) -> str:
 
 
 def _backup_name(token: str, target: Path | None) -> str:
-    """Name what is moved away from `target`, of which a hash is in the name; None for its content."""
+    """Make a name, with a hash of `target`, for the folder moved away from it; None for its content only."""
     owner = "content" if target is None else hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     return f".edgeseg-{token}.{owner}.old"
 
@@ -230,11 +230,11 @@ def _is_mount(target: Path) -> bool:
         if target.is_mount():
             return True
     except OSError:
-        # Another program is replacing it at this moment, which nobody can do to a mount point.
+        # Another program is replacing the folder at this moment, so it cannot be a mount point.
         return False
     if sys.platform != "linux":
         return False
-    # A folder that is mounted elsewhere on its own file system differs in nothing else.
+    # Nothing else tells that a folder is mounted from another place of the same file system.
     try:
         lines = os.fsdecode(MOUNTS.read_bytes()).splitlines()
     except OSError:

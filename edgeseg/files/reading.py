@@ -1,4 +1,4 @@
-"""Reading files that others made: only regular files, of a size that such a file can have."""
+"""Reading files from other programs: only regular files, and only up to a plausible size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgeseg.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The largest record that was seen, of an engine with all its kernels, has 0.2 MB; parsed, JSON takes up to
+# The largest record seen so far, of an engine with all its kernels, has 0.2 MB. Parsed JSON takes up to
 # twenty times its size.
 MAX_JSON_BYTES = 4 << 20
 SPECIAL_KINDS = (
@@ -22,7 +22,7 @@ SPECIAL_KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-# Opening a pipe that nobody writes to would wait forever without the first.
+# Without O_NONBLOCK, opening a pipe that nobody writes to would wait forever.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -37,12 +37,12 @@ def read_failure(what: object, error: Exception) -> str:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading, or a link to one, and never wait for anything else.
+    """Open a regular file, or a link to one, for reading; never wait for a pipe or device.
 
     Raises:
-        OSError: It is not there, cannot be read, or is something else; `strerror` says what.
+        OSError: The file is missing, cannot be read or is not regular; `strerror` says which.
     """
-    # A device is not even opened: some act on it.
+    # Check before opening, because some devices act when they are opened.
     _check_kind(path.stat(), path)
     stream = os.fdopen(os.open(path, OPEN_FLAGS), "rb")
     try:
@@ -54,10 +54,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def open_input(path: Path) -> BinaryIO:
-    """Open a picture, a video or another file that a user has named; see `open_regular`.
+    """Open an image, a video or another file that a user has named; see `open_regular`.
 
     Raises:
-        InputError: It is not there, cannot be read, or is something else.
+        InputError: The file is missing, cannot be read or is not regular.
     """
     try:
         return open_regular(path)
@@ -66,7 +66,7 @@ def open_input(path: Path) -> BinaryIO:
 
 
 def special_file_kind(path: Path) -> str:
-    """Say what a path names that is no regular file; empty for a file, and where nothing can be said."""
+    """Name what a path is if it is not a regular file; empty for a regular file, or if it is unknown."""
     try:
         _check_kind(path.stat(), path)
     except IsADirectoryError:
@@ -78,18 +78,18 @@ def special_file_kind(path: Path) -> str:
 
 
 def read_regular(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> bytes:
-    """Read a regular file whole.
+    """Read a whole regular file.
 
     Args:
-        path: File.
-        max_bytes: Bytes that it may have; of a larger one nothing is read.
+        path: File to read.
+        max_bytes: Largest allowed size; nothing of a larger file is read.
 
     Raises:
-        OSError: As `open_regular`, or it is larger.
+        OSError: As `open_regular`, or the file is larger than `max_bytes`.
     """
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        # Files below /proc have a size of 0 and content without end.
+        # Files below /proc state a size of 0 and may have endless content.
         data = b"" if size > max_bytes else stream.read(max_bytes + 1)
     if max(size, len(data)) > max_bytes:
         size_text = f"{max(size, len(data)) / 1e6:,.1f} MB"
@@ -98,7 +98,7 @@ def read_regular(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> bytes:
 
 
 def sha256_from_file(path: Path) -> str:
-    """Hash a regular file, as lower-case hexadecimal.
+    """Compute the SHA-256 of a regular file, in lower-case hexadecimal digits.
 
     Raises:
         OSError: As `open_regular`.
@@ -111,9 +111,9 @@ def sha256_from_file(path: Path) -> str:
 
 
 def allocated_size(stream: IO[bytes]) -> int:
-    """Count the bytes of a file that are stored: fewer than its size where it has holes."""
+    """Count the bytes of a file that are stored: fewer than its size if it has holes."""
     status = os.fstat(stream.fileno())
-    # Some network file systems count no blocks at all.
+    # Some network file systems report no blocks at all.
     stored = getattr(status, "st_blocks", 0) * 512
     return min(status.st_size, stored) if stored else status.st_size
 

@@ -1,4 +1,4 @@
-"""Reading records and writing files so that they are there whole or not at all."""
+"""Reading records from JSON files, and writing files so that they are complete or absent."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 RecordT = TypeVar("RecordT")
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-# Key of a record's own checksum; records of older versions have none.
+# Key of a record's own checksum, which records of older versions do not have.
 CHECKSUM_KEY = "sha256"
 
 
 @contextmanager
 def mapped_write_errors(path: Path) -> Iterator[None]:
-    """Turn a system call's failure into a sentence that names the file.
+    """Map an `OSError` of the block to a sentence that names the file.
 
     Raises:
-        EdgeSegError: The block failed to write.
+        EdgeSegError: Writing in the block failed.
     """
     try:
         yield
@@ -50,11 +50,11 @@ def mapped_write_errors(path: Path) -> Iterator[None]:
 
 
 def check_folder(folder: Path) -> None:
-    """Say before the work whether a folder can be made, or written into where it is there.
+    """Check, before any work, that a folder can be created, or written to if it exists.
 
     Raises:
-        ConfigError: Its name is not UTF-8, which not every library takes that writes there.
-        EdgeSegError: It cannot be written.
+        ConfigError: The folder's name is not UTF-8, which not all libraries that write there accept.
+        EdgeSegError: The folder cannot be written.
     """
     try:
         os.fspath(folder.absolute()).encode()
@@ -71,28 +71,28 @@ def check_folder(folder: Path) -> None:
             existing = existing.parent
         for name in missing:
             with suppress(FileNotFoundError):
-                # Finds a name that is too long.
+                # Fails if the name is too long.
                 (existing / name).lstat()
         if existing.exists() and not existing.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{existing} is no folder")
-        # As root only a file system that is read-only or full can refuse. A folder that is gone meanwhile is
-        # being replaced by another program, and can be made.
+        # For root, only trying finds a read-only or full file system. If the folder is gone by now, another
+        # program is replacing it, and it can be created.
         with suppress(FileNotFoundError):
             AtomicFile(existing / "draft").close()
 
 
 def claim_folder(folder: Path, marker: str, holds_results: Callable[[Path], bool]) -> Path:
-    """Make a folder for results, or the first of `NAME-2`, `NAME-3`, ... where there are results already.
+    """Create a folder for results; if it has results already, the first free of `NAME-2`, `NAME-3`, ...
 
-    Of two programs that ask at the same time, each gets a folder of its own.
+    Two programs that ask at the same time get different folders.
 
     Args:
-        folder: Taken as it is where it is missing or holds something else.
-        marker: File that is made in it, empty, which marks it as taken.
-        holds_results: Tells whether an earlier program's results are in a folder.
+        folder: Used if it does not exist or holds no results.
+        marker: Name of an empty file that is created in the folder to mark it as taken.
+        holds_results: Tells whether a folder holds an earlier program's results.
 
     Raises:
-        EdgeSegError: It cannot be written.
+        EdgeSegError: The folder cannot be written.
     """
     path, number = folder, 1
     while holds_results(path) or not _try_claim(path, marker):
@@ -112,18 +112,19 @@ def _try_claim(folder: Path, marker: str) -> bool:
 
 
 def write_atomically(path: Path, data: bytes, *, bulk: bool = False) -> None:
-    """Write a file under a temporary name and rename it, so that it is never seen in part.
+    """Write a file under a temporary name and rename it, so that it is never seen incomplete.
 
-    A link stays, and what it points to is written. What is no regular file, such as `/dev/stdout`, and what
-    cannot be renamed, such as a file that is mounted into a container, is written in place.
+    If `path` is a link, the link stays and its target is written. A path that is not a regular file, such as
+    `/dev/stdout`, or cannot be renamed, such as a file mounted into a container, is written in place.
 
     Args:
-        path: Replaced if it exists; its folder is made.
-        data: All of it.
-        bulk: It need not outlast a loss of power, and its folder was looked through by `sweep`.
+        path: File to write; it is replaced if it exists, and its folder is created if need be.
+        data: Content of the file.
+        bulk: One of many files: it need not survive a power failure, and `sweep` was already called on its
+            folder.
 
     Raises:
-        EdgeSegError: It could not be written; nothing is left of it.
+        EdgeSegError: The file could not be written; no part of it remains.
     """
     with mapped_write_errors(path):
         if is_special_file(path):
@@ -143,10 +144,10 @@ def write_atomically(path: Path, data: bytes, *, bulk: bool = False) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Say before the work whether a file can be written, and make its folder.
+    """Check, before any work, that a file can be written, and create its folder.
 
     Raises:
-        EdgeSegError: It cannot be; the message says why.
+        EdgeSegError: The file cannot be written; the message says why.
     """
     with mapped_write_errors(path):
         if is_special_file(path):
@@ -156,7 +157,7 @@ def check_file(path: Path) -> None:
         target = real_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            # Finds a name that is too long.
+            # Fails if the name is too long.
             target.lstat()
         pending_file = atomic_file_or_none(target)
         if pending_file is not None:
@@ -176,7 +177,7 @@ def write_record(path: Path, record: Any) -> None:
 
 
 def checksum_from_json(data: dict[str, Any]) -> str:
-    """Hash a JSON object without its checksum, whatever its layout and the order of its keys."""
+    """Compute the SHA-256 of a JSON object without its checksum; layout and order of keys do not matter."""
     rest = {name: value for name, value in data.items() if name != CHECKSUM_KEY}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
@@ -193,16 +194,16 @@ def read_record(
     """Read a record from a JSON file of a known format.
 
     Args:
-        kind: The dataclass to build.
-        path: File.
-        version: What its key `format` must be.
-        missing_message: What to say where there is none.
+        kind: Dataclass of the record.
+        path: File to read.
+        version: Required value of the key `format`.
+        missing_message: Message if the file does not exist.
         remedy: How to make the file again, as the end of a sentence.
-        max_bytes: Bytes that it may have.
+        max_bytes: Largest allowed size of the file.
 
     Raises:
-        ArtifactError: Missing, truncated, too large, of another format, not such a record, or altered after
-            it was written.
+        ArtifactError: The file is missing, truncated, too large, of another format or not such a record, or
+            it was altered after it was written.
     """
     data = _read_json(path, missing_message, remedy, max_bytes)
     if isinstance(data, dict) and data.get("format") != version:

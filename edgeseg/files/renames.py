@@ -1,4 +1,4 @@
-"""Renames that last, and two names that change places in one step."""
+"""Renames that survive a power failure, and exchanging two names in one step."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
-# A kernel, C library or file system that cannot, and sandboxes that know the call from no list.
+# Errors of a kernel, C library or file system without this call, or of a sandbox that does not allow it.
 UNSUPPORTED_ERRORS = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Let two names change places, so that neither is missing at any moment.
+    """Exchange two names, so that neither is missing at any moment.
 
     Returns:
-        False where that cannot be done here; nothing was changed.
+        False if the system does not support it; nothing was changed.
 
     Raises:
-        OSError: One is missing, or may not be renamed.
+        OSError: One of them is missing or may not be renamed.
     """
     call = _renameat2()
     if call is None:
@@ -39,7 +39,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder outlast a loss of power, where the file system lets one."""
+    """Make renames in a folder survive a power failure, if the file system supports it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -49,10 +49,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make everything in a folder outlast a loss of power.
+    """Make everything in a folder survive a power failure.
 
     Raises:
-        OSError: The disk is full or broken, which some file systems say only now.
+        OSError: The disk is full or broken, which some file systems report only now.
     """
     if sys.platform == "win32":
         return
@@ -69,5 +69,5 @@ def sync_tree(folder: Path) -> None:
 def _renameat2() -> Any:
     if sys.platform != "linux":
         return None
-    # From glibc 2.28 on.
+    # Available from glibc 2.28.
     return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

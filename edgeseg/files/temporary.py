@@ -1,4 +1,4 @@
-"""Files and folders under temporary names: each is locked by its owner, and removed once that is dead."""
+"""Files and folders under temporary names, each locked by its owner and removed once the owner is dead."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from .locks import try_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Of fixed length, so that a name of 255 bytes can be written, and of ASCII, which every library takes.
+# Names have a fixed length, so that a file whose own name has 255 bytes can be written, and are ASCII, which
+# every library accepts.
 TEMPORARY_NAME = re.compile(r"\.edgeseg-[0-9a-f]{16}\.partial(\.[a-z0-9]{1,8})?")
 PRIVATE_MODE = 0o700
 OPEN_FOLDER_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 class LockedFolder(NamedTuple):
-    """A folder, and the descriptor that holds its lock; None where folders cannot be opened."""
+    """A folder, and the descriptor that holds its lock; None if the system cannot open folders."""
 
     path: Path
     descriptor: int | None
 
 
 def temporary_name(suffix: str = "") -> str:
-    """Make a name that nobody has; a process id is the same in two containers."""
+    """Make a unique name; it is random because two containers can have the same process id."""
     return f".edgeseg-{secrets.token_hex(8)}.partial{suffix}"
 
 
 def new_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
-    """Make an empty file, readable by whom the umask lets; its descriptor holds its lock.
+    """Create an empty file with the permissions of the umask; its descriptor holds its lock.
 
     Args:
-        folder: Where.
-        suffix: For libraries that choose a format by it, such as `.mp4`.
+        folder: Folder to create it in.
+        suffix: Suffix of the name, such as `.mp4`, for libraries that choose a format by it.
     """
     while True:
         path = folder / temporary_name(suffix)
@@ -52,7 +53,7 @@ def new_file(folder: Path, suffix: str = "") -> tuple[Path, int]:
 
 
 def new_folder(parent: Path, mode: int = 0o777) -> LockedFolder:
-    """Make an empty folder, open to whom the umask lets."""
+    """Create an empty folder with the permissions that `mode` and the umask allow."""
     while True:
         path = parent / temporary_name()
         path.mkdir(mode)
@@ -61,7 +62,7 @@ def new_folder(parent: Path, mode: int = 0o777) -> LockedFolder:
         except FileNotFoundError:
             continue
         except OSError:
-            # Windows opens no folders: this one stays if its owner is killed.
+            # Windows cannot open folders, so this one stays behind if its owner is killed.
             return LockedFolder(path, None)
         if _lock_new(path, descriptor):
             return LockedFolder(path, descriptor)
@@ -70,7 +71,7 @@ def new_folder(parent: Path, mode: int = 0o777) -> LockedFolder:
 
 @contextmanager
 def temporary_folder(parent: Path, mode: int = 0o777) -> Iterator[Path]:
-    """Give a folder that vanishes with the block, unless it was renamed."""
+    """Provide a folder that is removed after the block, unless it was renamed."""
     path, descriptor = new_folder(parent, mode)
     try:
         yield path
@@ -82,9 +83,9 @@ def temporary_folder(parent: Path, mode: int = 0o777) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give a folder in the system's folder for temporary files, private and gone with the block.
+    """Provide a private folder in the system's folder for temporary files, which is removed after the block.
 
-    Unlike one of `tempfile` it is removed by the next program that needs one if this one is killed.
+    Unlike a folder of `tempfile`, it is removed by the next program that needs one if this one is killed.
     """
     parent = Path(tempfile.gettempdir())
     sweep(parent)
@@ -93,7 +94,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what programs that are dead have left in a folder under temporary names, as far as it can be."""
+    """Remove temporary files and folders that dead programs have left in a folder, as far as possible."""
     try:
         found = [path for path in folder.iterdir() if TEMPORARY_NAME.fullmatch(path.name)]
     except OSError:
@@ -106,7 +107,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def claim_orphan(path: Path) -> Iterator[Path | None]:
-    """Take over what a dead program has left; None where its owner is alive or cannot be determined."""
+    """Lock a file or folder that a dead program has left; None if its owner is alive or unknown."""
     descriptor = _lock_orphan(path)
     try:
         yield None if descriptor is None else path
@@ -116,7 +117,7 @@ def claim_orphan(path: Path) -> Iterator[Path | None]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder as far as it can be."""
+    """Remove a file or folder, as far as possible."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -127,14 +128,14 @@ def remove(path: Path) -> None:
 def _lock_orphan(path: Path) -> int | None:
     try:
         status = path.lstat()
-        # In /tmp anybody may use such a name.
+        # In a shared folder such as /tmp, anybody can create such a name.
         shared = path.parent.stat().st_mode & stat.S_ISVTX
         if shared and hasattr(os, "geteuid") and status.st_uid != os.geteuid():
             return None
         if stat.S_ISDIR(status.st_mode):
             descriptor = os.open(path, os.O_RDONLY | OPEN_FOLDER_FLAGS)
         elif stat.S_ISREG(status.st_mode):
-            # NFS locks only what is open for writing.
+            # NFS locks only files that are open for writing.
             descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
         else:
             return None
@@ -147,7 +148,7 @@ def _lock_orphan(path: Path) -> int | None:
 
 
 def _lock_new(path: Path, descriptor: int) -> bool:
-    """Lock a new file or folder; False where another program's sweep has already removed it."""
+    """Lock a new file or folder; False if another program's sweep has already removed it."""
     if try_lock(descriptor) is False:
         return False
     try:

@@ -26,6 +26,17 @@ class RawDetections:
         scores: `float32[B, K]`, descending.
         labels: `int32[B, K]`.
         masks: `float32[B, K, S, S]`, probabilities.
+
+    Example:
+        >>> raw = RawDetections(
+        ...     counts=np.array([2], np.int32),
+        ...     boxes_xyxy=np.array([[[0, 0, 8, 8], [4, 4, 9, 9], [0, 0, 0, 0]]], np.float32),
+        ...     scores=np.array([[0.9, 0.4, 0.0]], np.float32),
+        ...     labels=np.array([[1, 2, 0]], np.int32),
+        ...     masks=np.zeros((1, 3, 28, 28), np.float32),
+        ... )
+        >>> raw.above(0.5).counts.tolist(), raw.above(0.5).labels.tolist()
+        ([1], [[1, 0, 0]])
     """
 
     counts: NDArray[np.int32]

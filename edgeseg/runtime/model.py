@@ -57,6 +57,12 @@ def load(
         ArtifactError: The bundle is missing, altered or truncated, or has no engine of that kind that fits.
         ConfigError: No such backend, precision or provider.
         DependencyError: The backend is not installed, or its GPU is missing.
+
+    Example:
+        >>> import edgeseg
+        >>> with edgeseg.load("edgeseg-model", backend="onnxruntime", threads=1) as model:
+        ...     model.sizes_hw, model.spec.class_names
+        (((64, 96),), ('__background__', 'bolt', 'nut', 'washer'))
     """
     choice = EngineChoice(backend=backend, precision=precision, provider=provider, threads=threads)
     return open_model(Path(path), choice)
@@ -131,6 +137,16 @@ class Model:
     Attributes:
         spec: What the model is, at its first input size.
         remark: Its precision, and why it is not another; ends `description`.
+
+    Example:
+        >>> import edgeseg
+        >>> import numpy as np
+        >>> model = edgeseg.load("edgeseg-model")
+        >>> frame = np.zeros((480, 640, 3), np.uint8)
+        >>> model(frame).names
+        ['bolt', 'nut', 'washer']
+        >>> [found.names for found in model([frame, frame], score_threshold=0.8)]
+        [['bolt'], ['bolt']]
     """
 
     def __init__(

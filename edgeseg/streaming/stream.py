@@ -1,4 +1,4 @@
-"""For programs: `for frame, detections in edgeseg.stream(model, source)`."""
+"""Detection in a source's frames from a program: `for frame, detections in edgeseg.stream(model, source)`."""
 
 from __future__ import annotations
 
@@ -40,24 +40,32 @@ def stream(
     """Detect in every frame of a source while the next ones are read.
 
     Args:
-        model: From `edgeseg.load`; stays open afterwards.
+        model: From `edgeseg.load`. The stream does not close it.
         source: Image, folder, glob pattern, video, `rtsp://`, `http://` or `csi://` stream, GStreamer
-            pipeline, or the number of a camera; or a sequence of such, read at the same time.
-        score_threshold: Only instances above it; `controls` of the stream can change it.
-        track: Give objects the same `track_ids` in every frame.
-        realtime: Play videos at their own speed, as a camera would, and drop what comes too fast.
-        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
-        max_frames: Stop after so many; None for all.
-        note: Called, in another thread, with a sentence for what was skipped, taken for granted in reading an
-            image, lost or found again, and for a line or zone that counts nothing.
+            pipeline, or the number of a camera; or a sequence of these, which are read at the same time.
+        score_threshold: Keep only instances that score above it; the stream's `controls` can change it.
+        track: Give each object the same track id in every frame; a `TrackConfig` also counts objects.
+        realtime: Play videos at their own speed, as a camera would, and drop frames that come too fast.
+        bit_depth: Number of bits used of each sample, in images with more than 8; None finds it for each
+            image.
+        max_frames: Stop after this many frames; None for all.
+        note: Called, from another thread, with a sentence about each input that was skipped, assumption made
+            in reading an image, source lost or found again, and line or zone that counts nothing.
 
     Returns:
-        To be iterated once, or to be `run`; in a `with` block it is closed at its end.
+        A stream to iterate over once, or to `run`. A `with` block closes it at its end.
 
     Raises:
         InputError: A source cannot be opened.
         ConfigError: A setting cannot work.
         DependencyError: A package that this kind of source, or tracking, needs is missing.
+
+    Example:
+        >>> import edgeseg
+        >>> model = edgeseg.load("edgeseg-model")
+        >>> for frame, detections in edgeseg.stream(model, "parts.png", score_threshold=0.65):
+        ...     print(frame.name, frame.image.shape, detections.names)
+        parts.png (64, 96, 3) ['bolt', 'nut']
     """
     sources = (source,) if isinstance(source, str | int) else tuple(source)
     frame_reader = open_frame_reader(sources, realtime=realtime, bit_depth=bit_depth, note=note)
@@ -71,10 +79,20 @@ def stream(
 
 
 class Stream:
-    """Frames and detections as they come, in order; of live sources always the newest frame.
+    """Frames and their detections, in order; a live source always gives its newest frame.
 
     Attributes:
-        controls: Changes the threshold, or ends it, from any thread.
+        controls: Changes the threshold, or ends the stream, from any thread.
+
+    Example:
+        >>> import edgeseg
+        >>> model = edgeseg.load("edgeseg-model")
+        >>> with edgeseg.stream(model, "belt.avi", max_frames=3) as stream:
+        ...     stream.run(lambda frame, detections: print(frame.time_s, len(detections)))
+        0.0 3
+        0.1 3
+        0.2 3
+        3
     """
 
     def __init__(
@@ -101,7 +119,7 @@ class Stream:
         self.close()
 
     def __iter__(self) -> Iterator[tuple[Frame, Detections]]:
-        """Give each frame with its detections.
+        """Iterate over frames and their detections.
 
         Raises:
             InputError: The source has failed as a whole.
@@ -112,11 +130,11 @@ class Stream:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """By source, frames of a live source that a newer one replaced."""
+        """Number of frames, by live source, that a newer frame replaced before they were processed."""
         return self._frame_reader.dropped
 
     def results(self) -> Iterator[FrameResult]:
-        """Give each frame with all that is known of it: stage times, age, what tracking counts.
+        """Iterate over frames with all that is known of each: stage times, age, and what tracking counts.
 
         Raises:
             InputError: The source has failed as a whole.
@@ -133,7 +151,7 @@ class Stream:
                     yield item
 
     def run(self, callback: Callable[[Frame, Detections], None]) -> int:
-        """Call a function with each frame and its detections, until the source ends or `controls` say so.
+        """Call a function with each frame and its detections, until the source or the `controls` end it.
 
         Returns:
             Number of frames.
@@ -145,6 +163,6 @@ class Stream:
         return count
 
     def close(self) -> None:
-        """End the threads and release the source; harmless if done before."""
+        """End the threads and release the source. Closing twice does no harm."""
         self._pipeline.close()
         self._frame_reader.close()

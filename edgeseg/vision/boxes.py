@@ -1,4 +1,4 @@
-"""How much boxes overlap."""
+"""Overlap of boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ if TYPE_CHECKING:
 
 
 def pairwise_iou(first_xyxy: NDArray[np.float32], second_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Intersection over union of `float32[N, 4]` with `float32[M, 4]`: `float64[N, M]`."""
+    """Compute the intersection over union (IoU) of each box of one array with each box of another.
+
+    Args:
+        first_xyxy: `float32[N, 4]`, in pixels.
+        second_xyxy: `float32[M, 4]`, in pixels of the same image.
+
+    Returns:
+        `float64[N, M]`, from 0 to 1; 0 for a box without area.
+
+    Example:
+        >>> boxes = np.array([(0, 0, 10, 10), (0, 5, 10, 10), (20, 20, 30, 30)], np.float32)
+        >>> pairwise_iou(boxes[:1], boxes).tolist()
+        [[1.0, 0.5, 0.0]]
+    """
     first, second = first_xyxy.astype(np.float64), second_xyxy.astype(np.float64)
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])

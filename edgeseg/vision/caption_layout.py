@@ -1,4 +1,4 @@
-"""Where short texts stand in a picture, so that none hides another and few hide an object."""
+"""Placement of captions in a picture, so that none hides another and few hide an object."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# How much of all objects together a place may hide, 1 being one object: no matter, and at most.
+# The hidden shares of all objects, added up (1 is one whole object): up to the first no position is worse
+# than another; beyond the second a position is not used.
 FREE_OVERLAP = 0.25
 MAX_OVERLAP = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Occupied:
-    """What is in the frame before captions are placed, in pixels.
+    """Parts of the frame that are taken before captions are placed.
 
     Attributes:
-        objects: `float32[M, 4]`, boxes of objects, which had better not be hidden.
-        captions: `float32[K, 4]`, boxes of captions, which must not be hidden.
+        objects: `float32[M, 4]`, boxes xyxy of objects in pixels, which should not be hidden.
+        captions: `float32[K, 4]`, boxes xyxy of captions in pixels, which must not be hidden.
     """
 
     objects: NDArray[np.float32]
@@ -35,17 +36,24 @@ def place_captions(
     size_hw: tuple[int, ...],
     occupied: Occupied,
 ) -> NDArray[np.float32]:
-    """Choose a place for each caption: above its box, below, beside or inside it.
+    """Choose a position for each caption: above, below, beside or inside its box.
 
     Args:
-        boxes_xyxy: `float32[N, 4]`, what captions belong to, in pixels of the frame.
-        sizes_wh: `float32[N, 2]`, whole pixels, none larger than the frame.
-        size_hw: Height and width of the frame.
-        occupied: What they should keep clear of.
+        boxes_xyxy: `float32[N, 4]`, boxes that the captions belong to, in pixels of the frame.
+        sizes_wh: `float32[N, 2]`, width and height of the captions in whole pixels, none larger than the
+            frame.
+        size_hw: Height and width of the frame, in pixels.
+        occupied: Objects and captions to keep clear of.
 
     Returns:
-        `float32[N, 4]`, whole pixels of the frame. All zero for one that would cover a caption before it or
-        too much of what is in the frame, wherever it stood.
+        `float32[N, 4]`, boxes xyxy in whole pixels of the frame. All zero for a caption that in every
+        position would cover an earlier caption or too much of the objects.
+
+    Example:
+        >>> box, size = np.array([(10, 30, 60, 60)], np.float32), np.array([(40, 12)], np.float32)
+        >>> occupied = Occupied(objects=box, captions=np.zeros((0, 4), np.float32))
+        >>> place_captions(box, size, (64, 96), occupied).tolist()
+        [[10.0, 18.0, 50.0, 30.0]]
     """
     positions, has_room = _positions(boxes_xyxy, sizes_wh, size_hw)
     cost = _overlap_cost(positions, occupied.objects)
@@ -54,7 +62,7 @@ def place_captions(
     cost[cost <= FREE_OVERLAP] = 0
     placed = np.zeros_like(boxes_xyxy)
     for row in range(len(placed)):
-        # The first of those that are equally good.
+        # `argmin` takes the first of equally good positions, which is the preferred one.
         choice = cost[row].argmin()
         if cost[row, choice] < np.inf:
             placed[row] = positions[:, row, choice]
@@ -66,7 +74,7 @@ def place_captions(
 def _positions(
     boxes: NDArray[np.float32], sizes_wh: NDArray[np.float32], size_hw: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Where captions may stand, the preferred first, xyxy `float32[4, N, 8]`; and where there is room."""
+    """List the 8 positions of each caption, preferred first: xyxy `float32[4, N, 8]`, and which have room."""
     (x1, y1, x2, y2), (width, height) = np.rint(boxes).T, sizes_wh.T
     preferred = (
         *((left, top) for top in (y1 - height, y2) for left in (x1, x2 - width)),
@@ -76,7 +84,8 @@ def _positions(
     lefts, tops = (np.stack(values, -1) for values in zip(*preferred, strict=True))
     in_lefts = lefts.clip(0, (size_hw[1] - width)[:, None])
     in_tops = tops.clip(0, (size_hw[0] - height)[:, None])
-    # Above and below may be shifted sideways, beside upwards or downwards, inside as it must be.
+    # To stay in the frame, a caption above or below its box may move sideways, one beside it up or down, and
+    # one inside it in any direction.
     has_room = np.ones(lefts.shape, np.bool_)
     has_room[:, :4] = (in_tops == tops)[:, :4]
     has_room[:, 4:6] = (in_lefts == lefts)[:, 4:6]
@@ -85,14 +94,14 @@ def _positions(
 
 
 def _overlaps(positions: NDArray[np.float32], box: Sequence[Any] | NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell which positions share a pixel with a box; xyxy is the first axis of both, others broadcast."""
+    """Tell which positions share a pixel with a box; the first axis of both is xyxy, the others broadcast."""
     (left, top, right, bottom), (x1, y1, x2, y2) = positions, box
     overlapping: NDArray[np.bool_] = (left < x2) & (right > x1) & (top < y2) & (bottom > y1)
     return overlapping
 
 
 def _overlap_cost(positions: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Add up the shares of all boxes that each position would cover: `float32[N, 8]`."""
+    """Add up, for each position, the shares of all boxes that it would cover: `float32[N, 8]`."""
     sides = []
     for axis in (0, 1):
         first = np.maximum(positions[axis, :, :, None], boxes[:, axis])

@@ -1,4 +1,4 @@
-"""Short texts on coloured grounds, written into a picture."""
+"""Captions: short texts on a coloured background, drawn into a picture."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# A frame less high than so many captions, or less large than so many, would be hidden by one.
+# A caption would hide too much of a frame that is not at least this many times its height and its area.
 MIN_HEIGHT_IN_CAPTIONS = 4
 MIN_AREA_IN_CAPTIONS = 4
-# More cannot be read at a glance, and each place is compared with the others and with all objects.
+# Nobody can read more at a glance, and each position is compared with all captions and all objects.
 MAX_CAPTIONS = 150
 MAX_OBJECTS = 500
 
@@ -30,10 +30,10 @@ class Caption:
     """A text that belongs to some part of the frame.
 
     Attributes:
-        text: One line; words are kept apart by a space.
-        color: Of the ground; the ink is black or white.
-        box_xyxy: What it stands beside, in pixels of the frame.
-        short: Written instead where there is no room for the text; empty for nothing.
+        text: One line of words that are separated by spaces.
+        color: Colour of the background; the text itself is black or white.
+        box_xyxy: Box that the caption belongs to, in pixels of the frame.
+        short: Shorter text for when there is no room for `text`; empty for none.
     """
 
     text: str
@@ -43,12 +43,19 @@ class Caption:
 
 
 def draw_captions(canvas: NDArray[np.uint8], captions: Sequence[Caption], font_px: int) -> None:
-    """Write captions into a picture, the most important first; one that finds no place is left out.
+    """Draw captions into a picture; a caption for which there is no room is left out.
 
     Args:
-        canvas: `uint8[H, W, 3]`, BGR; changed.
-        captions: The first ones choose first.
-        font_px: Size of the letters.
+        canvas: `uint8[H, W, 3]`, BGR; drawn on in place.
+        captions: Captions in order of importance: the first ones choose their positions first.
+        font_px: Height of the letters, in pixels.
+
+    Example:
+        >>> canvas = np.zeros((480, 640, 3), np.uint8)
+        >>> caption = Caption(text="bolt 0.90", color=Color(0, 153, 238), box_xyxy=(100, 100, 200, 200))
+        >>> draw_captions(canvas, [caption], font_px=16)
+        >>> bool(canvas.any())
+        True
     """
     objects = np.array([caption.box_xyxy for caption in captions[:MAX_OBJECTS]], np.float32).reshape(-1, 4)
     captions, boxes = captions[:MAX_CAPTIONS], objects[:MAX_CAPTIONS]
@@ -71,7 +78,7 @@ def draw_captions(canvas: NDArray[np.uint8], captions: Sequence[Caption], font_p
 
 def _write(canvas: NDArray[np.uint8], ink: NDArray[np.uint8], place: list[float], color: Color) -> None:
     left, top, right, bottom = map(int, place)
-    # Five times as fast as an index of two dimensions.
+    # `take` is five times as fast as indexing with a two-dimensional array.
     canvas[top:bottom, left:right] = _shades(color).take(ink, 0)
 
 
@@ -82,7 +89,10 @@ def _fits(ink: NDArray[np.uint8], height: int, width: int) -> bool:
 
 
 def _render_line(text: str, font_px: int) -> NDArray[np.uint8]:
-    """Set a text in words, which are kept for the next frame: numbers change. `uint8[h, w]`, how much ink."""
+    """Render a text: `uint8[h, w]`, the ink on each pixel.
+
+    Words are rendered and cached one by one, because only the numbers change from frame to frame.
+    """
     words = [_render_word(word, font_px) for word in text.split()] or [_render_word("", font_px)]
     pad = np.zeros((words[0].shape[0], max(2, font_px // 5)), np.uint8)
     gap = np.zeros((pad.shape[0], round(0.35 * font_px)), np.uint8)
@@ -90,10 +100,10 @@ def _render_line(text: str, font_px: int) -> NDArray[np.uint8]:
     return np.concatenate((pad, *spaced, pad), 1)
 
 
-# At 8K a word has some 50 kB.
+# In an 8K frame a rendered word takes about 50 kB.
 @lru_cache(maxsize=512)
 def _render_word(text: str, font_px: int) -> NDArray[np.uint8]:
-    """Render a word: `uint8[h, w]`, how much ink is on each pixel."""
+    """Render a word: `uint8[h, w]`, the ink on each pixel."""
     font = _font(font_px)
     left, _top, right, _bottom = font.getbbox(text)
     height = round(1.15 * font_px) + max(2, font_px // 5)
@@ -104,7 +114,7 @@ def _render_word(text: str, font_px: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=256)
 def _shades(color: Color) -> NDArray[np.uint8]:
-    """Colour by the amount of ink on it: `uint8[256, 3]`, BGR."""
+    """Return the colour for each amount of ink on a background: `uint8[256, 3]`, BGR."""
     share = np.linspace(0, 1, 256)[:, None]
     return np.rint(np.array(color) * (1 - share) + np.array(text_color_on(color)) * share).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""What was found in a frame."""
+"""Detections: the instances found in one frame."""
 
 from __future__ import annotations
 
@@ -21,17 +21,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Detections:
-    """N instances in one frame, the best first.
+    """N instances found in one frame, in descending order of score.
 
     Attributes:
-        boxes_xyxy: `float32[N, 4]`, pixels of the frame.
-        scores: `float32[N]`, 0 to 1.
-        labels: `int32[N]`, index into `class_names`; 0 is the background and does not occur.
-        masks: A crop for each instance; `dense_masks()` for full frames.
+        boxes_xyxy: `float32[N, 4]`, in pixels of the frame.
+        scores: `float32[N]`, from 0 to 1.
+        labels: `int32[N]`, indices into `class_names`; 0 is the background and does not occur.
+        masks: N masks, each cropped to its box; `dense_masks()` gives them as full frames.
         frame_size_hw: Height and width of the frame, in pixels.
-        class_names: Index is the label.
-        track_ids: `int64[N]`, the same number for the same object in every frame, from 1; 0 where it has been
-            seen too briefly to have one. None where nothing is tracked.
+        class_names: Name of each class, by label.
+        track_ids: `int64[N]`, a number from 1 that an object keeps in all frames, or 0 for an object that was
+            not seen often enough to have one. None if nothing is tracked.
+
+    Example:
+        >>> import cv2, edgeseg
+        >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+        >>> len(detections), detections.names, detections.labels.tolist()
+        (3, ['bolt', 'nut', 'washer'], [1, 2, 3])
+        >>> detections.boxes_xyxy[0].tolist(), detections.masks[0].pixels.shape
+        ([4.0, 6.0, 20.0, 30.0], (26, 18))
+        >>> detections[detections.scores > 0.65].names
+        ['bolt', 'nut']
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -65,11 +75,18 @@ class Detections:
         return len(self.scores)
 
     def __iter__(self) -> Iterator[Detections]:
-        """Give each instance as detections of its own."""
+        """Iterate over the instances, each as `Detections` with N = 1."""
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, rows: int | slice | list[int] | NDArray[Any]) -> Detections:
-        """Pick instances by an index, a slice, indices `int[M]` or a condition `bool[N]`."""
+        """Select instances by an index, a slice, indices `int[M]` or a condition `bool[N]`.
+
+        Example:
+            >>> import cv2, edgeseg
+            >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+            >>> detections[0].names, detections[1:].names, detections[[2, 0]].names
+            (['bolt'], ['nut', 'washer'], ['washer', 'bolt'])
+        """
         index = np.atleast_1d(np.arange(len(self))[rows])
         return Detections(
             boxes_xyxy=self.boxes_xyxy[index],
@@ -83,15 +100,34 @@ class Detections:
 
     @property
     def names(self) -> list[str]:
-        """Class name of each instance."""
+        """Class name of each instance, in the order of `labels`."""
         return [self.class_names[label] for label in self.labels]
 
     def dense_masks(self) -> NDArray[np.bool_]:
-        """Masks as full frames, `bool[N, H, W]`: 2 MB an instance at 1920x1080."""
+        """Return the masks as full frames: `bool[N, H, W]`, which takes 2 MB per instance at 1920x1080.
+
+        Example:
+            >>> import cv2, edgeseg
+            >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+            >>> masks = detections.dense_masks()
+            >>> masks.shape, masks.dtype.name, int(masks[0].sum())
+            ((3, 64, 96), 'bool', 80)
+        """
         return dense_masks(self.masks, self.frame_size_hw)
 
     def polygons(self) -> list[list[NDArray[np.int32]]]:
-        """Outer outlines of each mask, `int32[P, 2]` x, y in pixels of the frame; one for each part."""
+        """Trace the outer outline of each connected part of each mask.
+
+        Returns:
+            For each instance, one `int32[P, 2]` for each part of its mask: P points x, y in pixels of the
+            frame. An empty mask has none.
+
+        Example:
+            >>> import cv2, edgeseg
+            >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+            >>> [[outline.shape for outline in outlines] for outlines in detections.polygons()]
+            [[(16, 2)], [(40, 2)], [(48, 2)]]
+        """
         found = []
         for crop in self.masks:
             outlines = (
@@ -105,9 +141,18 @@ class Detections:
         return found
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """Write COCO results: image_id, category_id (the label), bbox xywh, score, segmentation as RLE.
+        """Convert to COCO results: image_id, category_id (the label), bbox xywh, score, segmentation as RLE.
 
-        Where objects are tracked, `track_id` stands beside them; COCO's own tools pass over it.
+        If objects are tracked, each result also has a `track_id`, which COCO's own tools ignore.
+
+        Example:
+            >>> import cv2, edgeseg, json
+            >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+            >>> result = detections.to_coco(image_id=7)[0]
+            >>> json.dumps({key: result[key] for key in ("image_id", "category_id", "bbox", "score")})
+            '{"image_id": 7, "category_id": 1, "bbox": [4.0, 6.0, 16.0, 24.0], "score": 0.9}'
+            >>> result["segmentation"]["size"]
+            [64, 96]
         """
         boxes = self.boxes_xyxy.astype(float)
         masks = rle_from_crops(self.masks, self.frame_size_hw)
@@ -126,7 +171,14 @@ class Detections:
         return self._with_track_ids(results)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Write instances in JSON's types: class, label, score, box in frame pixels, mask area, track id."""
+        """Convert to JSON's types: class, label, score, box in frame pixels, mask area and track id.
+
+        Example:
+            >>> import cv2, edgeseg
+            >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+            >>> detections.to_json()[0]
+            {'class': 'bolt', 'label': 1, 'score': 0.9, 'box_xyxy': [4.0, 6.0, 20.0, 30.0], 'area_px': 80}
+        """
         rows = zip(self.names, self.labels, self.scores, self.boxes_xyxy, self.masks, strict=True)
         instances: list[dict[str, Any]] = [
             {
@@ -145,6 +197,13 @@ class Detections:
 
         Raises:
             DependencyError: supervision is not installed.
+
+        Example:
+            >>> import cv2, edgeseg
+            >>> detections = edgeseg.load("edgeseg-model")(cv2.imread("parts.png"))
+            >>> converted = detections.to_supervision()
+            >>> converted.class_id.tolist(), converted.mask.shape
+            ([1, 2, 3], (3, 64, 96))
         """
         supervision = require("supervision", purpose="convert detections")
         return supervision.Detections(
@@ -157,10 +216,17 @@ class Detections:
         )
 
     def draw(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Draw masks, outlines and names over a copy of the frame, `uint8[H, W, 3]` BGR.
+        """Draw masks, outlines and names over a copy of the frame; both are `uint8[H, W, 3]`, BGR.
 
         Raises:
-            InputError: The frame is of another size than the detections.
+            InputError: The frame is not of `frame_size_hw` or not `uint8`.
+
+        Example:
+            >>> import cv2, edgeseg
+            >>> frame = cv2.imread("parts.png")
+            >>> detections = edgeseg.load("edgeseg-model")(frame)
+            >>> cv2.imwrite("drawn.png", detections.draw(frame))
+            True
         """
         from .drawing import draw_detections
 

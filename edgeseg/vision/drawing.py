@@ -26,14 +26,14 @@ MASK_OPACITY = 0.45
 FONT_PER_SIDE = 1 / 48
 MIN_FONT_PX = 11
 LINE_PER_FONT = 1 / 9
-# In widths of the line: takes the stairs out of an outline, and most of its points, hence of its time.
+# In line widths: smooths the steps of an outline and removes most of its points, and so most of its time.
 OUTLINE_ERROR = 0.5
-# Colours are blended strip by strip, so that what is worked on stays in the processor's cache.
+# Colours are blended strip by strip, so that the data stay in the processor's cache.
 STRIP_BYTES = 1 << 21
 
 
 class ColorBy(str, Enum):
-    """What has a colour of its own: every class, or every object."""
+    """Whether each class or each object has a colour of its own."""
 
     CLASS = "class"
     ID = "id"
@@ -44,14 +44,18 @@ class DrawStyle:
     """What is drawn, and how.
 
     Attributes:
-        color_by: Of `ID`, an object keeps its colour while it is tracked, and is grey as long as it has no
-            id; where nothing is tracked, instances of one frame differ.
-        mask_opacity: 0 leaves the picture as it is within masks, 1 hides it.
+        color_by: What has a colour of its own. With `ID`, an object keeps its colour while it is tracked and
+            is grey until it has an id; if nothing is tracked, the instances of a frame differ in colour.
+        mask_opacity: Opacity of masks, from 0 (invisible) to 1 (hides the picture below).
         edges: Outline masks.
         boxes: Draw boxes.
         labels: Write class, track id and score beside each instance.
         trails: Draw where tracked objects have been.
         scene: Draw counting lines and zones with their counts.
+
+    Example:
+        >>> DrawStyle(color_by=ColorBy.ID, boxes=True).mask_opacity == DEFAULT_STYLE.mask_opacity
+        True
     """
 
     color_by: ColorBy = ColorBy.CLASS
@@ -76,19 +80,19 @@ class Instances(Protocol):
 
     @property
     def boxes_xyxy(self) -> NDArray[np.float32]:
-        """`float32[N, 4]`, pixels of the frame."""
+        """`float32[N, 4]`, in pixels of the frame."""
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """`float32[N]`."""
+        """`float32` of shape `[N]`, from 0 to 1."""
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """`int32[N]`."""
+        """`int32` of shape `[N]`, indices of classes from 1."""
 
     @property
     def masks(self) -> tuple[MaskCrop, ...]:
-        """A crop for each instance."""
+        """Mask of each instance, as a crop."""
 
     @property
     def frame_size_hw(self) -> tuple[int, int]:
@@ -96,28 +100,28 @@ class Instances(Protocol):
 
     @property
     def track_ids(self) -> NDArray[np.int64] | None:
-        """`int64[N]`; None where nothing is tracked."""
+        """`int64` of shape `[N]`, as in `Detections`; None if nothing is tracked."""
 
     @property
     def names(self) -> list[str]:
         """Class name of each instance."""
 
     def __len__(self) -> int:
-        """Count of instances, N."""
+        """Number of instances, N."""
 
 
 class Overlay(Protocol):
-    """What is drawn over the instances and below the captions."""
+    """Something that is drawn over the instances and below the captions."""
 
     def draw(
         self, canvas: NDArray[np.uint8], color_by_id: Mapping[int, Color], line_px: int
     ) -> Sequence[Caption]:
-        """Draw onto a picture, and give the captions that belong to what was drawn.
+        """Draw onto a picture, and return the captions that belong to what was drawn.
 
         Args:
-            canvas: `uint8[H, W, 3]`, BGR; changed.
-            color_by_id: Colours of the tracked instances.
-            line_px: Width of a line.
+            canvas: `uint8[H, W, 3]`, BGR; drawn on in place.
+            color_by_id: Colours of the tracked instances, by track id.
+            line_px: Width of lines, in pixels.
         """
 
 
@@ -131,15 +135,23 @@ def draw_detections(
 
     Args:
         detections: In pixels of this frame.
-        frame: `uint8[H, W, 3]`, BGR; stays as it is.
-        style: What is drawn.
-        overlay: What else is drawn, such as trails, lines and zones.
+        frame: `uint8[H, W, 3]`, BGR; not changed.
+        style: What to draw, and how.
+        overlay: What else to draw, such as trails, lines and zones.
 
     Returns:
         `uint8[H, W, 3]`, BGR.
 
     Raises:
-        InputError: The frame is of another size than the detections, or of another type.
+        InputError: The frame is not of the detections' size, or not `uint8` with three channels.
+
+    Example:
+        >>> import cv2, edgeseg
+        >>> frame = cv2.imread("parts.png")
+        >>> detections = edgeseg.load("edgeseg-model")(frame)
+        >>> drawn = draw_detections(detections, frame, DrawStyle(boxes=True, labels=False))
+        >>> drawn.shape, bool((drawn != frame).any())
+        ((64, 96, 3), True)
     """
     check_frame(detections, frame)
     font_px = max(MIN_FONT_PX, round(min(frame.shape[:2]) * FONT_PER_SIDE))
@@ -157,10 +169,14 @@ def draw_detections(
 
 
 def check_frame(detections: Instances, frame: NDArray[np.uint8]) -> None:
-    """See that a frame is the one that detections are of, as far as its size and type tell.
+    """Check that a frame can be the one in which detections were found, by its size and type.
+
+    Args:
+        detections: Instances in pixels of their frame.
+        frame: Must be `uint8[H, W, 3]` of the detections' size.
 
     Raises:
-        InputError: It is not.
+        InputError: The frame has another size or type.
     """
     if frame.shape[:2] != detections.frame_size_hw:
         size, expected = ("x".join(map(str, hw)) for hw in (frame.shape[:2], detections.frame_size_hw))
@@ -192,7 +208,7 @@ def _draw_instances(
     style: DrawStyle,
     line_px: int,
 ) -> None:
-    # The best come last, on top.
+    # Draw the instances with the highest scores last, so that they are on top.
     rows = [*zip(map(_outlines, detections.masks), colors, strict=True)][::-1]
     if style.mask_opacity:
         _tint(canvas, detections.masks[::-1], rows, style.mask_opacity)
@@ -206,7 +222,7 @@ def _draw_instances(
 
 
 def _outlines(mask: MaskCrop) -> Sequence[Any]:
-    """Trace a mask and its holes, in frame pixels; filled together, they leave the holes free."""
+    """Trace the outlines of a mask and its holes, in frame pixels; filled together, they leave holes free."""
     if not mask.pixels.size:
         return []
     corner = (mask.left, mask.top)
@@ -219,7 +235,7 @@ def _tint(
     rows: Sequence[tuple[Sequence[Any], Color]],
     opacity: float,
 ) -> None:
-    """Blend colours into a picture where masks are, the last on top; overlapping colours do not mix."""
+    """Blend colours into a picture where masks are; where masks overlap, only the last one's colour shows."""
     spans = np.array([(mask.left, mask.top, *mask.pixels.shape[::-1]) for mask in masks]).reshape(-1, 4)
     spans[:, 2:] += spans[:, :2]
     step = max(STRIP_BYTES // canvas[0].nbytes, 1)

@@ -1,4 +1,4 @@
-"""What a source gives: frames, and the inputs that could not become one."""
+"""What a source returns: frames, and inputs that could not be read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SourceKind(str, Enum):
-    """Where frames come from: of a live source only the newest frame counts, of the others every one."""
+    """Kind of a source: a live source gives only its newest frame, the others give every frame."""
 
     IMAGES = "images"
     VIDEO = "video"
@@ -28,11 +28,18 @@ class Frame:
     Attributes:
         image: `uint8[H, W, 3]`, BGR.
         name: Path below the source's folder, or the name of the video or camera.
-        image_id: For COCO results: a file name that is a number, else a running number; of a video the frame.
-        time_s: Since the start of the video, or of the run for a live source, in seconds; None for an image.
-        source: Which of several sources it is from, counted from 0.
-        captured_s: When a live source gave it, by `time.monotonic()`; None for a file.
-        read_ms: What it took to read and decode it; of a live source with the wait for it.
+        image_id: Id for COCO results: the file name if it is a number, else a running number; the number of
+            the frame for a video.
+        time_s: Seconds since the start of the video, or since the start of the run for a live source; None
+            for an image.
+        source: Index of its source among several, from 0.
+        captured_s: Time at which a live source gave it, by `time.monotonic()`; None for a file.
+        read_ms: Time to read and decode it, in milliseconds; for a live source, with the wait for it.
+
+    Example:
+        >>> frame = Frame(image=np.zeros((480, 640, 3), np.uint8), name="0007.png", image_id=7)
+        >>> frame.time_s is None, frame.source
+        (True, 0)
     """
 
     image: NDArray[np.uint8]
@@ -46,11 +53,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """An input that gave no frame.
+    """An input that could not be read as a frame.
 
     Attributes:
-        name: As `Frame.name`.
-        reason: A sentence that says why.
+        name: Name of the input, as in `Frame`.
+        reason: The reason, as a sentence.
     """
 
     name: str
@@ -58,33 +65,33 @@ class Skipped:
 
 
 class Source(Protocol):
-    """Frames in order; iterate once, then close."""
+    """A source of frames in order: iterate over it once, then close it."""
 
     @property
     def kind(self) -> SourceKind:
-        """Image files, a video or a live source."""
+        """Whether it is image files, a video or a live source."""
 
     @property
     def total(self) -> int | None:
-        """Frames to expect; None where nobody knows."""
+        """Number of frames to expect; None if it is unknown."""
 
     @property
     def fps(self) -> float | None:
-        """Frames per second of a video or a live source, where it is known."""
+        """Frames per second of a video or a live source; None if it is unknown."""
 
     def __iter__(self) -> Iterator[Frame | Skipped]:
-        """Give each frame, or why there is none.
+        """Iterate over the frames, and over the reasons why inputs gave none.
 
         Raises:
-            InputError: The source has failed as a whole.
+            InputError: The source failed as a whole.
         """
 
     def close(self) -> None:
-        """Release the file or camera; harmless if done before."""
+        """Release the file or camera. Closing twice does no harm."""
 
 
 class LiveSource(Source, Protocol):
-    """A source that does not wait for whoever reads it."""
+    """A source that goes on whether or not its frames are read."""
 
     def cancel(self) -> None:
-        """Let a read that waits for a picture end soon, where that is possible; any thread may call it."""
+        """End a read that waits for a picture soon, if possible; may be called from any thread."""

@@ -1,4 +1,4 @@
-"""Fitting a frame of any size into the network's input, and boxes back into the frame."""
+"""Fitting a frame of any size into the network's input, and mapping boxes back to the frame."""
 
 from __future__ import annotations
 
@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letterbox:
-    """Where a frame lies in the network's input: at the upper left, as large as fits, its shape kept.
+    """Where a frame lies in the network's input: at the upper left, as large as fits at its aspect ratio.
 
     Attributes:
         frame_size_hw: Height and width of the frame, in pixels.
-        input_size_hw: Height and width of the network's input.
+        input_size_hw: Height and width of the network's input, in pixels.
+
+    Raises:
+        InputError: The frame has no pixels.
+
+    Example:
+        >>> box = Letterbox(frame_size_hw=(1080, 1920), input_size_hw=(800, 1344))
+        >>> box.scale, box.resized_hw
+        (0.7, (756, 1344))
+        >>> box.to_frame(np.array([(0, 0, 672, 378)], np.float32)).tolist()
+        [[0.0, 0.0, 960.0, 540.0]]
     """
 
     frame_size_hw: tuple[int, int]
@@ -37,14 +47,14 @@ class Letterbox:
 
     @property
     def scale(self) -> float:
-        """Input pixels for one frame pixel."""
+        """Size of a frame pixel in the input, in input pixels."""
         return min(
             available / side for available, side in zip(self.input_size_hw, self.frame_size_hw, strict=True)
         )
 
     @property
     def resized_hw(self) -> tuple[int, int]:
-        """Size of the frame inside the input: whole pixels, at least one."""
+        """Height and width of the frame inside the input: whole pixels, at least one."""
         pairs, scale = zip(self.input_size_hw, self.frame_size_hw, strict=True), self.scale
         height, width = (min(available, max(1, round(side * scale))) for available, side in pairs)
         return height, width
@@ -55,7 +65,14 @@ class Letterbox:
         Args:
             frame: `uint8[H, W, 3]`, BGR, of `frame_size_hw`.
             target: `uint8[H, W, 3]` of `input_size_hw`; overwritten.
-            pad_bgr: Colour right of and below the frame.
+            pad_bgr: Colour to the right of the frame and below it.
+
+        Example:
+            >>> target = np.zeros((4, 8, 3), np.uint8)
+            >>> box = Letterbox(frame_size_hw=(2, 3), input_size_hw=(4, 8))
+            >>> box.fit(np.full((2, 3, 3), 255, np.uint8), target, pad_bgr=(0, 0, 0))
+            >>> target[0, :, 0].tolist()
+            [255, 255, 255, 255, 255, 255, 0, 0]
         """
         height, width = self.resized_hw
         # Bilinear without antialiasing, as torchvision resizes in training.
@@ -64,17 +81,31 @@ class Letterbox:
         target[height:] = pad_bgr
 
     def to_frame(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map `float32[N, 4]` boxes from input pixels to frame pixels, clipped to the frame."""
+        """Map `float32[N, 4]` boxes xyxy from input pixels to frame pixels, clipped to the frame."""
         return boxes_from_resized(boxes_xyxy, self.resized_hw, self.frame_size_hw)
 
 
 def boxes_from_resized(
     boxes_xyxy: NDArray[np.float32], resized_hw: tuple[int, int], frame_size_hw: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Map `float32[N, 4]` boxes from a resized frame to the frame, clipped to it."""
+    """Map boxes from a resized frame to the frame, and clip them to it.
+
+    Args:
+        boxes_xyxy: `float32[N, 4]`, in pixels of the resized frame.
+        resized_hw: Height and width of the resized frame, in pixels.
+        frame_size_hw: Height and width of the frame, in pixels.
+
+    Returns:
+        `float32[N, 4]`, in pixels of the frame.
+
+    Example:
+        >>> boxes = np.array([(10, 10, 50, 99)], np.float32)
+        >>> boxes_from_resized(boxes, (90, 160), (1080, 1920)).tolist()
+        [[120.0, 120.0, 600.0, 1080.0]]
+    """
     height, width = frame_size_hw
-    # Rounding to whole pixels makes the two scales differ a little, so each axis has its own; in double
-    # precision, so that the whole input is the whole frame and not a hair less.
+    # Rounding to whole pixels makes the two scales differ a little, so each axis has its own. In single
+    # precision a box over the whole input could end short of the frame's edge.
     scale = np.array((width, height)) / np.array(resized_hw[::-1])
     boxes: NDArray[np.float64] = (boxes_xyxy.reshape(-1, 2, 2) * scale).clip(0, (width, height))
     return boxes.reshape(-1, 4).astype(np.float32)
@@ -83,14 +114,25 @@ def boxes_from_resized(
 def letterbox_batch(
     frames: Sequence[NDArray[np.uint8]], spec: ModelSpec
 ) -> tuple[NDArray[np.uint8], list[Letterbox]]:
-    """Fit frames into one input of the network.
+    """Fit frames into one batch of the network's input.
 
     Args:
-        frames: `uint8[H, W, 3]` BGR each, at most `spec.batch` of them.
-        spec: Says how large the input is and what pads it.
+        frames: At most `spec.batch` frames, each `uint8[H, W, 3]`, BGR.
+        spec: The model; it gives the input's size and padding.
 
     Returns:
-        `uint8[B, H, W, 3]`, black where there is no frame, and where each frame lies in it.
+        `uint8[B, H, W, 3]`, BGR, with black images if there are fewer frames than B; and where each frame
+        lies in its image.
+
+    Raises:
+        InputError: A frame has no pixels.
+
+    Example:
+        >>> import edgeseg
+        >>> spec = edgeseg.load("edgeseg-model").spec
+        >>> images, boxes = letterbox_batch([np.zeros((480, 640, 3), np.uint8)], spec)
+        >>> images.shape, boxes[0].resized_hw
+        ((1, 64, 96, 3), (64, 85))
     """
     images = np.zeros((spec.batch, *spec.input_size_hw, 3), np.uint8)
     boxes = [Letterbox(frame_size_hw=frame.shape[:2], input_size_hw=spec.input_size_hw) for frame in frames]

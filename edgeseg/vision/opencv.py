@@ -1,4 +1,4 @@
-"""How OpenCV's captures are opened and read."""
+"""Opening and reading captures of OpenCV."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SILENT = 0
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV's own log off stderr while something that may fail is tried; what failed is said once."""
+    """Silence OpenCV's log on stderr while something may fail; the caller reports what failed."""
     _silencer.enter()
     try:
         yield
@@ -33,7 +33,7 @@ def quiet_opencv() -> Iterator[None]:
 
 
 class _LogSilencer:
-    """The level of OpenCV's log, which its threads share: several sources are opened at the same time."""
+    """The level of OpenCV's log, which all threads share, as several sources are opened at the same time."""
 
     def __init__(self) -> None:
         self._lock, self._depth, self._level = Lock(), 0, SILENT
@@ -59,14 +59,14 @@ def open_capture(target: str | int, backend: int = cv2.CAP_ANY, parameters: tupl
     """Open a `cv2.VideoCapture`.
 
     Args:
-        target: Address, pipeline or number, or a path from `native_path`.
-        backend: Of OpenCV; the caller knows that it is there.
-        parameters: Property and value in turn; one the backend does not know makes it fail.
+        target: Address, pipeline or camera number, or a path from `native_path`.
+        backend: OpenCV's number of the backend; it must be available.
+        parameters: Properties and their values, alternating; opening fails if the backend does not know one.
 
     Returns:
-        The capture, or None where it does not open.
+        The capture, or None if it cannot be opened.
     """
-    # OpenCV crashes on what is not UTF-8.
+    # OpenCV crashes on text that is not UTF-8.
     if isinstance(target, str) and not target.isascii() and not is_native(target):
         return None
     with quiet_opencv():
@@ -81,27 +81,27 @@ def open_capture(target: str | int, backend: int = cv2.CAP_ANY, parameters: tupl
 
 
 def open_video_capture(path: Path) -> Any:
-    """Open a `cv2.VideoCapture` of a video file, whatever its name.
+    """Open a `cv2.VideoCapture` of a video file with any name.
 
     Returns:
-        The capture, or None where it does not open.
+        The capture, or None if it cannot be opened.
 
     Raises:
-        InputError: Its name cannot be handed over.
+        InputError: The file's name cannot be passed to OpenCV.
     """
-    # Other backends take a name with a number in it for one of a series, and read its neighbours.
+    # Other backends take a file whose name has a number in it for one of a series, and read the others too.
     backend = cv2.CAP_FFMPEG if has_ffmpeg() else cv2.CAP_ANY
     with native_path(path) as name:
         return open_capture(name, backend)
 
 
 def has_ffmpeg() -> bool:
-    """Whether this OpenCV reads through FFmpeg."""
+    """Tell whether this OpenCV reads through FFmpeg."""
     return bool(cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG))
 
 
 def read_captured_image(capture: Any) -> NDArray[np.uint8] | None:
-    """Wait for the next picture, `uint8[H, W, 3]` in BGR; None where there is none."""
+    """Wait for the next picture, `uint8[H, W, 3]` in BGR; None if there is none."""
     try:
         good, image = capture.read()
     except cv2.error:
@@ -113,21 +113,21 @@ def read_captured_image(capture: Any) -> NDArray[np.uint8] | None:
 
 
 def stated_size_hw(capture: Any) -> tuple[int, int]:
-    """Height and width as OpenCV states them before it decodes; 0 where it does not."""
+    """Read the height and width that OpenCV states before it decodes; 0 if it states none."""
     height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
     return int(positive(height) or 0), int(positive(width) or 0)
 
 
 def positive(value: float) -> float | None:
-    """What OpenCV says of a capture, or None where it says nothing useful."""
+    """Return a number that OpenCV states about a capture, or None if it is not positive and finite."""
     return value if math.isfinite(value) and value > 0 else None
 
 
 def _log() -> Any:
-    # OpenCV 5 moved the log's level from its main module to one that its type stubs leave out.
+    # OpenCV 5 moved the log level from its main module to one that is missing from its type stubs.
     return cv2 if hasattr(cv2, "setLogLevel") else cast("Any", cv2).utils.logging
 
 
 def frames_text(count: int) -> str:
-    """Count frames in words."""
+    """Write a number of frames, with the unit in singular or plural."""
     return "1 frame" if count == 1 else f"{count} frames"

@@ -1,4 +1,4 @@
-"""What a whole torchvision model puts out, as detections: its masks are probabilities in full frames."""
+"""Conversion of a torchvision model's output, whose masks are probabilities in full frames, to detections."""
 
 from __future__ import annotations
 
@@ -20,17 +20,25 @@ def detections_from_dense(
     masks: NDArray[np.float32],
     class_names: tuple[str, ...],
 ) -> Detections:
-    """Cut masks to what is in them.
+    """Build detections from full-frame masks, and crop each mask to the pixels that are set.
 
     Args:
-        boxes_xyxy: `float32[N, 4]`, pixels of the frame.
-        labels: `int64[N]`.
+        boxes_xyxy: `float32[N, 4]`, in pixels of the frame.
+        labels: `int64[N]`, indices into `class_names`.
         scores: `float32[N]`, descending.
         masks: `float32[N, 1, H, W]`, probabilities in the frame.
-        class_names: Index is the label.
+        class_names: Name of each class, by label.
 
     Raises:
         InputError: The arrays disagree in `N`, or a label is not a class.
+
+    Example:
+        >>> masks = np.zeros((1, 1, 6, 8), np.float32)
+        >>> masks[0, 0, 2:4, 3:6] = 0.9
+        >>> boxes, labels, scores = np.array([(3, 2, 6, 4)]), np.array([1]), np.array([0.8])
+        >>> found = detections_from_dense(boxes, labels, scores, masks, ("__background__", "bolt"))
+        >>> found.names, found.masks[0].pixels.shape
+        (['bolt'], (2, 3))
     """
     height, width = masks.shape[-2:]
     return Detections(

@@ -1,4 +1,4 @@
-"""What is asked of tracking."""
+"""Settings of tracking."""
 
 from __future__ import annotations
 
@@ -10,23 +10,36 @@ from edgeseg.errors import ConfigError
 from .regions import Line, Zone
 
 LOWEST_SCORE = 0.1
-"""What is found with a score from here to the threshold keeps a known object alive, but starts none and is
-not shown: a run that tracks asks the model for it."""
+"""A detection that scores between this and the threshold keeps a known object alive, but starts no new one
+and is not shown. A run that tracks therefore asks the model for detections down to this score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackConfig:
-    """How objects are followed and counted.
+    """How objects are tracked and counted.
 
     Attributes:
-        lines: Count what crosses them.
-        zones: Count what is in them.
-        confirm_frames: An object has a number and counts once this many frames have shown it above the
-            score threshold.
-        lost_s: An object unseen for longer is gone, in seconds; one that comes back later is another.
-            Where frames are far apart, two frames may always miss it.
+        lines: Lines whose crossings are counted.
+        zones: Zones in which objects are counted.
+        confirm_frames: Number of frames that must show an object above the score threshold before it gets
+            a track id and counts.
+        lost_s: Time after which an unseen object is gone, in seconds; if it comes back later, it counts as
+            another. However far apart frames are, an object may always be missing from two of them.
         trail_s: Length of trails, in seconds.
-        smooth_masks: Share of the past in each mask, 0 to below 1; 0 leaves masks as they were found.
+        smooth_masks: Weight of earlier masks in each mask, from 0 to below 1; 0 leaves masks as they were
+            found.
+
+    Example:
+        >>> import edgeseg
+        >>> from edgeseg.streaming.tracking import Line
+        >>> gate = Line(start_xy=(0.4, 0.0), end_xy=(0.4, 1.0), name="gate")
+        >>> track = edgeseg.TrackConfig(lines=(gate,))
+        >>> stream = edgeseg.stream(edgeseg.load("edgeseg-model"), "belt.avi", track=track)
+        >>> *_, last = stream.results()
+        >>> last.detections.track_ids.tolist()
+        [1, 2, 3]
+        >>> last.scene.entered_by_class, last.scene.lines[0].backward
+        ({'bolt': 1, 'nut': 1, 'washer': 1}, 1)
     """
 
     lines: tuple[Line, ...] = ()

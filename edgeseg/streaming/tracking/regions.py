@@ -22,13 +22,18 @@ this: nothing passes a line within it."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line that objects cross.
+    """A line whose crossings are counted.
 
     Attributes:
-        start_xy: First end.
-        end_xy: Other end. Numbers all within 0 and 1 are shares of the frame's width and height, others
-            pixels of the first frame.
-        name: Empty for `line 1` and so on.
+        start_xy: x and y of the first end.
+        end_xy: x and y of the other end. If all numbers are from 0 to 1, they are shares of the frame's width
+            and height; otherwise they are pixels of the first frame.
+        name: Name in the results; empty for `line 1` and so on.
+
+    Example:
+        >>> gate = Line(start_xy=(0.5, 0), end_xy=(0.5, 1), name="gate")
+        >>> gate.points_in((480, 640))
+        ((320.0, 0), (320.0, 480))
     """
 
     start_xy: Point
@@ -49,11 +54,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
-    """A region that objects are in.
+    """A region in which objects are counted.
 
     Attributes:
-        corners_xy: Its corners in order, three or more; shares of the frame or pixels as in `Line`.
-        name: Empty for `zone 1` and so on.
+        corners_xy: Three or more corners in their order around the zone, as shares of the frame or as pixels;
+            see `Line`.
+        name: Name in the results; empty for `zone 1` and so on.
+
+    Example:
+        >>> bin = Zone(corners_xy=((0, 0), (0.5, 0), (0.5, 1), (0, 1)), name="bin")
+        >>> bin.points_in((480, 640))
+        ((0, 0), (320.0, 0), (320.0, 480), (0, 480))
     """
 
     corners_xy: tuple[Point, ...]
@@ -83,10 +94,14 @@ class Zone:
 
 
 def parse_line(text: str) -> Line:
-    """Read a line such as `gate:0.5,0,0.5,1` or `320,0,320,480`.
+    """Parse a line such as `gate:0.5,0,0.5,1` or `320,0,320,480`.
 
     Raises:
-        ConfigError: It is no name and four numbers.
+        ConfigError: The text is not an optional name and four numbers.
+
+    Example:
+        >>> parse_line("gate:0.5,0,0.5,1")
+        Line(start_xy=(0.5, 0.0), end_xy=(0.5, 1.0), name='gate')
     """
     name, points = _parse(text, "line", LINE_FORM)
     if len(points) != 2:
@@ -96,10 +111,14 @@ def parse_line(text: str) -> Line:
 
 
 def parse_zone(text: str) -> Zone:
-    """Read a zone such as `bin:0,0,0.5,0,0.5,1,0,1`.
+    """Parse a zone such as `bin:0,0,0.5,0,0.5,1,0,1`.
 
     Raises:
-        ConfigError: It is no name and three or more pairs of numbers.
+        ConfigError: The text is not an optional name and three or more pairs of numbers.
+
+    Example:
+        >>> parse_zone("bin:0,0,0.5,0,0.5,1").corners_xy
+        ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
     """
     name, points = _parse(text, "zone", ZONE_FORM)
     if len(points) < 3:
@@ -114,10 +133,10 @@ def scaled(point: Point, scale_xy: Point) -> Point:
 
 
 def remark_if_outside(what: str, points: tuple[Point, ...], size_hw: tuple[int, int]) -> str | None:
-    """Say that a line or zone counts nothing because no centre of an object gets there; None where one may.
+    """Explain that a line or zone counts nothing because no object's centre can get there; None if one can.
 
     Args:
-        what: Kind and name.
+        what: Kind and name of the line or zone.
         points: Ends or corners, in pixels of the frame.
         size_hw: Height and width of the frame.
     """
@@ -168,7 +187,7 @@ def _check_numbers(what: str, numbers: tuple[float, ...]) -> None:
         if number > MAX_COORDINATE:
             msg = f"coordinates of {what} must be at most {MAX_COORDINATE}, got {number:g}"
             raise ConfigError(msg)
-    # 0.5,0,0.5,480 would be a line of half a pixel's column, which nobody means.
+    # Read as pixels, 0.5,0,0.5,480 would lie within the first column of pixels, which nobody means.
     if max(numbers) > 1 and any(0 < number < 1 for number in numbers):
         shown = ", ".join(f"{number:g}" for number in numbers)
         msg = f"coordinates of {what} must be all within 0 and 1 (shares) or all pixels, got {shown}"

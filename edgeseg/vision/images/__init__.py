@@ -1,1 +1,1 @@
-"""Reading image files strictly and within a limit of memory."""
+"""Reading image files strictly and within a memory limit."""

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a sample: all of their bits, and which of these make the picture."""
+"""Images with more than 8 bits per sample: reading all bits, and choosing the 8 that make the picture."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-# 255 times this is 65535.
+# An 8-bit sample times this fills 16 bits: 255 becomes 65535.
 STRETCH_FACTOR = 257
-# Rows that tell whether two libraries read the same picture.
+# Number of rows that are compared to find out whether two libraries read the same picture.
 CHECKED_ROWS = 100
 
 
 def check_bit_depth(bit_depth: int | None) -> None:
-    """Refuse what no camera has.
+    """Refuse a bit depth that no camera has.
 
     Raises:
-        ConfigError: It is not from 8 to 16.
+        ConfigError: `bit_depth` is not from 8 to 16.
     """
     if bit_depth is not None and not BIT_DEPTHS[0] <= bit_depth <= BIT_DEPTHS[-1]:
         msg = f"bit_depth must be within {BIT_DEPTHS[0]} and {BIT_DEPTHS[-1]}, got {bit_depth}"
@@ -49,17 +49,19 @@ def check_bit_depth(bit_depth: int | None) -> None:
 
 
 def read_deep_samples(image: Image.Image, path: Path) -> NDArray[Any] | None:
-    """Read the samples of an image that has more than 8 bits of them.
+    """Read the samples of an image that has more than 8 bits per sample.
 
     Args:
-        image: As Pillow has read it, to its end and without an error.
-        path: Its file.
+        image: Image that Pillow has read to its end without an error.
+        path: File of the image.
 
     Returns:
-        `[H, W]` of gray or `uint16[H, W, 3]`, RGB; None where Pillow's 8 bits are all that there is.
+        `[H, W]`, grey, as integers or floats, or `uint16[H, W, 3]`, RGB; None if the image has 8 bits per
+        sample, which Pillow reads.
 
     Raises:
-        InputError: A TIFF with a plane of 16 bits for each color, of which Pillow and OpenCV make noise.
+        InputError: The file is a TIFF with one plane of 16 bits for each colour, which Pillow and OpenCV read
+            as noise.
     """
     if image.mode.startswith("I") or image.mode == "F":
         return _gray(image)
@@ -69,7 +71,7 @@ def read_deep_samples(image: Image.Image, path: Path) -> NDArray[Any] | None:
 
 
 def largest_sample(samples: NDArray[Any]) -> float:
-    """Find the largest finite sample; 0 if none is above."""
+    """Find the largest finite sample of an array `[H, W]` or `[H, W, 3]`; at least 0."""
     largest = 0.0
     for band in row_bands(samples):
         finite = band[np.isfinite(band)] if band.dtype.kind == "f" else band
@@ -78,9 +80,13 @@ def largest_sample(samples: NDArray[Any]) -> float:
 
 
 def used_bits(samples: NDArray[Any]) -> int:
-    """Find in how many bits a picture is: the fewest of a camera's that hold all samples.
+    """Find the bit depth of a picture: the smallest one of cameras that holds all samples.
 
-    A dark picture of 8 bits that was stretched to 16 is known by its steps of 257, and is in 16.
+    An 8-bit picture that was stretched to 16 bits has 16, however dark it is: its samples are multiples of
+    257.
+
+    Args:
+        samples: `[H, W]` or `[H, W, 3]`, integers or floats.
     """
     largest = largest_sample(samples)
     bits = next((depth for depth in BIT_DEPTHS if largest < 1 << depth), int(largest).bit_length())
@@ -92,12 +98,19 @@ def used_bits(samples: NDArray[Any]) -> int:
 
 
 def reduce_to_8_bits(samples: NDArray[Any], bits: int, *, normalized: bool) -> NDArray[np.uint8]:
-    """Take the upper 8 of so many bits, 8 or more, which hold all samples; negative ones are black.
+    """Reduce samples to the upper 8 of their bits; negative samples become 0.
 
     Args:
-        samples: Of some rows or all.
-        bits: Of the whole picture.
-        normalized: The picture is of floats from 0 to 1, of which the largest is white, whatever the bits.
+        samples: Some or all rows of a picture: `[H, W]` or `[H, W, 3]`, integers or floats.
+        bits: Bit depth of the whole picture, at least 8.
+        normalized: The samples are floats from 0 (black) to 1 (white); `bits` is not used.
+
+    Returns:
+        `uint8` of the shape of `samples`.
+
+    Example:
+        >>> reduce_to_8_bits(np.array([[0, 2048, 4095]], np.uint16), 12, normalized=False).tolist()
+        [[0, 128, 255]]
     """
     if samples.dtype.kind != "f":
         positive = samples.clip(0) if samples.dtype.kind == "i" else samples
@@ -107,25 +120,25 @@ def reduce_to_8_bits(samples: NDArray[Any], bits: int, *, normalized: bool) -> N
 
 
 def is_normalized(samples: NDArray[Any], largest: float) -> bool:
-    """Tell whether samples are floats from 0 to 1, or as little beyond as resizing leaves them."""
+    """Tell whether samples, of any shape, are floats from 0 to 1; resizing may leave them slightly above."""
     return samples.dtype.kind == "f" and largest < 2
 
 
 def is_negative(image: Image.Image) -> bool:
-    """Tell whether white is 0 in a TIFF, which Pillow turns over only where samples have up to 8 bits."""
+    """Tell whether 0 is white in a TIFF; Pillow inverts such images only if samples have up to 8 bits."""
     return bool(tiff_tag(image, PHOTOMETRIC) == WHITE_IS_ZERO)
 
 
 def _gray(image: Image.Image) -> NDArray[Any]:
     if image.mode != "I":
-        # Of either order of bytes.
+        # Pillow has different modes for the two byte orders; NumPy converts both.
         return array_from_image(image, np.float32 if image.mode == "F" else np.uint16)
     if image.format != "TIFF":
         return array_from_image(image, np.uint16, (0, 65535))
     kind = tiff_tag(image, SAMPLE_FORMAT)
     if kind == SIGNED:
         return array_from_image(image, np.int16 if tiff_tag(image, BITS_PER_SAMPLE) == 16 else np.int32)
-    # Pillow keeps all 32 bits and takes the first for a sign.
+    # Pillow keeps all 32 bits, and reads the first one as a sign.
     return array_from_image(image, np.int32).view(np.uint32)
 
 
@@ -134,7 +147,10 @@ def _is_stretched(samples: NDArray[Any]) -> bool:
 
 
 def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
-    """Read with OpenCV what Pillow cuts to 8 bits; Pillow has found it whole, which OpenCV would not tell."""
+    """Read with OpenCV an image that Pillow cuts to 8 bits.
+
+    Pillow has already checked that the file is complete, which OpenCV would not report.
+    """
     if tiff_tag(image, PLANAR) == SEPARATE:
         msg = (
             f"{path} is a TIFF that holds red, green and blue of 16 bits one after the other, which cannot "
@@ -151,8 +167,8 @@ def _color(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
         return None
     samples = np.atleast_3d(samples)
     rgb: NDArray[np.uint16] = samples[..., 2::-1] if samples.shape[2] > 2 else samples[..., [0, 0, 0]]
-    # OpenCV may take another frame of an animation, and of a TIFF leave alpha multiplied in or not turn it.
-    # Pillow has black where it rounds a JPEG 2000 up beyond white.
+    # OpenCV may read another frame of an animation, and may leave a TIFF's alpha multiplied in or not rotate
+    # it. A JPEG 2000 is not compared, as Pillow's rounding turns its white samples black.
     return rgb if image.format == "JPEG2000" or _upper_bits_match(rgb, image) else None
 
 
@@ -160,7 +176,7 @@ def _upper_bits_match(rgb: NDArray[np.uint16], image: Image.Image) -> bool:
     read_rows = row_reader(image, "RGB")
     for row in range(0, len(rgb), max(1, len(rgb) // CHECKED_ROWS)):
         band = slice(row, row + 1)
-        # Where OpenCV cuts, Pillow may round.
+        # OpenCV's samples are cut here, and Pillow may have rounded its own.
         if cv2.absdiff((rgb[band] >> 8).astype(np.uint8), np.ascontiguousarray(read_rows(band))).max() > 1:
             return False
     return True

@@ -1,19 +1,19 @@
-"""What WebP and JPEG 2000 state at their beginning, for which memory is taken as they are opened."""
+"""Sizes in the first bytes of WebP and JPEG 2000 files, for which decoders allocate memory on opening."""
 
 from __future__ import annotations
 
 import struct
 
 RIFF, WEBP = b"RIFF", b"WEBP"
-# The markers that begin a codestream of JPEG 2000.
+# The markers at the start of a JPEG 2000 codestream.
 JPEG_2000_START = b"\xff\x4f\xff\x51"
 SIZ = ">HHIIIIIIIIH"
-# OpenJPEG keeps 6 KB for each tile, and one more for each of its components.
+# OpenJPEG allocates 6 KB for each tile, and 1 KB more for each of the tile's components.
 MAX_TILES, MAX_COMPONENTS = 4096, 4
 
 
 def webp_size(head: bytes) -> tuple[int, int] | None:
-    """Read height and width of the canvas; None where it is no WebP."""
+    """Read the height and width of the canvas, in pixels; None if the file is no WebP."""
     if head[:4] != RIFF or head[8:12] != WEBP or len(head) < 30:
         return None
     kind = head[12:16]
@@ -27,7 +27,7 @@ def webp_size(head: bytes) -> tuple[int, int] | None:
 
 
 def jpeg_2000_fault(head: bytes) -> str:
-    """Say why a codestream is not to be decoded; empty where it may be, or is none."""
+    """Say why a codestream must not be decoded; empty if it may be, or if there is none."""
     at = head.find(JPEG_2000_START)
     if at < 0 or len(head) < at + 4 + struct.calcsize(SIZ):
         return ""
@@ -45,7 +45,7 @@ def jpeg_2000_fault(head: bytes) -> str:
 
 
 def jpeg_2000_size(head: bytes) -> tuple[int, int] | None:
-    """Read height and width of a codestream, which may be other than those of the file around it."""
+    """Read the height and width of a codestream, which may differ from those of the file around it."""
     at = head.find(JPEG_2000_START)
     if at < 0 or len(head) < at + 4 + struct.calcsize(SIZ):
         return None

@@ -1,4 +1,4 @@
-"""GIF pictures: how many frames there are, without decoding any."""
+"""Counting the frames of a GIF without decoding any."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IMAGE, EXTENSION = b",", b"!"
 
 
 def frame_count(file: BinaryIO, limit: int) -> int:
-    """Count frames, up to one more than `limit`."""
+    """Count the frames; counting stops at `limit + 1`."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     if len(head) < HEAD_BYTES:
@@ -26,7 +26,7 @@ def frame_count(file: BinaryIO, limit: int) -> int:
                 break
             _skip_colors(file, place[8])
             count += 1
-        # The label of an extension, or the first size of codes.
+        # Skip the label of an extension, or the initial code size of an image.
         file.seek(1, 1)
         while size := int.from_bytes(file.read(1), "big"):
             file.seek(size, 1)

@@ -1,4 +1,4 @@
-"""What the header of an image file says of its samples, as far as Pillow does not pass it on."""
+"""Facts about samples in the headers of image files that Pillow does not pass on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-# What cameras have, and what a file of 16 bits may hold.
+# Bit depths of cameras, any of which a file of 16 bits may hold.
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 FULL_BIT_DEPTH = 16
 BITS_PER_SAMPLE, PHOTOMETRIC, DESCRIPTION, PLANAR, SAMPLE_FORMAT = 258, 262, 270, 284, 339
@@ -19,16 +19,16 @@ LARGEST_SAMPLE_TAGS = (281, 341)
 WHITE_IS_ZERO, SEPARATE, SIGNED = 0, 2, 2
 OME_BITS = re.compile(r'\bSignificantBits="(\d{1,2})"')
 PNG_FIRST_CHUNK, PNG_BITS_AT = 8, 24
-# The markers that begin a codestream of JPEG 2000, and how far behind them the first component's bits stand.
+# The markers at the start of a JPEG 2000 codestream, and the offset from there of the first component's bits.
 JPEG_2000_START, JPEG_2000_BITS_AT = b"\xff\x4f\xff\x51", 42
 NETPBM = re.compile(rb"P[2356]" + 3 * rb"(?:\s|#[^\n]*\n)+(\d+)" + rb"\s")
 HEAD_BYTES = 65536
 
 
 def bits_per_sample(image: Image.Image, path: Path) -> int:
-    """Find how many bits a sample has in a PNG, TIFF, PGM, PPM or JPEG 2000; 8 for every other format.
+    """Find the number of bits per sample of a PNG, TIFF, PGM, PPM or JPEG 2000; 8 for other formats.
 
-    Of PGM and PPM it is 16 or 8: Pillow stretches samples that end between.
+    For PGM and PPM it is 16 or 8, as Pillow stretches samples of other depths.
     """
     if image.format == "PNG":
         return _read_head(path)[PNG_BITS_AT]
@@ -46,18 +46,18 @@ def bits_per_sample(image: Image.Image, path: Path) -> int:
 
 
 def stated_bits(image: Image.Image, path: Path, largest: float) -> int | None:
-    """Find what a file says of the bits that its samples use.
+    """Find how many bits of its samples a file says are used.
 
     Args:
-        image: As Pillow has opened it.
-        path: Its file.
+        image: Image as Pillow has opened it.
+        path: File of the image.
         largest: The largest of its samples.
 
     Returns:
-        By `sBIT` of PNG, by `SignificantBits` of OME-TIFF, by the largest sample that a TIFF's tags name; 16
-        where samples are stretched to all 16 bits, as the standard of PNG wants it and as Pillow does it with
-        PGM and JPEG 2000 of fewer. None where nothing is said, or that all 16 are used, which many programs
-        write whatever they store.
+        The number from `sBIT` of PNG, `SignificantBits` of OME-TIFF or the largest sample that a TIFF's tags
+        name. 16 if samples are stretched to all 16 bits, as PNG's standard demands and as Pillow does for PGM
+        and JPEG 2000 with fewer. None if the file says nothing, or says that all 16 are used, which many
+        programs write whatever they store.
     """
     if image.format == "TIFF":
         bits = _stated_by_tiff(image)
@@ -73,7 +73,7 @@ def stated_bits(image: Image.Image, path: Path, largest: float) -> int | None:
 
 
 def tiff_tag(image: Image.Image, tag: int) -> Any:
-    """Read a tag, the first value of several; None where there is none, or where it is broken."""
+    """Read a tag, or the first of its values; None if it is missing or broken."""
     try:
         value = getattr(image, "tag_v2", {}).get(tag)
         return value[0] if isinstance(value, tuple) else value
@@ -87,7 +87,7 @@ def _stated_by_tiff(image: Image.Image) -> int:
         return int(found[1])
     values = [tiff_tag(image, tag) for tag in LARGEST_SAMPLE_TAGS]
     largest = max((value for value in values if isinstance(value, int | float)), default=0)
-    # What it says may be the largest of this image only.
+    # The tag may name the largest sample of this image only, so use the bit depth that holds it.
     return next((depth for depth in BIT_DEPTHS if 1 < largest < 1 << depth), 0)
 
 

@@ -1,7 +1,7 @@
-"""JPEG pictures: what the header states, and whether there are data for all of it.
+"""JPEG pictures: reading the header, and checking that there are data for the whole picture.
 
-Where the data of a scan end too early, libjpeg fills the rest with gray and gives a warning that neither
-Pillow nor OpenCV passes on.
+If the data of a scan end too early, libjpeg fills the rest with grey and gives a warning that neither Pillow
+nor OpenCV passes on.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 
 START, EXIF = b"\xff\xd8", b"Exif\0\0"
 APP1, SOS, EOI, DHT, DRI = 0xE1, 0xDA, 0xD9, 0xC4, 0xDD
-# Frames: baseline, extended and progressive, in Huffman's code; then those that only libjpeg knows.
+# Markers of frames with Huffman codes (baseline and extended, then progressive), and of all frames, including
+# those that only libjpeg can read.
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1), 0xC2
 FRAMES = frozenset((*range(0xC0, 0xD0),)) - {DHT, 0xC8, 0xCC}
 NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
-# What ends the data of a scan: a marker that neither stands for a byte nor for a restart.
+# The data of a scan end at a marker that is neither an escaped byte nor a restart.
 SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-# Ones are no code, and few bits of them pass for a block.
+# No Huffman code consists of ones only, so at most a few bits of this are taken for the end of a block.
 PADDING = 9 * b"\xff\x00"
 BLOCK = 8
 CODE_BITS = 16
-# What stands for nothing in gray, in a color and in an inverted one of four.
+# Least and largest value of a block that libjpeg has filled in: grey or colour, and inverted CMYK.
 UNFILLED = ((127, 127), (128, 128))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColorComponent:
-    """One of the colors of a frame: its number, and how many of its blocks lie in a unit."""
+    """A colour component of a frame: its number, and how many of its blocks a unit has across and down."""
 
     number: int
     across: int
@@ -46,15 +47,15 @@ class ColorComponent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameHeader:
-    """What a JPEG states before its first scan.
+    """The header of a JPEG, up to its first scan.
 
     Attributes:
-        kind: Its marker.
+        kind: Marker of the frame.
         size_hw: Height and width, in pixels.
-        components: In the order of the file.
-        scan_at: Where the header of the first scan begins, behind its length; None where there is none.
-        tables: Huffman tables by class and number, as in the file.
-        restart: Units between two restarts; 0 for none.
+        components: Colour components, in the order of the file.
+        scan_at: Offset of the first scan's header, after its length; None if there is no scan.
+        tables: Huffman tables as stored, by the byte that holds their class and number.
+        restart: Number of units between two restarts; 0 for none.
     """
 
     kind: int
@@ -66,13 +67,13 @@ class FrameHeader:
 
     @property
     def fewest_bytes(self) -> int:
-        """Least size of the data: each block of each component takes a bit in Huffman's code."""
+        """Smallest possible size of the data: each block of each component takes at least one bit."""
         if self.kind not in (*SEQUENTIAL, PROGRESSIVE):
             return 0
         return sum(self.blocks(component) for component in self.components) // 8
 
     def blocks(self, component: ColorComponent) -> int:
-        """Count the blocks of a component in a scan of its own."""
+        """Count the blocks of a component in a scan that holds only this component."""
         height, width = self.size_hw
         most_across = max(other.across for other in self.components)
         most_down = max(other.down for other in self.components)
@@ -88,10 +89,10 @@ class FrameHeader:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Go through the segments up to the first scan, as libjpeg does.
+    """Iterate over the segments up to the first scan, as libjpeg does.
 
     Returns:
-        Marker of each, and where its content begins and ends.
+        For each segment, its marker and the offsets at which its content begins and ends.
     """
     position = 2
     while (at := data.find(b"\xff", position)) >= 0:
@@ -112,13 +113,13 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def exif_from_jpeg(data: bytes) -> bytes:
-    """Join the content of all segments with EXIF, as Pillow does; it begins as a TIFF does."""
+    """Join the content of all EXIF segments, as Pillow does; the result begins like a TIFF."""
     found = (data[start:end] for marker, start, end in segments(data) if marker == APP1)
     return b"".join(content[len(EXIF) :] for content in found if content.startswith(EXIF))
 
 
 def header_from_jpeg(data: bytes) -> FrameHeader | None:
-    """Read the header of a JPEG; None where there is none that could be decoded."""
+    """Read the header of a JPEG; None if there is none that could be decoded."""
     if not data.startswith(START):
         return None
     kind, frame, scan_at, restart = 0, b"", None, 0
@@ -147,12 +148,12 @@ def header_from_jpeg(data: bytes) -> FrameHeader | None:
 
 
 def may_be_unfilled(extrema: Sequence[tuple[float, float]]) -> bool:
-    """Whether the last block of a picture, by its least and largest values, may be what libjpeg fills in."""
+    """Tell by the least and largest values of a picture's last block whether libjpeg may have filled it."""
     return all(pair in UNFILLED for pair in extrema)
 
 
 def ends_early(data: bytes) -> bool:
-    """Whether there are fewer data than the header states; slow, and for pictures that may be unfilled."""
+    """Tell whether there are fewer data than the header states; slow, so only for pictures that may be."""
     header = header_from_jpeg(data)
     if header is None or header.scan_at is None:
         return False
@@ -168,12 +169,12 @@ def ends_early(data: bytes) -> bool:
 
 
 def _suspends(data: bytes) -> bool:
-    """Whether libjpeg, without a marker that ends the data, waits for more of them."""
+    """Tell whether libjpeg waits for more data if no marker ends them."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-                # An eighth of the picture: all data are read, and few pixels computed.
+                # At an eighth of the size, all data are read, but few pixels are computed.
                 image.draft(image.mode, (1, 1))
                 image.load()
     except OSError:
@@ -190,7 +191,7 @@ def _tables(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _is_short(header: FrameHeader, scan: bytes, data: bytes) -> bool:
-    """Count the blocks of the first scan, of which each begins with a number of bits."""
+    """Tell whether the first scan has fewer blocks than the header states."""
     by_number = {component.number: component for component in header.components}
     chosen = [(by_number.get(scan[1 + 2 * at]), scan[2 + 2 * at]) for at in range(scan[0])]
     members = [(component, tables) for component, tables in chosen if component is not None]
@@ -216,7 +217,7 @@ def _is_short(header: FrameHeader, scan: bytes, data: bytes) -> bool:
 
 
 def _codes(table: bytes) -> list[int]:
-    """Give for each 16 bits that may follow the symbol that they begin with, times 32, plus its length."""
+    """Map each value of 16 bits to the symbol that they begin with, times 32, plus its code length."""
     codes, position = [], 16
     for length, count in enumerate(table[:16], start=1):
         for symbol in table[position : position + count]:
@@ -228,7 +229,7 @@ def _codes(table: bytes) -> list[int]:
 def _count_blocks(
     data: bytes, order: Sequence[int], codes: dict[int, list[int]], coefficients: int, most: int
 ) -> int:
-    """Count whole blocks, up to `most`."""
+    """Count complete blocks, up to `most`."""
     position, end, count = 0, 8 * len(data), 0
     for tables in cycle(order):
         index, codes_of = 0, codes[tables >> 4]
@@ -238,7 +239,7 @@ def _count_blocks(
             entry = codes_of[window & 0xFFFF]
             symbol = entry >> 5
             position += (entry & 31) + (symbol & 15)
-            # Of an AC coefficient the upper four bits are zeros before it; a symbol of 0 ends the block.
+            # The upper four bits of an AC symbol count the zeros before it; the symbol 0 ends the block.
             index += 1 + (symbol >> 4 if index else 0)
             if index > 1 and not symbol:
                 break

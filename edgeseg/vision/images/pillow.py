@@ -1,4 +1,4 @@
-"""How Pillow opens files: only the formats that are documented, and nothing that would take all memory."""
+"""Opening files with Pillow: only documented formats, and nothing that would take all memory."""
 
 from __future__ import annotations
 
@@ -23,33 +23,39 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-# What Pillow's wheels read.
+# Suffixes of the formats that Pillow's wheels read.
 SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg mpo pbm pgm png pnm ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in SUFFIXES.split())
-# Pillow's names of the same, whatever a file is called: others start programs (EPS starts Ghostscript) or
-# hand files to libraries that nobody expects there. An MPO is opened as a JPEG.
+# Pillow's names of these formats. The content of a file decides, not its name. Other formats start programs
+# (EPS starts Ghostscript) or pass files to libraries that nobody expects. An MPO is opened as a JPEG.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP")
-# Formats whose further images are pages or frames, and not layers or sizes of the same.
+# Formats in which several images are pages or frames, not layers or sizes of one image.
 PAGED_FORMATS = frozenset(("AVIF", "GIF", "MPO", "PNG", "TIFF", "WEBP"))
-# Counting goes no further, which takes a second at most.
+# Pages are counted up to this number, which takes a second at most.
 MAX_PAGES = 1000
 HEAD_BYTES = 1 << 16
-# Markers of JPEG lie behind EXIF, profiles and thumbnails, which may have some megabytes.
+# A JPEG's markers come after EXIF, profiles and thumbnails, which may take several megabytes.
 HEADER_BYTES = 16 << 20
 
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image whose header was checked; its pixels are not decoded yet.
+    """Open an image and check its header; its pixels are not decoded yet.
 
-    What Pillow raises within the block becomes an `InputError` as well.
+    Errors of Pillow within the block become an `InputError`, too.
 
     Raises:
-        InputError: Missing, no regular file, no image of a documented format, too large, incomplete or
-            corrupt.
+        InputError: The file is missing, not a regular file, not an image of a documented format, too large,
+            incomplete or corrupt.
+
+    Example:
+        >>> from pathlib import Path
+        >>> with open_image(Path("parts.png")) as image:
+        ...     image.format, image.size
+        ('PNG', (96, 64))
     """
-    # Large but legal images, odd metadata: Pillow warns and reads them.
+    # Pillow warns of images that are large but allowed, and of unusual metadata, and reads both.
     with open_input(path) as file, _mapped_errors(path, file), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _check_header(path, file)
@@ -61,7 +67,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 @cache
 def formats() -> tuple[str, ...]:
-    """List the documented formats that this Pillow has."""
+    """List the documented formats that this build of Pillow reads."""
     for name in PLUGINS:
         with suppress(ImportError):
             import_module(f"PIL.{name}ImagePlugin")
@@ -69,14 +75,14 @@ def formats() -> tuple[str, ...]:
 
 
 def check_complete(image: Image.Image, path: Path) -> None:
-    """Refuse a picture for which there were not enough data, and whose rest Pillow has left as it was.
+    """Refuse a picture whose data end early, the rest of which Pillow leaves unset.
 
     Args:
-        image: Decoded.
-        path: Its file.
+        image: Decoded image.
+        path: File of the image.
 
     Raises:
-        InputError: It is incomplete.
+        InputError: The picture is incomplete.
     """
     if image.format in ("JPEG", "MPO") and jpeg.may_be_unfilled(_last_block(image)):
         with open_input(path) as file:
@@ -94,12 +100,12 @@ def check_complete(image: Image.Image, path: Path) -> None:
 
 
 def page_count_text(image: Image.Image, path: Path) -> str:
-    """Count pages, or the frames of an animation, in words; empty where there is one."""
+    """Write the number of pages, or of an animation's frames, in words; empty if there is only one."""
     if image.format not in PAGED_FORMATS:
         return ""
     try:
         if image.format in ("GIF", "TIFF"):
-            # Pillow finds the next one by decoding, or reading all tags of, those before.
+            # Pillow would have to decode all frames, or read the tags of all pages, before the next one.
             with open_input(path) as file:
                 count = (gif.frame_count if image.format == "GIF" else tiff.page_count)(file, MAX_PAGES)
         else:
@@ -112,7 +118,7 @@ def page_count_text(image: Image.Image, path: Path) -> str:
 
 
 def is_image(path: Path) -> bool:
-    """Tell by its content whether a file is an image; its pixels may still be broken, or too many."""
+    """Tell by a file's content whether it is an image; its pixels may still be broken, or too many."""
     try:
         with open_input(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -129,10 +135,10 @@ def is_image(path: Path) -> bool:
 
 @contextmanager
 def _mapped_errors(path: Path, file: BinaryIO) -> Iterator[None]:
-    """Say in words what Pillow raises.
+    """Map errors of Pillow.
 
     Raises:
-        InputError: For whatever it was.
+        InputError: Pillow raised any exception in the block.
     """
     try:
         yield
@@ -149,7 +155,7 @@ def _mapped_errors(path: Path, file: BinaryIO) -> Iterator[None]:
     except OSError as exc:
         raise InputError(read_failure(path, exc)) from exc
     except Exception as exc:
-        # A decoder may raise anything on a file made to harm.
+        # On a malicious file a decoder may raise any exception.
         msg = f"{path} is corrupt: {exc or type(exc).__name__}"
         raise InputError(msg) from exc
 
@@ -166,7 +172,7 @@ def _check_header(path: Path, file: BinaryIO) -> None:
 
 
 def _header_fault(file: BinaryIO) -> str:
-    """Say what in a header would make Pillow take much memory before it knows the size; empty for nothing."""
+    """Say what in a header would make Pillow allocate much memory before it knows the size; empty if none."""
     size = os.fstat(file.fileno()).st_size
     file.seek(0)
     head = file.read(HEAD_BYTES)
@@ -206,7 +212,7 @@ def _last_block(image: Image.Image) -> list[tuple[float, float]]:
 
 
 def _ends_in_black(image: Image.Image) -> bool:
-    """Whether one of the last two rows, of which one comes last in an interlaced picture, is all zero."""
+    """Tell whether one of the last two rows is all zero; in an interlaced picture, one of them is last."""
     rows = (
         image.crop((0, row, image.width, row + 1)) for row in range(max(0, image.height - 2), image.height)
     )

@@ -1,4 +1,4 @@
-"""PNG pictures: whether there are data for all that the header states; Pillow leaves the rest black."""
+"""Checking that a PNG has data for all pixels in its header; Pillow leaves missing ones black."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 SIGNATURE_BYTES = 8
-# Samples of a pixel by the kind of colors.
+# Samples per pixel, by colour type.
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# Of each pass of Adam7: the first column and row, and the steps from one to the next.
+# For each pass of Adam7: the first column, the first row, and the steps between columns and between rows.
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 CHUNK_BYTES = 1 << 20
 
 
 def ends_early(file: BinaryIO) -> bool:
-    """Whether the data of a picture, unpacked, are fewer than its header states."""
+    """Tell whether a picture's decompressed data are fewer than its header states."""
     file.seek(SIGNATURE_BYTES + 8)
     head = file.read(13)
     if len(head) < 13:

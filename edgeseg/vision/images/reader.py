@@ -1,4 +1,4 @@
-"""Reading image files strictly: what is read is right, and what is broken is said to be."""
+"""Reading image files strictly: an image is read completely or not at all."""
 
 from __future__ import annotations
 
@@ -31,16 +31,23 @@ if TYPE_CHECKING:
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """List the images below a folder: files with an image's suffix, or with none and image content, sorted.
+    """List the images below a folder, sorted by path.
+
+    Files with the suffix of an image count, and files without a suffix that contain an image.
 
     Raises:
-        InputError: No such folder, or it may not be read.
+        InputError: The folder does not exist or cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> [path.name for path in image_paths(Path())]
+        ['parts.png']
     """
     if not folder.is_dir():
         msg = f"no folder at {folder}"
         raise InputError(msg)
     try:
-        # What is below is looked for in silence.
+        # Searching below a folder ignores errors, so check the folder itself.
         os.scandir(folder).close()
     except OSError as exc:
         raise InputError(read_failure(f"the folder {folder}", exc)) from exc
@@ -48,21 +55,30 @@ def image_paths(folder: Path) -> list[Path]:
 
 
 class ImageReader:
-    """Reads the image files of one set: each upright, in 8 bits and three channels.
+    """Reader for the image files of one set; it returns them upright, with 8 bits and three channels.
 
-    EXIF orientation is applied, transparency is dropped, of several pages or frames the first is taken. Where
-    samples have more than 8 bits, as many are used as the file says, or else the fewest of a camera's (8, 10,
-    12, 14 or 16) that hold them all. What a user may not expect is said once.
+    EXIF orientation is applied, transparency is dropped, and of several pages or frames the first is read. If
+    samples have more than 8 bits, the file says how many of them are used; if it does not, the smallest bit
+    depth of cameras (8, 10, 12, 14 or 16) that holds all samples is taken. The reader notes each assumption
+    that a user may not expect once.
 
     Args:
-        bit_depth: How many bits of a larger sample are used, in all images; None to find it for each.
-        note: Called with a sentence.
+        bit_depth: Number of bits used of samples with more than 8, in all images; None finds it for each
+            image.
+        note: Called with each assumption, as a sentence.
 
     Attributes:
-        note: As given.
+        note: The argument `note`.
 
     Raises:
         ConfigError: `bit_depth` is not from 8 to 16.
+
+    Example:
+        >>> from pathlib import Path
+        >>> reader = ImageReader(note=print)
+        >>> image = reader.read(Path("parts.png"))
+        >>> image.shape, image.dtype.name
+        ((64, 96, 3), 'uint8')
     """
 
     def __init__(
@@ -75,14 +91,14 @@ class ImageReader:
         self._has_noted_pages = False
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """Read one.
+        """Read one image file.
 
         Returns:
             `uint8[H, W, 3]`, BGR.
 
         Raises:
-            InputError: Missing, not an image, truncated, corrupt, of more pixels than `MAX_PIXELS`, or with
-                samples that the bit depth does not hold.
+            InputError: The file is missing, not an image, truncated or corrupt, has more pixels than
+                `MAX_PIXELS`, or has samples that the bit depth does not hold.
         """
         with open_image(path) as image:
             image.load()
@@ -97,14 +113,14 @@ class ImageReader:
         if (samples := read_deep_samples(image, path)) is None:
             return upright_bgr(row_reader(image, "RGB"), size_hw, orientation)
         read_8_bits = self._8_bit_reader(samples, image, path)
-        # The samples are all that is needed, and Pillow's picture takes as much again.
+        # Only the samples are needed from here on, and Pillow's picture takes as much memory again.
         image.close()
         return upright_bgr(read_8_bits, size_hw, orientation)
 
     def _8_bit_reader(
         self, samples: NDArray[Any], image: Image.Image, path: Path
     ) -> Callable[[slice], NDArray[np.uint8]]:
-        """Choose the bits; gives a function that takes the upper 8 of them in some rows."""
+        """Choose the bits that are used, and return a function that gives their upper 8 for some rows."""
         largest = largest_sample(samples)
         bits = self._bit_depth or stated_bits(image, path, largest)
         if bits is None:
@@ -147,7 +163,7 @@ class ImageReader:
 
 
 def read_image(path: Path, *, bit_depth: int | None = None) -> NDArray[np.uint8]:
-    """Read an image file as `ImageReader` does, without a remark.
+    """Read an image file as `ImageReader` does, without notes about assumptions.
 
     Returns:
         `uint8[H, W, 3]`, BGR.
@@ -155,12 +171,17 @@ def read_image(path: Path, *, bit_depth: int | None = None) -> NDArray[np.uint8]
     Raises:
         InputError: As `ImageReader.read`.
         ConfigError: `bit_depth` is not from 8 to 16.
+
+    Example:
+        >>> from pathlib import Path
+        >>> read_image(Path("parts.png")).shape
+        (64, 96, 3)
     """
     return ImageReader(bit_depth=bit_depth).read(path)
 
 
 def _may_be_image(path: Path, folder: Path) -> bool:
-    # Hidden: thumbnails, checkpoints of notebooks, what macOS adds.
+    # Hidden files are thumbnails, checkpoints of notebooks, or files that macOS adds.
     if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
         return False
     return path.suffix.lower() in IMAGE_SUFFIXES or (not path.suffix and is_image(path))

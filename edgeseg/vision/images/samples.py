@@ -1,8 +1,8 @@
-"""Four photographs that come with the package, for checks and timings where no other images are given."""
+"""Four photographs that come with the package, for checks and timings when no other images are given."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# The folder; NOTICE says where they are from.
+# NOTICE says where the photographs are from.
 SAMPLES = Path(__file__).parent / "samples"

@@ -1,4 +1,4 @@
-"""TIFF pictures, and EXIF, which is one: what their directories state, read without taking it at its word."""
+"""Directories of TIFF files and of EXIF, which has the same format, read without trusting their content."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BIG_MAGICS = (b"II+\0", b"MM\0+")
-# Of the types of values, from 1 on; 0 where there is none of that number.
+# Size of a value of each type, by the type's number; 0 for a number that is not in use.
 TYPE_BYTES = dict(enumerate((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)))
 WIDTH, HEIGHT, ROWS_PER_STRIP = 256, 257, 278
 COMPRESSION, STRIPS, TILE_WIDTH, TILE_HEIGHT, TILES = 259, 273, 322, 323, 324
 SHORT, LONG, LONG_8 = 3, 4, 16
 UNCOMPRESSED = 1
-# Pillow keeps some hundred bytes for each strip or tile. A picture of the most pixels has a quarter of these
-# in tiles of 64x64.
+# Pillow keeps about a hundred bytes for each strip or tile. The largest allowed picture in tiles of 64x64 has
+# a quarter of this number.
 MAX_PARTS = 1 << 17
-# Tags that all name the same long stretch of the file would each be kept.
+# If many tags point to the same long part of the file, Pillow keeps a copy for each of them.
 MAX_VALUE_BYTES = 32 << 20
 MAX_TAGS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """An entry of a directory; `number` is its value where that is one whole number, else None."""
+    """An entry of a directory; `number` is its value if that is a single whole number, else None."""
 
     kind: int
     count: int
@@ -38,7 +38,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """The tags of one page, their stated count, and where the next directory lies; 0 where there is none."""
+    """The tags of one page, their stated count, and the offset of the next directory; 0 if there is none."""
 
     tags: dict[int, Tag]
     count: int
@@ -46,7 +46,7 @@ class Directory:
 
 
 def directories(file: BinaryIO) -> Iterator[Directory]:
-    """Go through the directories of a file; ends at the first that is broken, or comes twice."""
+    """Iterate over the directories of a file, up to the first one that is broken or comes twice."""
     file.seek(0)
     head = file.read(16)
     if head[:4] not in MAGICS or len(head) < 8:
@@ -66,10 +66,10 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
 
 
 def page_count(file: BinaryIO, limit: int) -> int:
-    """Count pages, up to one more than `limit`.
+    """Count the pages; counting stops at `limit + 1`.
 
     Raises:
-        ValueError: A directory behind the first is broken.
+        ValueError: A directory after the first is broken.
     """
     pages = list(islice(directories(file), limit + 1))
     if len(pages) <= limit and pages and pages[-1].next_offset:
@@ -79,7 +79,7 @@ def page_count(file: BinaryIO, limit: int) -> int:
 
 
 def page_fault(file: BinaryIO, size: int) -> str:
-    """Say why the first page of a TIFF of so many bytes is not to be decoded; empty where it may be."""
+    """Say why the first page of a TIFF of `size` bytes must not be decoded; empty if it may be."""
     if fault := tags_fault(file, size):
         return fault
     directory = next(directories(file), None)
@@ -96,7 +96,7 @@ def page_fault(file: BinaryIO, size: int) -> str:
 
 
 def tags_fault(file: BinaryIO, size: int) -> str:
-    """Say why the tags of a TIFF, or of EXIF, are not to be read; empty where they may be."""
+    """Say why the tags of a TIFF or of EXIF must not be read; empty if they may be."""
     directory = next(directories(file), None)
     if directory is None:
         return ""
@@ -110,17 +110,17 @@ def tags_fault(file: BinaryIO, size: int) -> str:
 
 
 def _lies_inside(tag: Tag, size: int) -> bool:
-    """Whether Pillow would read a value, for which there must be so many bytes."""
+    """Tell whether a value lies inside a file of `size` bytes, so that Pillow would read it."""
     return TYPE_BYTES.get(tag.kind, 0) * tag.count <= size
 
 
 def _wanted_parts(tags: dict[int, Tag]) -> int:
     height, width = _number(tags, HEIGHT), _number(tags, WIDTH)
-    # A strip without a number of rows has them all.
+    # If the tag with the rows of a strip is missing, one strip has all rows.
     rows = _number(tags, TILE_HEIGHT if TILES in tags else ROWS_PER_STRIP) or height
     columns = (TILES in tags and _number(tags, TILE_WIDTH)) or width
     if not height or not width or _number(tags, COMPRESSION, UNCOMPRESSED) != UNCOMPRESSED:
-        # libtiff tells it.
+        # libtiff reports missing parts of compressed pictures itself.
         return 0
     return -(-height // rows) * -(-width // columns)
 

@@ -1,4 +1,4 @@
-"""Turning what Pillow has decoded into an array, upright, some rows at a time: only one copy is made."""
+"""Converting a decoded Pillow image to an upright array, a band of rows at a time so as to copy it once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ORIENTATION_TAG = 274
-# Pixels of the rows that are copied at a time.
+# Number of pixels in a band of rows, which is copied at once.
 BAND_PIXELS = 1 << 19
-# By EXIF orientation, a view of the upright picture in which it lies as it is stored.
+# For each EXIF orientation, a function that gives a view of the upright picture with the rows as stored.
 STORED_VIEWS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda upright: upright[:, ::-1],
     3: lambda upright: upright[::-1, ::-1],
@@ -32,7 +32,7 @@ SWAPPED_ORIENTATIONS = frozenset((5, 6, 7, 8))
 
 
 def orientation_from_image(image: Image.Image) -> int:
-    """Find the EXIF orientation that is still to be applied; 1 for none, or where metadata are broken."""
+    """Find the EXIF orientation that is still to be applied; 1 if there is none or metadata are broken."""
     exif = image.info.get("exif")
     try:
         if isinstance(exif, bytes) and tags_fault(io.BytesIO(exif.removeprefix(b"Exif\0\0")), len(exif)):
@@ -44,7 +44,12 @@ def orientation_from_image(image: Image.Image) -> int:
 
 
 def row_reader(image: Image.Image, mode: str) -> Callable[[slice], NDArray[Any]]:
-    """Give a function that converts some rows of an image."""
+    """Return a function that converts a band of an image's rows: `[n, W]`, or `[n, W, C]` for C channels.
+
+    Args:
+        image: Decoded image.
+        mode: Pillow's mode to convert to, such as `RGB`.
+    """
 
     def rows(band: slice) -> NDArray[Any]:
         strip = image.crop((0, band.start, image.width, band.stop))
@@ -56,7 +61,16 @@ def row_reader(image: Image.Image, mode: str) -> Callable[[slice], NDArray[Any]]
 def array_from_image(
     image: Image.Image, dtype: DTypeLike, limits: tuple[int, int] | None = None
 ) -> NDArray[Any]:
-    """Copy the samples of an image of one channel, cut to limits where they are given."""
+    """Copy the samples of an image with one channel.
+
+    Args:
+        image: Decoded image with one channel.
+        dtype: Type of the samples in the result.
+        limits: Lowest and highest sample; others are clipped. None to keep all.
+
+    Returns:
+        `[H, W]` of type `dtype`.
+    """
     samples: NDArray[Any] = np.empty((image.height, image.width), dtype)
     read_rows = row_reader(image, image.mode)
     for band in band_slices(image.height, image.width):
@@ -65,13 +79,16 @@ def array_from_image(
 
 
 def row_bands(samples: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Go through an array some rows at a time, as what is computed of it takes as much memory again."""
+    """Iterate over bands of rows of an array `[H, W]` or `[H, W, C]`.
+
+    Computing on the whole array at once would take as much memory again.
+    """
     for band in band_slices(samples.shape[0], samples.shape[1]):
         yield samples[band]
 
 
 def band_slices(height: int, width: int) -> Iterator[slice]:
-    """Cut rows into bands."""
+    """Divide the rows of a picture into bands of about `BAND_PIXELS` pixels."""
     step = max(1, BAND_PIXELS // max(1, width))
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
@@ -80,12 +97,12 @@ def band_slices(height: int, width: int) -> Iterator[slice]:
 def upright_bgr(
     read_rows: Callable[[slice], NDArray[Any]], size_hw: tuple[int, int], orientation: int
 ) -> NDArray[np.uint8]:
-    """Assemble a picture.
+    """Assemble an upright picture from bands of its rows.
 
     Args:
-        read_rows: Gives `uint8[n, W]` of gray or `uint8[n, W, 3]` in RGB, as stored.
-        size_hw: As stored.
-        orientation: From `orientation_from_image`.
+        read_rows: Returns a band of n rows as stored: `uint8[n, W]`, grey, or `uint8[n, W, 3]`, RGB.
+        size_hw: Height and width of the picture as stored, in pixels.
+        orientation: EXIF orientation, from `orientation_from_image`.
 
     Returns:
         `uint8[H, W, 3]`, BGR, upright.
