@@ -488,7 +488,7 @@ def test_unsettled_nms_is_told_once(
     backend.close()
 
 
-@pytest.mark.parametrize("broken", ["_upload", "_finish", "_download_rows"])
+@pytest.mark.parametrize("broken", ["_upload", "_wait", "_download_rows"])
 def test_the_simulation_sees_a_step_that_is_left_out(
     simulated: Simulated, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
