@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeseg.errors import CalibrationError
 from edgeseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from edgeseg.runtime.contract import RawDetections
+from edgeseg.runtime.contract import no_detections
 from edgeseg.runtime.model import Model
 from edgeseg.spec import Lowering
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgeseg.bundle.manifest import Bundle
+    from edgeseg.runtime.contract import RawDetections
     from edgeseg.spec import ModelSpec
 
 # The graph with its inner values as outputs is fused otherwise, which rounds otherwise: about 0.01 px.
@@ -108,14 +109,7 @@ class _RecordingBackend:
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         del score_threshold
         self.images = images
-        rows, side = (self._spec.batch, self._spec.max_detections), self._spec.mask_size
-        return RawDetections(
-            counts=np.zeros(rows[0], np.int32),
-            boxes_xyxy=np.zeros((*rows, 4), np.float32),
-            scores=np.zeros(rows, np.float32),
-            labels=np.zeros(rows, np.int32),
-            masks=np.zeros((*rows, side, side), np.float32),
-        )
+        return no_detections(self._spec)
 
     def close(self) -> None:
         pass
