@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def first_line(exc: BaseException) -> str:
+    """Give the first line of an error's text, or its type where it has none: libraries put pages into it."""
+    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+
+
 class EdgeSegError(Exception):
     """Anything a user can cause or mend; carries one readable sentence.
 

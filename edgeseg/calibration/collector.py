@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from edgeseg.bundle.manifest import Bundle
 from edgeseg.errors import CalibrationError
-from edgeseg.runtime.backends.onnxruntime import OUTPUTS
+from edgeseg.ports import OUTPUTS
+from edgeseg.runtime.contract import raw_from_outputs
 from edgeseg.runtime.input_sizes import best_input, size_advice
 from edgeseg.runtime.model import prepare_frames
 from edgeseg.spec import Lowering
@@ -27,7 +28,7 @@ from .checkpoint import (
 from .consistency import check_detections, runtime_detections
 from .counting import check_rows, histograms_from_values
 from .images import CalibrationImage, choose_images, images_sha256, read_calibration_image
-from .instrumented_graph import InstrumentedGraph, detections_from_values, plan_passes
+from .instrumented_graph import InstrumentedGraph, plan_passes
 from .methods import range_from_histogram
 from .observers import FirstAxis, RangeObserver
 from .table import CalibrationTable
@@ -262,7 +263,7 @@ def _histograms_of_pass(
         values = graph(_inputs(one_pass, batch))
         check_rows(one_pass.observers, values, spec)
         if expected is not None:
-            check_detections(detections_from_values(values), expected, spec, where)
+            check_detections(raw_from_outputs(values), expected, spec, where)
             expected = None
         present = values.get(one_pass.present)
         yield histograms_from_values(one_pass.observers, values, len(batch), present, where)

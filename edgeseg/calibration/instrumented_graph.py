@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeseg.errors import CalibrationError
+from edgeseg.errors import CalibrationError, first_line
 from edgeseg.graphs.editor import GraphIndex, keep_only_outputs, shape_from_description
 from edgeseg.optional import require
-from edgeseg.runtime.backends.onnxruntime import CPU, OUTPUTS
-from edgeseg.runtime.contract import RawDetections
+from edgeseg.ports import IMAGES, SCORE_THRESHOLD
+from edgeseg.runtime.backends.onnxruntime import CPU
 from edgeseg.runtime.host.processors import inference_threads
 from edgeseg.spec import Lowering
 
 from .observers import FirstAxis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -77,12 +78,8 @@ class InstrumentedGraph:
         # Planned memory lies beside what is handed out, not in its place: 2.9 GB instead of 2.4 GB for R50.
         options.enable_mem_pattern = False
         options.intra_op_num_threads = inference_threads(None) or 0
-        try:
+        with _mapped_errors(f"ONNX Runtime {ort.__version__} does not take the graph to measure"):
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=[CPU])
-        # ONNX Runtime's errors have no base but Exception.
-        except Exception as exc:
-            msg = f"ONNX Runtime {ort.__version__} does not take the graph to measure; {_first_line(exc)}"
-            raise CalibrationError(msg) from exc
 
     def __call__(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Compute `uint8[B, H, W, 3]`; gives the values by name.
@@ -90,18 +87,19 @@ class InstrumentedGraph:
         Raises:
             CalibrationError: The graph failed to compute.
         """
-        feeds = {"images": images, "score_threshold": self._threshold}
-        try:
+        feeds = {IMAGES: images, SCORE_THRESHOLD: self._threshold}
+        with _mapped_errors("the graph failed to compute"):
             return dict(zip(self._names, self._session.run(self._names, feeds), strict=True))
-        except Exception as exc:
-            msg = f"the graph failed to compute; {_first_line(exc)}"
-            raise CalibrationError(msg) from exc
 
 
-def detections_from_values(values: dict[str, NDArray[Any]]) -> RawDetections:
-    """Take the graph's own outputs from what it handed out."""
-    counts, boxes, scores, labels, masks = (values[name] for name in OUTPUTS)
-    return RawDetections(counts=counts, boxes_xyxy=boxes, scores=scores, labels=labels, masks=masks)
+@contextmanager
+def _mapped_errors(what: str) -> Iterator[None]:
+    """Turn ONNX Runtime's errors, which have no base but `Exception`, into sentences."""
+    try:
+        yield
+    except Exception as exc:
+        msg = f"{what}; {first_line(exc)}"
+        raise CalibrationError(msg) from exc
 
 
 def _instrumented(bundle: Bundle, names: Sequence[str]) -> Any:
@@ -109,10 +107,6 @@ def _instrumented(bundle: Bundle, names: Sequence[str]) -> Any:
     model = _load(bundle)
     keep_only_outputs(model, _types(model, names).values())
     return model
-
-
-def _first_line(exc: Exception) -> str:
-    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
 
 
 def _load(bundle: Bundle) -> Any:

@@ -12,10 +12,11 @@ import torch
 
 from edgeseg.errors import ExportError
 from edgeseg.optional import require
+from edgeseg.ports import ports_from_spec
 from edgeseg.spec import Lowering
 
 from .network import boxes, portable
-from .network.mask_rcnn import OUTPUT_NAMES, ExportedNetwork
+from .network.mask_rcnn import ExportedNetwork
 from .network.portable import PortableOperators
 from .network.tensorrt import TensorRTOperators
 
@@ -68,7 +69,7 @@ def write_graph(model: Any, spec: ModelSpec, lowering: Lowering, path: Path) -> 
 def _export(model: Any, spec: ModelSpec, lowering: Lowering) -> Any:
     images = torch.zeros(spec.batch, *spec.input_size_hw, 3, dtype=torch.uint8)
     arguments: tuple[Any, ...] = (images,)
-    names = list(OUTPUT_NAMES)
+    ports = ports_from_spec(spec, lowering)
     precision = torch.float16 if lowering.half else torch.float32
     operators: PortableOperators | TensorRTOperators
     if lowering is Lowering.PORTABLE:
@@ -76,7 +77,6 @@ def _export(model: Any, spec: ModelSpec, lowering: Lowering) -> Any:
         arguments = (images, torch.tensor(spec.score_threshold))
     else:
         operators = TensorRTOperators(precision)
-        names.append("nms_converged")
     network = ExportedNetwork(model, spec, operators, precision).eval()
     try:
         with torch.no_grad(), _silence_exporter():
@@ -85,8 +85,8 @@ def _export(model: Any, spec: ModelSpec, lowering: Lowering) -> Any:
                 arguments,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["images", "score_threshold"][: len(arguments)],
-                output_names=names,
+                input_names=[port.name for port in ports.inputs],
+                output_names=[port.name for port in ports.outputs],
                 custom_translation_table=TRANSLATIONS,
                 verbose=False,
             )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeseg.bundle.external_data import check_self_contained
 from edgeseg.bundle.manifest import FileRecord
-from edgeseg.errors import ArtifactError, DependencyError
+from edgeseg.errors import ArtifactError, DependencyError, first_line
 from edgeseg.files.native import native_path
 from edgeseg.optional import install_command, require
+from edgeseg.ports import Port
 from edgeseg.spec import Lowering, ModelSpec
 
 from .editor import inner_graphs
@@ -20,23 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeseg.bundle.manifest import Bundle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """An input or output of a graph.
-
-    Attributes:
-        dtype: NumPy's name, such as `uint8`.
-        shape: A name where the size is only known at run time.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +90,8 @@ def read_graph(path: Path) -> GraphInfo:
         onnx = require("onnx", purpose="read a graph")
     except DependencyError:
         return _read_with_onnxruntime(path)
-    try:
+    with _mapped_errors(path):
         model = onnx.load(str(path), load_external_data=False)
-    # protobuf's decoder has an error tree of its own, which moves between releases.
-    except Exception as exc:
-        raise _unreadable(path, exc) from exc
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
     counts = Counter(node.op_type for node in _nodes(graph))
@@ -133,12 +115,8 @@ def _read_with_onnxruntime(path: Path) -> GraphInfo:
     options = ort.SessionOptions()
     # Only the signature is wanted, and optimising the graph is most of what opening it costs.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        with native_path(path) as name:
-            session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
-    # ONNX Runtime's errors have no base but Exception.
-    except Exception as exc:
-        raise _unreadable(path, exc) from exc
+    with _mapped_errors(path), native_path(path) as name:
+        session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
     return GraphInfo(
         inputs=tuple(_port_from_argument(value) for value in session.get_inputs()),
         outputs=tuple(_port_from_argument(value) for value in session.get_outputs()),
@@ -147,11 +125,18 @@ def _read_with_onnxruntime(path: Path) -> GraphInfo:
     )
 
 
-def _unreadable(path: Path, exc: Exception) -> ArtifactError:
-    words = str(exc).strip() or type(exc).__name__
-    return ArtifactError(
-        f"{path} is not a valid ONNX graph ({words.splitlines()[0]}); export the bundle again"
-    )
+@contextmanager
+def _mapped_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of whatever reads a graph into a sentence.
+
+    ONNX Runtime's have no base but `Exception`, and protobuf's decoder has an error tree of its own, which
+    moves between releases.
+    """
+    try:
+        yield
+    except Exception as exc:
+        msg = f"{path} is not a valid ONNX graph ({first_line(exc)}); export the bundle again"
+        raise ArtifactError(msg) from exc
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseg.errors import ArtifactError, InputError
+from edgeseg.ports import OUTPUTS, ports_from_spec
+from edgeseg.spec import Lowering
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from edgeseg.spec import ModelSpec
 
 # Half precision and rounding leave a result that far outside: boxes in pixels, probabilities in shares of 1.
@@ -57,6 +64,56 @@ class RawDetections:
         )
 
 
+_FIELD_OUTPUTS = dict(zip((field.name for field in fields(RawDetections)), OUTPUTS, strict=True))
+
+
+def raw_from_outputs(outputs: Mapping[str, Any]) -> RawDetections:
+    """Take a graph's outputs by name."""
+    return RawDetections(**{field: outputs[name] for field, name in _FIELD_OUTPUTS.items()})
+
+
+def no_detections(spec: ModelSpec) -> RawDetections:
+    """Make the result of a batch in which nothing was found."""
+    _, outputs = ports_from_spec(spec, Lowering.PORTABLE)
+    return raw_from_outputs({port.name: np.zeros(port.sizes, port.dtype) for port in outputs})
+
+
+def check_images(images: NDArray[Any], spec: ModelSpec) -> None:
+    """Refuse what is not a batch of images for that model.
+
+    Raises:
+        InputError: Another shape or type than `uint8[B, H, W, 3]`.
+    """
+    (expected, *_), _ = ports_from_spec(spec, Lowering.PORTABLE)
+    if images.dtype != expected.dtype or images.shape != expected.shape:
+        msg = f"images must be {expected.dtype}{list(expected.shape)}, got {images.dtype}{list(images.shape)}"
+        raise InputError(msg)
+
+
+def check_ports(graph: Path, found: Mapping[str, str], required: Mapping[str, str], remedy: str = "") -> None:
+    """Compare the inputs and outputs of a graph, so that a wrong one fails here and not in a frame.
+
+    Args:
+        graph: File, for the message.
+        found: Name to type and shape, in the words of the library that read it.
+        required: The same, as the spec has them.
+        remedy: End of the message.
+
+    Raises:
+        ArtifactError: One is missing, is too many or is another.
+    """
+    for name in {**required, **found}:
+        actual, expected = found.get(name, "missing"), required.get(name, "missing")
+        if actual != expected:
+            msg = f"{graph} does not fit its model.json: {name} is {actual}, not {expected}{remedy}"
+            raise ArtifactError(msg)
+
+
+def closed_error() -> ArtifactError:
+    """Say that a backend was called after it was closed."""
+    return ArtifactError("the model is closed; load it again with edgeseg.load")
+
+
 def output_fault(raw: RawDetections, spec: ModelSpec) -> str:
     """Say what in a graph's outputs cannot be of that model: such a result would be drawn, counted and sent.
 
@@ -67,24 +124,27 @@ def output_fault(raw: RawDetections, spec: ModelSpec) -> str:
     Returns:
         What is wrong, such as `a box that is not finite`; empty if nothing is.
     """
-    batch, rows, side = spec.batch, spec.max_detections, spec.mask_size
-    expected = {
-        "counts": (raw.counts, "i", (batch,)),
-        "boxes": (raw.boxes_xyxy, "f", (batch, rows, 4)),
-        "scores": (raw.scores, "f", (batch, rows)),
-        "labels": (raw.labels, "i", (batch, rows)),
-        "masks": (raw.masks, "f", (batch, rows, side, side)),
-    }
-    for name, (array, kind, shape) in expected.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind != kind or array.shape != shape:
-            found = (
-                f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
-            )
-            return f"{name} of the form {found}, not {'int32' if kind == 'i' else 'float32'}{list(shape)}"
+    if fault := _form_fault(raw, spec):
+        return fault
+    rows = spec.max_detections
     if not _within(raw.counts, 0, rows):
         return f"a count of detections beyond 0 to {rows}"
     kept = np.arange(rows) < raw.counts[:, None]
     return _row_fault(raw, kept, spec)
+
+
+def _form_fault(raw: RawDetections, spec: ModelSpec) -> str:
+    _, outputs = ports_from_spec(spec, Lowering.PORTABLE)
+    for field, port in zip(_FIELD_OUTPUTS, outputs, strict=True):
+        array, name = getattr(raw, field), field.removesuffix("_xyxy")
+        if not isinstance(array, np.ndarray):
+            found = type(array).__name__
+        elif array.dtype.kind != np.dtype(port.dtype).kind or array.shape != port.shape:
+            found = f"{array.dtype}{list(array.shape)}"
+        else:
+            continue
+        return f"{name} of the form {found}, not {port.dtype}{list(port.shape)}"
+    return ""
 
 
 def _row_fault(raw: RawDetections, kept: NDArray[np.bool_], spec: ModelSpec) -> str:

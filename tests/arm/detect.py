@@ -25,7 +25,8 @@ import edgeseg
 from edgeseg.bundle.engines import machine_family
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.exporter.parity.comparison import ParityComparison, Tolerances, match_detections
-from edgeseg.runtime.backends.onnxruntime import OUTPUTS, OnnxRuntimeBackend
+from edgeseg.ports import OUTPUTS
+from edgeseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgeseg.spec import Lowering
 from edgeseg.tools.console import print_lines, print_note, print_table
 from edgeseg.vision.images.reader import image_paths, read_image

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edgeseg.errors import ArtifactError, DependencyError
-from edgeseg.graphs.contents import Port, read_graph
+from edgeseg.graphs.contents import read_graph
+from edgeseg.ports import Port
 
 if TYPE_CHECKING:
     from pathlib import Path

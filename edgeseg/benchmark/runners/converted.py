@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from edgeseg.bundle.engines import Target
 from edgeseg.bundle.manifest import open_bundle
-from edgeseg.errors import ArtifactError
+from edgeseg.errors import ArtifactError, first_line
 from edgeseg.files.native import native_path
 from edgeseg.optional import require
 from edgeseg.runtime.backends.signal_stack import kept_signal_stack
@@ -20,6 +21,8 @@ from edgeseg.vision.torchvision_output import detections_from_dense
 from .contract import CallResult
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from edgeseg.vision.detections import Detections
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 # Boxes, labels, scores and masks of each image, in torchvision's order.
 OUTPUTS_PER_IMAGE = 4
 SCORES_INDEX = 2
+MAX_REASON_CHARS = 300
 
 
 class ConvertedGraph(Protocol):
@@ -89,12 +93,8 @@ class ConvertedModelRunner:
         if self._graph is None:
             msg = "the model is closed; open it again"
             raise ArtifactError(msg)
-        try:
+        with _mapped_errors("the graph failed to compute"):
             return self._graph(images, score_threshold)
-        # Neither library's errors have a base but Exception.
-        except Exception as exc:
-            msg = f"the graph failed to compute: {_first_line(exc)}"
-            raise ArtifactError(msg) from exc
 
 
 class _OnnxRuntime:
@@ -103,12 +103,8 @@ class _OnnxRuntime:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
-        try:
-            with native_path(path) as name:
-                self._session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
-        except Exception as exc:
-            msg = f"ONNX Runtime {ort.__version__} does not load it: {_first_line(exc)}"
-            raise ArtifactError(msg) from exc
+        with _mapped_errors(f"ONNX Runtime {ort.__version__} does not load it"), native_path(path) as name:
+            self._session = ort.InferenceSession(name, options, providers=["CPUExecutionProvider"])
         self.description = f"ONNX Runtime {ort.__version__} on CPU, torchvision's whole model, FP32"
 
     def __call__(self, images: NDArray[np.float32], score_threshold: float) -> list[NDArray[Any]]:
@@ -126,12 +122,12 @@ class _OpenVino:
             "INFERENCE_NUM_THREADS": threads,
         }
         version = str(openvino.__version__).partition("-")[0]
-        try:
-            with kept_signal_stack(), native_path(path) as name:
-                self._compiled = openvino.Core().compile_model(name, "CPU", settings)
-        except Exception as exc:
-            msg = f"OpenVINO {version} does not load it: {_first_line(exc)}"
-            raise ArtifactError(msg) from exc
+        with (
+            _mapped_errors(f"OpenVINO {version} does not load it"),
+            kept_signal_stack(),
+            native_path(path) as name,
+        ):
+            self._compiled = openvino.Core().compile_model(name, "CPU", settings)
         self._thread_local = threading.local()
         self.description = f"OpenVINO {version} on CPU, torchvision's whole model, FP32"
 
@@ -154,6 +150,11 @@ def _input_planes(frame: NDArray[np.uint8], *, gray: bool) -> NDArray[np.float32
     return channels_rgb
 
 
-def _first_line(exc: Exception) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(exc).__name__
+@contextmanager
+def _mapped_errors(what: str) -> Iterator[None]:
+    """Turn the errors of ONNX Runtime and OpenVINO, which have no base but `Exception`, into sentences."""
+    try:
+        yield
+    except Exception as exc:
+        msg = f"{what}: {first_line(exc)[:MAX_REASON_CHARS]}"
+        raise ArtifactError(msg) from exc

@@ -12,7 +12,7 @@ from edgeseg.errors import ConfigError, InputError
 from edgeseg.exporter.checkpoint import read_checkpoint
 from edgeseg.exporter.config import DetectionLimits, apply_limits
 from edgeseg.exporter.torch_threads import torch_threads
-from edgeseg.runtime.contract import RawDetections
+from edgeseg.runtime.contract import no_detections
 from edgeseg.runtime.input_sizes import resize_limits
 from edgeseg.runtime.model import Model, SizedBackend
 from edgeseg.settings import SETTING_NAMES
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgeseg.runtime.contract import RawDetections
     from edgeseg.spec import ModelSpec
     from edgeseg.vision.detections import Detections
 
@@ -57,14 +58,7 @@ class EagerBackend:
         """Detect in `uint8[B, H, W, 3]`; see `Backend`."""
         with torch_threads(self._threads):
             found = self._reference(images)
-        batch, rows, side = len(images), self._spec.max_detections, self._spec.mask_size
-        raw = RawDetections(
-            counts=np.zeros(batch, np.int32),
-            boxes_xyxy=np.zeros((batch, rows, 4), np.float32),
-            scores=np.zeros((batch, rows), np.float32),
-            labels=np.zeros((batch, rows), np.int32),
-            masks=np.zeros((batch, rows, side, side), np.float32),
-        )
+        raw = no_detections(self._spec)
         for index, detections_of_image in enumerate(found):
             # Scores descend, so what is above the threshold comes first.
             count = int(np.count_nonzero(detections_of_image.scores > score_threshold))

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # Side of the blank image that shows which norm follows which convolution: two pixels at stride 64.
 PROBE_SIDE = 128
-OUTPUT_NAMES = ("num_detections", "boxes", "scores", "labels", "masks")
 
 
 class LevelOfBox(nn.Module):
@@ -101,8 +100,8 @@ class ExportedNetwork(nn.Module):
             score_threshold: `float32[]`; None for the one in the spec.
 
         Returns:
-            In the order of `OUTPUT_NAMES`: `int32[B]`, `float32[B, K, 4]`, `float32[B, K]`, `int32[B, K]`,
-            `float32[B, K, S, S]`.
+            In the order of `edgeseg.ports.OUTPUTS`: `int32[B]`, `float32[B, K, 4]`, `float32[B, K]`,
+            `int32[B, K]`, `float32[B, K, S, S]`.
         """
         features = self._features(images)
         logits, deltas = self.rpn_head(list(features.values()))

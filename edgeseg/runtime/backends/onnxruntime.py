@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeseg.bundle.external_data import check_self_contained
-from edgeseg.errors import ArtifactError, DependencyError, InputError
+from edgeseg.errors import ArtifactError, DependencyError, first_line
 from edgeseg.files.native import native_path
 from edgeseg.optional import require
+from edgeseg.ports import IMAGES, NMS_CONVERGED, OUTPUTS, SCORE_THRESHOLD, ports_from_spec
 from edgeseg.runtime.choice import Provider
-from edgeseg.runtime.contract import RawDetections, output_fault
+from edgeseg.runtime.contract import check_images, check_ports, closed_error, output_fault, raw_from_outputs
 from edgeseg.runtime.host.processors import inference_threads
+from edgeseg.spec import Lowering
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from edgeseg.runtime.contract import RawDetections
     from edgeseg.spec import ModelSpec
 
 CPU = "CPUExecutionProvider"
@@ -27,9 +32,8 @@ TENSORRT = "TensorrtExecutionProvider"
 # It moves rounding in front of the first MaxPool, which is ten times slower in 8 bits than in float.
 DISABLED_OPTIMIZERS = ("QDQPropagationTransformer",)
 DISPLAY_NAMES = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
-THRESHOLD_INPUT, CONVERGED_OUTPUT = "score_threshold", "nms_converged"
-OUTPUTS = ("num_detections", "boxes", "scores", "labels", "masks")
-RAW_FIELDS = ("counts", "boxes_xyxy", "scores", "labels", "masks")
+# The others it calls as NumPy does.
+TYPE_NAMES = {"float32": "float"}
 
 
 # What each wants, and what takes the nodes that it refuses.
@@ -77,7 +81,6 @@ class OnnxRuntimeBackend:
         self._spec = spec
         self._session: Any = self._open(graph, threads, self._providers_to_use(provider))
         self._inputs = [node.name for node in self._session.get_inputs()]
-        self._outputs = [node.name for node in self._session.get_outputs()]
         self._check(graph)
         if (
             provider in EXECUTION_PROVIDERS
@@ -99,18 +102,12 @@ class OnnxRuntimeBackend:
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
         session = self._require_open()
-        expected = (self._spec.batch, *self._spec.input_size_hw, 3)
-        if images.dtype != np.uint8 or images.shape != expected:
-            msg = f"images must be uint8{list(expected)}, got {images.dtype}{list(images.shape)}"
-            raise InputError(msg)
-        feeds = {"images": images, "score_threshold": np.array(score_threshold, np.float32)}
-        try:
+        check_images(images, self._spec)
+        feeds = {IMAGES: images, SCORE_THRESHOLD: np.array(score_threshold, np.float32)}
+        with self._mapped_errors("the graph failed to compute"):
             found = session.run(OUTPUTS, {name: feeds[name] for name in self._inputs})
-        except Exception as exc:
-            msg = f"the graph failed to compute; {self._reason(exc)}"
-            raise ArtifactError(msg) from exc
-        raw = RawDetections(**dict(zip(RAW_FIELDS, found, strict=True)))
-        if THRESHOLD_INPUT in self._inputs:
+        raw = raw_from_outputs(dict(zip(OUTPUTS, found, strict=True)))
+        if SCORE_THRESHOLD in self._inputs:
             return raw
         if fault := output_fault(raw, self._spec):
             msg = f"the graph gave {fault} on {self.description}; export the model again"
@@ -123,8 +120,7 @@ class OnnxRuntimeBackend:
 
     def _require_open(self) -> Any:
         if self._session is None:
-            msg = "the model is closed; load it again with edgeseg.load"
-            raise ArtifactError(msg)
+            raise closed_error()
         return self._session
 
     def _providers_to_use(self, provider: Provider) -> list[str]:
@@ -151,43 +147,34 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 4
         # 0 leaves it to ONNX Runtime.
         options.intra_op_num_threads = inference_threads(threads) or 0
-        try:
-            with native_path(graph) as name:
-                return self._ort.InferenceSession(
-                    name,
-                    options,
-                    providers=providers,
-                    disabled_optimizers=list(DISABLED_OPTIMIZERS),
-                )
-        except Exception as exc:
-            msg = f"cannot load {graph}; {self._reason(exc)}"
-            raise ArtifactError(msg) from exc
+        with self._mapped_errors(f"cannot load {graph}"), native_path(graph) as name:
+            return self._ort.InferenceSession(
+                name,
+                options,
+                providers=providers,
+                disabled_optimizers=list(DISABLED_OPTIMIZERS),
+            )
 
     def _check(self, graph: Path) -> None:
-        """Compare inputs and outputs with the spec, so that a wrong graph fails here and not in a frame."""
-        spec = self._spec
-        rows = [spec.batch, spec.max_detections]
-        expected = {
-            "images": f"tensor(uint8){[spec.batch, *spec.input_size_hw, 3]}",
-            "score_threshold": "tensor(float)[]",
-            "num_detections": f"tensor(int32){[spec.batch]}",
-            "boxes": f"tensor(float){[*rows, 4]}",
-            "scores": f"tensor(float){rows}",
-            "labels": f"tensor(int32){rows}",
-            "masks": f"tensor(float){[*rows, spec.mask_size, spec.mask_size]}",
-        }
-        if CONVERGED_OUTPUT in self._outputs:
-            # The form for TensorRT: its threshold is built in, and it tells whether its NMS has settled.
-            expected[CONVERGED_OUTPUT] = f"tensor(int32){[spec.batch]}"
-            del expected[THRESHOLD_INPUT]
-        nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
-        found = {node.name: f"{node.type}{list(node.shape)}" for node in nodes}
-        for name in {**expected, **found}:
-            actual, required = found.get(name, "missing"), expected.get(name, "missing")
-            if actual != required:
-                msg = f"{graph} does not fit its model.json: {name} is {actual}, not {required}"
-                raise ArtifactError(msg)
+        outputs = self._session.get_outputs()
+        nodes = [*self._session.get_inputs(), *outputs]
+        # The form for TensorRT is taken as well: its threshold is built in.
+        has_converged = any(node.name == NMS_CONVERGED for node in outputs)
+        ports = ports_from_spec(self._spec, Lowering.TENSORRT if has_converged else Lowering.PORTABLE)
+        check_ports(
+            graph,
+            {node.name: f"{node.type}{list(node.shape)}" for node in nodes},
+            {
+                port.name: f"tensor({TYPE_NAMES.get(port.dtype, port.dtype)}){list(port.shape)}"
+                for port in (*ports.inputs, *ports.outputs)
+            },
+        )
 
-    def _reason(self, exc: Exception) -> str:
-        lines = str(exc).strip().splitlines() or [type(exc).__name__]
-        return f"ONNX Runtime {self._ort.__version__}: {lines[0]}"
+    @contextmanager
+    def _mapped_errors(self, what: str) -> Iterator[None]:
+        """Turn ONNX Runtime's errors, which have no base but `Exception`, into sentences."""
+        try:
+            yield
+        except Exception as exc:
+            msg = f"{what}; ONNX Runtime {self._ort.__version__}: {first_line(exc)}"
+            raise ArtifactError(msg) from exc

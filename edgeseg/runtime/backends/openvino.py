@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeseg.bundle.external_data import check_self_contained
-from edgeseg.errors import ArtifactError, ConfigError, InputError
+from edgeseg.errors import ArtifactError, ConfigError
 from edgeseg.files.native import native_path
 from edgeseg.optional import require
-from edgeseg.runtime.contract import RawDetections
+from edgeseg.ports import IMAGES, SCORE_THRESHOLD, ports_from_spec
+from edgeseg.runtime.contract import check_images, check_ports, closed_error, raw_from_outputs
 from edgeseg.runtime.host.processors import inference_threads
+from edgeseg.spec import Lowering
 
 from .signal_stack import kept_signal_stack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from edgeseg.ports import Port
+    from edgeseg.runtime.contract import RawDetections
     from edgeseg.spec import ModelSpec
 
 DEVICE = "CPU"
+# What it calls NumPy's types.
+TYPE_NAMES = {"uint8": "u8", "int32": "i32", "float32": "f32"}
 PRECISIONS = ("fp32", "bf16", "int8")
 # The number of boxes is another in every frame. By default OpenVINO keeps what it made for each, up to 5000
 # of every kind, a megabyte or so a number of boxes; what keeping none costs is in docs/live.md.
@@ -77,25 +85,13 @@ class OpenVinoBackend:
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
-        expected = (self._spec.batch, *self._spec.input_size_hw, 3)
-        if images.dtype != np.uint8 or images.shape != expected:
-            msg = f"images must be uint8{list(expected)}, got {images.dtype}{list(images.shape)}"
-            raise InputError(msg)
-        feeds = {"images": images, "score_threshold": np.array(score_threshold, np.float32)}
+        check_images(images, self._spec)
+        feeds = {IMAGES: images, SCORE_THRESHOLD: np.array(score_threshold, np.float32)}
         with self._lock:
             request = self._require_open()
-            try:
+            with self._mapped_errors("the graph failed to compute"):
                 found = request.infer(feeds, share_inputs=False, share_outputs=False)
-            except Exception as exc:
-                msg = f"the graph failed to compute; {self._reason(exc)}"
-                raise ArtifactError(msg) from exc
-        return RawDetections(
-            counts=found["num_detections"],
-            boxes_xyxy=found["boxes"],
-            scores=found["scores"],
-            labels=found["labels"],
-            masks=found["masks"],
-        )
+        return raw_from_outputs(found)
 
     def execution_graph(self) -> Any:
         """Give the graph that OpenVINO compiled, an `openvino.Model` whose nodes tell what computes them."""
@@ -113,21 +109,17 @@ class OpenVinoBackend:
 
     def _require_open(self) -> Any:
         if self._request is None:
-            msg = "the model is closed; load it again with edgeseg.load"
-            raise ArtifactError(msg)
+            raise closed_error()
         return self._request
 
     def _read(self, graph: Path) -> Any:
         check_self_contained(graph)
         # Not Core.read_model: where that is no ONNX it asks readers of other formats, which print to stderr.
-        try:
+        with self._mapped_errors(f"cannot load {graph}"):
             readers = require("openvino.frontend", purpose="compute with OpenVINO").FrontEndManager()
             reader = readers.load_by_framework("onnx")
             with native_path(graph) as name:
                 return reader.convert(reader.load(name))
-        except Exception as exc:
-            msg = f"cannot load {graph}; {self._reason(exc)}"
-            raise ArtifactError(msg) from exc
 
     def _compile(self, model: Any, graph: Path, kind: str, threads: int | None) -> Any:
         settings: dict[str, Any] = {
@@ -137,44 +129,38 @@ class OpenVinoBackend:
         }
         if (threads := inference_threads(threads)) is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        try:
-            with kept_signal_stack():
-                return self._openvino.Core().compile_model(model, DEVICE, settings).create_infer_request()
-        except Exception as exc:
-            msg = f"cannot load {graph}; {self._reason(exc)}"
-            raise ArtifactError(msg) from exc
+        with self._mapped_errors(f"cannot load {graph}"), kept_signal_stack():
+            return self._openvino.Core().compile_model(model, DEVICE, settings).create_infer_request()
 
     def _check(self, model: Any, graph: Path) -> None:
-        """Compare inputs and outputs with the spec, so that a wrong graph fails here and not in a frame."""
-        spec = self._spec
-        rows = [spec.batch, spec.max_detections]
-        expected = {
-            "images": ("u8", [spec.batch, *spec.input_size_hw, 3]),
-            "score_threshold": ("f32", []),
-            "num_detections": ("i32", [spec.batch]),
-            "boxes": ("f32", [*rows, 4]),
-            "scores": ("f32", rows),
-            "labels": ("i32", rows),
-            "masks": ("f32", [*rows, spec.mask_size, spec.mask_size]),
-        }
+        ports = ports_from_spec(self._spec, Lowering.PORTABLE)
+        expected = {port.name: port for port in (*ports.inputs, *ports.outputs)}
         found = {port.any_name: port for port in (*model.inputs, *model.outputs)}
-        for name in {**expected, **found}:
-            port, required = found.get(name), expected.get(name)
-            if port is None or required is None or not self._matches(port, *required):
-                actual_text = f"{_type_name(port)}{port.partial_shape.to_string()}" if port else "missing"
-                required_text = f"{required[0]}{required[1]}".replace(" ", "") if required else "missing"
-                msg = f"{graph} does not fit its model.json: {name} is {actual_text}, not {required_text}"
-                raise ArtifactError(msg)
+        check_ports(
+            graph,
+            {name: self._found_text(port, expected.get(name)) for name, port in found.items()},
+            {name: _port_text(port) for name, port in expected.items()},
+        )
 
-    def _matches(self, port: Any, kind: str, shape: list[int]) -> bool:
-        """Whether a port is of a type and may be of a shape; OpenVINO does not always find all of it out."""
-        compatible = port.partial_shape.compatible(self._openvino.PartialShape(shape))
-        return _type_name(port) == kind and bool(compatible)
+    def _found_text(self, port: Any, expected: Port | None) -> str:
+        """Write a port's type and shape; a shape that OpenVINO leaves open passes for the expected one."""
+        kind = port.element_type.get_type_name()
+        text = f"{kind}{port.partial_shape.to_string()}"
+        if expected is None or kind != TYPE_NAMES[expected.dtype]:
+            return text
+        shape = self._openvino.PartialShape(list(expected.shape))
+        return _port_text(expected) if port.partial_shape.compatible(shape) else text
 
-    def _reason(self, exc: Exception) -> str:
-        # First come the places in OpenVINO's source, last what is wrong.
-        lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-        return f"OpenVINO {self._version}: {lines[-1] if lines else type(exc).__name__}"
+    @contextmanager
+    def _mapped_errors(self, what: str) -> Iterator[None]:
+        """Turn OpenVINO's errors into sentences."""
+        try:
+            yield
+        except Exception as exc:
+            # First come the places in OpenVINO's source, last what is wrong.
+            lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+            msg = f"{what}; OpenVINO {self._version}: {lines[-1] if lines else type(exc).__name__}"
+            raise ArtifactError(msg) from exc
 
 
 def _float_kind(precision: str) -> str:
@@ -209,5 +195,5 @@ def _keep_boxes_in_float32(model: Any) -> None:
         model.add_outputs([node.input_value(1) for node in crops])
 
 
-def _type_name(port: Any) -> str:
-    return str(port.element_type.get_type_name())
+def _port_text(port: Port) -> str:
+    return f"{TYPE_NAMES[port.dtype]}{list(port.shape)}".replace(" ", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from edgeseg.errors import DependencyError
+from edgeseg.errors import ArtifactError, DependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +109,21 @@ class Cuda(Protocol):
 
     def destroy_graph(self, graph: int) -> None:
         """Drop a graph."""
+
+
+def cuda_error(action: str, reason: object) -> ArtifactError:
+    """Say what the driver refuses to do.
+
+    Args:
+        action: As it reads after "cannot": `make a stream`.
+        reason: As the driver or the package tells it.
+    """
+    return ArtifactError(f"CUDA cannot {action}: {reason}")
+
+
+def driver_version(number: int) -> str:
+    """Write CUDA's number of a version: 12060 is `12.6`."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def no_gpu(reason: str) -> DependencyError:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeseg.errors import ArtifactError
 
-from .driver import CudaDevice, no_gpu
+from .driver import CudaDevice, cuda_error, driver_version, no_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +73,7 @@ class CudaPython:
             # Filled up behind the end of the text.
             name=name.partition(b"\0")[0].decode(errors="replace"),
             compute_capability=f"{major}.{minor}",
-            driver=f"{driver // 1000}.{driver % 1000 // 10}",
+            driver=driver_version(driver),
             total_mib=total // MIB,
             free_mib=free // MIB,
         )
@@ -179,11 +179,9 @@ class CudaPython:
             code, *results = function(*arguments)
         except RuntimeError as exc:
             # Of the package itself: there is no driver, or the driver has no such function.
-            msg = f"CUDA cannot {action}: {str(exc).strip()}"
-            raise ArtifactError(msg) from exc
+            raise cuda_error(action, str(exc).strip()) from exc
         if code != self._cu.CUresult.CUDA_SUCCESS:
-            msg = f"CUDA cannot {action}: {self._reason(code)}"
-            raise ArtifactError(msg)
+            raise cuda_error(action, self._reason(code))
         return tuple(results) if len(results) > 1 else results[0] if results else None
 
     def _reason(self, code: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from edgeseg.errors import ArtifactError
 from edgeseg.optional import install_command
 
-from .driver import BINDINGS, CudaDevice, no_gpu
+from .driver import BINDINGS, CudaDevice, cuda_error, driver_version, no_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,11 +64,10 @@ class PyCuda:
         with self.active(), self._mapped_errors("describe the GPU"):
             free, total = self._drv.mem_get_info()
             major, minor = self._device.compute_capability()
-            driver = self._drv.get_driver_version()
             return CudaDevice(
                 name=self._device.name(),
                 compute_capability=f"{major}.{minor}",
-                driver=f"{driver // 1000}.{driver % 1000 // 10}",
+                driver=driver_version(self._drv.get_driver_version()),
                 total_mib=total // MIB,
                 free_mib=free // MIB,
             )
@@ -173,8 +172,7 @@ class PyCuda:
         try:
             yield
         except self._drv.Error as exc:
-            msg = f"CUDA cannot {action}: {exc}"
-            raise ArtifactError(msg) from exc
+            raise cuda_error(action, exc) from exc
 
 
 def _detach_context(context: Any) -> None:

@@ -7,10 +7,9 @@ import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgeseg.bundle.engines import EngineOptions
-from edgeseg.errors import ArtifactError, InputError
+from edgeseg.errors import ArtifactError
+from edgeseg.runtime.contract import check_images
 from edgeseg.runtime.cuda.opening import open_cuda
 
 from .execution import Execution
@@ -21,6 +20,7 @@ from .session import REBUILD_COMMAND, Session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from edgeseg.runtime.contract import RawDetections
@@ -93,10 +93,7 @@ class TensorRTBackend:
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
         """See `Backend.__call__`."""
-        expected = (self._spec.batch, *self._spec.input_size_hw, 3)
-        if images.dtype != np.uint8 or images.shape != expected:
-            msg = f"images must be uint8{list(expected)}, got {images.dtype}{list(images.shape)}"
-            raise InputError(msg)
+        check_images(images, self._spec)
         with self._cuda.active(), self._pool.acquired() as execution:
             raw, converged = execution.run(images, score_threshold)
         if not converged and not self._has_warned:

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeseg.ports import IMAGES, NMS_CONVERGED, ports_from_spec
+from edgeseg.spec import Lowering
+
 if TYPE_CHECKING:
+    from edgeseg.ports import Port
     from edgeseg.spec import ModelSpec
 
 # What TensorRT asks of an address.
 ALIGNMENT = 256
+# The counts and scores, which say what else must be copied, come first and lie together.
+MEMORY_ORDER = ("num_detections", NMS_CONVERGED, "scores", "boxes", "labels", "masks", IMAGES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +26,14 @@ class Binding:
     """An input or output, and its place in a block of memory that holds all of them.
 
     Attributes:
+        is_input: Else it is an output.
         offset: In bytes from the start of the block; a multiple of what TensorRT asks for.
     """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    is_input: bool
     offset: int
 
     @property
@@ -45,26 +53,25 @@ class Binding:
 
 
 def bindings_from_spec(spec: ModelSpec) -> dict[str, Binding]:
-    """Place the tensors of a model's engine one behind the other.
-
-    The counts and scores, which say what else must be copied, come first and lie together.
-    """
-    rows = (spec.batch, spec.max_detections)
-    kinds: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-        "num_detections": (np.int32, (spec.batch,)),
-        "nms_converged": (np.int32, (spec.batch,)),
-        "scores": (np.float32, rows),
-        "boxes": (np.float32, (*rows, 4)),
-        "labels": (np.int32, rows),
-        "masks": (np.float32, (*rows, spec.mask_size, spec.mask_size)),
-        "images": (np.uint8, (spec.batch, *spec.input_size_hw, 3)),
-    }
-    sizes = [_aligned(int(np.prod(shape)) * np.dtype(kind).itemsize) for kind, shape in kinds.values()]
+    """Place the tensors of a model's engine one behind the other."""
+    inputs, outputs = ports_from_spec(spec, Lowering.TENSORRT)
+    ports = {port.name: port for port in (*inputs, *outputs)}
+    sizes = [_aligned(_nbytes(ports[name])) for name in MEMORY_ORDER]
     offsets = accumulate(sizes[:-1], initial=0)
     return {
-        name: Binding(name=name, dtype=np.dtype(kind), shape=shape, offset=offset)
-        for (name, (kind, shape)), offset in zip(kinds.items(), offsets, strict=True)
+        name: Binding(
+            name=name,
+            dtype=np.dtype(ports[name].dtype),
+            shape=ports[name].sizes,
+            is_input=ports[name] in inputs,
+            offset=offset,
+        )
+        for name, offset in zip(MEMORY_ORDER, offsets, strict=True)
     }
+
+
+def _nbytes(port: Port) -> int:
+    return int(np.prod(port.sizes)) * np.dtype(port.dtype).itemsize
 
 
 def _aligned(size: int) -> int:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeseg.errors import ArtifactError
-from edgeseg.runtime.contract import RawDetections
+from edgeseg.ports import IMAGES, NMS_CONVERGED
+from edgeseg.runtime.contract import raw_from_outputs
 
 from .bindings import bindings_from_spec
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
     from numpy.typing import NDArray
 
+    from edgeseg.runtime.contract import RawDetections
     from edgeseg.runtime.cuda.driver import Cuda
     from edgeseg.spec import ModelSpec
 
@@ -77,14 +79,14 @@ class Execution:
             ArtifactError: The engine failed to compute.
         """
         try:
-            np.copyto(self._host["images"], images)
+            np.copyto(self._host[IMAGES], images)
             self._upload()
             self._compute()
             self._download(0, self._bindings["scores"].end)
             self._wait()
             counts = self._counts(score_threshold)
             self._download_rows(counts)
-            return self._detections(counts), bool(self._host["nms_converged"].all())
+            return self._detections(counts), bool(self._host[NMS_CONVERGED].all())
         except BaseException:
             # What is under way still writes to the buffers, which the next frame will use.
             self._wait_quietly()
@@ -135,7 +137,7 @@ class Execution:
             raise ArtifactError(msg)
 
     def _upload(self) -> None:
-        images = self._bindings["images"]
+        images = self._bindings[IMAGES]
         source = self._pinned[images.offset : images.end]
         self._cuda.upload(source, self._device + images.offset, self._stream)
 
@@ -169,14 +171,8 @@ class Execution:
         self._wait()
 
     def _detections(self, counts: NDArray[np.int32]) -> RawDetections:
-        host = self._host
-        return RawDetections(
-            counts=counts,
-            boxes_xyxy=_rows(host["boxes"], counts),
-            scores=_rows(host["scores"], counts),
-            labels=_rows(host["labels"], counts),
-            masks=_rows(host["masks"], counts),
-        )
+        rows = {name: _rows(self._host[name], counts) for name in ("scores", *ROW_BINDINGS)}
+        return raw_from_outputs({"num_detections": counts, **rows})
 
     def _view(self, binding: Binding) -> NDArray[Any]:
         return self._pinned[binding.offset : binding.end].view(binding.dtype).reshape(binding.shape)

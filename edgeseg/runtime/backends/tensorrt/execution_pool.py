@@ -7,7 +7,8 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from edgeseg.errors import ArtifactError, EdgeSegError
+from edgeseg.errors import EdgeSegError
+from edgeseg.runtime.contract import closed_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,8 +77,7 @@ class ExecutionPool:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._idle or self._made < self._limit)
                 if self._closed:
-                    msg = "the model is closed; load it again with edgeseg.load"
-                    raise ArtifactError(msg)
+                    raise closed_error()
                 if self._idle:
                     return self._idle.pop()
                 self._made += 1

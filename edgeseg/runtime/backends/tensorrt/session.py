@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from edgeseg.bundle.manifest import MAX_FILE_BYTES
 from edgeseg.errors import ArtifactError
 from edgeseg.files.reading import read_failure, read_regular
+from edgeseg.runtime.contract import check_ports, closed_error
 
 from .bindings import bindings_from_spec
 from .cache import RuntimeCache
@@ -82,8 +83,7 @@ class Session:
             ArtifactError: TensorRT cannot, for want of memory as a rule; or the session is closed.
         """
         if self._engine is None:
-            msg = "the model is closed; load it again with edgeseg.load"
-            raise ArtifactError(msg)
+            raise closed_error()
         with self.library.capture_log() as captured:
             if self._config is None:
                 context = self._engine.create_execution_context()
@@ -122,19 +122,16 @@ class Session:
         return engine
 
     def _check(self, engine: trt.ICudaEngine, expected: dict[str, Binding]) -> None:
-        """Compare inputs and outputs with the spec, so that a wrong engine fails here and not in a frame."""
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        for name in dict.fromkeys([*expected, *names]):
-            actual = _described(engine, name) if name in names else "missing"
-            required = "missing"
-            if binding := expected.get(name):
-                mode = "input" if name == "images" else "output"
-                required = f"{mode} {binding.dtype}{list(binding.shape)}"
-            if actual != required:
-                what = f"{name} is {actual}, not {required}"
-                fault = f"{self._path} does not fit its model.json: {what}"
-                msg = f"{fault}; build it again with `{self._rebuild_command}`"
-                raise ArtifactError(msg)
+        check_ports(
+            self._path,
+            {name: _described(engine, name) for name in names},
+            {
+                name: f"{'input' if binding.is_input else 'output'} {binding.dtype}{list(binding.shape)}"
+                for name, binding in expected.items()
+            },
+            f"; build it again with `{self._rebuild_command}`",
+        )
 
     def _configure(self, engine: rtx.ICudaEngine, runtime_cache: Path | None) -> None:
         config = engine.create_runtime_config()
