@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .row_run import RowRun
-    from .statistics.energy import EnergyMeter
+    from .statistics.energy import RowEnergyMeter
     from .statistics.noise import NoiseMonitor
 
 # Threads that wait for more work by spinning have gone to sleep by then.
@@ -55,7 +55,7 @@ def run_rounds(
     *,
     noise_monitor: NoiseMonitor,
     restart_process: Callable[[RowRun], None] = lambda row_run: None,
-    meter: EnergyMeter | None = None,
+    meter: RowEnergyMeter | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> RoundsResult:
     """Give every row that is alive its calls in each turn, each turn with the next batch.
@@ -108,7 +108,7 @@ def _measure_round(
     row_runs: Sequence[RowRun],
     round_number: int,
     plan: RoundPlan,
-    meter: EnergyMeter | None,
+    meter: RowEnergyMeter | None,
     noise_monitor: NoiseMonitor,
 ) -> None:
     first = round_number % len(row_runs)

@@ -19,7 +19,7 @@ from .worker.requests import CallConcurrently, ListScores, LoadRow, ReadMemory, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .statistics.energy import EnergyMeter
+    from .statistics.energy import RowEnergyMeter
 
 # A row's turn takes about as long, so that fast rows have more calls in it than slow ones.
 ROUND_TARGET_S = 0.5
@@ -205,7 +205,7 @@ def is_warm(times_ms: Sequence[float]) -> bool:
 
 
 def measure_round(
-    row_run: RowRun, round_number: int, batch: int, *, batch_size: int, meter: EnergyMeter | None
+    row_run: RowRun, round_number: int, batch: int, *, batch_size: int, meter: RowEnergyMeter | None
 ) -> None:
     """Time a few calls with one batch.
 

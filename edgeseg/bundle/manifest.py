@@ -289,7 +289,7 @@ def _entry_names(target: Path) -> list[str]:
 def staged(target: Path, *, force: bool) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
 
-    A bundle that is replaced is there under its name, whole, until the new one is; see `disk.replacement`.
+    A bundle that is replaced is there under its name, whole, until the new one is; see `files.placement`.
 
     Args:
         target: Folder that the bundle will be; its parent is made if need be.

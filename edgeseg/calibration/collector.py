@@ -80,18 +80,12 @@ def collect(
     sizes_hw = [each.spec.input_size_hw for each in bundle.sizes]
     if advice := size_advice([image.size_hw for image in images], sizes_hw, str(config.folder)):
         note(advice)
+    batches = _batches_by_size(images, sizes_hw, bundle.spec.batch)
+    several = bool(bundle.other_sizes)
     all_passes = [
         one_pass
-        for each, size_observers, groups, batches in zip(
-            bundle.sizes,
-            observers,
-            passes,
-            _batches_by_size(images, sizes_hw, bundle.spec.batch),
-            strict=True,
-        )
-        for one_pass in _passes_at_size(
-            each, size_observers.present, groups, batches, config, several=bool(bundle.other_sizes)
-        )
+        for each, size_observers, groups, own in zip(bundle.sizes, observers, passes, batches, strict=True)
+        for one_pass in _passes_at_size(each, size_observers.present, groups, own, config, several=several)
     ]
     measurement = _Measurement(
         path=bundle.path / PARTIAL_FILE, all_passes=all_passes, progress=progress, note=note
@@ -103,16 +97,16 @@ def collect(
     measurement.path.unlink(missing_ok=True)
     _check_all_observed(collected, len(images))
     progress("cutting ranges")
+    ranges = {
+        key: range_from_histogram(histogram, config.method) for key, histogram in collected.histograms.items()
+    }
     return CalibrationTable(
         method=config.method,
         images=len(images),
         images_sha256=images_sha256(images),
         graph_sha256=graphs[0],
         seed=config.seed,
-        ranges={
-            key: range_from_histogram(histogram, config.method)
-            for key, histogram in collected.histograms.items()
-        },
+        ranges=ranges,
     )
 
 

@@ -22,7 +22,7 @@ from .controls import Controls
 from .outputs.folder import check_output, clear_output, earlier_results, open_output, video_paths
 from .outputs.overlays import ImageOverlays, VideoOverlays
 from .outputs.window import Window
-from .outputs.writers import CocoResults, JsonLines
+from .outputs.writers import CocoResultsWriter, JsonLines
 from .pipeline import Pipeline
 from .postprocessing import PostProcessor
 from .rendering.redaction import labels_from_names
@@ -216,7 +216,7 @@ class _ActiveRun:
                 VideoOverlays(paths, frame_reader.rates_fps, live=frame_reader.kind is SourceKind.LIVE)
             )
         outputs["coco"] = output / job.COCO_FILE
-        sinks.append(CocoResults(outputs["coco"]))
+        sinks.append(CocoResultsWriter(outputs["coco"]))
         outputs["lines"] = output / job.LINES_FILE
         sinks.append(JsonLines(outputs["lines"], frame_reader.names))
 

@@ -50,7 +50,7 @@ VERBS = MappingProxyType(
 )
 
 
-class Failure(NamedTuple):
+class ErrorSummary(NamedTuple):
     """How an error is told: one sentence and an exit code."""
 
     sentence: str
@@ -102,7 +102,7 @@ class VerbGroup(click.Group):
             ctx.exit(failure.exit_code)
 
 
-def failure_from_error(exc: BaseException, args: tuple[str, ...]) -> Failure:
+def failure_from_error(exc: BaseException, args: tuple[str, ...]) -> ErrorSummary:
     """Put an error into one sentence that says how to go on, and choose the exit code.
 
     Args:
@@ -110,20 +110,20 @@ def failure_from_error(exc: BaseException, args: tuple[str, ...]) -> Failure:
         args: The command line, without `edgeseg`.
     """
     if isinstance(exc, EdgeSegError):
-        return Failure(str(exc), exc.exit_code)
+        return ErrorSummary(str(exc), exc.exit_code)
     if isinstance(exc, KeyboardInterrupt):
-        return Failure("interrupted; what was written before stays", INTERRUPTED)
+        return ErrorSummary("interrupted; what was written before stays", INTERRUPTED)
     if isinstance(exc, OSError) and exc.errno is not None:
-        return Failure(_sentence_from_os_error(exc))
+        return ErrorSummary(_sentence_from_os_error(exc))
     if isinstance(exc, MemoryError):
-        return Failure("out of memory; close other programs or choose a smaller --size or --batch")
+        return ErrorSummary("out of memory; close other programs or choose a smaller --size or --batch")
     if broken := broken_requirement(exc):
-        return Failure(str(broken), broken.exit_code)
+        return ErrorSummary(str(broken), broken.exit_code)
     words = str(exc).strip()
     reason = f"{type(exc).__name__}: {words.splitlines()[0]}" if words else type(exc).__name__
     again = shlex.join(["edgeseg", "--debug", *redacted_arguments(args)])
     hint = " (with what *** stands for)" if HIDDEN in again else ""
-    return Failure(f"unexpected {reason}; to see where, run{hint}: {again}")
+    return ErrorSummary(f"unexpected {reason}; to see where, run{hint}: {again}")
 
 
 def _sentence_from_os_error(exc: OSError) -> str:

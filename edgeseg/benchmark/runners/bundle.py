@@ -46,7 +46,7 @@ class BundleRunner:
         )
         bundle = open_bundle(Path(runner_spec.model))
         opened = open_backend(bundle, wanted)
-        self._times = CallTimes()
+        self._times = StageTimes()
         timed = (TimedBackend(backend, self._times) for backend in opened.backends)
         first, *others = map(SizedBackend, (each.spec for each in bundle.sizes), timed)
         self._model = Model(*first, remark=opened.remark, other_sizes=others)
@@ -72,7 +72,7 @@ class BundleRunner:
         self._model.close()
 
 
-class CallTimes(threading.local):
+class StageTimes(threading.local):
     """When the last call in each thread began and ended, by `time.perf_counter()`."""
 
     last_s: tuple[float, float]
@@ -81,7 +81,7 @@ class CallTimes(threading.local):
 class TimedBackend:
     """A backend that keeps when its last call began and ended."""
 
-    def __init__(self, backend: Backend, times: CallTimes) -> None:
+    def __init__(self, backend: Backend, times: StageTimes) -> None:
         self._backend, self._times = backend, times
 
     @property

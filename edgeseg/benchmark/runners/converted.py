@@ -46,7 +46,7 @@ class ConvertedGraph(Protocol):
 
 
 class ConvertedModelRunner:
-    """A file of `naive.py` on ONNX Runtime or OpenVINO.
+    """A file of `whole_model.py` on ONNX Runtime or OpenVINO.
 
     Args:
         runner_spec: Names the file, the engine and the bundle, which has the class names.

@@ -17,7 +17,7 @@ class RunnerSpec:
         model: Path of the bundle.
         checkpoint: Path of the checkpoint; None for what needs none.
         factory: Function that builds the checkpoint's model, if it was exported with one.
-        path: What `naive.py` wrote, for rows of that kind.
+        path: What `whole_model.py` wrote, for rows of that kind.
         channels_last: PyTorch keeps the channels of a pixel together.
         compiled: PyTorch compiles the network's parts.
         own_resizing: PyTorch finds instances with torchvision's own resizing, and not on letterboxed pixels.

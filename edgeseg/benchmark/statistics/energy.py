@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SAMPLE_S = 0.05
 
 
-class EnergyMeter:
+class RowEnergyMeter:
     """Counts joules; a thread reads often, for where there is no counter power has to be added up.
 
     Args:
@@ -40,11 +40,11 @@ class EnergyMeter:
             self._monitor.energy_j()
 
 
-def open_energy_meter(host: Host | None = None) -> EnergyMeter | None:
+def open_energy_meter(host: Host | None = None) -> RowEnergyMeter | None:
     """Find what tells of energy or power: a Jetson's sensors, an NVIDIA GPU, an Intel or AMD processor.
 
     Returns:
         None where nothing does, or not to this user: Linux shows a processor's counter to root alone.
     """
     monitor = HealthMonitor(host)
-    return None if monitor.energy_j() is None else EnergyMeter(monitor)
+    return None if monitor.energy_j() is None else RowEnergyMeter(monitor)

@@ -1,4 +1,4 @@
-"""Making the user's bundle again for another batch; runs in processes of its own, for `batch.py`."""
+"""Making the user's bundle again for another batch; runs in processes of its own, for `rebatch.py`."""
 
 from __future__ import annotations
 

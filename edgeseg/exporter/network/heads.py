@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MIN_DETECTION_SIZE = 1e-2
 
 
-class Detector(nn.Module):
+class BoxSelector(nn.Module):
     """Class scores and box offsets of every proposal to the K best detections.
 
     Source:

@@ -13,7 +13,7 @@ from edgeseg.exporter.model.backbone import first_convolution
 from edgeseg.exporter.model.reference import gray_from_rgb
 
 from .folding import fold_batch_norms
-from .heads import Detector, MaskPredictor
+from .heads import BoxSelector, MaskPredictor
 from .operators import Pyramid, Rois
 from .proposals import Proposals
 
@@ -86,7 +86,7 @@ class ExportedNetwork(nn.Module):
         for part in self.children():
             part.to(precision)
         self.proposals = Proposals(model.rpn, spec, list(sizes.values()))
-        self.detector = Detector(heads, spec)
+        self.detector = BoxSelector(heads, spec)
         self.pyramid_names = [name for name in self.box_pool.featmap_names if name in sizes]
         height = spec.input_size_hw[0]
         self.scales = [2.0 ** round(math.log2(sizes[name][0] / height)) for name in self.pyramid_names]

@@ -45,11 +45,11 @@ def onnxruntime_graph(
     Raises:
         CalibrationError: The table lacks a range.
     """
-    graph = _Writer(model, table, scheme, weight_bits).write()
+    graph = _OnnxRuntimeQdqWriter(model, table, scheme, weight_bits).write()
     return rewrite_for_amx(graph) if amx else graph
 
 
-class _Writer(QdqWriter):
+class _OnnxRuntimeQdqWriter(QdqWriter):
     def write(self) -> Any:
         self._dequantised: set[str] = set()
         self._quantise_before_the_heads()

@@ -33,10 +33,10 @@ def openvino_graph(model: Any, table: CalibrationTable, *, weight_bits: int = FU
     Raises:
         CalibrationError: The table lacks a range.
     """
-    return _Writer(model, table, Scheme.UINT8, weight_bits).write()
+    return _OpenVinoQdqWriter(model, table, Scheme.UINT8, weight_bits).write()
 
 
-class _Writer(QdqWriter):
+class _OpenVinoQdqWriter(QdqWriter):
     def write(self) -> Any:
         planned_names = [layer.name for layer in self.plan.layers]
         self._layers = {

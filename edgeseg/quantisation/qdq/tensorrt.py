@@ -31,10 +31,10 @@ def tensorrt_graph(model: Any, table: CalibrationTable) -> Any:
     Raises:
         CalibrationError: The table lacks a range.
     """
-    return _Writer(model, table, Scheme.SYMMETRIC).write()
+    return _TensorRTQdqWriter(model, table, Scheme.SYMMETRIC).write()
 
 
-class _Writer(QdqWriter):
+class _TensorRTQdqWriter(QdqWriter):
     def write(self) -> Any:
         self.layer_of = {layer.node.output[0]: layer for layer in self.plan.layers}
         self.shortcuts = self._find_shortcuts()

@@ -129,7 +129,7 @@ def json_from_scene(scene: Scene) -> dict[str, Any]:
     }
 
 
-class CocoResults:
+class CocoResultsWriter:
     """COCO's results file: one JSON list of all instances, with RLE masks.
 
     It has the name `path` plus `.partial` until it is closed; even that one is valid JSON after each frame.

@@ -15,7 +15,7 @@ from pycocotools import mask as rle
 
 from edgeseg.errors import EdgeSegError
 from edgeseg.files.records import write_atomically, write_json
-from edgeseg.streaming.outputs.writers import CocoResults, JsonLines, RecordFile, partial_path
+from edgeseg.streaming.outputs.writers import CocoResultsWriter, JsonLines, RecordFile, partial_path
 from edgeseg.streaming.results import LineCount, Scene
 from tests.vision.found import make_detections, make_frame, make_shown
 
@@ -82,7 +82,7 @@ def test_a_line_is_on_the_disk_before_the_next_frame(tmp_path: Path) -> None:
 # pycocotools 2.0 predates NumPy 2.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_results_are_cocos(tmp_path: Path) -> None:
-    sink = CocoResults(tmp_path / "results.json")
+    sink = CocoResultsWriter(tmp_path / "results.json")
     sink.write(make_shown(make_frame(image_id=7), make_detections(2)))
     sink.write(make_shown(make_frame(image_id=8), make_detections(0)))
     sink.write(make_shown(make_frame(image_id=9), make_detections(1)))
@@ -98,7 +98,7 @@ def test_results_are_cocos(tmp_path: Path) -> None:
 
 
 def test_results_without_any_instance_are_an_empty_list(tmp_path: Path) -> None:
-    sink = CocoResults(tmp_path / "results.json")
+    sink = CocoResultsWriter(tmp_path / "results.json")
     sink.write(make_shown(make_frame(), make_detections(0)))
     sink.close()
 
@@ -107,7 +107,7 @@ def test_results_without_any_instance_are_an_empty_list(tmp_path: Path) -> None:
 
 def test_results_of_a_run_that_is_killed_are_valid_json(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    sink = CocoResults(path)
+    sink = CocoResultsWriter(path)
     counts = [len(json.loads(partial_path(path).read_text("utf-8")))]
     for image_id in (1, 2):
         sink.write(make_shown(make_frame(image_id=image_id), make_detections(2)))
@@ -119,7 +119,7 @@ def test_results_of_a_run_that_is_killed_are_valid_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda path: JsonLines(path, ["source"]), CocoResults], ids=["lines", "results"]
+    "make", [lambda path: JsonLines(path, ["source"]), CocoResultsWriter], ids=["lines", "results"]
 )
 def test_a_record_that_does_not_fit_is_taken_back(tmp_path: Path, make: Callable[[Path], Sink]) -> None:
     path = tmp_path / "file.json"
