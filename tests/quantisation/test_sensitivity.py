@@ -42,10 +42,10 @@ class FakeYardstick:
 def analysis(monkeypatch: pytest.MonkeyPatch) -> SensitivityAnalysis:
     monkeypatch.setattr(sensitivity, "quantisable_blocks", lambda graph: LAYERS)
     fakes: dict[str, Any] = {
-        "trials": FakeTrials(),
+        "quantised_models": FakeTrials(),
         "table": None,
         "graph": SimpleNamespace(),
-        "yardstick": FakeYardstick(),
+        "evaluator": FakeYardstick(),
     }
     return SensitivityAnalysis(**fakes, base=BASE)
 
