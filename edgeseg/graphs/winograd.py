@@ -6,6 +6,7 @@ the input, where twelve are usual. A. Lavin, S. Gray, Fast Algorithms for Convol
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class _WinogradRewriter(GraphEditor):
             all(attribute(node, name) == wanted for name, wanted in SUPPORTED_CONV.items())
             and attribute(node, "group", 1) == 1
             and min(channels) >= MIN_CHANNELS
-            and np.prod(pixels) >= MIN_PIXELS
+            and math.prod(pixels) >= MIN_PIXELS
         )
 
     def _replace(self, conv: Any) -> list[Any]:
