@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeseg.bundle.manifest import Bundle
 
 # Kernels of ONNX Runtime that only round: what was not fused into those around it.
-QUANTIZATION_KERNELS = ("QuantizeLinear", "DequantizeLinear")
+QUANTISE_KERNELS = ("QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class EngineInfo:
         layers_by_type: Type to how many convolutions and dense layers compute in it.
         not_int8: Layers of an 8-bit engine that compute in another type.
         kernels: Those that there are most of first; empty where the backend does not tell.
-        rounding: Kernels that only round or convert, fused with nothing.
+        rounding: Kernels that only quantise or convert, fused with nothing.
     """
 
     name: str
@@ -91,7 +91,7 @@ def read_engine(bundle: Bundle, name: str) -> EngineInfo:
         kernels=tuple(
             KernelCount(kind=kind, reads=reads, count=count) for (kind, reads), count in counts.most_common()
         ),
-        rounding=sum(kernel.kind in QUANTIZATION_KERNELS for kernel in record.kernels),
+        rounding=sum(kernel.kind in QUANTISE_KERNELS for kernel in record.kernels),
     )
 
 

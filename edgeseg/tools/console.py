@@ -32,7 +32,7 @@ def hide_secrets(secrets: Iterable[str]) -> None:
     _secrets.update(secrets)
 
 
-def sanitized(text: str, *, lines: bool = False) -> str:
+def sanitised(text: str, *, lines: bool = False) -> str:
     """Hide secrets, and write out what a terminal would obey.
 
     Args:
@@ -62,17 +62,17 @@ def print_lines(*lines: str) -> None:
 
 def print_note(text: str) -> None:
     """Print a remark on stderr, where it does not disturb a result that is piped on."""
-    _echo(sanitized(text), err=True)
+    _echo(sanitised(text), err=True)
 
 
 def print_error(text: str) -> None:
     """Print why a command failed on stderr."""
-    _echo(f"{click.style('error', fg='red')}: {sanitized(text)}", err=True)
+    _echo(f"{click.style('error', fg='red')}: {sanitised(text)}", err=True)
 
 
 def print_trace(text: str) -> None:
     """Print where an error came from on stderr."""
-    _echo(sanitized(text, lines=True), err=True)
+    _echo(sanitised(text, lines=True), err=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -147,7 +147,7 @@ def progress_line() -> Iterator[Callable[[str], None]]:
         yield lambda stage: None
         return
     with console.status("") as status:
-        yield lambda stage: status.update(Text(sanitized(stage)))
+        yield lambda stage: status.update(Text(sanitised(stage)))
 
 
 def _echo(text: str, *, err: bool = False) -> None:

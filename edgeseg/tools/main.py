@@ -20,7 +20,7 @@ from edgeseg.optional import broken_requirement
 from edgeseg.streaming.sources.credentials import HIDDEN
 
 from .arguments import redacted_arguments, secrets_in_arguments
-from .console import hide_secrets, print_error, print_trace, sanitized
+from .console import hide_secrets, print_error, print_trace, sanitised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,13 +149,13 @@ def _presentable_usage_errors(args: tuple[str, ...]) -> Iterator[None]:
         text = exc.message
         for arg, shown in zip(args, redacted_arguments(args), strict=True):
             text = text if arg == shown else text.replace(arg, shown)
-        exc.message = sanitized(text)  # type: ignore[misc]
+        exc.message = sanitised(text)  # type: ignore[misc]
         raise
 
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return sanitized(super().format(record), lines=True)
+        return sanitised(super().format(record), lines=True)
 
 
 @contextmanager

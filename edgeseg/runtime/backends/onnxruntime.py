@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
-# It moves rounding in front of the first MaxPool, which is ten times slower in 8 bits than in float.
+# It moves quantisation in front of the first MaxPool, which is ten times slower in 8 bits than in float.
 DISABLED_OPTIMIZERS = ("QDQPropagationTransformer",)
 DISPLAY_NAMES = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
 # The others it calls as NumPy does.

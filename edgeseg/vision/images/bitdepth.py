@@ -97,29 +97,29 @@ def used_bits(samples: NDArray[Any]) -> int:
     return bits
 
 
-def reduce_to_8_bits(samples: NDArray[Any], bits: int, *, normalized: bool) -> NDArray[np.uint8]:
+def reduce_to_8_bits(samples: NDArray[Any], bits: int, *, normalised: bool) -> NDArray[np.uint8]:
     """Reduce samples to the upper 8 of their bits; negative samples become 0.
 
     Args:
         samples: Some or all rows of a picture: `[H, W]` or `[H, W, 3]`, integers or floats.
         bits: Bit depth of the whole picture, at least 8.
-        normalized: The samples are floats from 0 (black) to 1 (white); `bits` is not used.
+        normalised: The samples are floats from 0 (black) to 1 (white); `bits` is not used.
 
     Returns:
         `uint8` of the shape of `samples`.
 
     Example:
-        >>> reduce_to_8_bits(np.array([[0, 2048, 4095]], np.uint16), 12, normalized=False).tolist()
+        >>> reduce_to_8_bits(np.array([[0, 2048, 4095]], np.uint16), 12, normalised=False).tolist()
         [[0, 128, 255]]
     """
     if samples.dtype.kind != "f":
         positive = samples.clip(0) if samples.dtype.kind == "i" else samples
         return (positive >> (bits - 8)).astype(np.uint8)
-    scale = 255 if normalized else 1 / (1 << (bits - 8))
+    scale = 255 if normalised else 1 / (1 << (bits - 8))
     return np.nan_to_num(samples * scale).clip(0, 255).astype(np.uint8)
 
 
-def is_normalized(samples: NDArray[Any], largest: float) -> bool:
+def is_normalised(samples: NDArray[Any], largest: float) -> bool:
     """Tell whether samples, of any shape, are floats from 0 to 1; resizing may leave them slightly above."""
     return samples.dtype.kind == "f" and largest < 2
 

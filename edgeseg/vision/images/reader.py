@@ -11,7 +11,7 @@ from edgeseg.files.reading import read_failure
 from .bitdepth import (
     check_bit_depth,
     is_negative,
-    is_normalized,
+    is_normalised,
     largest_sample,
     read_deep_samples,
     reduce_to_8_bits,
@@ -125,7 +125,7 @@ class ImageReader:
         bits = self._bit_depth or stated_bits(image, path, largest)
         if bits is None:
             bits = used_bits(samples)
-            if not is_normalized(samples, largest):
+            if not is_normalised(samples, largest):
                 self._note_bits(path, bits, largest)
         elif largest >= 1 << bits:
             msg = (
@@ -133,10 +133,10 @@ class ImageReader:
                 f"{(1 << bits) - 1}; give a larger one, or none"
             )
             raise InputError(msg)
-        normalized, negative = is_normalized(samples, largest), is_negative(image)
+        normalised, negative = is_normalised(samples, largest), is_negative(image)
 
         def rows(band: slice) -> NDArray[np.uint8]:
-            read_8_bits = reduce_to_8_bits(samples[band], bits, normalized=normalized)
+            read_8_bits = reduce_to_8_bits(samples[band], bits, normalised=normalised)
             return 255 - read_8_bits if negative else read_8_bits
 
         return rows
