@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeseg.bundle.compatibility import Engine, UnfitEngineError, open_engine
+from edgeseg.bundle.compatibility import Engine, open_engine
 from edgeseg.bundle.engines import (
     EngineOptions,
     EngineRecord,
@@ -19,6 +19,7 @@ from edgeseg.bundle.engines import (
     recorded_engines,
 )
 from edgeseg.bundle.manifest import CALIBRATION_FILE, DEFAULT_PATH, file_record, open_bundle
+from edgeseg.bundle.refusals import UnfitEngineError
 from edgeseg.calibration.table import table_for
 from edgeseg.errors import ArtifactError, ConfigError, EdgeSegError
 from edgeseg.files.pairs import exclusive_publishing

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeseg.errors import ArtifactError
 from edgeseg.files.pairs import exclusive_publishing
 from edgeseg.files.reading import read_failure, sha256_from_file
 
@@ -23,6 +22,7 @@ from .engines import (
 )
 from .external_data import GRAPH_SUFFIX, check_self_contained
 from .manifest import CALIBRATION_FILE, FileRecord, file_mismatch
+from .refusals import Difference, RefusalKind, UnfitEngineError
 
 if TYPE_CHECKING:
     from .manifest import Bundle
@@ -60,18 +60,6 @@ class DeviceInfo:
     gpu: Gpu | None = None
 
 
-class UnfitEngineError(ArtifactError):
-    """An engine is altered, stale or made for another machine; building it again mends that.
-
-    Attributes:
-        record: How it was built.
-    """
-
-    def __init__(self, message: str, record: EngineRecord) -> None:
-        self.record = record
-        super().__init__(message)
-
-
 def open_engine(bundle: Bundle, backend: Target, precision: Precision, device: DeviceInfo) -> Engine:
     """Find an engine and check that it fits.
 
@@ -99,38 +87,44 @@ def _open_engine(bundle: Bundle, backend: Target, precision: Precision, device: 
     path = loaded_path(bundle.path, record)
     remedy = f"`--rebuild` or `{rebuild_command(bundle.path, record)}` builds it again"
     if record.file is not None and (fault := _fault(path, record.file)):
-        msg = f"{fault}; {remedy}"
-        raise UnfitEngineError(msg, record)
-    if differs := [*_source_differences(bundle, record), *_machine_differences(record, device)]:
-        msg = f"{path} was built for another {'; another '.join(differs)}; {remedy}"
-        raise UnfitEngineError(msg, record)
+        kind, what = fault
+        msg = f"{what}; {remedy}"
+        raise UnfitEngineError(msg, record, kind)
+    if differences := (*_source_differences(bundle, record), *_machine_differences(record, device)):
+        msg = f"{path} was built for another {'; another '.join(map(str, differences))}; {remedy}"
+        raise UnfitEngineError(msg, record, RefusalKind.DIFFERENT, differences)
     if record.file is not None and path.suffix == GRAPH_SUFFIX:
         check_self_contained(path)
     return Engine(path=path, record=record)
 
 
-def _fault(path: Path, recorded: FileRecord) -> str:
+def _fault(path: Path, recorded: FileRecord) -> tuple[RefusalKind, str] | None:
+    """Say what is wrong with the file of an engine; None if nothing is."""
     try:
         fault = file_mismatch(path, recorded)
     except FileNotFoundError:
-        return f"{path} is missing"
+        return RefusalKind.MISSING, f"{path} is missing"
     except OSError as exc:
-        return read_failure(path, exc)
-    return f"{path} was truncated or altered after it was built" if fault else ""
+        return RefusalKind.UNREADABLE, read_failure(path, exc)
+    if fault:
+        return RefusalKind.ALTERED, f"{path} was truncated or altered after it was built"
+    return None
 
 
-def _source_differences(bundle: Bundle, record: EngineRecord) -> list[str]:
+def _source_differences(bundle: Bundle, record: EngineRecord) -> list[Difference]:
     """Compare what an engine was made from with what the bundle holds now."""
     graph, table = bundle.files.get(record.graph), bundle.path / CALIBRATION_FILE
     found = [("graph", record.graph_sha256, graph.sha256 if graph else "none")]
     if record.calibration_sha256 is not None and table.is_file():
         found.append(("calibration", record.calibration_sha256, sha256_from_file(table)))
     return [
-        f"{name} ({built[:12]}, here {current[:12]})" for name, built, current in found if built != current
+        Difference(subject=name, built=built[:12], here=here[:12])
+        for name, built, here in found
+        if built != here
     ]
 
 
-def _machine_differences(record: EngineRecord, device: DeviceInfo) -> list[str]:
+def _machine_differences(record: EngineRecord, device: DeviceInfo) -> list[Difference]:
     """Compare the machine that an engine was made for with this one."""
     options, facts = record.options, [("machine", record.options.machine, device.machine)]
     if record.file is None:
@@ -176,5 +170,5 @@ def _runs_on(record: EngineRecord, gpu: Gpu | None) -> bool:
     return tuple(map(int, gpu.compute_capability.split("."))) >= OLDEST_COMPATIBLE_GPU
 
 
-def _differences(facts: list[tuple[str, str, str]]) -> list[str]:
-    return [f"{name} ({built}, here {current})" for name, built, current in facts if built != current]
+def _differences(facts: list[tuple[str, str, str]]) -> list[Difference]:
+    return [Difference(subject=name, built=built, here=here) for name, built, here in facts if built != here]

@@ -15,9 +15,9 @@ from edgeseg.bundle.engines import (
     read_engine_record,
     recorded_engines,
 )
-from edgeseg.errors import ArtifactError, DependencyError
+from edgeseg.errors import ArtifactError
 
-from .selection import open_fitting_engine
+from .selection import engine_refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,11 +81,12 @@ def read_engine(bundle: Bundle, name: str) -> EngineInfo:
     counts = Counter((kernel.kind, ", ".join(dict.fromkeys(kernel.inputs))) for kernel in record.kernels)
     types = Counter(record.layers.values())
     int8 = precision is Precision.INT8
+    refusal = engine_refusal(bundle, target, precision)
     return EngineInfo(
         name=name,
         path=str(loaded_path(bundle.path, record)),
         record=record,
-        unfit=_unfit(bundle, target, precision),
+        unfit=refusal.reason if refusal else "",
         layers_by_type=dict(types.most_common()),
         not_int8=tuple(layer for layer, kind in record.layers.items() if int8 and kind != "int8"),
         kernels=tuple(
@@ -106,11 +107,3 @@ def _engine_from_name(bundle: Bundle, name: str) -> tuple[Target, Precision]:
         msg = f"{bundle.path} has no engine {name!r}; it has {there}"
         raise ArtifactError(msg)
     return known[name]
-
-
-def _unfit(bundle: Bundle, target: Target, precision: Precision) -> str:
-    try:
-        open_fitting_engine(bundle, target, precision)
-    except (ArtifactError, DependencyError) as exc:
-        return str(exc)
-    return ""

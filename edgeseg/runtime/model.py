@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edgeseg.bundle.manifest import Bundle
+    from edgeseg.bundle.refusals import EngineRefusal
     from edgeseg.spec import ModelSpec
 
     from .contract import Backend, RawDetections
@@ -77,7 +78,7 @@ def open_model(path: Path, choice: EngineChoice) -> Model:
     """
     bundle, selection = _open_selected(path, choice)
     first, *others = map(SizedBackend, (each.spec for each in bundle.sizes), selection.backends)
-    return Model(*first, remark=selection.remark, other_sizes=others)
+    return Model(*first, remark=selection.remark, other_sizes=others, refusals=selection.refusals)
 
 
 def _open_selected(path: Path, choice: EngineChoice) -> tuple[Bundle, EngineSelection]:
@@ -137,6 +138,7 @@ class Model:
     Attributes:
         spec: What the model is, at its first input size.
         remark: Its precision, and why it is not another; ends `description`.
+        refusals: Faster engines of the bundle that were not taken, and why.
 
     Example:
         >>> import edgeseg
@@ -156,9 +158,11 @@ class Model:
         remark: str = "FP32",
         *,
         other_sizes: Sequence[SizedBackend] = (),
+        refusals: Sequence[EngineRefusal] = (),
     ) -> None:
         self.spec = spec
         self.remark = remark
+        self.refusals = tuple(refusals)
         self._sized_backends = (SizedBackend(spec, backend), *other_sizes)
 
     def __enter__(self) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeseg.bundle.compatibility import Engine, open_engine
@@ -14,6 +15,7 @@ from edgeseg.bundle.engines import (
     rebuild_command,
     recorded_engines,
 )
+from edgeseg.bundle.refusals import EngineRefusal, distinct_reasons, refusal_from_error
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError, EdgeSegError
 from edgeseg.optional import require
 from edgeseg.spec import Lowering
@@ -23,6 +25,7 @@ from .backends.openvino import OpenVinoBackend
 from .backends.tensorrt.backend import TensorRTBackend
 from .backends.tensorrt.library import load_library
 from .choice import AUTO, EngineChoice, Provider
+from .contract import Backend
 from .device import TENSORRT_KINDS, read_device_info
 from .host.machine import Host, weight_bits
 
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edgeseg.bundle.manifest import Bundle
-
-    from .contract import Backend
 
 # What runs the exported graph as it is, without a build, the most exact first.
 RUNNABLE_AS_EXPORTED = (
@@ -41,11 +42,26 @@ RUNNABLE_AS_EXPORTED = (
 )
 
 
-class EngineSelection(NamedTuple):
-    """Backends that have loaded an engine, one for each input size of a bundle, and what to tell of them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSelection:
+    """Backends that have loaded an engine, one for each input size of a bundle, and what to tell of them.
+
+    Attributes:
+        has_narrow_weights: Fewer bits than this processor could compute with.
+        refusals: What is faster and was not taken.
+    """
 
     backends: tuple[Backend, ...]
-    remark: str
+    precision: Precision
+    has_narrow_weights: bool
+    refusals: tuple[EngineRefusal, ...]
+
+    @property
+    def remark(self) -> str:
+        """Precision, and why it is not another, for people."""
+        weights = f" with {NARROW_WEIGHT_BITS}-bit weights" if self.has_narrow_weights else ""
+        skipped = "".join(f", as {reason}" for reason in distinct_reasons(self.refusals))
+        return f"{self.precision.value.upper()}{weights}{skipped}"
 
 
 def open_backend(bundle: Bundle, choice: EngineChoice) -> EngineSelection:
@@ -58,7 +74,8 @@ def open_backend(bundle: Bundle, choice: EngineChoice) -> EngineSelection:
         ConfigError: The backend does not compute in that precision.
         DependencyError: A package, or a GPU, is missing.
     """
-    refusals: list[EdgeSegError] = []
+    errors: list[EdgeSegError] = []
+    refusals: list[EngineRefusal] = []
     for candidate in engine_candidates(bundle, choice):
         try:
             engines = [
@@ -67,18 +84,21 @@ def open_backend(bundle: Bundle, choice: EngineChoice) -> EngineSelection:
             ]
             backends = _open_sizes(bundle, candidate, engines, choice)
         except (ArtifactError, ConfigError, DependencyError) as exc:
-            refusals.append(exc)
+            errors.append(exc)
+            refusals.append(refusal_from_error(candidate.target, candidate.precision, exc))
             continue
-        skipped_note = "".join(f", as {reason}" for reason in dict.fromkeys(map(str, refusals)))
         return EngineSelection(
-            backends, f"{candidate.precision.value.upper()}{_weight_bits_note(engines[0])}{skipped_note}"
+            backends=backends,
+            precision=candidate.precision,
+            has_narrow_weights=_has_narrow_weights(engines[0]),
+            refusals=tuple(refusals),
         )
-    if not refusals:
+    if not errors:
         raise ArtifactError(_no_engine_message(bundle, choice))
-    if len(refusals) == 1:
-        raise refusals[0]
-    kind = DependencyError if isinstance(refusals[-1], DependencyError) else ArtifactError
-    raise kind("; ".join(dict.fromkeys(map(str, refusals)))) from refusals[-1]
+    if len(errors) == 1:
+        raise errors[0]
+    kind = DependencyError if isinstance(errors[-1], DependencyError) else ArtifactError
+    raise kind("; ".join(distinct_reasons(refusals))) from errors[-1]
 
 
 class EngineCandidate(NamedTuple):
@@ -120,6 +140,15 @@ def open_fitting_engine(bundle: Bundle, target: Target, precision: Precision) ->
     return engine
 
 
+def engine_refusal(bundle: Bundle, target: Target, precision: Precision) -> EngineRefusal | None:
+    """Say why an engine cannot be used here; None if it can."""
+    try:
+        open_fitting_engine(bundle, target, precision)
+    except (ArtifactError, DependencyError) as exc:
+        return refusal_from_error(target, precision, exc)
+    return None
+
+
 def _no_engine_message(bundle: Bundle, choice: EngineChoice) -> str:
     if choice.backend != AUTO and choice.precision != AUTO:
         computes = PRECISIONS_OF[Target(choice.backend)]
@@ -134,14 +163,10 @@ def _no_engine_message(bundle: Bundle, choice: EngineChoice) -> str:
     return f"{bundle.path} has no engine of {kind}; build it with `{' '.join(words)} --model {bundle.path}`"
 
 
-def _weight_bits_note(engine: Engine | None) -> str:
-    """Say of an engine with narrower weights than this processor needs that it has them."""
+def _has_narrow_weights(engine: Engine | None) -> bool:
+    """Whether an engine has narrower weights than this processor needs."""
     narrow = engine is not None and engine.record.options.weight_bits == NARROW_WEIGHT_BITS
-    return (
-        f" with {NARROW_WEIGHT_BITS}-bit weights"
-        if narrow and weight_bits(Host()) == FULL_WEIGHT_BITS
-        else ""
-    )
+    return narrow and weight_bits(Host()) == FULL_WEIGHT_BITS
 
 
 def _open_sizes(

@@ -16,6 +16,7 @@ from edgeseg.bundle.engines import (
     Target,
     machine_family,
 )
+from edgeseg.bundle.refusals import EngineRefusal, RefusalKind, distinct_reasons
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.optional import require
 
@@ -30,11 +31,12 @@ MACHINES = ("x86_64", "aarch64")
 
 
 class BuildChoice(NamedTuple):
-    """What to build for and in, and why, for people."""
+    """What to build for and in, and why, for people; and the faster targets that were passed over."""
 
     target: Target
     precision: Precision
     reason: str
+    refusals: tuple[EngineRefusal, ...] = ()
 
 
 def choose_engine(target: Target | None, precision: Precision | None, options: EngineOptions) -> BuildChoice:
@@ -49,10 +51,14 @@ def choose_engine(target: Target | None, precision: Precision | None, options: E
         ConfigError: The target does not compute in that precision, or does not have an option.
     """
     supporting, option = _supporting_targets(options)
-    if target is None:
-        target, reason = _fastest_available(precision, supporting, option)
-    else:
+    refusals: tuple[EngineRefusal, ...] = ()
+    if target is not None:
         reason = "it was asked for"
+    elif len(supporting) == 1:
+        target, reason = supporting[0], f"{option} is for it alone"
+    else:
+        target, refusals = _fastest_available(precision, supporting)
+        reason = "; ".join((*distinct_reasons(refusals), f"{target.value} runs here"))
     if target not in supporting:
         msg = f"{option} is for --target {' or '.join(item.value for item in supporting)}, got {target.value}"
         raise ConfigError(msg)
@@ -67,7 +73,7 @@ def choose_engine(target: Target | None, precision: Precision | None, options: E
         msg = f"{target.value} computes in {names}; got {precision.value}"
         raise ConfigError(msg)
     _check_weight_bits(precision, options)
-    return BuildChoice(target, precision, reason)
+    return BuildChoice(target, precision, reason, refusals)
 
 
 def _check_weight_bits(precision: Precision, options: EngineOptions) -> None:
@@ -137,24 +143,28 @@ def _supporting_targets(options: EngineOptions) -> tuple[tuple[Target, ...], str
 
 
 def _fastest_available(
-    precision: Precision | None, supporting: tuple[Target, ...], option: str
-) -> tuple[Target, str]:
+    precision: Precision | None, supporting: tuple[Target, ...]
+) -> tuple[Target, tuple[EngineRefusal, ...]]:
     """Take the first that can run here: what this machine cannot run is built only if it is named."""
-    if len(supporting) == 1:
-        return supporting[0], f"{option} is for it alone"
-    rejections = []
+    refusals: list[EngineRefusal] = []
     for target in supporting:
-        if precision is not None and precision not in PRECISIONS_OF[target]:
-            rejections.append(f"{target.value} has no {precision.value}")
-            continue
-        reason = unavailable_reason(target)
-        if not reason:
-            return target, "; ".join(dict.fromkeys([*rejections, f"{target.value} runs here"]))
-        rejections.append(reason)
+        refusal = _target_refusal(target, precision)
+        if refusal is None:
+            return target, tuple(refusals)
+        refusals.append(refusal)
     elsewhere = "; for a GPU of another machine pass --compute-capability, such as SM86"
     raise ConfigError(
-        "; ".join(dict.fromkeys(rejections)) + (elsewhere if Target.TENSORRT_RTX in supporting else "")
+        "; ".join(distinct_reasons(refusals)) + (elsewhere if Target.TENSORRT_RTX in supporting else "")
     )
+
+
+def _target_refusal(target: Target, precision: Precision | None) -> EngineRefusal | None:
+    """Say why no engine is built for a target; None if it can run here."""
+    if precision is not None and precision not in PRECISIONS_OF[target]:
+        kind, reason = RefusalKind.UNSUPPORTED, f"{target.value} has no {precision.value}"
+    else:
+        kind, reason = RefusalKind.UNAVAILABLE, unavailable_reason(target)
+    return EngineRefusal(target=target, precision=precision, kind=kind, reason=reason) if reason else None
 
 
 def unavailable_reason(target: Target) -> str:

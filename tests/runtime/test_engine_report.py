@@ -21,10 +21,12 @@ from edgeseg.bundle.engines import (
     write_engine_record,
 )
 from edgeseg.bundle.manifest import file_record, open_bundle, write_manifest
+from edgeseg.bundle.refusals import Difference, RefusalKind
 from edgeseg.errors import ArtifactError
 from edgeseg.records import json_from_record
 from edgeseg.runtime import selection
 from edgeseg.runtime.engine_report import KernelCount, engine_names, read_engine
+from edgeseg.runtime.selection import engine_refusal
 
 from .case_ids import readable
 from .fake_bundle import make_spec
@@ -157,27 +159,33 @@ def test_layers_that_an_8_bit_engine_left_in_float(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("spoil", "subject", "built"),
     [
-        ({"machine": "s390x"}, "another machine (s390x, here "),
-        pytest.param({"graph_sha256": "0" * 64}, "another graph", id="another graph"),
+        ({"machine": "s390x"}, "machine", "s390x"),
+        pytest.param({"graph_sha256": "0" * 64}, "graph", "0" * 12, id="another graph"),
     ],
     ids=readable,
 )
 def test_an_engine_that_does_not_fit_is_shown_with_the_reason(
-    bundle: Bundle, spoil: dict[str, Any], reason: str
+    bundle: Bundle, spoil: dict[str, Any], subject: str, built: str
 ) -> None:
     add_engine(bundle.path, Target.ONNXRUNTIME, Precision.INT8, kernels=KERNELS, **spoil)
 
     info = read_engine(bundle, "onnxruntime-int8")
 
-    assert reason in info.unfit
+    refusal = engine_refusal(bundle, Target.ONNXRUNTIME, Precision.INT8)
+    assert refusal is not None
+    assert [(item.subject, item.built) for item in refusal.differences] == [(subject, built)]
+    assert info.unfit == refusal.reason
     assert len(info.kernels) == 4
 
 
 def test_a_truncated_engine_is_shown_with_the_reason(bundle: Bundle) -> None:
     add_engine(bundle.path, Target.ONNXRUNTIME, Precision.INT8).write_bytes(b"an eng")
 
+    refusal = engine_refusal(bundle, Target.ONNXRUNTIME, Precision.INT8)
+    assert refusal is not None
+    assert refusal.kind is RefusalKind.ALTERED
     assert "truncated or altered" in read_engine(bundle, "onnxruntime-int8").unfit
 
 
@@ -187,10 +195,12 @@ def test_an_engine_for_a_gpu_that_is_not_here(bundle: Bundle, monkeypatch: pytes
     )
     add_engine(bundle.path, Target.TENSORRT, Precision.FP16, gpu=A5000)
 
-    unfit = read_engine(bundle, "tensorrt-fp16").unfit
+    refusal = engine_refusal(bundle, Target.TENSORRT, Precision.FP16)
 
-    assert "another GPU (NVIDIA RTX A5000, here none)" in unfit
-    assert "edgeseg build-engine --fp16 --target tensorrt --force" in unfit
+    assert refusal is not None
+    assert refusal.differences == (Difference(subject="GPU", built=A5000.name, here="none"),)
+    assert "edgeseg build-engine --fp16 --target tensorrt --force" in refusal.reason
+    assert read_engine(bundle, "tensorrt-fp16").unfit == refusal.reason
 
 
 @pytest.mark.parametrize("name", ["tensorrt-int8", "onnxruntime", "onnxruntime-fp16", "", "../model"])

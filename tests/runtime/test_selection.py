@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 
-from edgeseg.bundle.compatibility import UnfitEngineError
 from edgeseg.bundle.engines import EngineOptions, Gpu, Precision, Target, engine_path, machine_family
 from edgeseg.bundle.manifest import open_bundle
+from edgeseg.bundle.refusals import Difference, RefusalKind, UnfitEngineError
 from edgeseg.errors import ArtifactError, ConfigError, DependencyError
 from edgeseg.runtime import device
 from edgeseg.runtime import selection as module
@@ -127,6 +127,10 @@ def said(folder: Path, **wanted: Any) -> str:
     with load(folder, **wanted) as model:
         assert len(model(frame(), 0.5)) == 3
         return model.description
+
+
+def passed_over(model: Model) -> list[tuple[Target, Precision | None, RefusalKind]]:
+    return [(refusal.target, refusal.precision, refusal.kind) for refusal in model.refusals]
 
 
 # What may be asked for.
@@ -271,22 +275,28 @@ def test_an_engine_for_rtx_is_taken_where_tensorrts_does_not_fit(folder: Path, s
     add_gpu_engine(folder, Target.TENSORRT, Precision.INT8, backend_version="10.9.0")
     add_gpu_engine(folder, Target.TENSORRT_RTX, Precision.FP16, options={"compute_capabilities": ("SM86",)})
 
-    told = said(folder)
+    with load(folder) as model:
+        told = model.description
+        (refusal,) = model.refusals
 
+    assert passed_over(model) == [(Target.TENSORRT, Precision.INT8, RefusalKind.DIFFERENT)]
+    assert refusal.differences == (Difference(subject="version of tensorrt", built="10.9.0", here="10.3.0"),)
     assert told.startswith("TensorRT for RTX 10.3.0 on Simulated GPU")
-    assert ", FP16, as " in told
-    assert "another version of tensorrt (10.9.0, here 10.3.0)" in told
+    assert told.endswith(f", FP16, as {refusal.reason}")
 
 
 def test_on_a_machine_without_a_gpu_onnxruntime_computes_and_says_why(plain: Path) -> None:
     add_gpu_engine(plain, Target.TENSORRT, Precision.INT8, gpu=A5000)
 
-    told = said(plain)
+    with load(plain) as model:
+        told = model.description
+        (refusal,) = model.refusals
 
+    assert passed_over(model) == [(Target.TENSORRT, Precision.INT8, RefusalKind.DIFFERENT)]
+    assert refusal.differences == (Difference(subject="GPU", built=A5000.name, here="none"),)
     assert told.startswith("ONNX Runtime")
-    assert "on CPU, FP32, as " in told
-    assert "another GPU (NVIDIA RTX A5000, here none)" in told
-    assert "edgeseg build-engine --int8 --target tensorrt" in told
+    assert told.endswith(f"on CPU, FP32, as {refusal.reason}")
+    assert "edgeseg build-engine --int8 --target tensorrt" in refusal.reason
 
 
 def test_a_gpu_whose_library_is_missing_is_passed_over(
@@ -301,7 +311,9 @@ def test_a_gpu_whose_library_is_missing_is_passed_over(
     for place in (device, tensorrt, module):
         monkeypatch.setattr(place, "load_library", absent)
 
-    assert "on CPU, INT8, as tensorrt is needed to run an engine and is not installed" in said(folder)
+    with load(folder) as model:
+        assert passed_over(model) == [(Target.TENSORRT, Precision.INT8, RefusalKind.UNAVAILABLE)]
+        assert "on CPU, INT8, as tensorrt is needed to run an engine and is not" in model.description
     with pytest.raises(DependencyError, match="not installed"):
         load(folder, backend="tensorrt")
 
@@ -309,7 +321,9 @@ def test_a_gpu_whose_library_is_missing_is_passed_over(
 def test_an_engine_that_tensorrt_refuses_is_passed_over(folder: Path, simulated: Simulated) -> None:
     add_engine(folder, Target.TENSORRT, Precision.INT8, content=b"not an engine", gpu=SIMULATED)
 
-    assert ", INT8, as TensorRT 10.3.0 cannot load " in said(folder)
+    with load(folder) as model:
+        assert passed_over(model) == [(Target.TENSORRT, Precision.INT8, RefusalKind.BROKEN)]
+        assert ", INT8, as TensorRT 10.3.0 cannot load " in model.description
     with pytest.raises(ArtifactError, match="cannot load"):
         load(folder, backend="tensorrt")
 
@@ -341,15 +355,29 @@ def test_auto_says_why_the_engine_does_not_fit(folder: Path) -> None:
 
     with load(folder) as model:
         assert not runs_the_engine(model)
-        assert "on CPU, FP32, as " in model.description
-        assert "s390x" in model.description
+        assert passed_over(model) == [(*INT8, RefusalKind.DIFFERENT)]
+        assert model.refusals[0].differences == (
+            Difference(subject="machine", built="s390x", here=machine_family(platform.machine())),
+        )
+        assert model.description.endswith(f"on CPU, FP32, as {model.refusals[0].reason}")
 
 
-@pytest.mark.parametrize("spoil", ["truncated", "stale", "broken"])
-def test_auto_passes_over_what_is_spoilt(folder: Path, spoil: str) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        ("missing", RefusalKind.MISSING),
+        ("truncated", RefusalKind.ALTERED),
+        ("stale", RefusalKind.DIFFERENT),
+        ("broken", RefusalKind.BROKEN),
+    ],
+    ids=readable,
+)
+def test_auto_passes_over_what_is_spoilt(folder: Path, spoil: str, kind: RefusalKind) -> None:
     path = engine_path(folder, Target.ONNXRUNTIME, Precision.INT8)
     if spoil == "truncated":
         path.write_bytes(path.read_bytes()[:-1])
+    elif spoil == "missing":
+        path.unlink()
     elif spoil == "stale":
         add_graph(folder, Target.ONNXRUNTIME, Precision.INT8, graph_sha256="0" * 64)
     else:
@@ -357,6 +385,7 @@ def test_auto_passes_over_what_is_spoilt(folder: Path, spoil: str) -> None:
 
     with load(folder) as model:
         assert not runs_the_engine(model)
+        assert passed_over(model) == [(*INT8, kind)]
         assert "onnxruntime-int8" in model.remark
     with pytest.raises(ArtifactError, match="onnxruntime-int8"):
         load(folder, precision="int8")
@@ -496,11 +525,11 @@ def test_the_fastest_that_would_overflow_is_passed_over(folder: Path, without_vn
     add_graph(folder, Target.OPENVINO, Precision.INT8, options=WIDE)
     add_graph(folder, Target.ONNXRUNTIME, Precision.INT8, options=NARROW)
 
-    told = said(folder)
-
-    assert told.startswith("ONNX Runtime")
-    assert "on CPU, INT8, as " in told
-    assert "openvino-int8.onnx was built for another processor (with AVX-512 VNNI or AVX-VNNI" in told
+    with load(folder) as model:
+        assert model.description.startswith("ONNX Runtime")
+        assert passed_over(model) == [(Target.OPENVINO, Precision.INT8, RefusalKind.DIFFERENT)]
+        assert [item.subject for item in model.refusals[0].differences] == ["processor"]
+        assert f"on CPU, INT8, as {model.refusals[0].reason}" in model.description
 
 
 @on_x86
@@ -572,7 +601,9 @@ class TestOpenVino:
         monkeypatch.setattr(openvino_module, "has_bfloat16", lambda: False)
         add_engine(plain, Target.OPENVINO, Precision.BF16, content=None)
 
-        assert "on CPU, FP32, as precision bf16 needs" in said(plain)
+        with load(plain) as model:
+            assert passed_over(model) == [(Target.OPENVINO, Precision.BF16, RefusalKind.UNSUPPORTED)]
+            assert "on CPU, FP32, as precision bf16 needs" in model.description
 
     def test_its_engine_goes_before_that_of_onnxruntime(self, folder: Path) -> None:
         add_graph(folder, Target.OPENVINO, Precision.INT8)
@@ -588,10 +619,10 @@ class TestOpenVino:
     ) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
-        told = said(plain)
-
-        assert told.startswith("OpenVINO")
-        assert ", FP32, as onnxruntime is needed to run a bundle and is not installed" in told
+        with load(plain) as model:
+            assert passed_over(model) == [(*FP32, RefusalKind.UNAVAILABLE)]
+            assert model.description.startswith("OpenVINO")
+            assert ", FP32, as onnxruntime is needed to run a bundle and is not" in model.description
 
 
 def test_an_engine_of_openvino_where_it_is_not_installed(
@@ -600,7 +631,9 @@ def test_an_engine_of_openvino_where_it_is_not_installed(
     add_graph(folder, Target.OPENVINO, Precision.INT8)
     monkeypatch.setitem(sys.modules, "openvino", None)
 
-    assert ", INT8, as openvino is needed to run an engine and is not installed" in said(folder)
+    with load(folder) as model:
+        assert passed_over(model) == [(Target.OPENVINO, Precision.INT8, RefusalKind.UNAVAILABLE)]
+        assert ", INT8, as openvino is needed to run an engine and is not" in model.description
     with pytest.raises(DependencyError, match=r"edgeseg\[openvino\]"):
         load(folder, backend="openvino", precision="int8")
 

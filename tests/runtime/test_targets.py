@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeseg.bundle.engines import PRECISIONS_OF, EngineOptions, Gpu, Precision, Target
+from edgeseg.bundle.refusals import RefusalKind
 from edgeseg.errors import ConfigError, DependencyError
 from edgeseg.runtime import targets as module
 from edgeseg.runtime.backends.tensorrt.library import TensorRTKind
-from edgeseg.runtime.targets import choose_engine, engine_weight_bits
+from edgeseg.runtime.targets import BuildChoice, choose_engine, engine_weight_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +57,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def chosen(precision: Precision | None = None, **options: Any) -> tuple[Target, Precision, str]:
-    target, taken, reason = choose_engine(None, precision, EngineOptions(**options))
-    return target, taken, reason
+    return choose_engine(None, precision, EngineOptions(**options))[:3]
+
+
+def passed_over(precision: Precision | None = None) -> list[tuple[Target, RefusalKind]]:
+    refusals = choose_engine(None, precision, PLAIN).refusals
+    assert {refusal.precision for refusal in refusals} <= {precision}
+    return [(refusal.target, refusal.kind) for refusal in refusals]
 
 
 # Where nothing is named.
@@ -67,12 +73,14 @@ def test_tensorrt_goes_first_where_there_is_a_gpu(machine: Callable[..., None]) 
     machine(capability="8.6", tensorrt=True, rtx=True, openvino=True)
 
     assert chosen() == (TENSORRT, Precision.FP16, "tensorrt runs here")
+    assert passed_over() == []
 
 
 def test_rtx_is_next(machine: Callable[..., None]) -> None:
     machine(capability="8.6", rtx=True, openvino=True)
 
     assert chosen() == (RTX, Precision.FP16, "no TensorRT; tensorrt-rtx runs here")
+    assert passed_over() == [(TENSORRT, RefusalKind.UNAVAILABLE)]
 
 
 @pytest.mark.parametrize("capability", ["8.7", "9.0", "7.0", "11.0"])
@@ -167,6 +175,10 @@ def test_what_has_not_that_precision_is_passed_over_and_told(machine: Callable[.
     machine(capability="8.6", tensorrt=True, openvino=True)
 
     assert chosen(Precision.BF16)[2] == "tensorrt has no bf16; tensorrt-rtx has no bf16; openvino runs here"
+    assert passed_over(Precision.BF16) == [
+        (TENSORRT, RefusalKind.UNSUPPORTED),
+        (RTX, RefusalKind.UNSUPPORTED),
+    ]
 
 
 def test_a_precision_that_nothing_here_has(machine: Callable[..., None]) -> None:
@@ -186,7 +198,7 @@ def test_a_target_by_name_has_its_precisions_and_no_other(
 ) -> None:
     machine()
     if precision in PRECISIONS_OF[target]:
-        assert choose_engine(target, precision, PLAIN) == (target, precision, "it was asked for")
+        assert choose_engine(target, precision, PLAIN) == BuildChoice(target, precision, "it was asked for")
         return
     with pytest.raises(ConfigError, match=rf"{target.value} computes in int8, .*; got {precision.value}"):
         choose_engine(target, precision, PLAIN)
@@ -206,7 +218,7 @@ def test_a_target_by_name_is_taken_whatever_is_here(
 ) -> None:
     machine()
 
-    assert choose_engine(target, None, PLAIN) == (target, precision, "it was asked for")
+    assert choose_engine(target, None, PLAIN) == BuildChoice(target, precision, "it was asked for")
 
 
 # Where options are given.
