@@ -1,1 +1,1 @@
-"""The report on this machine and the packages on it."""
+"""Report on this machine and its installed packages."""

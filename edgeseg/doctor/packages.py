@@ -1,4 +1,4 @@
-"""Which of the packages that `edgeseg` can use are installed, work, and can do what is asked of them."""
+"""Checks which of the packages that `edgeseg` can use are installed and working, and what they support."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 EXPORT_PURPOSE = "export a checkpoint and build engines"
 EXPORT_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
-# Distributions that install one and the same module and overwrite each other's files.
+# Distributions that install the same module and overwrite each other's files.
 OPENCV_WHEELS = (
     "opencv-python",
     "opencv-contrib-python",
@@ -51,7 +51,8 @@ OPENCV_WHEELS = (
     "opencv-contrib-python-headless",
 )
 ONNXRUNTIME_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
-# What a run uses only when it is asked for it: purpose, and distributions of which the first brings the rest.
+# Packages that a run needs only for certain options: purpose, and distributions. The command that installs
+# the first one also installs the others.
 LIVE_PACKAGES = {
     "Tracking": ("follow objects over time (--track)", ("trackers", "supervision", "scipy")),
     "Web page": ("show a run in a browser (--web)", ("starlette", "uvicorn")),
@@ -65,7 +66,7 @@ GPU_GROUPS_COMMAND = 'sudo usermod -aG video,render "$USER", then log in again'
 WINDOW_OPENCV_COMMAND = (
     "sudo apt install libgl1 && pip uninstall -y opencv-python-headless && pip install opencv-python"
 )
-# Imported in a process of its own: torch would stay in this one, and a broken pair may crash.
+# Run in a separate process: torch would stay loaded in this one, and mismatched packages may crash.
 IMPORT_CHECK = "try:\n import torchvision\nexcept Exception as exc:\n print(exc)\nelse:\n print('ok')"
 
 
@@ -73,7 +74,10 @@ def inspect_machine(host: Host | None = None) -> list[Component]:
     """Report on this machine, hardware first.
 
     Args:
-        host: Where the machine's facts come from; None for this machine.
+        host: Machine to inspect; None for this one.
+
+    Returns:
+        The hardware, then the packages, then the comparison with the tested versions.
     """
     host = host or Host()
     hardware = machine_components(host)
@@ -82,10 +86,10 @@ def inspect_machine(host: Host | None = None) -> list[Component]:
 
 
 def package_components(host: Host, *, gpu: bool) -> list[Component]:
-    """Look at OpenCV, the backends and the packages that export.
+    """Check OpenCV, the backends, and the packages for export, tracking and the web page.
 
     Args:
-        host: Where the machine's facts come from.
+        host: Machine to inspect.
         gpu: Whether there is an NVIDIA GPU to use.
     """
     reinstall = "pip install --force-reinstall"
@@ -103,11 +107,11 @@ def package_components(host: Host, *, gpu: bool) -> list[Component]:
 
 
 def opencv() -> list[Component]:
-    """OpenCV, and what its build can read and show."""
+    """Check OpenCV, and what its build can read and show."""
     try:
         cv2 = require("cv2", purpose="read images")
     except DependencyError as exc:
-        # The wheel with windows needs a library that servers and containers lack.
+        # The wheel with window support needs libGL, which servers and containers often lack.
         command = install_command("cv2")
         mend = "sudo apt install libgl1" if "libGL" in str(exc) else _reinstall_command(command)
         return [_broken("OpenCV", _without_advice(exc), "read images", mend)]
@@ -118,7 +122,7 @@ def opencv() -> list[Component]:
 
 
 def opencv_features(build: str) -> list[Component]:
-    """Read from `cv2.getBuildInformation()` what the build was made with."""
+    """Report GStreamer, FFmpeg and window support from the text of `cv2.getBuildInformation()`."""
     gstreamer, ffmpeg, window = (_build_feature(build, name) for name in ("GStreamer", "FFMPEG", "GUI"))
     return [
         Component(name="OpenCV: GStreamer", state=ComponentState.OK, detail=gstreamer)
@@ -139,7 +143,7 @@ def opencv_features(build: str) -> list[Component]:
 
 
 def onnxruntime(host: Host, *, gpu: bool) -> list[Component]:
-    """ONNX Runtime, and what it computes on."""
+    """Check ONNX Runtime and its execution providers."""
     name, purpose = "ONNX Runtime", "run a bundle on a CPU"
     try:
         ort = require("onnxruntime", purpose=purpose)
@@ -155,7 +159,13 @@ def onnxruntime(host: Host, *, gpu: bool) -> list[Component]:
 
 
 def package_group(name: str, purpose: str, needed: tuple[str, ...]) -> Component:
-    """Packages that are installed together or are of no use; they are not imported, which takes a second."""
+    """Check packages that are only useful together, without importing them, which takes about a second.
+
+    Args:
+        name: Name of the group in the report.
+        purpose: What the packages are needed for.
+        needed: Names of the distributions.
+    """
     versions = {package: _version(package) for package in needed}
     absent = [package for package, found in versions.items() if not found]
     if absent:
@@ -166,7 +176,7 @@ def package_group(name: str, purpose: str, needed: tuple[str, ...]) -> Component
 
 
 def openvino() -> Component:
-    """OpenVINO, which is used on x86 only, and whether this processor computes in bfloat16."""
+    """Check OpenVINO, which is used on x86 only, and whether this processor supports bfloat16."""
     name, purpose = "OpenVINO", "build and run OpenVINO engines"
     if machine_family(platform.machine()) != "x86_64":
         return Component(name=name, state=ComponentState.NONE, detail="used on x86 only")
@@ -180,7 +190,7 @@ def openvino() -> Component:
 
 
 def export_packages(host: Host) -> Component:
-    """The packages of the extra `export`, and whether torch and torchvision fit together."""
+    """Check the packages of the extra `export`, and whether torch and torchvision are compatible."""
     versions = {name: _version(name) for name in EXPORT_PACKAGES}
     present = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
     absent = ", ".join(name for name, found in versions.items() if not found)
@@ -198,7 +208,7 @@ def export_packages(host: Host) -> Component:
 
 
 def cuda(host: Host, *, gpu: bool) -> Component:
-    """What reaches CUDA from Python; TensorRT's engines run through it."""
+    """Check the Python packages that give access to CUDA, which TensorRT engines need."""
     name, purpose = "CUDA", "run TensorRT engines"
     present = [module for module in (BINDINGS, PYCUDA) if _is_importable(module)]
     if not gpu:
@@ -224,7 +234,7 @@ def cuda(host: Host, *, gpu: bool) -> Component:
 
 
 def tensorrt(host: Host, *, gpu: bool) -> Component:
-    """TensorRT proper, which needs a GPU both to build and to run."""
+    """Check standard TensorRT, which needs a GPU both to build and to run engines."""
     name, purpose = "TensorRT", "build and run TensorRT engines"
     if not is_installed(TensorRTKind.TENSORRT):
         if not gpu:
@@ -242,7 +252,7 @@ def tensorrt(host: Host, *, gpu: bool) -> Component:
 
 
 def tensorrt_rtx() -> Component:
-    """TensorRT for RTX, which builds without a GPU."""
+    """Check TensorRT for RTX, which can build engines without a GPU."""
     name, purpose = "TensorRT for RTX", "build engines without a GPU"
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return Component(name=name, state=ComponentState.NONE, detail="for Linux on x86-64 only")
@@ -261,7 +271,7 @@ def _tested_versions() -> list[Component]:
 
 
 def _onnxruntime_gpu(host: Host, providers: list[str], *, gpu: bool) -> Component:
-    """Tell of ONNX Runtime on NVIDIA GPUs; TensorRT's engines do without."""
+    """Report whether ONNX Runtime can use an NVIDIA GPU; TensorRT engines do not need it."""
     name = "ONNX Runtime: GPU"
     if present := [provider for provider in (CUDA, TENSORRT) if provider in providers]:
         listed = ", ".join(provider.removesuffix("ExecutionProvider") for provider in present)
@@ -279,7 +289,8 @@ def _onnxruntime_gpu(host: Host, providers: list[str], *, gpu: bool) -> Componen
 def _tensorrt_command(host: Host) -> str:
     if not host.is_jetson:
         return PIP_TENSORRT_COMMAND
-    # JetPack's TensorRT lies among the packages of the system's Python, or is not there at all.
+    # JetPack installs TensorRT only into the system's Python. An environment that sees the system's packages
+    # and still has no TensorRT is on a machine without JetPack.
     return JETPACK_COMMAND if sees_system_packages() else SYSTEM_VENV_COMMAND
 
 
@@ -287,24 +298,24 @@ def _is_importable(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ImportError:
-        # Of a dotted name the parent is imported, and may be absent or broken.
+        # For a dotted name, `find_spec` imports the parent, which may be missing or broken.
         return False
 
 
 def _unusable(name: str, module: str, exc: DependencyError, needed_to: str, mend: str) -> Component:
-    """Tell a package that is absent from one that does not import."""
+    """Report a package as missing, or as broken if it is installed but does not import."""
     if not _is_importable(module):
         return _absent(name, "not installed", needed_to, mend)
     return _broken(name, _without_advice(exc), needed_to, _reinstall_command(mend))
 
 
 def _reinstall_command(command: str) -> str:
-    """Install what pip believes to be there."""
+    """Make pip reinstall a package that it considers installed."""
     return command.replace("install", "install --force-reinstall", 1)
 
 
 def _without_advice(exc: ArtifactError | DependencyError) -> str:
-    """Leave out the advice: the report has its own."""
+    """Drop the advice from an error message, because the report gives its own."""
     return str(exc).partition(";")[0]
 
 
@@ -319,7 +330,7 @@ def _sole_distribution(name: str, module: ModuleType, wheels: tuple[str, ...], k
 
 
 def _build_feature(build: str, name: str) -> str:
-    """Read one line of OpenCV's build information; empty for `NO`, `NONE` and an absent line."""
+    """Read one entry of OpenCV's build information; empty for `NO`, `NONE` or a missing line."""
     line = re.search(rf"^\s*{name}:[ \t]*(.*)$", build, re.MULTILINE)
     value = line[1].strip() if line else ""
     if value in ("NO", "NONE"):

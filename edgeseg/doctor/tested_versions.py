@@ -9,7 +9,8 @@ from types import MappingProxyType
 from edgeseg.runtime.host.machine import Component, ComponentState
 
 TITLE = "Tested versions"
-# By distribution: all that pyproject.toml names for those who use `edgeseg`. Raised before a release.
+# Newest tested version by distribution, for every runtime dependency in pyproject.toml. Updated before each
+# release.
 TESTED = MappingProxyType(
     {
         "click": "8.5",
@@ -43,17 +44,17 @@ TESTED = MappingProxyType(
         "uvicorn": "0.54",
     }
 )
-# Not tested at all: they need a GPU, and nothing can be said of their versions.
+# Not tested, because they need a GPU; their versions are not checked.
 UNTESTED = frozenset(("onnxruntime-gpu", "pycuda", "tensorrt"))
 
 
 def newer_packages() -> list[str]:
-    """Name the distributions that are installed in a newer version than was tested, as pip would be told."""
+    """List the distributions installed in a newer version than the newest tested one."""
     return [name for name, tested in TESTED.items() if _digits(_installed(name)) > _digits(tested)]
 
 
 def tested_versions() -> Component:
-    """Say whether anything is installed in a newer version than was tested."""
+    """Report whether any package is newer than the newest tested version."""
     newer = newer_packages()
     if not newer:
         return Component(
@@ -80,6 +81,6 @@ def _installed(distribution: str) -> str:
 
 
 def _digits(text: str) -> tuple[int, ...]:
-    """Read major and minor, which are what a break comes with."""
+    """Parse the major and minor version; incompatible changes rarely come in a patch release."""
     numbers = re.match(r"(\d+)(?:\.(\d+))?", text)
     return tuple(int(number or 0) for number in numbers.groups()) if numbers else ()

@@ -1,1 +1,1 @@
-"""Frames in, results out: from a camera, video or folder to masks, files, a window and a page."""
+"""Reading frames from cameras, videos and folders, and writing or showing the masks found in them."""

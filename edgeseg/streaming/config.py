@@ -1,4 +1,4 @@
-"""One run: what is asked for, and what came of it."""
+"""Settings, callbacks and summary of a run."""
 
 from __future__ import annotations
 
@@ -29,17 +29,20 @@ SUMMARY_FILE = "summary.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """What frames come from, and how they are read.
+    """Where frames come from and how they are read.
 
     Attributes:
-        sources: Read together: images, folders, glob patterns, videos, streams; an int is a camera.
-        max_frames: Stop after so many; None for all.
-        realtime: Play videos at their own speed, as a camera would, and drop what comes too fast.
-        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
-        give_up_after_s: How long to try to open a lost stream again; None to retry forever.
+        sources: Images, folders, glob patterns, videos and streams to read together; an int is a camera.
+        max_frames: Stop after this number of frames; None reads all.
+        realtime: Play videos at their own speed, like a camera, and drop frames that come too fast.
+        bit_depth: Number of bits used per sample in images with more than 8; None detects it per image.
+        give_up_after_s: How long to try to reopen a lost stream, in seconds; None retries forever.
+
+    Raises:
+        ConfigError: There is no source, or a value is out of range.
     """
 
-    # What may hold passwords is not shown.
+    # Addresses may contain passwords, so they are left out of the repr.
     sources: tuple[str | int, ...] = field(repr=False)
     max_frames: int | None = None
     realtime: bool = False
@@ -61,14 +64,15 @@ class SourceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputConfig:
-    """Which results are written, and where to.
+    """Which results are written, and where.
 
     Attributes:
-        folder: Of the results; None for `edgeseg-output`, or `edgeseg-output-2` and so on where there are
-            results already.
-        files: Write results at all; without, there are only a window, a page and the summary.
-        overlay: Also write what is found drawn over the frames.
-        force: Replace results that are there.
+        folder: Folder for the results; None for `edgeseg-output`, or `edgeseg-output-2` and so on if that
+            already holds results.
+        files: Write result files; if off, the results go only to the window, the page and the returned
+            summary.
+        overlay: Also write the frames with the detections drawn over them.
+        force: Replace existing results.
     """
 
     folder: Path | None = None
@@ -84,10 +88,10 @@ class DisplayConfig:
     Attributes:
         style: What is drawn.
         redact: Names of classes that are made unrecognisable in every picture.
-        redaction: How.
+        redaction: How they are made unrecognisable.
         window: Show the pictures in a window.
-        web: Where to serve a page that shows them; None for nowhere.
-        web_token: What a viewer of the page must know.
+        web: Address at which to serve a page that shows the pictures; None for no page.
+        web_token: Token that a viewer of the page must give.
     """
 
     style: DrawStyle = DEFAULT_STYLE
@@ -100,16 +104,19 @@ class DisplayConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """What to run on what, and where to.
+    """All settings of a run.
 
     Attributes:
-        source: What frames come from.
-        model: Bundle.
-        engine: What computes it.
-        score_threshold: Only instances above it.
-        tracking: How objects are followed and counted; None leaves them without numbers.
-        output: Which results are written, and where to.
+        source: Where frames come from and how they are read.
+        model: Path of the bundle.
+        engine: Which engine of the bundle to use.
+        score_threshold: Only instances with a higher score are kept; 0 to 1.
+        tracking: How objects are followed and counted; None turns tracking off.
+        output: Which results are written, and where.
         display: What the pictures look like, and where they are shown.
+
+    Raises:
+        ConfigError: `score_threshold` is out of range.
     """
 
     source: SourceConfig
@@ -132,8 +139,8 @@ class RunCallbacks:
 
     Attributes:
         progress: Called with a line after each frame.
-        note: Called, also in other threads, with a sentence for each input that is skipped, and for a line
-            or zone that counts nothing.
+        note: Called, possibly from other threads, with a sentence for each remark, such as a skipped input,
+            a lost stream, or a line or zone that cannot count anything.
     """
 
     progress: Callable[[str], None] = lambda line: None
@@ -142,30 +149,30 @@ class RunCallbacks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """What a run did.
+    """Results and statistics of a run.
 
     Attributes:
-        sources: What frames came from.
+        sources: Names of the sources.
         model: Path of the bundle.
-        computed_by: Backend, its version and where it ran.
-        score_threshold: Only instances above it were kept, at the end of the run.
-        frames: Number of frames done.
-        fps: Frames a second from the first to the last.
-        instances: Number of instances in them.
-        instances_by_class: The same by class name, the most frequent first.
-        skipped: Inputs that could not be read, and why; the first thousand.
-        skipped_count: All of them.
-        dropped: By source, frames of a live source that a newer one replaced.
-        reconnects: How often live sources had to be opened again.
-        stages_ms: Mean of each stage a frame, in milliseconds; stages go on at the same time.
-        age_mean_ms: Mean age of a live frame when its results were there; None for files.
-        age_max_ms: The highest of them.
+        computed_by: Backend, its version and the device it ran on.
+        score_threshold: Score threshold at the end of the run.
+        frames: Number of frames processed.
+        fps: Mean number of frames per second, from the first frame to the last.
+        instances: Number of instances found in all frames.
+        instances_by_class: Number of instances by class name, the most frequent first.
+        skipped: Inputs that could not be read, and why; only the first thousand.
+        skipped_count: Number of all inputs that could not be read.
+        dropped: By source, the number of live frames that a newer one replaced.
+        reconnects: How often live sources had to be reopened.
+        stages_ms: Mean time of each stage per frame, in milliseconds; the stages run in parallel.
+        age_mean_ms: Mean age of live frames when their results were ready, in milliseconds; None for files.
+        age_max_ms: Highest age of a live frame, in milliseconds; None for files.
         scenes: By source, what tracking counted: `entered`, `left`, `entered_by_class`, `lines`, `zones`.
         health: Load, temperature and power at the end.
         output: Folder of the results; empty if none were written.
-        outputs: Kind of result to its path.
-        interrupted: Stopped by Ctrl-C.
-        error: What stopped the run; None when nothing did.
+        outputs: Path of each kind of result.
+        interrupted: Whether Ctrl-C ended the run.
+        error: Message of the error that ended the run; None if there was none.
     """
 
     sources: tuple[str, ...]
@@ -192,10 +199,10 @@ class RunSummary:
 
 
 class RunStoppedError(EdgeSegError):
-    """A run ended before its source did, or did nothing; what it wrote stays.
+    """A run stopped before the end of its sources, or could not read any input; its files are kept.
 
     Attributes:
-        summary: What was done before.
+        summary: Summary of the run up to the error.
     """
 
     def __init__(self, message: str, summary: RunSummary) -> None:

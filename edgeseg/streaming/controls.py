@@ -1,4 +1,4 @@
-"""What may be changed while a run goes on."""
+"""Settings that can be changed during a run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from edgeseg.errors import ConfigError
 
 
 class Controls:
-    """Handles of a run, for a window, a page or a program; every thread may use them.
+    """Thread-safe controls of a run, for a window, a page or a program.
 
     Args:
-        score_threshold: To begin with.
+        score_threshold: Initial score threshold, 0 to 1.
 
     Attributes:
-        stopping: Set to end the run after the frame in hand.
+        stopping: Set it to end the run after the current frame.
+
+    Raises:
+        ConfigError: `score_threshold` is out of range.
     """
 
     def __init__(self, score_threshold: float = 0.5) -> None:
@@ -24,7 +27,7 @@ class Controls:
 
     @property
     def score_threshold(self) -> float:
-        """Only instances above it are shown and written, from the next frame on."""
+        """Score that instances must exceed to be shown and written, from the next frame on."""
         return self._score_threshold
 
     @score_threshold.setter

@@ -1,4 +1,4 @@
-"""Where a run takes its frames from: several sources as one."""
+"""The interface through which a run reads frames from one or several sources."""
 
 from __future__ import annotations
 
@@ -11,48 +11,49 @@ if TYPE_CHECKING:
 
 
 class FrameReader(Protocol):
-    """Frames of one or several sources, taken as many at a time as the model computes together."""
+    """Reads frames of one or several sources in batches."""
 
     @property
     def kind(self) -> SourceKind:
-        """Image files, videos or live sources."""
+        """Kind of the sources: image files, videos or live sources."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the sources are called; `Frame.source` is the index."""
+        """Names of the sources, indexed by `Frame.source`."""
 
     @property
     def rates_fps(self) -> tuple[float | None, ...]:
-        """Frames a second of each source, where it is known."""
+        """Frames per second of each source; None if unknown."""
 
     @property
     def total(self) -> int | None:
-        """Frames to expect from all; None where nobody knows."""
+        """Number of frames expected from all sources together; None if unknown."""
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """By name, the frames of a live source that a newer one replaced before they were taken."""
+        """By source name, the number of live frames that a newer one replaced before they were taken."""
 
     @property
     def reconnects(self) -> int:
-        """How often live sources had to be opened again."""
+        """How often live sources had to be reopened."""
 
     def take(self, count: int) -> list[Frame | Skipped]:
         """Wait for frames and take them.
 
         Args:
-            count: Most frames to take.
+            count: Maximum number of frames to take.
 
         Returns:
-            Of live sources the newest frame of each that has a new one. Of files `count` frames in order,
-            fewer only at the end. What could not be read lies among them. Empty at the end, or after `stop`.
+            For live sources, the newest frame of each source that has a new one, at most `count`. For files,
+            `count` frames in order, fewer only at the end. Inputs that could not be read are included as
+            `Skipped`. Empty at the end, or after `stop`.
 
         Raises:
-            InputError: The sources have failed as a whole.
+            InputError: All sources have failed.
         """
 
     def stop(self) -> None:
-        """Let a waiting `take`, and all later ones, return nothing; any thread may call it."""
+        """Make the current and all later calls of `take` return an empty list; any thread may call it."""
 
     def close(self) -> None:
-        """Release files and cameras, without waiting for one that hangs; harmless if done before."""
+        """Release files and cameras without waiting for one that hangs; may be called more than once."""

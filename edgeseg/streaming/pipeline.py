@@ -1,4 +1,4 @@
-"""Reading, preparing, computing and finishing at the same time, each in a thread of its own."""
+"""The stages of a run, each in its own thread: preparing, inferring and finishing."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 # In the order in which a frame goes through them; the last belongs to whoever takes the results.
 STAGES = ("read", "prepare", "infer", "finish", "output")
-# How soon a wish to stop is heard while no frame comes.
+# How soon a stop request is noticed while no frame comes.
 POLL_S = 0.1
-# How much of the last measurement goes into a running mean.
+# Weight of the newest measurement in a running mean.
 SMOOTHING = 0.3
-# A live frame is prepared so much before it is wanted, in units of what preparing took.
+# How long before the network is free a live frame is prepared, in multiples of the preparation time.
 PREPARE_LEAD = 2.0
 
 
@@ -62,11 +62,11 @@ class Pipeline:
     its age stays below two inferences. Of files every frame is taken, a few ahead.
 
     Args:
-        model: Stays the caller's.
-        frame_reader: Stays the caller's.
-        controls: The score threshold, and the wish to stop.
-        post_processor: Comes last, in the thread that finishes.
-        max_frames: Take no more than so many; None for all.
+        model: Computes the detections; not closed by the pipeline.
+        frame_reader: Gives the frames; not closed by the pipeline.
+        controls: Score threshold and stop request.
+        post_processor: Applied to each result, in the finishing thread.
+        max_frames: Maximum number of frames to take; None for all.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Pipeline:
             except BaseException as exc:  # noqa: BLE001 - told by `next`, in the caller's thread
                 self._error = self._error or exc
             finally:
-                # Whoever waits for this stage, before it or behind it, would wait for ever.
+                # Otherwise the stages before and after this one would wait forever.
                 end_input()
                 end_output()
 

@@ -1,4 +1,4 @@
-"""What a run knows of one frame, and of itself at that moment."""
+"""Results of a frame, the state of the run at that frame, and the interface of the sinks that take them."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class FrameResult:
     Attributes:
         frame: The frame as it was read.
         detections: Above the score threshold, in pixels of the frame.
-        stages_ms: What each stage took, in the order of `STAGES`.
-        age_ms: From the camera to here; None for a file.
+        stages_ms: Time of each stage, in milliseconds, in the order of `STAGES`.
+        age_ms: Time from the camera to the result, in milliseconds; None for a file.
         scene: What tracking knows; None where nothing is tracked.
         hidden: What must be made unrecognisable in pictures of this frame, also what scores below the
             threshold; None where nothing is redacted.
@@ -96,14 +96,14 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a run goes.
+    """Current state of a run.
 
     Attributes:
-        uptime_s: Since the first frame was read.
-        frames: Done so far.
-        fps: Frames a second over the last seconds.
-        stages_ms: Mean of each stage over the last frames, in milliseconds.
-        age_ms: Of the newest frame when its results were there; None for files.
+        uptime_s: Time since the run started, in seconds.
+        frames: Number of frames processed so far.
+        fps: Frames per second over the last few seconds.
+        stages_ms: Mean time of each stage over the last frames, in milliseconds.
+        age_ms: Age of the newest frame when its results were ready, in milliseconds; None for files.
         dropped: By source: frames of a live source that a newer one replaced.
         skipped: Inputs or frames that could not be read.
         reconnects: How often live sources had to be opened again.
@@ -166,4 +166,4 @@ class Sink(Protocol):
         """
 
     def close(self) -> None:
-        """Make it whole; nothing can be written afterwards."""
+        """Complete and close the sink; nothing can be written afterwards."""

@@ -1,7 +1,7 @@
 """Closing what is still open when a program ends.
 
-A thread that comes back from OpenCV, or from an engine, while Python is shutting down is ended in the midst
-of C++, which aborts the whole process.
+If a thread returns from OpenCV or an engine while Python is shutting down, Python ends it inside C++ code,
+which aborts the whole process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def forget_at_exit(closable: Closable) -> None:
 
 
 def _close_all() -> None:
-    # What was opened last takes from what was opened before.
+    # In reverse order, because later objects read from earlier ones.
     while _open:
         _, closable = _open.popitem()
         closable.close()

@@ -1,4 +1,4 @@
-"""What one thread hands to the next: a short queue that either side can end."""
+"""A short queue between two threads that either side can close."""
 
 from __future__ import annotations
 

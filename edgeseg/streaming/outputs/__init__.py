@@ -1,1 +1,1 @@
-"""What a run writes and shows."""
+"""Files that a run writes, and the window that shows its pictures."""

@@ -1,4 +1,4 @@
-"""The folder that a run writes: whether it may, and what an earlier run left there."""
+"""The folder for the results of a run: checking it, creating it and clearing earlier results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .writers import partial_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# Of one frame's detections, with their masks.
+# Limit for the line of one frame, with the masks of its detections.
 MAX_LINE_BYTES = 64 << 20
 RESULT_FILES = (job.COCO_FILE, job.LINES_FILE, job.SUMMARY_FILE)
 
 
 def video_paths(output: Path, sources: int) -> list[Path]:
-    """Name the drawn video of each source: `overlay.mp4` of one, else `overlay-0.mp4`, `overlay-1.mp4`."""
+    """Name the overlay video of each source: `overlay.mp4` for one, else `overlay-0.mp4` and so on."""
     whole = output / job.OVERLAY_VIDEO
     if sources == 1:
         return [whole]
@@ -33,21 +33,21 @@ def video_paths(output: Path, sources: int) -> list[Path]:
 
 
 def result_paths(output: Path) -> list[Path]:
-    """Name every file and folder that a run may write or has written."""
+    """List every file and folder that a run may write into `output` or has written there."""
     return [*(output / name for name in (job.OVERLAY_FOLDER, *RESULT_FILES)), *_videos(output)]
 
 
 def earlier_results(output: Path | None, sources: Sequence[str | int]) -> list[Path]:
-    """Name what is no input where it lies among it: what this run writes, and what others wrote by default.
+    """List results that must not be read as input: those of this run, and those in default folders.
 
-    A default folder that is a source itself, or holds one, is left out.
+    A default folder that is a source itself, or contains one, is left out.
 
     Args:
-        output: Folder that this run writes; None for one that does not exist yet.
-        sources: What frames come from.
+        output: Output folder of this run; None for one that does not exist yet.
+        sources: Sources of this run.
     """
     default = job.DEFAULT_OUTPUT
-    # Unlike `Path.resolve` it takes links that lead in a circle.
+    # Unlike `Path.resolve`, it accepts symlink loops.
     real_paths = [Path(os.path.realpath(source)) for source in sources if isinstance(source, str)]
     source_folders = {folder for path in real_paths for folder in (path, *path.parents)}
     folders = [default, *default.parent.glob(f"{default.name}-[0-9]*")]
@@ -58,17 +58,17 @@ def earlier_results(output: Path | None, sources: Sequence[str | int]) -> list[P
 
 
 def open_output(output: Path | None, note: Callable[[str], None]) -> Path:
-    """Make the folder of the results.
+    """Create the folder for the results.
 
     Args:
-        output: Which; None for the default one, or the next that is free.
-        note: Called with a sentence where the folder is another than the usual one.
+        output: Folder to create; None for the default one, or the next free one.
+        note: Called with a sentence if the default folder is taken.
 
     Returns:
-        The folder, for `clear_output` once it is locked.
+        The folder; pass it to `clear_output` once it is locked.
 
     Raises:
-        EdgeSegError: It cannot be written.
+        EdgeSegError: The folder cannot be created or written.
     """
     if output is None:
         output = claim_folder(job.DEFAULT_OUTPUT, job.LINES_FILE, _holds_results)
@@ -85,10 +85,17 @@ def _holds_results(output: Path) -> bool:
 
 
 def check_output(output: Path, sources: Sequence[str | int], *, force: bool) -> None:
-    """Say before the work whether the results may be written.
+    """Check before a run that its results may be written.
+
+    Args:
+        output: Output folder.
+        sources: Sources of the run.
+        force: Whether existing results may be replaced.
 
     Raises:
-        ConfigError: There are results and `force` is off, or they would be written over the source.
+        ConfigError: `output` is a file, holds results while `force` is off, or contains a source that
+            would be overwritten.
+        EdgeSegError: The folder cannot be written.
     """
     if output.exists() and not output.is_dir():
         msg = f"{output} is a file and must be a folder; name another with -o"
@@ -108,9 +115,10 @@ def check_output(output: Path, sources: Sequence[str | int], *, force: bool) -> 
 
 
 def clear_output(output: Path) -> None:
-    """Remove what an earlier run wrote, so that results of two runs never lie side by side.
+    """Remove the results of an earlier run, so that results of two runs are never mixed.
 
-    Pictures are removed only where that run's lines name them: a folder `overlays` may hold others.
+    Only pictures listed in that run's `detections.jsonl` are removed, because the folder `overlays` may
+    contain others.
 
     Raises:
         EdgeSegError: A file cannot be removed.
@@ -125,7 +133,7 @@ def clear_output(output: Path) -> None:
 
 
 def _videos(output: Path) -> list[Path]:
-    """Find the drawn videos of an earlier run, and name the one that is always written over."""
+    """List `overlay.mp4`, whether it exists or not, and the numbered overlay videos that exist."""
     stem, _, suffix = job.OVERLAY_VIDEO.partition(".")
     numbered = (path for path in output.glob(f"{stem}-*.{suffix}") if path.stem[len(stem) + 1 :].isdigit())
     return [output / job.OVERLAY_VIDEO, *sorted(numbered)]
@@ -137,7 +145,7 @@ def _is_result(source: Path, output: Path) -> bool:
 
 
 def _recorded_names(lines: Path) -> Iterator[str]:
-    """Read from an earlier run's lines which frames it had; nothing from a file that is no such thing."""
+    """Read the frame names from an earlier run's `detections.jsonl`; invalid lines are ignored."""
     try:
         stream = open_regular(lines)
     except OSError:
@@ -153,7 +161,7 @@ def _recorded_names(lines: Path) -> Iterator[str]:
 
 
 def is_plain_part(part: str) -> bool:
-    """Tell whether a part of a path in an earlier run's lines leads no way but down."""
+    """Tell whether a path component read from a file is safe: it cannot lead out of its folder."""
     return part not in ("..", "/", "//") and not any(sign in part for sign in "\0\\") and _is_text(part)
 
 

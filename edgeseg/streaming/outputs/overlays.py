@@ -1,4 +1,4 @@
-"""Pictures and videos with what was found drawn over them."""
+"""Overlay pictures and videos: frames with the detections drawn over them."""
 
 from __future__ import annotations
 
@@ -29,21 +29,25 @@ if TYPE_CHECKING:
 
     from edgeseg.streaming.results import RenderedFrame
 
-# Written as they are; everything else becomes JPEG.
+# Pictures with these suffixes keep their format; all others are written as JPEG.
 KEPT_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
 JPEG_QUALITY = 92
 JPEG_MAX_SIDE = 65500
 FALLBACK_FPS = 25.0
-# OpenCV does not say that a video could not be written, and its index is written at the end.
+# OpenCV does not report write errors of videos, and the index written at the end needs space too.
 MIN_FREE_BYTES = 16 << 20
 MAX_STILL_S = 5.0
-# Where two frames claim the same moment.
+# Duration of a frame whose time is not later than that of the frame before.
 MIN_DURATION_S = 0.001
 BORDER_BGR = (0, 0, 0)
 
 
 class ImageOverlays:
-    """A drawn picture for each image, under its own name below a folder."""
+    """Writes an overlay picture for each image, with the same relative path below a folder.
+
+    Args:
+        folder: Folder for the pictures.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -52,7 +56,7 @@ class ImageOverlays:
     def write(self, rendered: RenderedFrame) -> None:
         """See `Sink.write`."""
         path = self._folder / overlay_name(rendered.result.frame.name)
-        # JPEG ends there; the picture keeps its name, and every viewer looks at the content.
+        # JPEG allows no larger side. The file keeps its name, because viewers detect the format by content.
         suffix = ".png" if max(rendered.image.shape) > JPEG_MAX_SIDE else path.suffix
         options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         good, data = cv2.imencode(suffix, rendered.image, options)
@@ -67,17 +71,17 @@ class ImageOverlays:
 
 
 def overlay_name(name: str) -> str:
-    """Name the picture drawn over an image: its own name, with `.jpg` added unless it is JPEG or PNG."""
+    """Name the overlay picture of an image: the image's name, plus `.jpg` unless it is a JPEG or PNG."""
     return name if PurePosixPath(name).suffix.lower() in KEPT_SUFFIXES else f"{name}.jpg"
 
 
 class VideoOverlays:
-    """One drawn MP4 video a source, which shows each frame at its own time.
+    """Writes one overlay MP4 video per source, in which each frame is shown at its own time.
 
     Args:
-        paths: By `Frame.source`; replaced if they exist.
-        rates_fps: Of the sources, for frames without a time; None takes 25.
-        live: A source that was away for long is not shown as a still of that length.
+        paths: Path of each video, indexed by `Frame.source`; replaced if it exists.
+        rates_fps: Frames per second of the sources, for frames without a time; None means 25.
+        live: Show no frame for longer than 5 seconds, however long the source was disconnected.
     """
 
     def __init__(self, paths: Sequence[Path], rates_fps: Sequence[float | None], *, live: bool) -> None:
@@ -95,7 +99,7 @@ class VideoOverlays:
         """See `Sink.close`.
 
         Raises:
-            EdgeSegError: A video cannot be played; all are closed.
+            EdgeSegError: A video cannot be finished or played; all are closed nevertheless.
         """
         errors = [error for video in self._videos if (error := video.close())]
         if errors:
@@ -103,10 +107,10 @@ class VideoOverlays:
 
 
 class _VideoFile:
-    """Written by OpenCV at a constant rate; each frame gets its duration when the video is closed.
+    """A video that OpenCV writes at a constant rate; the frames get their durations when it is closed.
 
-    Its index comes last, so that it has a temporary name until then: a video that was cut off cannot be
-    played and must not be taken for one.
+    The index of an MP4 file is written last, and without it the file cannot be played, so the file has a
+    temporary name until then.
     """
 
     def __init__(self, path: Path, default_duration_s: float, max_duration_s: float) -> None:
@@ -114,7 +118,7 @@ class _VideoFile:
         self._writer: Any = None
         self._pending_file: AtomicFile | None = None
         self._canvas = np.zeros((0, 0, 3), np.uint8)
-        # Of each frame but the newest, which lasts until the next; the first is shown from the beginning on.
+        # Durations of all frames but the newest, whose end is not known yet. The first is shown from time 0.
         self._durations_s = array("f")
         self._last_s = 0.0
 
@@ -176,7 +180,7 @@ class _VideoFile:
             raise InputError(msg)
 
     def _fit_size(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Keep the size of the first frame; a few videos change theirs, and a file cannot."""
+        """Fit a frame to the size of the first one, because some sources change size and a file cannot."""
         if image.shape == self._canvas.shape:
             return image
         size_hw = (self._canvas.shape[0], self._canvas.shape[1])

@@ -19,37 +19,37 @@ if TYPE_CHECKING:
     from edgeseg.streaming.results import RenderedFrame
 
 STOP_KEYS = frozenset((ord("q"), ord("Q"), 27))
-# The key of a plus says = without shift.
+# On many keyboards + is Shift and =, and _ is Shift and -, so both characters of each key are accepted.
 STEP_BY_KEY = {ord("+"): 0.05, ord("="): 0.05, ord("-"): -0.05, ord("_"): -0.05}
-# Larger pictures are reduced to it at first; the window can be dragged to any size.
+# Maximum initial size of a window, in pixels; the user can resize it.
 FIRST_SIZE_WH = (1280, 720)
 NO_KEY = 255
-# Without a screen some builds of OpenCV end the whole process, so a process of its own tries it first.
+# Without a screen, some builds of OpenCV abort the process, so a separate process tries it first.
 PROBE_SCRIPT = "import cv2; cv2.namedWindow('edgeseg'); cv2.waitKey(1); cv2.destroyAllWindows()"
 PROBE_TIMEOUT_S = 60.0
-# What OpenCV says that was built without windows.
+# Part of the error message of an OpenCV that was built without window support.
 NOT_BUILT = "not implemented"
 
 
 class Window:
-    """Shows the newest frame of each source in a window of its own; see `Sink`.
+    """A `Sink` that shows the newest frame of each source in its own window.
 
-    `q`, Escape or the window's X end the run; `+` and `-` move the score threshold. Keys are read when a
+    `q`, Escape or closing a window ends the run; `+` and `-` change the score threshold. Keys are read when a
     frame is shown. All calls must come from one thread.
 
     Args:
-        controls: Of the run.
-        source_names: In the order of `Frame.source`.
+        controls: Controls of the run.
+        source_names: Names of the sources, indexed by `Frame.source`.
 
     Raises:
-        DependencyError: This OpenCV was built without windows.
+        DependencyError: This OpenCV was built without window support.
         ConfigError: There is no screen.
     """
 
     def __init__(self, controls: Controls, *, source_names: Sequence[str] = ("camera",)) -> None:
         _check_screen()
         self._controls = controls
-        # OpenCV knows windows by name; what a person reads is the title.
+        # OpenCV identifies windows by these names; the titles that users see are set separately.
         self._names = [
             f"edgeseg {index}: {escape_surrogates(name)}" for index, name in enumerate(source_names)
         ]
@@ -71,9 +71,9 @@ class Window:
             self._handle_key(cv2.waitKey(1) & NO_KEY)
 
     def close(self) -> None:
-        """Close the windows; harmless if done before."""
+        """Close the windows; may be called more than once."""
         for name in self._open:
-            # The user may have closed it.
+            # The user may have closed the window already.
             with suppress(cv2.error):
                 cv2.destroyWindow(name)
         self._open.clear()
@@ -121,7 +121,7 @@ def _check_screen() -> None:
         )
         raise DependencyError(msg)
     lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-    # Qt says it at first and then how it could be helped, GTK at the end of a traceback.
+    # Qt names the missing display in its first lines, followed by advice; GTK at the end of a traceback.
     reason = next((line for line in lines if "display" in line), lines[-1]).strip()
     msg = f"no window opens here ({reason}); run it where there is a screen, or show it in a browser: --web"
     raise ConfigError(msg)
@@ -140,5 +140,5 @@ def _is_closed(name: str) -> bool:
     try:
         return cv2.getWindowProperty(name, cv2.WND_PROP_VISIBLE) < 1
     except cv2.error:
-        # How OpenCV 5 says that there is no such window.
+        # OpenCV 5 raises this if the window does not exist.
         return True

@@ -1,4 +1,4 @@
-"""Writing results frame by frame, so that whatever stops a run, everything before it is whole on the disk."""
+"""Writing results frame by frame, so that the files are complete up to the last frame if a run stops."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ if TYPE_CHECKING:
 
 
 class RecordFile:
-    """A file that is whole after each record: one that cannot be written is taken back.
+    """A file that is valid after each record; a record that cannot be written completely is removed.
 
     Args:
-        path: Replaced if it exists.
-        head: What stands before the records.
-        tail: What stands after them; each record is put before it, so the end needs no room on a full disk.
+        path: Path of the file; replaced if it exists.
+        head: Bytes before the first record.
+        tail: Bytes after the last record, rewritten with each one, so closing the file needs no disk space.
 
     Raises:
-        EdgeSegError: The file cannot be made.
+        EdgeSegError: The file cannot be created.
     """
 
     def __init__(self, path: Path, head: bytes = b"", tail: bytes = b"") -> None:
         self._path, self._tail, self._end = path, tail, len(head)
         with mapped_write_errors(path):
-            # Unbuffered, or a full disk would show at some later record.
+            # Unbuffered, because otherwise a full disk would only show at a later record.
             self._stream = path.open("wb", buffering=0)
             self._write(head + tail)
 
     def append(self, record: str) -> None:
-        """Write a record whole or not at all.
+        """Write a record completely or not at all.
+
+        Args:
+            record: Text of the record, including separators.
 
         Raises:
-            EdgeSegError: It could not be written.
+            EdgeSegError: The record could not be written.
         """
-        # Names that are no UTF-8 become escapes, which JSON reads back as they were.
+        # File names that are not UTF-8 contain surrogates, which are written as JSON escapes.
         data = record.encode(errors="backslashreplace")
         try:
             with mapped_write_errors(self._path):
                 self._stream.seek(self._end)
                 self._write(data + self._tail)
         except BaseException:
-            # An interruption cuts a record in two just as a full disk does.
-            # What failed first is what the user must hear.
+            # `BaseException`, because Ctrl-C can leave half a record just as a full disk can. Errors of the
+            # clean-up are suppressed, so that the user sees the first one.
             with suppress(OSError):
                 self._stream.seek(self._end)
                 self._write(self._tail)
@@ -70,17 +73,20 @@ class RecordFile:
 
 
 class JsonLines:
-    """One line of JSON a frame: what was found, where, when, and how long it took.
+    """Writes one line of JSON per frame: its detections, its time, and how long each stage took.
 
     Args:
-        path: Replaced if it exists.
-        source_names: By `Frame.source`.
+        path: Path of the file; replaced if it exists.
+        source_names: Names of the sources, indexed by `Frame.source`.
+
+    Raises:
+        EdgeSegError: The file cannot be created.
     """
 
     def __init__(self, path: Path, source_names: Sequence[str]) -> None:
         self._file = RecordFile(path)
         self._source_names = source_names
-        # Frames carry a clock that nobody sets, lines the time of day.
+        # Frames have monotonic times; the lines give the time of day.
         self._epoch_offset_s = time.time() - time.monotonic()
 
     def write(self, rendered: RenderedFrame) -> None:
@@ -119,7 +125,7 @@ class JsonLines:
 
 
 def json_from_scene(scene: Scene) -> dict[str, Any]:
-    """Write what was counted in JSON's types; the trails are left out, as the lines before tell them."""
+    """Convert counts to JSON types, without the trails, which follow from the lines before."""
     return {
         "entered": scene.entered,
         "left": scene.left,
@@ -130,12 +136,15 @@ def json_from_scene(scene: Scene) -> dict[str, Any]:
 
 
 class CocoResultsWriter:
-    """COCO's results file: one JSON list of all instances, with RLE masks.
+    """Writes a COCO results file: one JSON list of all instances, with RLE masks.
 
-    It has the name `path` plus `.partial` until it is closed; even that one is valid JSON after each frame.
+    The file is named `path` plus `.partial` until it is closed, and is valid JSON after each frame.
 
     Args:
-        path: Replaced if it exists.
+        path: Final path of the file; replaced if it exists.
+
+    Raises:
+        EdgeSegError: The file cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -160,5 +169,5 @@ class CocoResultsWriter:
 
 
 def partial_path(path: Path) -> Path:
-    """Name a COCO results file while it grows."""
+    """Return the name of a COCO results file that is still being written."""
     return path.with_name(f"{path.name}.partial")

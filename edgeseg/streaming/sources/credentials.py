@@ -1,7 +1,7 @@
-"""What of an address or a pipeline nobody may read: user names, passwords, tokens.
+"""Hiding user names, passwords and tokens in addresses and pipelines.
 
-It is better to hide a word too many: an address whose password was written without `%XX` can be read in
-several ways, and then all is hidden that could be part of the password.
+If in doubt, too much is hidden: an address whose password is not escaped with `%XX` is ambiguous, and then
+everything that could be part of the password is hidden.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def open_pipeline(pipeline: str) -> CaptureSource:
     check_gstreamer(name)
     text = pipeline if "appsink" in pipeline else pipeline + BGR_SINK
     version = tuple(int(part) for part in cv2.__version__.split(".")[:2])
-    # Before opening: without its source OpenCV 4.6 waits for the first frame for ever.
+    # Before opening, because OpenCV 4.6 waits forever for the first frame if the source element is missing.
     check_elements(text)
     capture = open_capture(text, cv2.CAP_GSTREAMER, timeouts() if version >= TIMEOUTS_FROM else ())
     if capture is None:

@@ -41,12 +41,12 @@ class ReconnectPolicy:
     """How long to wait for a live source, and how to open it again.
 
     Attributes:
-        first_s: For its first frame after opening.
-        silent_s: For the next frame; then its thread is abandoned and it is opened anew.
-        pause_s: Between the first two tries to open it again; doubles with each.
-        longest_pause_s: Most between two tries.
-        give_up_s: From the loss until it is given up; None to retry forever.
-        close_s: For the threads of all sources at the end.
+        first_s: How long to wait for the first frame after opening, in seconds.
+        silent_s: How long to wait for the next frame, in seconds, before the source is reopened.
+        pause_s: Pause between the first two attempts to reopen it, in seconds; doubles with each attempt.
+        longest_pause_s: Longest pause between two attempts, in seconds.
+        give_up_s: How long to try to reopen a lost source, in seconds; None retries forever.
+        close_s: How long closing waits for the threads of all sources together, in seconds.
     """
 
     first_s: float = 20.0
