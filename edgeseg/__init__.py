@@ -43,8 +43,8 @@ __all__ = [
 # TensorRT's messages are for users who turn logging on; without a handler Python would print them on stderr.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-# NumPy and OpenCV take longer to import than `import edgeseg` may, so the runtime is imported at its first
-# use. torch, which a device does not have, is imported only to save a checkpoint.
+# The runtime is imported at its first use, because NumPy and OpenCV take long to import. torch, which devices
+# do not have, is only imported to save a checkpoint.
 _LAZY = {
     "load": "runtime.model",
     "Model": "runtime.model",

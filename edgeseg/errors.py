@@ -1,4 +1,4 @@
-"""The one error tree; what the CLI catches and turns into a sentence and an exit code."""
+"""Exceptions of edgeseg. The CLI turns each into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import ClassVar
 
 
 def first_line(exc: BaseException) -> str:
-    """Give the first line of an error's text, or its type where it has none: libraries put pages into it."""
+    """Return the first line of an error's text, or its type name if it has none."""
     return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
 
 
 class EdgeSegError(Exception):
-    """Anything a user can cause or mend; carries one readable sentence.
+    """Base class of all errors that a user can cause or fix; the message is one readable sentence.
 
     ```
     EdgeSegError          exit 1

@@ -1,4 +1,4 @@
-"""The one door through which heavy or optional packages are imported."""
+"""Import of heavy or optional packages, with messages that say how to install what is missing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXTRA_BY_MODULE = MappingProxyType(
         "tensorrt_rtx_bindings": "rtx",
     }
 )
-# Packages that `edgeseg` itself needs, by the names under which pip knows them.
+# Names on PyPI of the packages that `edgeseg` always needs.
 DISTRIBUTION_BY_MODULE = MappingProxyType(
     {
         "click": "click",
@@ -49,33 +49,33 @@ DISTRIBUTION_BY_MODULE = MappingProxyType(
         "tenacity": "tenacity",
     }
 )
-# What of them is imported, as some fail only there.
+# The modules that are imported to test those packages; some packages only fail in a submodule.
 REQUIRED_MODULES = ("numpy", "cv2", "PIL.Image", "psutil", "pycocotools.mask", "rich", "tenacity")
 MAX_REASON_CHARS = 300
-# The extras that have it bring a whole TensorRT as well.
+# Installed on its own, because the extras that contain it also install TensorRT.
 CUDA_BINDINGS = "pip install cuda-bindings"
 HINT_BY_MODULE = MappingProxyType(
     {
         "tensorrt": "on a Jetson it comes with JetPack and needs a virtual environment made with "
         "`python3 -m venv --system-site-packages`; on x86: pip install 'edgeseg[tensorrt]'",
-        # Its own requirement opencv-python wants libGL and would replace the OpenCV that is there.
+        # `trackers` requires opencv-python, which needs libGL and would replace the installed OpenCV.
         "trackers": "pip install 'edgeseg[track]' && pip install --no-deps 'trackers>=2.6,<3'",
         "cuda": CUDA_BINDINGS,
     }
 )
-# Set before its library is loaded, which reads it once.
+# Must be set before the library is loaded, which reads the variable once.
 ONNXRUNTIME_TELEMETRY_VARIABLE = "ORT_DISABLE_TELEMETRY"
 OPENVINO_TELEMETRY_MODULE = "openvino_telemetry"
-# The file in which OpenVINO's own `opt_in_out` notes what the user wants, below the home folder.
+# Files, relative to the home folder, in which OpenVINO's `opt_in_out` stores the user's choice.
 OPENVINO_CONSENT_FILES = ("intel/openvino_telemetry", "AppData/Local/Intel Corporation/openvino_telemetry")
 
 
 def install_command(module: str) -> str:
-    """Say what to type to get a package that `edgeseg` can use.
+    """Return the command that installs a package that `edgeseg` can use.
 
     Raises:
-        LookupError: Nobody has said where it comes from; pip must not be pointed to a name that anyone may
-            have taken.
+        LookupError: The package is not listed here. Its import name is not passed to pip, as anyone may have
+            registered that name.
     """
     package = module.partition(".")[0]
     if hint := HINT_BY_MODULE.get(package):
@@ -86,13 +86,13 @@ def install_command(module: str) -> str:
 
 
 def require(module: str, *, purpose: str) -> ModuleType:
-    """Import an optional package, or say which extra brings it.
+    """Import an optional package, or raise an error that says how to install it.
 
-    Packages that would report to their makers are kept from it, unless the user has said otherwise.
+    Telemetry of the package is switched off, unless the user has set otherwise.
 
     Args:
         module: Dotted import name, such as `onnxruntime`.
-        purpose: What it is wanted for, as it reads after "to": `run a bundle`.
+        purpose: What the package is needed for, phrased to follow "to", such as `run a bundle`.
 
     Raises:
         DependencyError: The package is missing or fails to import.
@@ -113,7 +113,7 @@ def _cannot_import(module: str, exc: Exception, purpose: str) -> str:
                 f"PyInstaller's `--hidden-import {module} --collect-all {module.partition('.')[0]}`"
             )
         return f"{module} is needed to {purpose} and is not installed; mend it with: {command}"
-    # A sentence or two: NumPy explains at length what was compiled against which of its versions.
+    # Cut to a sentence or two, as NumPy explains binary incompatibilities at length.
     reason = " ".join(f"{exc or type(exc).__name__}".split())[:MAX_REASON_CHARS]
     upgrade = command.replace("pip install", "pip install --upgrade")
     return (
@@ -123,13 +123,13 @@ def _cannot_import(module: str, exc: Exception, purpose: str) -> str:
 
 
 def broken_requirement(exc: BaseException) -> DependencyError | None:
-    """Find the package that `edgeseg` cannot do without and that does not import, after something failed.
+    """Find out whether an error comes from a required package that does not import.
 
     Args:
-        exc: What failed.
+        exc: The error to explain.
 
     Returns:
-        What to raise instead; None where every such package imports.
+        The error to raise instead; None if every required package imports.
     """
     missing_module = (exc.name or "") if isinstance(exc, ModuleNotFoundError) else ""
     if missing_module.partition(".")[0] == __package__ and getattr(sys, "frozen", False):
@@ -141,7 +141,7 @@ def broken_requirement(exc: BaseException) -> DependencyError | None:
         try:
             importlib.import_module(module)
         except Exception as failure:  # noqa: BLE001 - as in `require`
-            # The first failure says more: OpenCV's second only says that it is the second.
+            # The first failure tells more: OpenCV's second one only says that it was imported before.
             cause = exc if isinstance(exc, ImportError) else failure
             return DependencyError(_cannot_import(module, cause, "do anything"))
     return None
@@ -149,17 +149,17 @@ def broken_requirement(exc: BaseException) -> DependencyError | None:
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Keep what is imported in the block from reporting to its maker.
+    """Switch off telemetry of the packages that are imported in the block.
 
-    ONNX Runtime from 1.32 on writes a number for this device below the home folder and asks for a server of
-    Microsoft, and `import openvino` reports to Google Analytics. A user's own setting wins: the environment
-    variable `ORT_DISABLE_TELEMETRY`, whatever is in it, and the file that OpenVINO's `opt_in_out` writes.
+    ONNX Runtime from 1.32 on stores a device id below the home folder and contacts a server of Microsoft, and
+    `import openvino` reports to Google Analytics. The user's own settings take precedence: the environment
+    variable `ORT_DISABLE_TELEMETRY` with any value, and the file that OpenVINO's `opt_in_out` writes.
     """
     os.environ.setdefault(ONNXRUNTIME_TELEMETRY_VARIABLE, "1")
     if OPENVINO_TELEMETRY_MODULE in sys.modules or _has_openvino_consent_file():
         yield
         return
-    # An import of it fails then, and OpenVINO does without.
+    # None makes an import of the module fail, and OpenVINO then runs without telemetry.
     sys.modules[OPENVINO_TELEMETRY_MODULE] = None  # type: ignore[assignment]
     try:
         yield
@@ -179,11 +179,11 @@ def require_extra(extra: str, *, purpose: str) -> None:
     """Check that every package of an extra imports.
 
     Args:
-        extra: Such as `export`.
-        purpose: As `require`.
+        extra: Name of the extra, such as `export`.
+        purpose: What it is needed for, as in `require`.
 
     Raises:
-        DependencyError: One is missing or fails to import.
+        DependencyError: A package is missing or fails to import.
     """
     for module, name in EXTRA_BY_MODULE.items():
         if name == extra:

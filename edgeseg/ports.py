@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 IMAGES, SCORE_THRESHOLD = "images", "score_threshold"
 OUTPUTS = ("num_detections", "boxes", "scores", "labels", "masks")
-# Whether NMS had settled on an image: an output of the graphs for TensorRT alone.
+# Whether NMS converged on an image; only the graphs for TensorRT have this output.
 NMS_CONVERGED = "nms_converged"
 
 
@@ -22,8 +22,8 @@ class Port:
     """An input or output of a graph.
 
     Attributes:
-        dtype: NumPy's name, such as `uint8`.
-        shape: A name where the size is only known at run time.
+        dtype: NumPy dtype name, such as `uint8`.
+        shape: Size of each dimension, or a name if the size is only known at run time.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Port:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Its shape, where nothing of it is left to run time."""
+        """The shape as integers; only valid if no dimension is dynamic."""
         return tuple(map(int, self.shape))
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Port:
 
 
 class GraphPorts(NamedTuple):
-    """What a graph takes and gives, in the order in which it is exported."""
+    """Inputs and outputs of a graph, in the order in which they are exported."""
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
@@ -49,8 +49,8 @@ class GraphPorts(NamedTuple):
 def ports_from_spec(spec: ModelSpec, lowering: Lowering) -> GraphPorts:
     """List the inputs and outputs of one of a model's graphs.
 
-    The score threshold is an input of the portable graph; those for TensorRT have it built in, and put out
-    whether their NMS has settled.
+    The score threshold is an input of the portable graph. The graphs for TensorRT have it built in, and an
+    additional output that says whether their NMS converged.
     """
     built_in = lowering is not Lowering.PORTABLE
     return _ports(spec.batch, spec.input_size_hw, spec.max_detections, spec.mask_size, built_in)
@@ -60,7 +60,7 @@ def ports_from_spec(spec: ModelSpec, lowering: Lowering) -> GraphPorts:
 def _ports(
     batch: int, size_hw: tuple[int, int], max_detections: int, mask_size: int, threshold_built_in: bool
 ) -> GraphPorts:
-    """See `ports_from_spec`; remembered, since every call of a backend is checked against them."""
+    """Implement `ports_from_spec`; cached, since every call of a backend is checked against the result."""
     rows = (batch, max_detections)
     kinds: tuple[tuple[str, tuple[int, ...]], ...] = (
         ("int32", (batch,)),

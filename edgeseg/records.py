@@ -1,4 +1,4 @@
-"""JSON to and from frozen dataclass records, refusing what a record does not know."""
+"""Conversion between JSON and frozen dataclass records; unknown keys and wrong types are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from .errors import ArtifactError, ConfigError
 
 RecordT = TypeVar("RecordT")
-# What a machine's counters and file sizes hold; beyond it lies nothing that a record could mean.
+# Largest 64-bit signed integer; no counter or file size in a record can be larger.
 MAX_INT = 2**63 - 1
 MAX_REPR_CHARS = 160
 _REPR = reprlib.Repr()
@@ -25,7 +25,7 @@ def parse_json(text: str) -> Any:
     """Parse JSON more strictly than Python does.
 
     Raises:
-        ValueError: No JSON, a key that stands twice in an object, NaN or Infinity, or nested too deeply.
+        ValueError: The text is not JSON, is nested too deeply, or has NaN, Infinity or a duplicate key.
     """
     try:
         return json.loads(text, object_pairs_hook=_object_from_pairs, parse_constant=_refuse_constant)
@@ -35,7 +35,7 @@ def parse_json(text: str) -> Any:
 
 
 def short_repr(value: object) -> str:
-    """Write a value of a file in a message, in a few characters whatever it is."""
+    """Format a value from a file for a message, shortened to `MAX_REPR_CHARS` characters."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INT:
         return f"a number of {value.bit_length()} bits"
     if isinstance(value, bytes | bytearray):
@@ -45,7 +45,7 @@ def short_repr(value: object) -> str:
 
 
 def json_from_record(record: Any) -> dict[str, Any]:
-    """Turn a record into JSON's types: enums become their values, tuples lists.
+    """Convert a record to JSON types; enums become their values and tuples become lists.
 
     Args:
         record: A dataclass instance whose fields are JSON types, enums, tuples, dicts or records.
@@ -59,10 +59,11 @@ def record_from_json(kind: type[RecordT], data: object, *, source: str) -> Recor
     Args:
         kind: The dataclass to build.
         data: Parsed JSON; must be an object.
-        source: Where it came from, for messages: `model.json`.
+        source: Where the data came from, for messages, such as `model.json`.
 
     Raises:
-        ArtifactError: Not an object, an unknown or missing key, or a value of the wrong type or range.
+        ArtifactError: The data is not an object, has an unknown or missing key, or a value has the wrong type
+            or range.
     """
     if not isinstance(data, dict):
         msg = f"{source}: {kind.__name__} must be a JSON object, got {type(data).__name__}"
@@ -82,14 +83,14 @@ def record_from_json(kind: type[RecordT], data: object, *, source: str) -> Recor
     except ConfigError as exc:
         msg = f"{source}: {exc}"
         raise ArtifactError(msg) from exc
-    # After the record's own checks, which say better what must be.
+    # After the record's own checks, because their messages are more specific.
     for name, value in values.items():
         _check_finite(value, f"{source}: {name}")
     return record
 
 
 def escape_surrogates(data: Any) -> Any:
-    """Write out halves of characters, which a file's name that is not UTF-8 has, in JSON's types."""
+    """Escape lone surrogates in JSON data; Python puts them into file names that are not UTF-8."""
     if isinstance(data, str):
         return data.encode(errors="backslashreplace").decode()
     if isinstance(data, dict):
@@ -98,14 +99,14 @@ def escape_surrogates(data: Any) -> Any:
 
 
 def check_text(data: Any, *, source: str) -> None:
-    """Refuse text that cannot be printed or written: with half a character, a lone surrogate.
+    """Refuse text with a lone surrogate, which cannot be printed or written.
 
     Args:
         data: Parsed JSON that is not nested deeply.
         source: Where it came from, for messages.
 
     Raises:
-        ArtifactError: There is such a text; names its place.
+        ArtifactError: A text has a lone surrogate; the message names its place.
     """
     if isinstance(data, str) and escape_surrogates(data) != data:
         msg = (

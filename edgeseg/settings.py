@@ -1,4 +1,4 @@
-"""What a Mask R-CNN computes with although none of its tensors shows it, and where each value is from."""
+"""Settings of a Mask R-CNN that cannot be read from its tensors, and the origin of each value."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SIZE_MULTIPLE = 32
 # A `max_size` far above `min_size` means "no limit"; an input as wide as that would be padding.
 MAX_WIDTH_TO_HEIGHT = 3
 NORM_EPS = 1e-5
-# Beyond these lies no model but a mistake, and arrays of such sizes would take all memory.
+# Values beyond these are mistakes, and arrays of such sizes would take all memory.
 MAX_SIDE_PX = 16_384
 MAX_PROPOSALS = 100_000
 MAX_DETECTIONS = 10_000
 MAX_VALUES = {
     "min_size": MAX_SIDE_PX,
-    # A number far beyond any image is a usual way to say "no limit".
+    # A very large number is a common way to say "no limit".
     "max_size": 2**31 - 1,
     "mask_pool_size": 512,
     "rpn_pre_nms_top_n_test": 1_000_000,
@@ -35,13 +35,13 @@ MAX_SAMPLES = 64
 MAX_LEVELS, MAX_ANCHORS = 16, 64
 MAX_NUMBERS = 2 * MAX_LEVELS * MAX_ANCHORS
 MAX_PARTS = 10_000
-# Of anchors and weights; beyond them float32 loses what is computed.
+# Range of anchors and weights; outside it float32 is not precise enough.
 VALUE_RANGE = (1e-6, 1e6)
 THRESHOLDS = ("rpn_nms_thresh", "rpn_score_thresh", "box_score_thresh", "box_nms_thresh")
 
 
 class Origin(str, Enum):
-    """Who said a setting."""
+    """Where the value of a setting comes from."""
 
     OPTION = "option"
     CHECKPOINT = "checkpoint"
@@ -54,20 +54,23 @@ class ModelSettings:
     """Settings by the names of the arguments of torchvision's `MaskRCNN`, with torchvision's defaults.
 
     Attributes:
-        min_size: torchvision resizes the shorter side of an image to this, in pixels.
+        min_size: Length to which torchvision resizes the shorter side of an image, in pixels.
         max_size: Limit of the longer side, in pixels.
-        input_size_hw: Height and width that a checkpoint was trained at, where it says that instead.
-        image_mean: Subtracted from RGB in `[0, 1]`; a single value for a model of gray images.
-        image_std: Divided by, after the mean.
-        anchor_sizes: Of each pyramid level, in pixels.
-        anchor_aspect_ratios: Height to width, of each pyramid level.
-        box_sampling_ratio: Samples along each side of a bin where boxes are cropped; 0 or less adapts.
-        mask_sampling_ratio: The same where masks are cropped.
-        mask_pool_size: Side of a crop that the mask head takes.
-        batch_norm_eps: By the beginning of a module's name; the longest that fits counts, and "" fits all.
-        bbox_reg_weights: What the box head's offsets were multiplied with in training.
-        rpn_pre_nms_top_n_test: Proposals of a level before NMS.
-        rpn_post_nms_top_n_test: Proposals of an image after it.
+        input_size_hw: Height and width of the training input in pixels, for checkpoints that give these
+            instead of `min_size` and `max_size`.
+        image_mean: Mean that is subtracted from RGB values in `[0, 1]`; one value for a grayscale model.
+        image_std: Standard deviation by which values are divided after the mean is subtracted.
+        anchor_sizes: Anchor sizes of each pyramid level, in pixels.
+        anchor_aspect_ratios: Ratios of height to width of the anchors of each pyramid level.
+        box_sampling_ratio: RoIAlign samples along each side of a bin for the box head; adaptive if 0 or
+            less.
+        mask_sampling_ratio: The same for the mask head.
+        mask_pool_size: Side of the square crop that the mask head takes, in feature pixels.
+        batch_norm_eps: `eps` by prefix of the module name; the longest matching prefix applies, and ""
+            matches all modules.
+        bbox_reg_weights: Factors by which the box head's offsets were multiplied in training.
+        rpn_pre_nms_top_n_test: Most proposals per level before NMS.
+        rpn_post_nms_top_n_test: Most proposals per image after NMS.
     """
 
     min_size: int = 800
@@ -125,9 +128,9 @@ class ModelSettings:
 
     @property
     def training_size_hw(self) -> tuple[int, int]:
-        """Height and width, in multiples of 32, of an input that holds images at their scale in training.
+        """Height and width in pixels, multiples of 32, of an input that fits images at their training scale.
 
-        `min_size` and `max_size` say no orientation: the input is landscape.
+        `min_size` and `max_size` give no orientation, so landscape is assumed.
         """
         short = min(self.min_size, self.max_size)
         height, width = self.input_size_hw or (short, min(self.max_size, MAX_WIDTH_TO_HEIGHT * short))
@@ -145,13 +148,16 @@ SETTING_NAMES = tuple(item.name for item in dataclasses.fields(ModelSettings))
 def resolve_settings(
     layers: Sequence[tuple[Origin, Mapping[str, Any]]],
 ) -> tuple[ModelSettings, dict[str, Origin]]:
-    """Take each setting from the first layer that has it; torchvision's default is assumed for the rest.
+    """Take each setting from the first layer that has it, and torchvision's defaults for the rest.
+
+    Args:
+        layers: Settings by name with their origin, highest priority first.
 
     Returns:
-        The settings, and where each is from by its name.
+        The settings, and the origin of each by its name.
 
     Raises:
-        ConfigError: A value cannot work.
+        ConfigError: A value is not valid.
     """
     values: dict[str, Any] = {}
     origins = dict.fromkeys(SETTING_NAMES, Origin.ASSUMED)
@@ -165,15 +171,15 @@ def settings_from_json(data: object, *, source: str) -> dict[str, Any]:
     """Read some or all settings from parsed JSON.
 
     Args:
-        data: An object with names of `ModelSettings`. Shorter forms are taken as torchvision takes them: one
-            anchor size a level, one list of ratios for all levels, one `batch_norm_eps` for all batch norms.
-        source: Where it is from, for messages.
+        data: An object whose keys are fields of `ModelSettings`. Short forms are accepted as in torchvision:
+            one anchor size per level, one list of ratios for all levels, one `batch_norm_eps` for all.
+        source: Where the data came from, for messages.
 
     Returns:
-        Those that are in it, by name.
+        The settings that `data` contains, by name.
 
     Raises:
-        ArtifactError: Not an object, an unknown key, or a value that cannot work.
+        ArtifactError: The data is not an object, has an unknown key, or a value that is not valid.
     """
     if not isinstance(data, dict):
         msg = f"{source}: settings must be a JSON object, got {type(data).__name__}"
@@ -196,7 +202,7 @@ def _full_form(name: str, value: Any, data: Mapping[str, Any]) -> Any:
     if name == "batch_norm_eps" and isinstance(value, int | float):
         return {"": value}
     if name == "min_size" and isinstance(value, list) and value:
-        # Several are for training; torchvision resizes to the last one afterwards.
+        # torchvision takes several sizes for training, and the last of them in evaluation.
         return value[-1]
     flat = isinstance(value, list) and not any(isinstance(item, list) for item in value)
     if name == "anchor_sizes" and flat:
@@ -210,7 +216,7 @@ def _full_form(name: str, value: Any, data: Mapping[str, Any]) -> Any:
 
 
 def _check_length(value: Any, source: str) -> None:
-    """Refuse long lists before they are copied: in a pickle, a list can hold another one a million times."""
+    """Refuse long lists before copying; in a pickle, a list can contain another list a million times."""
     if isinstance(value, list | tuple):
         rows = [item for item in value[: MAX_NUMBERS + 1] if isinstance(item, list | tuple)]
         if len(value) + sum(map(len, rows)) > MAX_NUMBERS:

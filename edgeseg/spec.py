@@ -1,4 +1,4 @@
-"""What a model is: the records that travel in `model.json` from exporter to device."""
+"""Records that describe a model; stored in `model.json` by the exporter and read on the device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .records import short_repr
 from .settings import MAX_DETECTIONS, MAX_PROPOSALS, MAX_SIDE_PX, SIZE_MULTIPLE, ModelSettings, Origin
 
 BACKGROUND = "__background__"
-# Source of the images of the parity check where none are given.
+# Image source of the parity check if no images are given.
 BUILT_IN = "built-in"
-# Beyond these lies no model but a damaged file, and arrays of such sizes would take all memory.
+# Larger values come from damaged files, and arrays of such sizes would take all memory.
 MAX_CLASSES = 10_001
 MAX_NAME_CHARS = 1000
 MAX_VALUES = {
@@ -26,7 +26,7 @@ MAX_VALUES = {
 
 
 class Lowering(str, Enum):
-    """The graphs of a bundle: same network, different operators or precision."""
+    """The graphs of a bundle: the same network with different operators or precision."""
 
     PORTABLE = "portable"
     TENSORRT = "tensorrt"
@@ -34,7 +34,7 @@ class Lowering(str, Enum):
 
     @property
     def half(self) -> bool:
-        """Whether the network computes in half precision, which is near the others and not equal to them."""
+        """Whether the network computes in half precision; results then differ slightly."""
         return self is Lowering.TENSORRT_FP16
 
     @property
@@ -45,15 +45,16 @@ class Lowering(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocess:
-    """How a frame becomes the network's input; the graph does the rest.
+    """How a frame becomes the network's input.
 
-    The runtime letterboxes (bilinear, frame at the upper left, `pad_bgr` to the right and below); cast,
-    channel order and normalisation are inside the graph.
+    The runtime letterboxes the frame (bilinear, at the upper left, padded with `pad_bgr` on the right and
+    below). The cast, the channel order and the normalisation are part of the graph.
 
     Attributes:
-        mean_rgb: Subtracted from RGB in `[0, 1]`.
-        std_rgb: Divided by, after the mean.
-        gray: The network takes one channel: the brightness of the frame, with the first mean and deviation.
+        mean_rgb: Mean that is subtracted from RGB values in `[0, 1]`.
+        std_rgb: Standard deviation by which values are divided after the mean is subtracted.
+        gray: Whether the network takes one channel, the brightness of the frame; it is normalised with the
+            first mean and deviation.
     """
 
     mean_rgb: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -70,19 +71,20 @@ class Preprocess:
 
     @property
     def pad_bgr(self) -> tuple[int, int, int]:
-        """Padding colour in `uint8` BGR: the mean, which normalises to zero as torchvision's padding is."""
+        """Padding colour in BGR, 0 to 255: the mean, which normalises to zero like torchvision's padding."""
         red, green, blue = (min(255, max(0, round(255 * value))) for value in self.mean_rgb)
         return blue, green, red
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRow:
-    """Agreement of one graph with PyTorch over all images of the gate.
+    """Agreement of one graph with PyTorch over all images of the parity check.
 
     Attributes:
-        missing: Detections of PyTorch without a partner, but for those at the threshold or at the cut.
-        extra: Detections of the graph without a partner, likewise.
-        unsettled: Images on which the NMS of the `tensorrt` graph had not converged.
+        missing: Unmatched detections of PyTorch, except those at the score threshold or at the limit on the
+            number of detections.
+        extra: Unmatched detections of the graph, with the same exceptions.
+        unsettled: Images on which the NMS of a graph for TensorRT did not converge.
     """
 
     lowering: Lowering
@@ -99,17 +101,17 @@ class ParityRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityReport:
-    """The proof that travels with a bundle: what was compared, the bounds, the figures and the verdict.
+    """Result of the parity check, stored in the bundle: what was compared, bounds, figures and verdict.
 
     Attributes:
-        passed: Every row is within the bounds, with nothing missing and nothing extra.
-        image_source: The folder given, or `built-in`.
+        passed: Whether every row is within the bounds, with nothing missing and nothing extra.
+        image_source: The folder with the images, or `built-in`.
         score_threshold: Detections of PyTorch above this score had to be found.
-        most_candidates: Most (proposal, class) pairs above the threshold on an image; the graph takes
-            `max_candidates` of them and torchvision all.
+        most_candidates: Largest number of (proposal, class) pairs above the threshold on an image; the graph
+            takes the best `max_candidates` of them, torchvision takes all.
         confident: Detections of PyTorch with a score above 0.5; None in bundles of older versions.
-        annotated: Objects that COCO annotations beside the images have in them.
-        annotated_found: How many of those PyTorch found, whatever class it took them for.
+        annotated: Objects in the COCO annotations next to the images.
+        annotated_found: Number of those that PyTorch found, with any class.
     """
 
     passed: bool
@@ -127,25 +129,27 @@ class ParityReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """Everything the runtime must know of a model, and where the model came from.
+    """Everything the runtime must know about a model, and where the model came from.
 
     Attributes:
-        class_names: Index is the label; index 0 is the background.
-        input_size_hw: Height and width of the network's input, multiples of 32.
-        batch: Images a call takes; fixed in the graph.
-        max_detections: K, rows of every output.
-        max_proposals: Boxes that the proposal network hands to the box head.
-        max_candidates: (proposal, class) pairs that enter the last NMS, best first; pairs beyond it are cut.
-        score_threshold: Lowest score that leaves the graph (`portable` takes another one at run time).
+        class_names: Class name of each label; label 0 is the background.
+        input_size_hw: Height and width of the network's input in pixels, multiples of 32.
+        batch: Images per call; fixed in the graph.
+        max_detections: Rows per image of every output (K).
+        max_proposals: Boxes per image that the proposal network passes to the box head.
+        max_candidates: (proposal, class) pairs that enter the last NMS; the pairs with the best scores are
+            kept.
+        score_threshold: Detections must have a score above this; `portable` can take another one at run
+            time.
         nms_threshold: Overlap above which the weaker box of one class is dropped.
         mask_size: Side of the square mask of a detection, in mask pixels.
-        architecture: Such as `maskrcnn_resnet50_fpn`.
+        architecture: Name of the architecture, such as `maskrcnn_resnet50_fpn`.
         checkpoint: File name of the checkpoint.
         versions: Package name to version at export.
-        parity: None when the gate was switched off.
-        settings: What the model computes with and tensors do not show; None in bundles of older versions.
-        origins: Who said each of the settings, by its name.
-        remarks: On the checkpoint.
+        parity: Result of the parity check; None if it was switched off.
+        settings: Settings that tensors do not show; None in bundles of older versions.
+        origins: Where each setting comes from, by its name.
+        remarks: Remarks on the checkpoint.
     """
 
     class_names: tuple[str, ...]
@@ -192,10 +196,13 @@ class ModelSpec:
 
 
 def check_size(size_hw: tuple[int, int]) -> None:
-    """Refuse an input size that no network can have.
+    """Refuse an input size that is not valid.
+
+    Args:
+        size_hw: Height and width, in pixels.
 
     Raises:
-        ConfigError: A side is not a positive multiple of 32, or too long; names the nearest size that fits.
+        ConfigError: A side is too long or not a positive multiple of 32; the message names the nearest size.
     """
     if max(size_hw) > MAX_SIDE_PX:
         msg = f"input size must be at most {MAX_SIDE_PX} pixels a side, got {size_hw[0]} {size_hw[1]}"

@@ -1,1 +1,1 @@
-"""A bundle: the folder that `edgeseg export` writes, the engines in it, and whether these fit a machine."""
+"""Bundles: the folder that `edgeseg export` writes, its engines, and their compatibility with a machine."""

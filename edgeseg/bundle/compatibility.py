@@ -1,4 +1,4 @@
-"""Whether an engine fits: whole, made from what the bundle holds, and for a machine like this one."""
+"""Check that an engine is intact, was built from the bundle's current files and fits this machine."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from .refusals import Difference, RefusalKind, UnfitEngineError
 if TYPE_CHECKING:
     from .manifest import Bundle
 
-# Engines that run on several GPUs run from Ampere on.
+# Hardware-compatible engines run on GPUs from Ampere on.
 OLDEST_COMPATIBLE_GPU = (8, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """An engine that has been found whole and made for this bundle and machine.
+    """An engine that was checked to be intact and to fit this bundle and machine.
 
     Attributes:
-        path: What the backend loads.
+        path: File that the backend loads.
     """
 
     path: Path
@@ -45,13 +45,13 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """What this machine offers, and so what an engine must fit.
+    """Properties of this machine that an engine must fit.
 
     Attributes:
-        machine: Family of this machine's processor.
-        weight_bits: Most bits of INT8 weights that this processor computes exactly with.
-        backend_version: Of the package that would run it; None where every version can.
-        gpu: This machine's; None where there is none or the backend needs none.
+        machine: Processor family.
+        weight_bits: Largest number of bits of INT8 weights that this processor computes with exactly.
+        backend_version: Version of the package that would run the engine; None if every version can.
+        gpu: GPU of this machine; None if there is none or the backend needs none.
     """
 
     machine: str
@@ -64,20 +64,20 @@ def open_engine(bundle: Bundle, backend: Target, precision: Precision, device: D
     """Find an engine and check that it fits.
 
     Args:
-        bundle: Opened.
-        backend: What is to run it.
-        precision: What it is to compute in.
-        device: What this machine offers.
+        bundle: The opened bundle.
+        backend: Backend that will run the engine.
+        precision: Precision of the engine.
+        device: Properties of this machine.
 
     Raises:
-        ArtifactError: There is none.
-        UnfitEngineError: It is altered or truncated, or made from another graph or calibration or for another
-            machine; the message says what differs and names the command that builds it again.
+        ArtifactError: There is no engine, or its record is broken.
+        UnfitEngineError: The engine is altered or truncated, or was made from another graph or calibration or
+            for another machine; the message says what differs and names the command that builds it again.
     """
     try:
         return _open_engine(bundle, backend, precision, device)
     except UnfitEngineError:
-        # A program may be putting engine and record into their places now, or was killed between the two.
+        # Another program may be publishing engine and record right now, or was killed between the two.
         with exclusive_publishing(bundle.path / ENGINES_FOLDER):
             return _open_engine(bundle, backend, precision, device)
 
@@ -147,13 +147,13 @@ def _machine_differences(record: EngineRecord, device: DeviceInfo) -> list[Diffe
 
 
 def _overflows(record: EngineRecord, device: DeviceInfo) -> bool:
-    """Whether this machine's processor would add products of an engine's weights wrongly."""
+    """Whether sums of products with an engine's INT8 weights would overflow on this machine's processor."""
     bits = record.options.weight_bits or FULL_WEIGHT_BITS
     return record.precision is Precision.INT8 and bits > device.weight_bits
 
 
 def _version_loads(record: EngineRecord, version: str) -> bool:
-    """Whether a version loads an engine: its own, and later ones if it was built for that."""
+    """Whether a version loads an engine: the same version, or a later one if the engine allows it."""
     if record.backend_version == version or not record.options.version_compatible:
         return record.backend_version == version
     built, loading = (
@@ -164,7 +164,7 @@ def _version_loads(record: EngineRecord, version: str) -> bool:
 
 
 def _runs_on(record: EngineRecord, gpu: Gpu | None) -> bool:
-    """Whether a GPU other than that of the build will do."""
+    """Whether a GPU other than that of the build can run the engine."""
     if gpu is None or not record.options.hardware_compatible:
         return False
     return tuple(map(int, gpu.compute_capability.split("."))) >= OLDEST_COMPATIBLE_GPU

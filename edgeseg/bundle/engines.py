@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 ENGINES_FOLDER = "engines"
 FORMAT = 1
-# Bits of an INT8 engine's weights; `runtime.machine.weight_bits` says which processors need the fewer.
+# Bits of an INT8 engine's weights; `runtime.machine.weight_bits` says which processors need 7.
 FULL_WEIGHT_BITS, NARROW_WEIGHT_BITS = 8, 7
 
 
 class Target(str, Enum):
-    """What an engine is for, the fastest first; the value names backend and file."""
+    """Backend that an engine is built for, fastest first; the value is also used in the file name."""
 
     TENSORRT = "tensorrt"
     TENSORRT_RTX = "tensorrt-rtx"
@@ -33,12 +33,12 @@ class Target(str, Enum):
 
     @property
     def needs_gpu(self) -> bool:
-        """Whether engines hold code for a GPU, and are worth nothing on another one."""
+        """Whether engines contain code for a GPU and therefore need one."""
         return self in (Target.TENSORRT, Target.TENSORRT_RTX)
 
 
 class Precision(str, Enum):
-    """What an engine computes in, the fastest first."""
+    """Numeric precision of an engine, fastest first."""
 
     INT8 = "int8"
     FP16 = "fp16"
@@ -60,14 +60,15 @@ class EngineOptions:
 
     Attributes:
         machine: Processor family, such as `x86_64` or `aarch64`.
-        amx: Laid out for processors with AMX; others compute the same, slower. ONNX Runtime only.
-        weight_bits: Of INT8 on processors: 8 needs VNNI on x86-64, 7 runs on all. None leaves it to the
-            build, and stands for 8 in records of engines that were built before there was a choice.
+        amx: Whether the graph is laid out for processors with AMX; others give the same results more slowly.
+            ONNX Runtime only.
+        weight_bits: Bits of INT8 weights on CPUs: 8 needs VNNI on x86-64, 7 runs everywhere. None lets the
+            build choose, and means 8 in records of engines from before there was a choice.
         compute_capabilities: GPUs to build for, such as `SM86`; TensorRT for RTX only.
-        workspace_mib: Most memory for one layer's scratch, in MiB; None leaves it to the library.
-        dla: Number of the DLA core to use; None for none.
-        version_compatible: Later versions of TensorRT can load it as well.
-        hardware_compatible: Every GPU from Ampere on can run it.
+        workspace_mib: Scratch memory limit of one layer, in MiB; None for the library's default.
+        dla: Number of the DLA core to use; None for no DLA.
+        version_compatible: Whether later versions of TensorRT can load the engine as well.
+        hardware_compatible: Whether every GPU from Ampere on can run the engine.
     """
 
     machine: str = ""
@@ -80,12 +81,12 @@ class EngineOptions:
     hardware_compatible: bool = False
 
     def without_machine(self) -> EngineOptions:
-        """Give the same settings, open as to the machine."""
+        """Return the same settings without those that depend on the machine."""
         return replace(self, machine="", amx=False, weight_bits=None, compute_capabilities=())
 
     @property
     def processor(self) -> str:
-        """Family and what it must have, in words."""
+        """Processor family and required features, in words."""
         if self.amx:
             return f"{self.machine} with AMX"
         return f"{self.machine}, {self.weight_bits}-bit weights" if self.weight_bits else self.machine
@@ -111,7 +112,7 @@ class Kernel:
         inputs: Types that it reads, such as `int8` or `float16`.
         constants: Types of its weights, scales and biases.
         outputs: Types that it writes.
-        nodes: Names of the ONNX nodes that it computes, or a part of.
+        nodes: Names of the ONNX nodes that it computes, fully or in part.
     """
 
     name: str
@@ -127,8 +128,8 @@ class Gpu:
     """A GPU and its driver.
 
     Attributes:
-        compute_capability: Such as `8.6`.
-        driver: Version of CUDA that the driver has; engines outlive an update of it.
+        compute_capability: CUDA compute capability, such as `8.6`.
+        driver: CUDA version of the driver; engines stay valid when it is updated.
     """
 
     name: str
@@ -138,22 +139,22 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord:
-    """What an engine was built from, how, and for which machines: the .json beside it.
+    """What an engine was built from, how, and for which machines: the `.json` file next to it.
 
     Attributes:
-        backend: What runs it, such as `onnxruntime`.
-        backend_version: Of the package that built it.
-        precision: What it computes in.
-        options: How it was built.
-        file: Size and hash of the engine; None where the bundle's graph itself is run.
-        gpu: On which it was built; None where it needs none.
+        backend: Backend that runs the engine, such as `onnxruntime`.
+        backend_version: Version of the package that built the engine.
+        precision: Precision of the engine.
+        options: Build settings.
+        file: Size and hash of the engine; None if the bundle's graph itself is run.
+        gpu: GPU on which the engine was built; None if it needs none.
         graph: Name of the bundle's graph that it was built from.
-        graph_sha256: Of that graph.
-        calibration_sha256: Of `calibration.json`; None where nothing was calibrated.
-        float_layers: Layers left in higher precision because their cost in accuracy was measured.
+        graph_sha256: SHA-256 of that graph.
+        calibration_sha256: SHA-256 of `calibration.json`; None if nothing was calibrated.
+        float_layers: Layers kept in higher precision because of the accuracy they were measured to cost.
         layers: Convolutions and dense layers of the network by name, with the type they compute in.
-        kernels: What it computes with, where the backend tells.
-        not_on_dla: Layers that the GPU computes for DLA.
+        kernels: Kernels of the engine, if the backend reports them.
+        not_on_dla: Layers that run on the GPU because DLA cannot run them.
         build_s: Time to build, in seconds.
     """
 
@@ -189,25 +190,25 @@ class EngineRecord:
 
 
 def engine_path(bundle: Path, backend: Target, precision: Precision) -> Path:
-    """Where a bundle keeps an engine; its record has the same name and ends in `.json`."""
+    """Return the path of an engine in a bundle; its record has the same name and ends in `.json`."""
     suffix = "engine" if backend.needs_gpu else "onnx"
     return bundle / ENGINES_FOLDER / f"{backend.value}-{precision.value}.{suffix}"
 
 
 def loaded_path(bundle: Path, record: EngineRecord) -> Path:
-    """What the backend loads: the engine, or the bundle's graph where that is the engine."""
+    """Return the file that the backend loads: the engine, or the bundle's graph if the engine has no file."""
     if record.file is None:
         return bundle / record.graph
     return engine_path(bundle, record.backend, record.precision)
 
 
 def machine_family(name: str) -> str:
-    """Processor family by one name: `platform.machine()` has `AMD64` and `arm64` where others differ."""
+    """Normalise a `platform.machine()` name, which depends on the system: `AMD64` is `x86_64`."""
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name.lower(), name.lower())
 
 
 def recorded_engines(bundle: Path) -> tuple[tuple[Target, Precision], ...]:
-    """Name the engines that a bundle has a record of, the fastest first."""
+    """List the engines that a bundle has records of, fastest first."""
     return tuple(
         (target, precision)
         for target in Target
@@ -217,10 +218,10 @@ def recorded_engines(bundle: Path) -> tuple[tuple[Target, Precision], ...]:
 
 
 def read_engine_record(bundle: Path, backend: Target, precision: Precision) -> EngineRecord:
-    """Read what is known of an engine, whether or not it fits.
+    """Read the record of an engine, whether or not the engine fits this machine.
 
     Raises:
-        ArtifactError: There is none, or its record is broken; the message names the command that builds it.
+        ArtifactError: There is no engine, or its record is broken; the message names the build command.
     """
     path = engine_path(bundle, backend, precision)
     command = f"edgeseg build-engine --{precision.value} --target {backend.value} --model {bundle}"
@@ -245,15 +246,15 @@ def write_engine_record(path: Path, record: EngineRecord) -> None:
 
 
 def publish_engine(staged: Path, path: Path, record: EngineRecord) -> None:
-    """Move an engine that was built into its place, with its record, without which it is nothing.
+    """Move a built engine and its record to their final place.
 
     Args:
-        staged: The engine in a temporary folder beside `path`; not there where `record` has no file.
-        path: Its place.
-        record: Of the engine.
+        staged: The engine in a temporary folder next to `path`; does not exist if `record` has no file.
+        path: Final path of the engine.
+        record: Record of the engine.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: A file cannot be written.
     """
     if record.file is None:
         write_engine_record(path, record)
@@ -265,7 +266,7 @@ def publish_engine(staged: Path, path: Path, record: EngineRecord) -> None:
 
 
 def rebuild_command(bundle: Path, record: EngineRecord) -> str:
-    """What to type to build an engine like this one for this machine."""
+    """Return the command that builds an engine with the same settings for this machine."""
     options = record.options
     words = [f"edgeseg build-engine --{record.precision.value} --target {record.backend.value}"]
     for name, value in (("workspace-mib", options.workspace_mib), ("dla", options.dla)):

@@ -1,8 +1,8 @@
-"""Graphs that refer to other files: found in the bytes of an ONNX file, before any library opens it.
+"""Detect references to other files in an ONNX file before any library opens it.
 
-An ONNX graph can name files that hold its numbers, and a node that names a compiled engine. A library would
-open those wherever they lie, past every checksum of a bundle. The message layout is ONNX's `onnx.proto`, in
-the wire format of protocol buffers; the runtime has no `onnx`, and needs no more of it than this.
+An ONNX graph can refer to files with its weights, and its nodes to compiled engines. A library would open
+those wherever they are, and the bundle's checksums do not cover them. The message layout is that of
+`onnx.proto`, in the wire format of protocol buffers; it is parsed here because devices do not have `onnx`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ NESTED_MESSAGES: dict[str, dict[int, str]] = {
 NAME_FIELD = {"node": 3, "tensor": 8}
 OPERATOR_FIELD = 4
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
-# Its attribute is the path of an engine, which ONNX Runtime opens.
+# A node of this type can have the path of an engine as an attribute, which ONNX Runtime opens.
 ENGINE_CONTEXT_OPERATOR = b"EPContext"
 VARINT, FIXED_64, BYTES, START_GROUP, END_GROUP, FIXED_32 = range(6)
-# Protocol buffers refuse deeper ones themselves.
+# Protocol buffers refuse messages nested deeper than this.
 MAX_DEPTH = 100
-# A graph of edgeseg has some ten thousand; so many are read in half a second.
+# A graph of edgeseg has about ten thousand messages; reading this many takes half a second.
 MAX_MESSAGES = 300_000
 MAX_VARINT_BYTES = 10
 
@@ -58,13 +58,13 @@ class _Field(NamedTuple):
 
 
 def check_self_contained(graph: Path) -> None:
-    """Refuse an ONNX graph that takes numbers or engines from other files.
+    """Refuse an ONNX graph that takes weights or engines from other files.
 
-    What is missing, or no protocol buffer at all, is left to the library that loads it, which says why it
-    cannot: this reads all that protocol buffers take, and more.
+    A file that is missing or not a protocol buffer is accepted here; the library that loads it reports the
+    error. Everything that protocol buffers accept is read.
 
     Raises:
-        ArtifactError: It refers to another file, cannot be read, or has more parts than any real graph.
+        ArtifactError: The graph refers to another file, cannot be read, or has too many parts.
     """
     try:
         with open_regular(graph) as stream:
@@ -125,7 +125,7 @@ def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[_Field]:
     """List the fields of a message.
 
     Raises:
-        ValueError: It is no message.
+        ValueError: The data is not a valid message.
     """
     groups = 0
     while position < end:
@@ -139,7 +139,7 @@ def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[_Field]:
             length, start = _varint(data, start, end)
             position = start + length
         elif kind in (START_GROUP, END_GROUP):
-            # Long out of use: whatever stands between the two belongs to no field that is known.
+            # Groups are deprecated and no known field uses them, so their content is skipped.
             groups += 1 if kind == START_GROUP else -1
             position = start
             continue

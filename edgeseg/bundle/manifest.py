@@ -1,4 +1,4 @@
-"""The bundle: the folder that `edgeseg export` writes and every other verb opens."""
+"""The bundle: the folder that `edgeseg export` writes and every other command opens."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 DEFAULT_PATH = Path("edgeseg-model")
 MANIFEST = "model.json"
 CALIBRATION_FILE = "calibration.json"
-# A further input size is a bundle of its own below the first one.
+# Each additional input size is a bundle of its own inside the first one.
 SIZE_MANIFEST = re.compile(r"sizes/[1-9][0-9]{0,4}x[1-9][0-9]{0,4}/model\.json")
 FORMAT = 1
-# What protocol buffers, and so ONNX, can hold; no engine of such a model comes near it.
+# Size limit of protocol buffers, and so of ONNX files; no engine comes near it.
 MAX_FILE_BYTES = 1 << 31
 SHA256 = re.compile(r"[0-9a-f]{64}")
-# No separator or drive of any system, and nothing hidden; on Windows a dot or a space at the end is cut off.
+# No separators or drives of any system, and no hidden files. Windows drops a dot or a space at the end.
 PLAIN_NAME = re.compile(r"(?!\.)[^\x00-\x1f\x7f-\x9f/\\:]+(?<![. ])")
 MAX_NAME_BYTES = 255
-# Of a bundle that is replaced again and again while it is read.
+# For a bundle that is replaced repeatedly while it is read.
 READ_ATTEMPTS, LIST_ATTEMPTS, RETRY_PAUSE_S = 20, 3, 0.05
 
 
@@ -71,11 +71,11 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle whose files were checked and found complete and unaltered.
+    """A bundle whose files were found complete and unaltered.
 
     Attributes:
-        other_sizes: The same model for further input sizes.
-        stamp: Of the manifest when it was read, for `is_current`.
+        other_sizes: Bundles of the same model for additional input sizes.
+        stamp: Identity of the manifest file when it was read, for `is_current`.
     """
 
     path: Path
@@ -93,7 +93,7 @@ class Bundle:
         """Path of one of the graphs.
 
         Raises:
-            ArtifactError: The bundle was made without it.
+            ArtifactError: The bundle does not contain the graph.
         """
         if lowering.file_name not in self.files:
             msg = f"{self.path} has no {lowering.file_name}; export it again with `edgeseg export`"
@@ -104,8 +104,8 @@ class Bundle:
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle and verify every file it lists.
 
-    A bundle that is replaced meanwhile is read again, so that the result is the old one or the new one and
-    never a mixture.
+    If the bundle is replaced while it is read, it is read again; the result is the old or the new bundle,
+    never a mixture of both.
 
     Raises:
         ArtifactError: There is no bundle, or a file of it is missing, truncated or altered.
@@ -136,7 +136,7 @@ def is_current(bundle: Bundle) -> bool:
 def _open_sizes(path: Path) -> Bundle:
     bundle = _open(path)
     manifests = filter(SIZE_MANIFEST.fullmatch, bundle.files)
-    # One level and no more, so that no bundle can hold itself.
+    # Only one level, so that a bundle cannot contain itself.
     others = tuple(_open((path / name).parent) for name in manifests)
     for other in others:
         _check_same_model(bundle, other)
@@ -144,7 +144,7 @@ def _open_sizes(path: Path) -> Bundle:
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether a name that a file holds can only name a file in the folder where it is looked up.
+    """Check that a name read from a file cannot refer to anything outside the folder it is looked up in.
 
     Example:
         >>> [is_plain_name(name) for name in ("portable.onnx", "../portable.onnx", "/etc/passwd", "..")]
@@ -159,7 +159,7 @@ def is_plain_name(name: str) -> bool:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Tell one manifest from another that has taken its place."""
+    """Return values that change when the manifest is replaced; empty if there is none."""
     try:
         status = (path / MANIFEST).stat()
     except OSError:
@@ -168,7 +168,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def size_folder(size_hw: tuple[int, int]) -> str:
-    """Name the folder, below a bundle, of a further input size."""
+    """Return the folder of an additional input size, relative to its bundle."""
     return f"sizes/{size_hw[0]}x{size_hw[1]}"
 
 
@@ -180,7 +180,7 @@ def _open(path: Path) -> Bundle:
 
 
 def _check_same_model(bundle: Bundle, other: Bundle) -> None:
-    """Refuse a further size that is of another model, as its results would change with a frame's shape."""
+    """Refuse an additional size of another model; results would depend on the shape of the frame."""
     own, its = (replace(one.spec, input_size_hw=(32, 32), parity=None) for one in (bundle, other))
     if own == its and bundle.spec.input_size_hw != other.spec.input_size_hw:
         return
@@ -194,9 +194,12 @@ def write_manifest(folder: Path, spec: ModelSpec, names: list[str]) -> None:
     """Write `model.json` beside the files it describes.
 
     Args:
-        folder: Where the files already lie.
+        folder: Folder that already contains the files.
         spec: The model.
         names: Files of the bundle, relative to `folder`.
+
+    Raises:
+        EdgeSegError: The file cannot be written.
     """
     manifest = Manifest(spec=spec, files={name: file_record(folder / name) for name in names})
     write_record(folder / MANIFEST, manifest)
@@ -234,12 +237,12 @@ def _verify(path: Path, recorded: FileRecord) -> None:
 
 
 def file_mismatch(path: Path, recorded: FileRecord) -> str:
-    """Say how a file differs from what was recorded of it; empty where it does not.
+    """Describe how a file differs from its record; empty if it does not.
 
-    Its size is compared first: nothing is read of a file of another size.
+    The size is compared first, so a file of another size is not read.
 
     Raises:
-        OSError: It is missing, cannot be read, or is no regular file.
+        OSError: The file is missing, cannot be read, or is not a regular file.
     """
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -251,14 +254,15 @@ def file_mismatch(path: Path, recorded: FileRecord) -> str:
 
 
 def check_bundle_folder(target: Path, *, force: bool) -> None:
-    """Say before the work whether a bundle may be written.
+    """Check, before the work starts, that a bundle may be written.
 
     Args:
-        target: Folder that the bundle will be.
-        force: Replace a bundle that is there.
+        target: Folder of the new bundle.
+        force: Whether to replace an existing bundle.
 
     Raises:
-        ConfigError: Something is there and `force` is off, or it is not a bundle.
+        ConfigError: A bundle exists and `force` is off, or the target exists and is not a bundle.
+        EdgeSegError: The folder cannot be written.
     """
     with mapped_write_errors(target):
         recover(target, MANIFEST)
@@ -275,7 +279,7 @@ def check_bundle_folder(target: Path, *, force: bool) -> None:
 
 
 def _entry_names(target: Path) -> list[str]:
-    """List the names in a folder; again where it is no bundle, as another program may just replace one."""
+    """List the names in a folder; retry if it is not a bundle, as another program may be replacing it."""
     names: list[str] = []
     for _ in range(LIST_ATTEMPTS):
         names = [path.name for path in visible_entries(target)] if target.is_dir() else []
@@ -287,17 +291,17 @@ def _entry_names(target: Path) -> list[str]:
 
 @contextmanager
 def staged(target: Path, *, force: bool) -> Iterator[Path]:
-    """Give a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
+    """Yield a temporary folder that becomes `target` if the block succeeds and is removed if it fails.
 
-    A bundle that is replaced is there under its name, whole, until the new one is; see `files.placement`.
+    An existing bundle stays complete under its name until the new one replaces it; see `files.placement`.
 
     Args:
-        target: Folder that the bundle will be; its parent is made if need be.
-        force: Replace a bundle that is there.
+        target: Folder of the new bundle; its parent is created if needed.
+        force: Whether to replace an existing bundle.
 
     Raises:
-        ConfigError: As `check_bundle_folder`, or another program wrote there meanwhile.
-        EdgeSegError: It cannot be written.
+        ConfigError: As in `check_bundle_folder`, or another program wrote to `target` in the meantime.
+        EdgeSegError: The bundle cannot be written.
     """
     check_bundle_folder(target, force=force)
     with mapped_write_errors(target):

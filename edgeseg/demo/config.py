@@ -1,4 +1,4 @@
-"""What a user may say about a demo."""
+"""Settings of the demo."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from edgeseg.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoConfig:
-    """What to show.
+    """Settings of the demo.
 
     Attributes:
-        output: Folder for everything the demo makes; None for `edgeseg-demo`, or `edgeseg-demo-2` and so on
-            where there are demos already.
-        frames: Length of the clip.
-        scored: Unseen scenes to score, a frame each.
-        force: Replace an earlier demo there.
+        output: Output folder; None for `edgeseg-demo`, or `edgeseg-demo-2` and so on if demos exist already.
+        frames: Length of the clip, in frames.
+        scored: Number of unseen scenes to score, with one frame each.
+        force: Whether to replace an earlier demo in `output`.
     """
 
     output: Path | None = None

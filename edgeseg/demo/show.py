@@ -1,4 +1,4 @@
-"""The whole way on one command: export the shipped checkpoint, run it on a belt it has not seen, score it."""
+"""The demo: export the shipped checkpoint, run it on an unseen clip and score it on unseen scenes."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ CLIP_FILE = "belt.mp4"
 INPUT_SIZE_HW = (384, 512)
 CHECK_FRAMES = 4
 FPS = 25
-# Average precision is measured over all scores, counts over those a user would look at.
+# Average precision is measured over all scores; counts only include scores above 0.5.
 LOWEST_SCORE = 0.05
 SCORE_THRESHOLD = 0.5
-# COCO's figure for a class that no frame shows.
+# COCO's value of AP for a class that no frame contains.
 ABSENT = -1.0
 MARGIN_PX = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScore:
-    """One class over the scored frames: instances in truth, found above 0.5, COCO mask AP or -1."""
+    """Score of one class: instances in the ground truth, detections above 0.5, and COCO mask AP or -1."""
 
     name: str
     present: int
@@ -61,12 +61,12 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoReport:
-    """What the demo made and measured.
+    """Results of the demo.
 
     Attributes:
-        scored: Frames behind the scores.
-        clip: The run on the clip.
-        picture: What was found in one frame, beside its truth.
+        scored: Number of scored frames.
+        clip: Summary of the run on the clip.
+        picture: Path of a picture with one frame next to the detections in it.
     """
 
     scored: int
@@ -82,11 +82,11 @@ def run_demo(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundl
     """Export the shipped checkpoint, run it on an unseen clip and score it on unseen scenes.
 
     Args:
-        config: What to show.
+        config: Settings of the demo.
         progress: Called with each stage as it begins.
 
     Raises:
-        ConfigError: Something else than an earlier demo is in the way.
+        ConfigError: The output is a file, or an earlier demo exists and `force` is off.
         ParityError: The exported graphs do not find what PyTorch finds.
     """
     out = _output_folder(config)
@@ -117,11 +117,11 @@ def run_demo(config: DemoConfig, progress: Callable[[str], None]) -> tuple[Bundl
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write `uint8[H, W, 3]` BGR in the format of the suffix, making the folder.
+    """Write a `uint8[H, W, 3]` BGR image in the format of the suffix, and create its folder.
 
     Raises:
         InputError: The format is not known.
-        EdgeSegError: The disk is full.
+        EdgeSegError: The file cannot be written.
     """
     encoded_ok, data = cv2.imencode(path.suffix, image)
     if not encoded_ok:
@@ -196,6 +196,6 @@ def _score(
 
 
 def _side_by_side(frame: ConveyorFrame, found: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Put the bare frame left of what was found in it."""
+    """Put the frame on the left and the drawn detections on the right."""
     gap = np.full((frame.image.shape[0], MARGIN_PX, 3), 255, np.uint8)
     return np.concatenate((frame.image, gap, found), 1)

@@ -1,1 +1,1 @@
-"""Checkpoint to graph, and the proof that the two agree. Needs the extra `export`."""
+"""Export of checkpoints to graphs, and the parity check of the two. Needs the extra `export`."""

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COCO_CLASSES = 91
-# A larger one is a mistake in the file, and would cost memory.
+# A larger label is a mistake in the file, and would take much memory.
 MAX_LABEL = 10_000
-# COCO's own annotations, which may stand in for names, have 0.5 GB.
+# COCO's own annotation file, which can be given for the names, has 0.5 GB.
 MOST_BYTES = 2 << 30
 MAX_LABEL_DIGITS = 10
 OTHER_ORDER_HINT = (
@@ -34,13 +34,13 @@ def names_from_file(
         classes: Outputs of the classifier, background included.
         path: JSON may be a list of names, an object of label to name, or a COCO annotation file, whose
             `categories` are used; labels without a name become `class_N`, labels without a category `N/A`.
-        note: Called with a sentence for what the file leaves open and had to be assumed.
+        note: Called with a sentence for each assumption that the file made necessary.
 
     Returns:
         Names by label; the first is the background.
 
     Raises:
-        InputError: The file is missing, empty or holds something else, or the number of names does not fit.
+        InputError: The file is missing, empty or has other content, or the number of names does not fit.
     """
     try:
         text = read_regular(path, max_bytes=MOST_BYTES).decode("utf-8-sig")
@@ -62,13 +62,13 @@ def names_from_file(
 def fit_names(
     classes: int, given: tuple[str, ...], *, source: str, note: Callable[[str], None] = lambda line: None
 ) -> tuple[str, ...]:
-    """Fit names to a model of `classes` classes, background included; COCO's or numbers if none are given.
+    """Match names to the classes of a model; without names, use COCO's or `class_N`.
 
     Args:
-        classes: Outputs of the classifier.
-        given: One name a class, with or without the background; may be empty.
+        classes: Outputs of the classifier, background included.
+        given: One name per class, with or without the background; may be empty.
         source: Where they came from, for the message.
-        note: Called with a sentence where the first name is taken for the background and does not sound so.
+        note: Called with a sentence if the first name is taken for the background but does not look like it.
 
     Raises:
         InputError: Their number fits neither with nor without the background.

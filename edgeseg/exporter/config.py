@@ -1,4 +1,4 @@
-"""What a user may say about an export."""
+"""Settings of an export, and the counts and thresholds that follow from them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .profiles import PROFILES, Profile, scaled_size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """Settings of an export; None leaves what the model itself has.
+    """Settings of an export; None keeps the model's own value.
 
     Attributes:
-        checkpoint: `.pth` or `.safetensors`.
-        profile: Stands for size, proposals and detections; each that is given wins over it.
-        sizes_hw: Input sizes, multiples of 32, the main one first; empty for that of training, as far as the
-            profile lets it.
+        checkpoint: Path of a `.pth` or `.safetensors` file.
+        profile: Preset of input size, proposals and detections; values given explicitly take precedence.
+        sizes_hw: Heights and widths of the input in pixels, multiples of 32, the main size first; empty for
+            the training size scaled by the profile.
         classes: File with class names.
-        settings: JSON file with settings that neither tensors nor the checkpoint show.
+        settings: JSON file with settings that cannot be read from the checkpoint.
         factory: `package.module:function` that builds the model.
         check: Folder of images for the parity check; None for the built-in ones.
-        parity: Run the parity check.
-        force: Replace a bundle at `output`.
+        parity: Whether to run the parity check.
+        force: Whether to replace a bundle at `output`.
     """
 
     checkpoint: Path
@@ -64,21 +64,21 @@ class ExportConfig:
 
     @property
     def input_size_hw(self) -> tuple[int, int] | None:
-        """The main input size that was given; None if none was."""
+        """Height and width of the main input size, in pixels; None if none was given."""
         return self.sizes_hw[0] if self.sizes_hw else None
 
     def chosen_sizes_hw(self, training_size_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-        """Height and width of each input size: those given, else the profile's share of training's."""
+        """Return height and width of each input size; by default the training size scaled by the profile."""
         return self.sizes_hw or (scaled_size(training_size_hw, PROFILES[self.profile].size_share),)
 
     def size_hw(self, training_size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the main input size."""
+        """Return height and width of the main input size, in pixels."""
         return self.chosen_sizes_hw(training_size_hw)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionLimits:
-    """Counts and thresholds that torchvision keeps inside the model."""
+    """Counts and thresholds that torchvision stores in the model."""
 
     max_detections: int
     max_proposals: int
@@ -87,10 +87,10 @@ class DetectionLimits:
 
 
 def detection_limits(model: Any, config: ExportConfig) -> DetectionLimits:
-    """Take each from the settings, else from torchvision's `model`, as far as the profile lets it.
+    """Take each limit from `config`, else from torchvision's `model`, capped by the profile.
 
     Raises:
-        ConfigError: More proposals than the graph can rank.
+        ConfigError: There are more proposals than a pyramid level ranks.
     """
     heads, rpn = model.roi_heads, model.rpn
     own = DetectionLimits(
@@ -110,7 +110,7 @@ def detection_limits(model: Any, config: ExportConfig) -> DetectionLimits:
 
 
 def _capped(own: DetectionLimits, profile: Profile) -> dict[str, int]:
-    """Take what a profile sets, but no more than the model has: a profile makes nothing slower."""
+    """Return the profile's limits, but none above the model's, so that a profile never makes it slower."""
     settings = PROFILES[profile]
     caps = {"max_proposals": settings.max_proposals, "max_detections": settings.max_detections}
     return {name: min(getattr(own, name), cap) for name, cap in caps.items() if cap is not None}

@@ -1,4 +1,4 @@
-"""Checkpoint in, bundle out, and the proof that it computes the same."""
+"""Export of a checkpoint as a bundle, with the parity check."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ def export(
     Args:
         config: What to export and how.
         progress: Called with each stage as it begins.
-        note: Called with what a user should know: an input size that the images ask for, or what the class
-            names leave open.
+        note: Called with advice for the user, such as an input size that suits the images better, or an
+            assumption about the class names.
 
     Returns:
         The bundle, at `config.output`.
 
     Raises:
-        ConfigError: Settings that cannot work, or something is already at the output.
+        ConfigError: Settings are not valid, or the output exists and may not be replaced.
         InputError: The checkpoint, the class names or the images of the parity check are unusable.
         ExportError: The graph could not be made.
-        GraphParityError: A graph does not find what PyTorch finds; no bundle is written.
+        GraphParityError: A graph does not reproduce the detections of PyTorch; no bundle is written.
     """
     check_bundle_folder(config.output, force=config.force)
     check = read_parity_images(config.check) if config.parity else None
@@ -94,7 +94,7 @@ def export(
         for size_hw, subfolder in other_folders.items():
             (folder / subfolder).mkdir(parents=True)
             write(specs[size_hw], folder / subfolder)
-        # Last, as it lists the others.
+        # Written last, as it lists the other sizes.
         write(
             specs[sizes_hw[0]],
             folder,
@@ -116,11 +116,11 @@ def _write_size(
 
     Args:
         model: torchvision `MaskRCNN` with the counts and thresholds of `spec`.
-        spec: What to write.
-        folder: Where to.
-        check: Images of the parity check; None to leave it out.
+        spec: Description of the model at this size.
+        folder: Folder to write to.
+        check: Images of the parity check; None to skip it.
         progress: Called with each stage as it begins.
-        listed: Files in `folder` that the bundle lists besides.
+        listed: Additional files in `folder` that the bundle lists.
     """
     height, width = spec.input_size_hw
     for lowering in Lowering:
@@ -133,11 +133,11 @@ def _write_size(
 
 
 def load_configured_model(checkpoint: Checkpoint, config: ExportConfig) -> LoadedModel:
-    """Build torchvision's model of a checkpoint, in evaluation, with the settings that the user names.
+    """Build torchvision's model of a checkpoint, in evaluation mode, with the user's settings.
 
     Raises:
-        ConfigError: The factory is not a name that can be imported.
-        InputError: The weights do not fit any architecture that is known, or not the factory's.
+        ConfigError: The factory cannot be imported.
+        InputError: The weights do not fit any known architecture, or not that of the factory.
     """
     given = settings_from_file(config.settings) if config.settings else {}
     return load_model(checkpoint, factory=config.factory, given=given)
@@ -149,11 +149,11 @@ def describe_export(
     config: ExportConfig,
     note: Callable[[str], None] = lambda sentence: None,
 ) -> ModelSpec:
-    """Describe what is to be exported, and set torchvision's model to the same counts and thresholds.
+    """Describe what will be exported, and set torchvision's model to the same counts and thresholds.
 
     Raises:
-        ConfigError: A setting cannot work.
-        InputError: The class names do not do.
+        ConfigError: A setting is not valid.
+        InputError: The class names are not usable.
     """
     model = loaded.model
     limits = detection_limits(model, config)
@@ -180,14 +180,14 @@ def describe_export(
 
 
 def _exported_settings(loaded: LoadedModel, config: ExportConfig) -> tuple[ModelSettings, dict[str, Origin]]:
-    """Put what was given by options of their own into the settings, so that they are not called assumed."""
+    """Merge settings that were given as separate options, so that their origin is not reported as assumed."""
     option_values = {name: getattr(config, option) for option, name in SETTING_BY_OPTION.items()}
     given = {name: value for name, value in option_values.items() if value is not None}
     return replace(loaded.settings, **given), {**loaded.origins, **dict.fromkeys(given, Origin.OPTION)}
 
 
 def _preprocess(loaded: LoadedModel) -> Preprocess:
-    # A gray model has one of each; the padding colour needs three.
+    # A grayscale model has one value of each; the padding colour needs three.
     mean, std = (
         tuple(values) * (3 // len(values))
         for values in (loaded.settings.image_mean, loaded.settings.image_std)

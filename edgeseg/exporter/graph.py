@@ -1,4 +1,4 @@
-"""From the network to an ONNX file: export, simplify, check, label."""
+"""Export of the network to an ONNX file: export, simplify, check and add metadata."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from edgeseg.spec import ModelSpec
 
-# QuantizeLinear and DequantizeLinear have scales in half precision from 19 on.
+# From opset 19 on, QuantizeLinear and DequantizeLinear accept scales in half precision.
 OPSET = 19
 TRANSLATIONS: dict[Any, Any] = {**boxes.TRANSLATIONS, **portable.TRANSLATIONS}
 PRODUCER = "edgeseg"
-# What a graph for TensorRT must not hold: there is no kernel for it, or only a plugin, or its shape moves.
+# Operators without a TensorRT kernel, with only a plugin, or with data-dependent shapes.
 FORBIDDEN_IN_TENSORRT = ("NonMaxSuppression", "NonZero", "RoiAlign", "Loop", "If", "Scan")
 
 
@@ -38,13 +38,14 @@ def write_graph(model: Any, spec: ModelSpec, lowering: Lowering, path: Path) -> 
     """Export one of the graphs.
 
     Args:
-        model: torchvision `MaskRCNN` in evaluation; not changed.
+        model: torchvision `MaskRCNN` in evaluation mode; not changed.
         spec: Sizes, counts and thresholds to build for.
-        lowering: Which operators to use.
-        path: Where the ONNX file goes.
+        lowering: The graph to export.
+        path: Path of the ONNX file.
 
     Raises:
-        ExportError: The exporter or the simplifier failed, or the graph is not what the lowering promises.
+        DependencyError: A package of the extra `export` is missing.
+        ExportError: The exporter or the simplifier failed, or the graph has forbidden operators or shapes.
     """
     onnx = require("onnx", purpose="write a graph")
     require("onnxscript", purpose="export a graph")
@@ -101,7 +102,7 @@ def _export(model: Any, spec: ModelSpec, lowering: Lowering) -> Any:
 
 @contextlib.contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """Keep the exporter's progress prints and the deprecations inside PyTorch from the user."""
+    """Suppress the exporter's progress output and deprecation warnings from inside PyTorch."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Names for how much work a model does: input size, proposals and detections that go well together."""
+"""Profiles: presets of input size, proposals and detections that trade accuracy for speed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeseg.settings import SIZE_MULTIPLE
 
 
 class Profile(str, Enum):
-    """What a user would rather have."""
+    """Preset of speed against accuracy."""
 
     FAST = "fast"
     BALANCED = "balanced"
@@ -20,15 +20,15 @@ class Profile(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileSettings:
-    """What a profile stands for.
+    """Settings of a profile.
 
-    The size is a share of another size, so that it fits any shape: objects become smaller by that share,
-    whatever the format of the camera.
+    The size is relative to the full size, so that it works for any aspect ratio: objects shrink by the same
+    factor whatever the format of the camera.
 
     Attributes:
-        size_share: Of both sides of the full size; above 0, at most 1.
-        max_proposals: At most so many; None for the model's own.
-        max_detections: At most so many; None for the model's own.
+        size_share: Factor for both sides of the full size; above 0, at most 1.
+        max_proposals: Upper limit of proposals; None for the model's own.
+        max_detections: Upper limit of detections; None for the model's own.
     """
 
     size_share: float = 1.0
@@ -48,11 +48,11 @@ PROFILES = MappingProxyType(
 
 
 def scaled_size(size_hw: tuple[int, int], share: float) -> tuple[int, int]:
-    """Scale a size and take the nearest multiples of 32, the larger where two are as near.
+    """Scale a size to the nearest multiples of 32, taking the larger one in a tie.
 
     Args:
         size_hw: Height and width, in pixels.
-        share: Of both sides.
+        share: Factor for both sides; above 0.
 
     Raises:
         ConfigError: The share is not above 0.

@@ -35,13 +35,13 @@ SUFFIXES = (".pth", ".pt", ".ckpt", SAFETENSORS)
 def save_checkpoint(
     model: torch.nn.Module, path: str | Path, *, class_names: Sequence[str] | None = None
 ) -> None:
-    """Write a model's weights and every setting that tensors do not show, for `edgeseg export` to read.
+    """Save a model's weights and every setting that tensors do not show, for `edgeseg export` to read.
 
     Call it in the training script: sizes, normalisation, anchors, thresholds and the other settings are read
     from the live model, so none of them needs to be given again at export.
 
     Args:
-        model: torchvision `MaskRCNN`, also within `DataParallel` or `torch.compile`; not changed.
+        model: torchvision `MaskRCNN`, optionally wrapped by `DataParallel` or `torch.compile`; not changed.
         path: A `.pth`, `.pt`, `.ckpt` or `.safetensors` file; an existing one is replaced once the new one is
             complete.
         class_names: One name for each label, with or without the background; None to name them at export.
@@ -92,7 +92,7 @@ def _unwrapped_model(model: torch.nn.Module) -> MaskRCNN:
 
 
 def _settings(model: MaskRCNN, weights: dict[str, Tensor]) -> ModelSettings:
-    """Read the settings, and check that a model rebuilt from them and the weights' shapes is the same."""
+    """Read the settings, and check that they and the shapes of the weights suffice to rebuild the model."""
     descriptions = describe_modules(model)
     settings = settings_of_model(model)
     try:

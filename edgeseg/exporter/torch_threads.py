@@ -1,4 +1,4 @@
-"""How many threads torch computes with."""
+"""Number of threads that torch computes with."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def torch_threads(threads: int | None = None) -> Iterator[None]:
-    """Set torch's threads for a block or, as a decorator, for a function, and then set them back.
+    """Set the number of torch threads for a block or a decorated function, and restore it afterwards.
 
     Args:
-        threads: None for torch's own number, but no more than there are processors that may be used, as torch
-            does not see the quota of a container.
+        threads: Number of threads; None for torch's own number, limited to the usable processors, as torch
+            does not see the CPU quota of a container.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads or min(before, usable_cpus().count))

@@ -1,4 +1,4 @@
-"""Variants of a bundle, made to be measured and thrown away: other sizes, counts or batches."""
+"""Temporary variants of a bundle for measurements, with other sizes, counts or batches."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class VariantWriter:
     """Writes bundles of one checkpoint without the parity check; the checkpoint is read once.
 
     Args:
-        config: What they have in common.
+        config: Settings that all variants share.
 
     Attributes:
-        model_limits: Counts and thresholds where nothing else is asked for.
-        size_hw: Of the input, where nothing else is asked for.
+        model_limits: Default counts and thresholds.
+        size_hw: Default height and width of the input, in pixels.
 
     Raises:
-        ConfigError: Settings that cannot work.
+        ConfigError: Settings are not valid.
         InputError: The checkpoint is unusable.
     """
 
@@ -59,7 +59,7 @@ class VariantWriter:
             self._config,
             sizes_hw=(size_hw,),
             max_proposals=max_proposals,
-            # The model has the last variant's counts by now.
+            # The model may still have the counts of the previous variant.
             max_detections=self.model_limits.max_detections,
         )
         return describe_export(self._loaded, self._checkpoint, variant_config)
@@ -74,9 +74,9 @@ class VariantWriter:
         """Write a bundle with some of the graphs.
 
         Args:
-            folder: Does not exist yet.
-            size_hw: Of the network's input.
-            max_proposals: Of an image.
+            folder: Folder of the bundle; must not exist.
+            size_hw: Height and width of the network's input, in pixels.
+            max_proposals: Most proposals per image.
             lowerings: Graphs to write.
 
         Raises:
@@ -91,9 +91,9 @@ def write_variant(folder: Path, model: Any, spec: ModelSpec, lowerings: Sequence
     """Write a bundle with some of the graphs, without the parity check.
 
     Args:
-        folder: Does not exist yet.
-        model: torchvision `MaskRCNN` in evaluation; not changed.
-        spec: What to write.
+        folder: Folder of the bundle; must not exist.
+        model: torchvision `MaskRCNN` in evaluation mode; not changed.
+        spec: Description of the variant.
         lowerings: Graphs to write.
 
     Raises:
@@ -109,10 +109,10 @@ def write_variant(folder: Path, model: Any, spec: ModelSpec, lowerings: Sequence
 
 
 def copy_table(table: CalibrationTable, variant: Bundle) -> None:
-    """Give a variant the ranges that were measured on another graph of the same network and input size.
+    """Copy calibration ranges measured on another graph of the same network and input size to a variant.
 
-    Ranges are named after the checkpoint's weights, which counts and batch do not change; building an engine
-    refuses a table that lacks one.
+    Ranges are named after the checkpoint's weights, which do not depend on counts or batch. Building an
+    engine fails if the table lacks a range.
 
     Raises:
         ArtifactError: The variant has no portable graph.

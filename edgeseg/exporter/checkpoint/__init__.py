@@ -1,4 +1,4 @@
-"""Checkpoints: what is in a file, found out without running any code in it."""
+"""Checkpoints, read without running any code in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a checkpoint may make of itself while it is read: a few bytes can ask for all memory and time."""
+"""Limits on time and memory while a checkpoint is read; a few bytes can ask for all of both."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ReadBudget:
     depth: int = MAX_NESTED_STREAMS
 
     def use_steps(self, count: int = 1) -> None:
-        """Take steps.
+        """Count steps.
 
         Raises:
             PickleError: There were too many.
@@ -48,7 +48,7 @@ class ReadBudget:
             raise PickleError(msg)
 
     def use_bytes(self, octets: int) -> None:
-        """Hold that many bytes more.
+        """Count bytes that are held in memory.
 
         Raises:
             PickleError: There were too many.
@@ -59,7 +59,7 @@ class ReadBudget:
             raise PickleError(msg)
 
     def enter(self) -> None:
-        """Go into a checkpoint within the checkpoint.
+        """Enter a checkpoint nested in the checkpoint.
 
         Raises:
             PickleError: There is one in another in another.
@@ -70,7 +70,7 @@ class ReadBudget:
             raise PickleError(msg)
 
     def leave(self) -> None:
-        """Come back from one."""
+        """Leave a nested checkpoint."""
         self.depth += 1
 
 

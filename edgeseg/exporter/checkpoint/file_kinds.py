@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes: its name may say anything."""
+"""Detection of the kind of a file from its first bytes, since its name may be wrong."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ONNX_BEGINNING = re.compile(rb"\x08[\x00-\x1f][\x12\x3a]")
 
 
 class CheckpointFormat(Enum):
-    """What can be read."""
+    """Kinds of files that can be read."""
 
     TORCH = "torch"
     SAFETENSORS = "safetensors"

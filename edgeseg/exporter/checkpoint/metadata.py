@@ -1,4 +1,4 @@
-"""What a checkpoint says beside its weights: class names, and settings that no tensor shows."""
+"""Class names and settings that a checkpoint has in addition to its weights."""
 
 from __future__ import annotations
 

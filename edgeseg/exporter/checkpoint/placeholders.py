@@ -43,7 +43,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StorageRecord:
-    """Where the numbers of tensors lie.
+    """Storage that contains the numbers of tensors.
 
     Attributes:
         source: The container that has them.

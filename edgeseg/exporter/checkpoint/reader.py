@@ -174,7 +174,7 @@ def _choose_weights(content: Any, path: Path) -> tuple[WeightSet, tuple[str, ...
 
 
 def _other_tensors(content: Any, path: Path) -> WeightSet:
-    """Take whatever tensors there are: their names tell what model it is instead.
+    """Take all tensors in the file; their names show which other model it is.
 
     Raises:
         InputError: There are none.

@@ -65,14 +65,14 @@ def model_from_weights(
     """Build the model that a state_dict belongs to and load it.
 
     Args:
-        weights: By torchvision's current names.
-        settings: What tensors do not show; None for torchvision's defaults.
+        weights: Tensors by torchvision's current names.
+        settings: Settings that tensors do not show; None for torchvision's defaults.
 
     Returns:
         torchvision's name of the architecture, such as `maskrcnn_resnet50_fpn_v2`, and the model.
 
     Raises:
-        InputError: Not a Mask R-CNN that is known; says which tensors are the matter.
+        InputError: The weights are not of a known Mask R-CNN; the message names the tensors.
     """
     if settings is None:
         settings, _ = resolve_settings([(Origin.ASSUMED, default_settings(weights))])
@@ -85,14 +85,14 @@ def empty_model(weights: Mapping[str, Tensor], settings: ModelSettings) -> MaskR
     """Build the model that a state_dict belongs to without memory for its weights.
 
     Raises:
-        InputError: As `model_from_weights`.
+        InputError: As in `model_from_weights`.
     """
     with torch.device("meta"):
         return _build(weights, settings)[1]
 
 
 def default_settings(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Choose torchvision's anchors by their number a location; no tensor has their sizes.
+    """Choose torchvision's anchors by their number per location; no tensor has their sizes.
 
     Returns:
         `anchor_sizes` and `anchor_aspect_ratios`, with one size a level where the number is another.
@@ -111,7 +111,7 @@ def class_count(model: MaskRCNN) -> int:
     """Count the classes of a model's classifier, background included.
 
     Raises:
-        InputError: It has none, or the mask head knows fewer classes.
+        InputError: There is no classifier, or the mask head has fewer classes.
     """
     heads = model.roi_heads
     with torch.no_grad():
@@ -198,7 +198,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load every tensor of a state_dict and put the model in evaluation.
 
     Raises:
-        InputError: A tensor is missing, left over or of another shape; names the first of each.
+        InputError: A tensor is missing, left over or of another shape; the message names the first of each.
     """
     own: dict[str, Tensor] = model.state_dict()
     # Batch norms count batches while training; older checkpoints and frozen norms lack the count.

@@ -77,7 +77,7 @@ def first_convolution(backbone: nn.Module) -> nn.Conv2d:
 
 
 def check_image_channels(channels: int) -> None:
-    """Refuse a model of other images than a camera gives.
+    """Refuse a model for images that are neither colour nor gray.
 
     Raises:
         InputError: It takes neither 3 channels (colour) nor 1 (gray).

@@ -1,4 +1,4 @@
-"""torchvision's own model where a graph would be, so that both are measured by the same code."""
+"""torchvision's model behind the interface of a graph, so that both are measured by the same code."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class EagerBackend:
         return raw
 
     def close(self) -> None:
-        """Nothing to release but the model, which goes with this."""
+        """Do nothing; the model is released with this object."""
 
 
 class ResizingDetector:

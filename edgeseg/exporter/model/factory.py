@@ -1,4 +1,4 @@
-"""A model from a function of the user's, for what no tensor shape can tell."""
+"""Models built by a user's function, for what tensor shapes do not show."""
 
 from __future__ import annotations
 

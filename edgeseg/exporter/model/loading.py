@@ -1,4 +1,4 @@
-"""A checkpoint and what is said about it, made into torchvision's model: the one way to one."""
+"""Building of torchvision's model from a checkpoint, its settings and the user's."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class LoadedModel:
     Attributes:
         model: `MaskRCNN` in evaluation.
         architecture: Such as `maskrcnn_resnet50_fpn`, or the name of the factory.
-        settings: What it computes with.
-        origins: Who said each of them.
-        gray: It takes images of one channel.
+        settings: Settings of the model.
+        origins: Where each setting comes from, by its name.
+        gray: Whether the model takes images of one channel.
     """
 
     model: Any

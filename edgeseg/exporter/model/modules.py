@@ -53,7 +53,7 @@ class ModuleDescription:
     Attributes:
         kind: Class with its module, such as `torch.nn.modules.conv.Conv2d`.
         values: Its plain attributes: numbers, texts, and tuples and dicts of them.
-        leaf: It has no modules within.
+        leaf: Whether it contains no other modules.
     """
 
     kind: str
@@ -76,7 +76,7 @@ def describe_modules(model: nn.Module | Instance) -> ModuleMap:
         model: Live, or as it was pickled: nothing of it is created then.
 
     Raises:
-        InputError: It is its own part.
+        InputError: A module contains itself.
     """
     try:
         return dict(_describe(model, "", ReadBudget(octets=MAX_NAME_BYTES, steps=MAX_ATTRIBUTES)))

@@ -72,7 +72,7 @@ class Reference:
 
 
 def tensors_from_frames(images: NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
-    """Make of frames what torchvision's model takes.
+    """Convert frames to the input of torchvision's model.
 
     Args:
         images: `uint8[B, H, W, 3]`, BGR.

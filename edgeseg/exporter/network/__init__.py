@@ -1,1 +1,1 @@
-"""Mask R-CNN written anew as one static, batch-first network."""
+"""Mask R-CNN rewritten as one network with static shapes and the batch as first dimension."""

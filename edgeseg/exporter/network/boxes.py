@@ -10,7 +10,7 @@ import torch
 from onnxscript import opset18 as op
 from torch import Tensor
 
-# torchvision's BoxCoder keeps exp() finite by this bound on a predicted log size.
+# torchvision's BoxCoder limits predicted log sizes to this, so that exp() stays finite.
 MAX_LOG_SIZE = math.log(1000.0 / 16)
 
 
@@ -18,9 +18,10 @@ def decode_boxes(deltas: Tensor, anchors_xyxy: Tensor, weights: tuple[float, flo
     """Apply predicted offsets to anchors or proposals.
 
     Args:
-        deltas: `float32[..., 4]`: shift of the centre in anchor sizes, log of the size ratio; both weighted.
-        anchors_xyxy: `float32[..., 4]` in input pixels.
-        weights: What the four offsets were multiplied with in training.
+        deltas: `float32[..., 4]`, shift of the centre in anchor sizes and log of the size ratio (x, y, width,
+            height), multiplied by `weights`.
+        anchors_xyxy: `float32[..., 4]`, xyxy in input pixels.
+        weights: Factors by which the four offsets were multiplied in training.
 
     Returns:
         `float32[..., 4]`, xyxy in input pixels, not clipped.
@@ -37,7 +38,7 @@ def decode_boxes(deltas: Tensor, anchors_xyxy: Tensor, weights: tuple[float, flo
 
 
 def clip_boxes(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Clip `float32[..., 4]` boxes to an image of `size_hw` pixels."""
+    """Clip boxes, `float32[..., 4]` xyxy in pixels, to an image of `size_hw` pixels."""
     height, width = size_hw
     limit = torch.tensor((width, height, width, height), dtype=torch.float32)
     clipped: Tensor = boxes_xyxy.clamp(min=0.0).minimum(limit)
@@ -45,24 +46,24 @@ def clip_boxes(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 
 def shortest_side(boxes_xyxy: Tensor) -> Tensor:
-    """Smaller of width and height of `float32[..., 4]` boxes: `float32[...]`."""
+    """Return the smaller of width and height, `float32[...]`, of xyxy boxes `float32[..., 4]`."""
     low, high = boxes_xyxy.split(2, -1)
     return (high - low).amin(-1)
 
 
 def gather_rows(rows: Tensor, index: Tensor) -> Tensor:
-    """Pick rows of every batch entry: `[B, N, D]` by `int64[B, M]` to `[B, M, D]`."""
+    """Pick rows of every batch entry: `[B, N, D]` indexed by `int64[B, M]` gives `[B, M, D]`."""
     return rows.gather(1, index.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:
-    """Pick rows of a table: `[N, ...]` by `int64[...]`; a single ONNX Gather."""
+    """Pick rows of a table `[N, ...]` by index `int64[...]`; exported as a single ONNX Gather."""
     return table.index_select(0, index.flatten()).reshape(*index.shape, *table.shape[1:])
 
 
 @torch.library.custom_op("edgeseg::quotient", mutates_args=())
 def quotient(dividend: Tensor, divisor: int) -> Tensor:
-    """Divide `int64`, neither negative, dropping the remainder: ONNX's Div, where `//` makes ten nodes."""
+    """Divide non-negative `int64` and drop the remainder; one ONNX Div, where `//` exports ten nodes."""
     return dividend // divisor
 
 

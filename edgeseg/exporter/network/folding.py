@@ -1,4 +1,4 @@
-"""Batch norms merged into the convolutions before them."""
+"""Folding of batch norms into the preceding convolutions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
 def fold_batch_norms(module: nn.Module, example: Tensor) -> nn.Module:
-    """Copy a module with each batch norm merged into the convolution before it, which computes the same.
+    """Copy a module with each batch norm folded into the preceding convolution; the results are the same.
 
-    `torch.export` cannot trace a batch norm over as many rows as there happen to be detections, and in half
-    precision the division by small variances would overflow.
+    `torch.export` cannot trace a batch norm over a number of rows that depends on data, and in half precision
+    the division by small variances would overflow.
 
     Args:
-        module: In evaluation; not changed.
-        example: What it takes, of any size that it can work on: run once, to see what follows what.
+        module: Module in evaluation mode; not changed.
+        example: Input of any size that the module accepts; run once to find out which layer follows which.
     """
     folded = copy.deepcopy(module)
     for convolution, norm in _pairs(folded, example):
@@ -32,7 +32,7 @@ def fold_batch_norms(module: nn.Module, example: Tensor) -> nn.Module:
 
 
 def _pairs(module: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, Any]]:
-    """Run a module and note which norm takes what the convolution just before it gave."""
+    """Run a module and record which norm takes the output of the convolution just before it."""
     pairs: dict[nn.Conv2d, Any] = {}
     last: list[Any] = [None, None]
 

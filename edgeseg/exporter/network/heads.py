@@ -1,4 +1,4 @@
-"""From proposals to detections and their masks: the two heads of Mask R-CNN and what lies around them."""
+"""Box selection and mask prediction: the parts of the Mask R-CNN heads that are rewritten for export."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIN_DETECTION_SIZE = 1e-2
 
 
 class BoxSelector(nn.Module):
-    """Class scores and box offsets of every proposal to the K best detections.
+    """Select the K best detections from class scores and box offsets of all proposals.
 
     Source:
         torchvision `RoIHeads.postprocess_detections`.
@@ -47,14 +47,15 @@ class BoxSelector(nn.Module):
         """Pick the detections.
 
         Args:
-            logits: `float32[B, R, classes]`; minus infinity but for the background where no proposal is.
-            deltas: `float32[B, R, classes * 4]`.
-            proposals: `float32[B, R, 4]`.
-            threshold: Scores must exceed it.
-            operators: The lowering.
+            logits: `float32[B, R, classes]`; rows without a proposal are certain to be background.
+            deltas: `float32[B, R, classes * 4]`, box offsets for each class.
+            proposals: `float32[B, R, 4]`, xyxy in input pixels.
+            threshold: Scores must be above this.
+            operators: Operators of the lowering.
 
         Returns:
-            Boxes `float32[B, K, 4]`, scores `float32[B, K]` descending, labels `int64[B, K]`; zero if absent.
+            Boxes `float32[B, K, 4]` (xyxy in input pixels), scores `float32[B, K]` in descending order, and
+            labels `int64[B, K]`; rows without a detection are zero.
         """
         scores = logits.softmax(-1)[..., 1:].flatten(1)
         best, pair = scores.topk(self.candidates)
@@ -79,9 +80,9 @@ class BoxSelector(nn.Module):
 class MaskPredictor(nn.Module):
     """The last layers of the mask head, for the predicted class only.
 
-    The 2x2 transposed convolution of stride 2 is a 1x1 convolution to four times the channels, one set for
-    each of the four pixels; the class weights are applied before those are put in place, which moves one
-    channel of the large map and not all.
+    The 2x2 transposed convolution of stride 2 is computed as a 1x1 convolution with four times the channels,
+    one set for each of the four pixels. The class weights are applied before the pixels are rearranged, so
+    only one channel of the large map is moved instead of all.
 
     Source:
         torchvision `MaskRCNNPredictor`.

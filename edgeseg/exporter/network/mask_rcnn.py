@@ -1,4 +1,4 @@
-"""Mask R-CNN as one static, batch-first network around the checkpoint's own modules."""
+"""Mask R-CNN as one network with static shapes, built around the checkpoint's own modules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROBE_SIDE = 128
 
 
 class LevelOfBox(nn.Module):
-    """Which pyramid level a box is cropped from.
+    """Computes the pyramid level that a box is cropped from.
 
     Source:
         torchvision `LevelMapper`, equation 1 of the FPN paper.
@@ -40,9 +40,9 @@ class LevelOfBox(nn.Module):
         self.canonical_scale = pooler.canonical_scale
 
     def forward(self, boxes_xyxy: Tensor) -> Tensor:
-        """Levels `int64[R]` of boxes `float32[R, 4]`."""
+        """Return the levels, `int64[R]`, of boxes `float32[R, 4]` in xyxy input pixels."""
         low, high = boxes_xyxy.split(2, -1)
-        # Not a product over the axis: ONNX Runtime 1.31 keeps that axis when there are no boxes.
+        # No product over the axis, because ONNX Runtime 1.31 keeps the axis if there are no boxes.
         width, height = (high - low).split(1, -1)
         side = (width * height).squeeze(-1).sqrt()
         level = torch.floor(self.canonical_level + torch.log2(side / self.canonical_scale) + 1e-6)
@@ -50,14 +50,14 @@ class LevelOfBox(nn.Module):
 
 
 class ExportedNetwork(nn.Module):
-    """The graph that is exported: `uint8` images in, detections and their masks out.
+    """The network that is exported: takes `uint8` images and returns detections with masks.
 
     Args:
-        model: torchvision `MaskRCNN` in evaluation.
+        model: torchvision `MaskRCNN` in evaluation mode.
         spec: Sizes, counts and thresholds.
-        operators: One of the two lowerings.
-        precision: Of the backbone and the heads. Normalisation, boxes, coordinates, softmax, sigmoid and all
-            that ranks or compares stay in `float32`: half a step there would move or lose detections.
+        operators: Operators of the lowering.
+        precision: Type of the backbone and the heads. Normalisation, boxes, coordinates, softmax, sigmoid,
+            ranking and comparisons stay in `float32`, as small errors there would move or lose detections.
     """
 
     mean: Tensor
@@ -82,7 +82,7 @@ class ExportedNetwork(nn.Module):
         self.box_predictor = copy.deepcopy(heads.box_predictor)
         self.mask_head = fold_batch_norms(heads.mask_head, _crop_like(model.backbone, self.mask_pool))
         self.mask_predictor = MaskPredictor(heads.mask_predictor)
-        # What comes after this, anchors and box arithmetic, keeps its precision.
+        # Parts added after this loop (anchors and box arithmetic) stay in float32.
         for part in self.children():
             part.to(precision)
         self.proposals = Proposals(model.rpn, spec, list(sizes.values()))
@@ -93,11 +93,11 @@ class ExportedNetwork(nn.Module):
         self.level_of_box = LevelOfBox(self.box_pool, self.scales)
 
     def forward(self, images: Tensor, score_threshold: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Detect.
+        """Detect objects in a batch of images.
 
         Args:
             images: `uint8[B, H, W, 3]`, BGR.
-            score_threshold: `float32[]`; None for the one in the spec.
+            score_threshold: `float32[]`; None for the threshold in the spec.
 
         Returns:
             In the order of `edgeseg.ports.OUTPUTS`: `int32[B]`, `float32[B, K, 4]`, `float32[B, K]`,
@@ -133,7 +133,7 @@ class ExportedNetwork(nn.Module):
         logits, deltas = (part.to(torch.float32) for part in self.box_predictor(self.box_head(crops)))
         batch, count = present.shape
         logits = logits.reshape(batch, count, -1)
-        # A row without a proposal becomes pure background, so that nothing is found there.
+        # Rows without a proposal become certain background, so that they give no detections.
         background = torch.full_like(logits[:1, :1], -100.0)
         background[..., 0] = 100.0
         logits = torch.where(present.unsqueeze(-1), logits, background)

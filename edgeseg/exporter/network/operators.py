@@ -1,6 +1,7 @@
-"""The operations that the two graphs write differently: NMS, RoIAlign, and which rows get a mask.
+"""Operations that differ between the lowerings: NMS, RoIAlign, and the rows that get a mask.
 
-Both forms are exact. They differ in which operators a backend has and whether a shape may depend on data.
+Both implementations are exact. They differ in the ONNX operators that they use and in whether shapes may
+depend on data.
 """
 
 from __future__ import annotations
@@ -12,28 +13,28 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-# Marks a row that holds nothing; below every real score, which is never negative.
+# Score of a row without a detection; real scores are never negative.
 ABSENT = -1.0
 
 
 class Operators(Protocol):
-    """What the shared network asks of a lowering."""
+    """Operations that the shared network needs from a lowering."""
 
     def nms(self, boxes_xyxy: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
         """Mark the boxes that greedy NMS keeps.
 
         Args:
-            boxes_xyxy: `float32[G, N, 4]`, G independent groups.
-            scores: `float32[G, N]`, descending but for rows of score `ABSENT`, which are never kept.
-            labels: `int64[G, N]` from 1, so that boxes suppress only their own class; None for one class.
-            iou_threshold: Overlap above which the weaker box goes.
+            boxes_xyxy: `float32[G, N, 4]`, boxes of G independent groups, in input pixels.
+            scores: `float32[G, N]`, descending except for rows of score `ABSENT`, which are never kept.
+            labels: `int64[G, N]` from 1; boxes only suppress boxes of the same label. None for one class.
+            iou_threshold: IoU above which the box with the lower score is dropped.
 
         Returns:
-            `bool[G, N]`.
+            `bool[G, N]`, true for the boxes that are kept.
         """
 
     def extra_outputs(self, batch: int) -> list[Tensor]:
-        """Give what the graph puts out besides detections, once everything else was computed."""
+        """Return additional outputs of the graph; called after everything else was computed."""
 
     def roi_align(self, pyramid: Pyramid, rois: Rois, side: int) -> Tensor:
         """Crop every box from the feature map of its level: `float32[R, C, side, side]`."""
@@ -42,7 +43,7 @@ class Operators(Protocol):
         """Run a head on the rows that hold a detection.
 
         Args:
-            head: Takes row indices `int64[M]`, or a slice for all rows; gives `float32[M, ...]`.
+            head: Function from row indices `int64[M]`, or a slice for all rows, to `float32[M, ...]`.
             present: `bool[R]`.
 
         Returns:
@@ -55,8 +56,8 @@ class Pyramid:
 
     Attributes:
         maps: `float32[B, C, H_l, W_l]` for each level, finest first.
-        scales: Feature pixels an input pixel, for each level.
-        sampling_ratio: Samples a bin, along each axis.
+        scales: Feature pixels per input pixel, for each level.
+        sampling_ratio: Samples per bin along each axis.
     """
 
     def __init__(self, maps: list[Tensor], scales: list[float], sampling_ratio: int) -> None:
@@ -71,7 +72,7 @@ class Rois:
     Attributes:
         boxes_xyxy: `float32[R, 4]` in input pixels.
         levels: `int64[R]`, index into the pyramid.
-        images: `int64[R]`, index into the batch, ascending; equally many rows an image where R is fixed.
+        images: `int64[R]`, index into the batch, ascending; equally many per image if R is fixed.
     """
 
     def __init__(self, boxes_xyxy: Tensor, levels: Tensor, images: Tensor) -> None:

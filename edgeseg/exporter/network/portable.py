@@ -1,7 +1,7 @@
 """The `portable` lowering: ONNX's own NonMaxSuppression and RoiAlign, for ONNX Runtime and OpenVINO.
 
-Each is a PyTorch operator of ours with a fixed output shape, so that `torch.export` meets no data-dependent
-one, and a translation that says which ONNX operators it stands for.
+Each is a custom PyTorch operator with a fixed output shape, so that `torch.export` sees no data-dependent
+shape, and a translation to ONNX operators.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from .operators import Pyramid, Rois
 
-# Boxes whose tops are in one strip of so many input pixels are cropped from left to right.
+# Boxes whose top edges lie in the same strip of this height, in input pixels, are cropped left to right.
 STRIP_PX = 64
-# Its typed signatures are narrower than what it accepts.
+# Typed as Any, because its type signatures are narrower than what it accepts.
 op: Any = opset18
 
 
@@ -32,21 +32,21 @@ class PortableOperators:
     """Native operators; the mask head runs only on the rows that hold a detection.
 
     Args:
-        classes: Without the background.
+        classes: Number of classes without the background.
     """
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
 
     def nms(self, boxes_xyxy: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
-        """See `Operators.nms`: the rows are in order, so places stand for scores.
+        """See `Operators.nms`; since the rows are sorted, ranks are used in place of scores.
 
-        ONNX Runtime's sigmoid is not monotonic to the last bit; by its scores, near ties would change places.
+        ONNX Runtime's sigmoid is not monotonic to the last bit, so its scores could reorder near ties.
         """
         places = torch.arange(scores.shape[1], 0, -1, dtype=scores.dtype)
         classes = torch.where(scores > 0.5 * ABSENT, places, ABSENT).unsqueeze(1)
         if labels is not None:
-            # One score row a class: exact, where adding a class offset to the coordinates would round them.
+            # One row of scores per class is exact, whereas offsets on the coordinates would round them.
             of_class = torch.arange(1, self._classes + 1).view(1, -1, 1) == labels.unsqueeze(1)
             classes = torch.where(of_class, classes, ABSENT)
         keep: Tensor = nms_keep(boxes_xyxy, classes, iou_threshold)
@@ -72,7 +72,7 @@ class PortableOperators:
 
 @torch.library.custom_op("edgeseg::nms_keep", mutates_args=())
 def nms_keep(boxes_xyxy: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """Mark what NMS keeps: boxes `[G, N, 4]`, scores `[G, C, N]` with `ABSENT` where not of the class."""
+    """Mark the boxes that NMS keeps, `bool[G, N]`; boxes `[G, N, 4]`, scores `[G, C, N]` or `ABSENT`."""
     keep = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.bool)
     for group, class_scores in enumerate(scores):
         for row in class_scores:
@@ -120,7 +120,7 @@ def _(
 
 
 def _onnx_nms_keep(boxes_xyxy: Any, scores: Any, iou_threshold: float) -> Any:
-    """Say `nms_keep` in ONNX."""
+    """Translate `nms_keep` to ONNX."""
     limit = op.Constant(value_int=2**31 - 1)
     kept = op.NonMaxSuppression(
         boxes_xyxy,
@@ -146,9 +146,9 @@ def _onnx_roi_align_levels(
     side: int,
     sampling_ratio: int,
 ) -> Any:
-    """Say `roi_align_levels` in ONNX: a RoiAlign a level on its own boxes, put back in order.
+    """Translate `roi_align_levels` to ONNX: one RoiAlign per level, with the crops put back in order.
 
-    Neighbouring boxes are cropped one after the other, while what they share of the map is still cached.
+    Neighbouring boxes are cropped one after the other, so that shared parts of the map are cached.
     """
     nearby = _onnx_order_by_place(boxes_xyxy)
     boxes, images, levels = (op.Gather(rows, nearby) for rows in (boxes_xyxy, images, levels))

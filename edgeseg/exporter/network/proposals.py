@@ -1,4 +1,4 @@
-"""What follows the convolutions of the region proposal network: anchors, top-k, decoding, NMS."""
+"""Post-processing of the region proposal network: anchors, top-k, decoding and NMS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LevelAnchors(nn.Module):
-    """Anchors of one level, computed from their index: no table of 200,000 boxes in the graph."""
+    """Anchors of one level, computed from their index to avoid a table of 200,000 boxes in the graph."""
 
     base_xyxy: Tensor
 
@@ -28,7 +28,7 @@ class LevelAnchors(nn.Module):
         self.stride_hw = stride_hw
 
     def forward(self, index: Tensor) -> Tensor:
-        """Boxes `float32[..., 4]` of anchors `int64[...]`, counted over rows, columns, then shapes."""
+        """Return xyxy boxes `float32[..., 4]` of anchors `int64[...]`, indexed by row, column, then shape."""
         shapes = self.base_xyxy.shape[0]
         cell = quotient(index, shapes)
         row = quotient(cell, self.width)
@@ -38,11 +38,11 @@ class LevelAnchors(nn.Module):
 
 
 class Proposals(nn.Module):
-    """Turn RPN outputs into the boxes that the box head looks at.
+    """Turns RPN outputs into the proposals for the box head.
 
     Args:
         rpn: torchvision `RegionProposalNetwork`, for its anchors, counts and thresholds.
-        spec: Input size and how many proposals to give.
+        spec: Input size and number of proposals.
         sizes_hw: Height and width of each feature map.
 
     Source:

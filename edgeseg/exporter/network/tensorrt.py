@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .operators import Pyramid, Rois
 
-# Greedy NMS settles in 7 to 20 rounds on real images with 1000 boxes; the extra output says if it had not.
+# NMS converges in 7 to 20 rounds on real images with 1000 boxes; the extra output says if it did not.
 NMS_ITERATIONS = 32
 # A GridSample position far from the atlas, which reads zero.
 OUTSIDE = -3.0
@@ -38,7 +38,7 @@ class TensorRTOperators:
         self.changed: list[Tensor] = []
 
     def nms(self, boxes_xyxy: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
-        """See `Operators.nms`: a box goes if a better one that stays covers it, until nothing changes."""
+        """See `Operators.nms`; repeatedly drop boxes that overlap a better box, until nothing changes."""
         stronger = torch.ones(scores.shape[1], scores.shape[1]).tril(-1).bool()
         suppresses = (pairwise_iou(boxes_xyxy) > iou_threshold) & stronger
         if labels is not None:
@@ -53,7 +53,7 @@ class TensorRTOperators:
         return keep.squeeze(-1) > 0.5
 
     def extra_outputs(self, batch: int) -> list[Tensor]:
-        """See `Operators.extra_outputs`: one, `int32[B]`, 1 where every NMS of the image had settled."""
+        """See `Operators.extra_outputs`; one output `int32[B]`, 1 if every NMS of the image converged."""
         changed = [call.reshape(batch, -1).amax(1) for call in self.changed]
         return [(torch.stack(changed).amax(0) < 0.5).to(torch.int32)]
 
@@ -99,7 +99,7 @@ class Atlas:
         self.features = torch.cat([_padded(part, extent, part.shape[-1]) for part in columns], -1)
 
     def sample_grid(self, rois: Rois, samples: int) -> Tensor:
-        """Where to sample for each box: `float32[R, samples, samples, 2]` in GridSample's x, y."""
+        """Return sample positions of each box: `float32[R, samples, samples, 2]`, GridSample's x, y."""
         scaled = rois.boxes_xyxy * look_up(self._scales, rois.levels).unsqueeze(-1)
         x1, y1, x2, y2 = scaled.split(1, -1)
         last_y, last_x = look_up(self._last, rois.levels).to(scaled.dtype).split(1, -1)

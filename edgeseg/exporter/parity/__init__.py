@@ -1,1 +1,1 @@
-"""The check that a graph finds what PyTorch finds."""
+"""Check that a graph gives the same detections as PyTorch."""

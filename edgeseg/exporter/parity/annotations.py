@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Recall:
-    """How many annotated objects were found, whatever class they were taken for."""
+    """Number of annotated objects that were found, with any class."""
 
     annotated: int = 0
     found: int = 0

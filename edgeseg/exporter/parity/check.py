@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from edgeseg.spec import ModelSpec
 
-# Beyond this many the proof gets slower and no stronger; they are taken evenly from the folder.
+# More images make the check slower but no stronger; they are taken evenly from the folder.
 MAX_IMAGES = 8
 # A detection that a user would be shown.
 CONFIDENT_SCORE = 0.5
@@ -145,7 +145,7 @@ class ExportedGraph:
         self._threshold = np.array(spec.score_threshold, np.float32)
 
     def __call__(self, images: NDArray[np.uint8]) -> tuple[list[ImageDetections], NDArray[np.bool_]]:
-        """Detect in `uint8[B, H, W, 3]`; also says for each image whether NMS had settled, `bool[B]`."""
+        """Detect in `uint8[B, H, W, 3]`; also return whether NMS converged, `bool[B]`."""
         names = [node.name for node in self._session.get_inputs()]
         feeds = {"images": images, "score_threshold": self._threshold}
         counts, boxes, scores, labels, masks, *converged = self._session.run(

@@ -21,7 +21,7 @@ MAX_IGNORED_PX = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerances:
-    """What counts as equal.
+    """Bounds within which results count as equal.
 
     Attributes:
         box_px: Largest difference of a coordinate, in input pixels.
@@ -79,7 +79,7 @@ class ParityComparison:
         self.mask_ious.append(min(self._mask_iou(reference, i, found, j) for i, j in pairs))
 
     def row(self) -> ParityRow:
-        """Sum up."""
+        """Summarise the comparison."""
         return ParityRow(
             lowering=self.lowering,
             images=self.images,
@@ -94,7 +94,7 @@ class ParityComparison:
         )
 
     def passed(self) -> bool:
-        """Everything found, nothing invented, every difference within the bounds."""
+        """Whether nothing is missing, nothing is extra, and every difference is within the bounds."""
         row = self.row()
         return (
             row.missing == row.extra == row.unsettled == 0
