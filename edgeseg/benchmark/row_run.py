@@ -51,7 +51,7 @@ class RowRun:
         energy_j: Of each measured call, where the machine tells.
         results: Image id to COCO results, the label as `category_id`.
         failure: Why it goes no further; empty while it does.
-        processes: How many it has had.
+        processes: Number of worker processes it has had.
         startup_s: What its process took to load and to grow warm.
         measured_s: How long its process has been measured.
     """
