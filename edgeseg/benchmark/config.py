@@ -1,4 +1,4 @@
-"""What a user may say about a benchmark."""
+"""The settings of a benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark found: the records that the table prints, the JSON file holds and the page shows."""
+"""The results of a benchmark, as the records behind the table, the JSON file and the HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user may say about a search."""
+"""The settings of a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search found, as a record."""
+"""The results of a search, as a record."""
 
 from __future__ import annotations
 
