@@ -30,7 +30,7 @@ class Macs(NamedTuple):
 
 
 def count_macs(graph: Path) -> Macs:
-    """Count what `portable.onnx` multiplies; nodes whose shapes it does not tell count as nothing.
+    """Count the multiply-adds of `portable.onnx`; nodes whose shapes are unknown are not counted.
 
     Raises:
         DependencyError: onnx is not installed.

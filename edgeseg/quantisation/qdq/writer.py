@@ -1,4 +1,4 @@
-"""Writing an 8-bit graph: QuantizeLinear and DequantizeLinear put where a plan says."""
+"""Write an 8-bit graph by inserting QuantizeLinear and DequantizeLinear as a plan says."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class QdqWriter(GraphEditor):
         model: FP32 ONNX model of a bundle; not changed.
         table: Ranges of its values.
         scheme: How activations are quantised.
-        weight_bits: Of a weight.
+        weight_bits: Bits per weight.
     """
 
     def __init__(
