@@ -1,4 +1,4 @@
-"""What a user may say about a benchmark."""
+"""The settings of a benchmark."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BenchmarkConfig:
         batch: Images of one call; None for the bundle's. For another the bundle is exported anew from its
             checkpoint, which must be there.
         turns: Through all rows, at least.
-        duration_s: Of the turns together, at least, in seconds.
+        duration_s: Least total time of the turns, in seconds.
         margin_percent: Turns go on until the 95 % interval of every ratio reaches no further; 0 for any.
         most_s: No turn begins for the sake of the margin after so long, in seconds.
         warmup: Calls of each row before it is measured, at least, besides one of every timed image.

@@ -1,4 +1,4 @@
-"""The machine that it runs on: what it is, which packages, and which cores to stay on."""
+"""Describe the machine of a benchmark and its packages, and choose the cores to run on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark found: the records that the table prints, the JSON file holds and the page shows."""
+"""The results of a benchmark, as the records behind the table, the JSON file and the HTML page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Machine:
 
     Attributes:
         processor: Its name and what it has for INT8.
-        cores: That this process may use.
+        cores: Processor cores that this process may use.
         gpu: Name of each, or that there is none.
         system: Kernel and family, such as `Linux 6.1 x86_64`.
         versions: Package to version.
@@ -63,11 +63,11 @@ class Settings:
     Attributes:
         boxes: Detections that the threshold leaves on each timed image, in the mean of a batch; None for
             `score_threshold`.
-        frame_size_hw: What the timed images were scaled to, in pixels.
+        frame_size_hw: Height and width that the timed images were scaled to, in pixels.
         batch: Images of one call.
-        threads: Of one call.
+        threads: Number of threads of one call.
         turns: Through all rows.
-        duration_s: Of all turns together.
+        duration_s: Total time of all turns, in seconds.
     """
 
     model: str
@@ -114,8 +114,8 @@ class BenchmarkReport:
 
     Attributes:
         date: ISO 8601, with the offset from UTC.
-        command: That repeats it.
-        edgeseg_version: Of this package.
+        command: Command that repeats the benchmark.
+        edgeseg_version: Version of this package.
         class_names: Index is the label.
         rows: In the order of the table; whatever cannot run is there and says why.
         baseline: Name of the row that ratios refer to; None where none ran.

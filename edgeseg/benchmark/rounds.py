@@ -1,4 +1,4 @@
-"""Measure all rows in interleaved rounds, so that a drifting machine affects all alike."""
+"""Measure all rows in interleaved rounds, so that drift of the machine affects all of them alike."""
 
 from __future__ import annotations
 

@@ -40,20 +40,20 @@ class RowRun:
     """A row while it is measured.
 
     Attributes:
-        row: What it is; its measures are filled in at the end.
-        runner_spec: How to open it.
-        process: None before it is opened and after it is closed.
-        thresholds: Of each batch.
-        samples_ms: All measured calls.
-        rounds: What it took, by number of the round.
-        stages_ms: Of each measured call.
+        row: The row of the report; its measures are filled in at the end.
+        runner_spec: What the worker process is told to load.
+        process: Worker process; None before it is opened and after it is closed.
+        thresholds: Score threshold of each batch.
+        samples_ms: Times of all measured calls, in milliseconds.
+        rounds: Measurements by the number of the round.
+        stages_ms: Times of the stages of each measured call, in milliseconds.
         detections_per_image: Detections of each round's last call, over its images.
-        energy_j: Of each measured call, where the machine tells.
-        results: Image id to COCO results, the label as `category_id`.
-        failure: Why it goes no further; empty while it does.
-        processes: How many it has had.
-        startup_s: What its process took to load and to grow warm.
-        measured_s: How long its process has been measured.
+        energy_j: Energy of each measured call, in joules, if the machine reports it.
+        results: COCO results by image id, with the label as `category_id`.
+        failure: Why the row cannot be measured any further; empty while it can.
+        processes: Number of worker processes it has had.
+        startup_s: Time that its process took to load and warm up, in seconds.
+        measured_s: Time for which its process has been measured, in seconds.
     """
 
     row: Row
@@ -143,16 +143,16 @@ def start_row(row_run: RowRun, frames: str, *, timeout_s: float) -> None:
 
 
 def warm_up(row_run: RowRun, *, batches: int, boxes: int | None, calls: int, timeout_s: float) -> None:
-    """Make the first calls until they grow no faster, choose thresholds and see how much memory it takes.
+    """Call the row until its calls stop getting faster, choose thresholds and measure the memory.
 
-    PyTorch's calls of a whole Mask R-CNN grow faster for a dozen of them.
+    PyTorch's calls of a whole Mask R-CNN keep getting faster for about a dozen calls.
 
     Args:
-        row_run: Opened.
-        batches: How many there are; each is called once at least.
-        boxes: Detections of an image, in the mean of a batch, that the thresholds shall leave; None to leave
-            them as they are.
-        calls: Further calls of the first batch, at least.
+        row_run: Row whose process is open.
+        batches: Number of batches; each is called at least once.
+        boxes: Mean detections per image of a batch that the thresholds should leave; None to leave the
+            thresholds as they are.
+        calls: Least number of further calls of the first batch.
         timeout_s: Limit for one call; the first may compile.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which rows there are; what cannot run here is among them and says why."""
+"""Choose the rows of a benchmark; those that cannot run here are included with the reason."""
 
 from __future__ import annotations
 

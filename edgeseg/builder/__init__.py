@@ -1,1 +1,1 @@
-"""From a bundle to an engine for a machine, without torch."""
+"""Build an engine for a machine from a bundle, without torch."""

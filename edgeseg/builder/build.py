@@ -1,4 +1,4 @@
-"""From a bundle to an engine of it."""
+"""Build the engines of a bundle."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def rebuild_unfit(
 ) -> None:
     """Build again, as it was built, every engine of a bundle that does not fit this machine or the bundle.
 
-    What cannot be built here stays as it is and is told.
+    An engine that cannot be built here is reported and stays as it is.
 
     Args:
         model: Bundle.
@@ -154,7 +154,7 @@ def _rebuild_unfit(bundle: Bundle, note: Callable[[str], None], progress: Callab
             continue
         else:
             continue
-        # For this machine, whatever the last one was.
+        # Rebuild for this machine, even if the engine was built for another one.
         options = record.options.without_machine()
         try:
             _build_for_size(bundle, choose_engine(target, precision, options), options, progress)

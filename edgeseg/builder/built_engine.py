@@ -13,10 +13,10 @@ class BuiltEngine:
     """What only a builder knows of its engine; `EngineRecord` has the rest.
 
     Attributes:
-        backend_version: Of the package that built it.
+        backend_version: Version of the package that built it.
         lowering: Which of the bundle's graphs it was built from.
-        graph_sha256: Of that graph.
-        gpu: On which it was built; None where it needs none.
+        graph_sha256: SHA-256 of that graph.
+        gpu: GPU that it was built on; None if it needs none.
         layers: Convolutions and dense layers of the network by name, with the type they compute in.
         kernels: What it computes with, where the backend tells.
         not_on_dla: Layers that the GPU computes for DLA.

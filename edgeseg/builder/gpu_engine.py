@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgeseg.runtime.targets import BuildChoice
 
 TIMING_CACHE = "tensorrt.timing-cache"
-# Of the memory that is free: on a Jetson the rest of the system, and the weights, live in the same.
+# Share of the free memory; on a Jetson, the weights and the rest of the system use the same memory.
 WORKSPACE_SHARE = 0.5
 LOWERINGS = {
     Precision.FP32: Lowering.TENSORRT,

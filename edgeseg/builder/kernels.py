@@ -1,4 +1,4 @@
-"""What a built engine computes with, from what each backend tells of it."""
+"""The kernels of a built engine, from what each backend reports about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far TensorRT's builder is, and how it is stopped: it calls back, and goes on only if told to."""
+"""Report the progress of TensorRT's builder and stop it, through the callback that it makes at each step."""
 
 from __future__ import annotations
 

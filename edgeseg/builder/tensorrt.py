@@ -1,4 +1,4 @@
-"""From an ONNX graph to an engine, with TensorRT 10.3 to 11 and with TensorRT for RTX.
+"""Build an engine from an ONNX graph, with TensorRT 10.3 to 11 and with TensorRT for RTX.
 
 Networks are strongly typed in all of them: precision is in the graph, and nothing that TensorRT 11 removed is
 used.
@@ -64,7 +64,7 @@ def build_tensorrt_plan(
     """Parse a graph and build an engine from it.
 
     Args:
-        library: Of `load_library`.
+        library: Result of `load_library`.
         graph: ONNX file without plugins; external weights are found beside it.
         options: For which GPU, and with how much memory.
         timing_cache: File with the timings of earlier builds, which is made or added to, also where the build
@@ -75,7 +75,7 @@ def build_tensorrt_plan(
         ArtifactError: There is no such graph.
         BuildError: The parser or the builder refuses the graph, with its reason, or memory ran out.
         ConfigError: The options do not suit this library or machine.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the builder has stopped orderly.
+        KeyboardInterrupt: Ctrl-C or SIGTERM was received; the builder has stopped cleanly.
     """
     start = time.perf_counter()
     with library.capture_log() as captured, Interruption() as interruption:
@@ -87,7 +87,7 @@ def build_tensorrt_plan(
         data = builder.build_serialized_network(network, config)
         _keep_timing_cache(cache, timing_cache)
         interruption.raise_if_requested()
-        # A refusal is told by None; the reason is only in the log.
+        # The builder returns None if it refuses; the reason is only in the log.
         if data is None:
             _build_dummy_engine(library)
             raise BuildError(_refusal(library, graph, captured, options))

@@ -1,1 +1,1 @@
-"""Which images and which ranges; its product is a data file."""
+"""Choose calibration images and measure the value ranges that INT8 needs, as a data file."""

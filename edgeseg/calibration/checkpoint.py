@@ -1,4 +1,4 @@
-"""`calibration.partial.npz`: what an interrupted calibration had counted, and what it was counting."""
+"""`calibration.partial.npz`: the histograms of an interrupted calibration and what they were taken from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .images import CalibrationImage
     from .observers import RangeObserver
 
-# Some hundred histograms of 16 KB, each with its name.
+# Far more than the few hundred histograms that a network needs; protects against a hostile file.
 MOST_BYTES = 256 << 20
 READ_ERRORS = (
     OSError,
@@ -46,9 +46,12 @@ class CalibrationIdentity:
     """What must be the same for an interrupted calibration to be resumed.
 
     Attributes:
-        values: Hash of the observers, their distribution over passes, and the bins.
-        image_list: Hash of the images in the order they are taken.
-        bit_depth: That they are read with; None where it is found for each.
+        graph: SHA-256 of the measured graph; of several input sizes, joined with `+`.
+        values: SHA-256 of the observers, their distribution over passes, and the number of bins.
+        images: Number of images.
+        seed: Random seed with which the images were chosen.
+        image_list: SHA-256 of the images in the order in which they are measured.
+        bit_depth: Bit depth with which the images are read; None if it is detected for each image.
     """
 
     graph: str
@@ -61,24 +64,24 @@ class CalibrationIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationProgress:
-    """What has been counted so far; a batch is in it whole or not at all.
+    """What has been counted so far; each batch is included completely or not at all.
 
     Attributes:
-        batches: How many, over all runs.
-        histograms: By key of the observer.
+        batches: Number of batches counted, over all passes.
+        histograms: Histograms by the key of their observer.
     """
 
     batches: int
     histograms: dict[str, Histogram]
 
     def plus(self, batch_histograms: dict[str, Histogram]) -> CalibrationProgress:
-        """Add a batch."""
+        """Return the progress with one more batch counted."""
         sums = {key: self.histograms[key] + histogram for key, histogram in batch_histograms.items()}
         return CalibrationProgress(batches=self.batches + 1, histograms={**self.histograms, **sums})
 
 
 def empty_progress(passes: Sequence[Sequence[RangeObserver]]) -> CalibrationProgress:
-    """Begin."""
+    """Return the progress of a calibration that has not counted anything yet."""
     return CalibrationProgress(
         batches=0,
         histograms={observer.key: empty_histogram() for observers in passes for observer in observers},
@@ -92,7 +95,7 @@ def calibration_identity(
     seed: int,
     bit_depth: int | None,
 ) -> CalibrationIdentity:
-    """Say what is being counted."""
+    """Build the identity that a resumed calibration is compared with."""
     values = [BINS, *([json_from_record(observer) for observer in observers] for observers in passes)]
     return CalibrationIdentity(
         graph=graph_sha256,
@@ -105,7 +108,7 @@ def calibration_identity(
 
 
 def write_progress(path: Path, identity: CalibrationIdentity, collected: CalibrationProgress) -> None:
-    """Keep what has been counted.
+    """Write what has been counted to a file.
 
     Raises:
         CalibrationError: The file cannot be written.
@@ -128,10 +131,10 @@ def write_progress(path: Path, identity: CalibrationIdentity, collected: Calibra
 
 
 def read_progress(path: Path, identity: CalibrationIdentity) -> CalibrationProgress:
-    """Take up what had been counted.
+    """Read what an interrupted calibration had counted.
 
     Raises:
-        CalibrationError: The file is broken, or of another calibration.
+        CalibrationError: The file is damaged, or belongs to another calibration.
     """
     try:
         data = io.BytesIO(read_regular(path, max_bytes=MOST_BYTES))
@@ -159,7 +162,7 @@ def read_progress(path: Path, identity: CalibrationIdentity) -> CalibrationProgr
 
 
 def _check_uncompressed(data: io.BytesIO) -> None:
-    """Refuse an archive whose members unfold to more than the file: `write_progress` packs nothing."""
+    """Refuse a compressed archive, which could expand without limit; `write_progress` never compresses."""
     with zipfile.ZipFile(data) as archive:
         if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
             msg = "it was compressed after it was written"

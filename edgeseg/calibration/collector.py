@@ -1,4 +1,4 @@
-"""Measure the ranges of a bundle's values on images."""
+"""Measure the ranges of a bundle's values on calibration images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .images import CalibrationConfig
     from .observers import RangeObservers
 
-# An interruption loses at most this much.
+# Time between saves. A crash loses at most this much work.
 SAVE_EVERY_S = 20.0
 
 
@@ -57,19 +57,20 @@ def collect(
 ) -> CalibrationTable:
     """Run the FP32 graph on images and derive a range for every observer.
 
-    What has been counted is kept in the bundle when this is interrupted, for `config.resume`.
+    If this is interrupted, what has been counted is kept in the bundle so that `config.resume` can go on.
 
     Args:
-        bundle: Its portable graph is run; one of several input sizes on the images that the runtime would
-            give it.
-        observers: Values to measure in the graph of each input size; their keys are the same.
-        config: Which images, which method.
-        progress: Called with a line at every image: how far it is, how long it will take.
+        bundle: Bundle whose portable graph is run. If it has several input sizes, each graph is run on the
+            images for which the runtime would choose that size.
+        observers: Values to measure in the graph of each input size; the keys are the same for all sizes.
+        config: Which images to use and how to derive the ranges.
+        progress: Called with a line for every batch: the progress and the time left.
         note: Called with what a user should know, such as an image that was skipped.
 
     Raises:
-        CalibrationError: Too few usable images, a value that is not finite or was never seen, a graph that
-            does not find what the runtime finds, or an interrupted calibration that cannot be resumed.
+        CalibrationError: There are too few usable images, a value is not finite or was never computed, the
+            measured graph does not find what the runtime finds, or an interrupted calibration cannot be
+            resumed.
         DependencyError: `onnx` or `onnxruntime` is missing.
     """
     passes = [
@@ -115,8 +116,10 @@ class _Pass:
     """One pass of one graph over the images of its input size.
 
     Attributes:
-        is_last: The last pass, which runs the graph to its end, so that what it finds can be compared.
-        name: What tells it from the other runs; empty where it is the only one.
+        present: Name of the graph's `bool[B, max_proposals]`, True where a row holds a proposal.
+        is_last: Whether this is the last pass, which also computes the detections so that they can be
+            compared with those of the runtime.
+        name: Suffix of progress lines that tells this pass from the others; empty if there is only one.
     """
 
     bundle: Bundle
@@ -140,7 +143,7 @@ class _Pass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measurement:
-    """Everything that stays the same while measuring; `path` is where it is kept when interrupted."""
+    """Everything that stays the same while measuring; `path` is the file that keeps the progress."""
 
     path: Path
     all_passes: list[_Pass]
@@ -149,7 +152,7 @@ class _Measurement:
 
     @property
     def steps(self) -> list[str]:
-        """Name each batch of each run, in order."""
+        """Name each batch of each pass, in order."""
         return [step for one_pass in self.all_passes for step in one_pass.steps]
 
 
@@ -162,7 +165,7 @@ def _passes_at_size(
     *,
     several: bool,
 ) -> Iterator[_Pass]:
-    """Give the passes of one input size; their names say which size where there are several."""
+    """Yield the passes of one input size; their names state the size if there are several."""
     height, width = bundle.spec.input_size_hw
     at = f" at {height}x{width}" if several else ""
     for number, observers in enumerate(passes, start=1):
@@ -181,7 +184,7 @@ def _passes_at_size(
 def _batches_by_size(
     images: Sequence[CalibrationImage], sizes_hw: Sequence[tuple[int, int]], batch: int
 ) -> list[list[tuple[CalibrationImage, ...]]]:
-    """Give each input size the images that the runtime would compute at it, in batches."""
+    """Group the images by the input size that the runtime would choose for them, in batches."""
     images_by_size: list[list[CalibrationImage]] = [[] for _ in sizes_hw]
     for image in images:
         images_by_size[best_input(image.size_hw, sizes_hw)].append(image)
@@ -194,7 +197,10 @@ def _batches_by_size(
 def _start_or_resume(
     measurement: _Measurement, identity: CalibrationIdentity, *, resume: bool
 ) -> CalibrationProgress:
-    """Take up an earlier calibration or begin anew; finds out now whether the bundle can be written to."""
+    """Resume an earlier calibration or begin a new one.
+
+    Writes the progress file at once, so that a bundle that cannot be written to is reported early.
+    """
     collected = empty_progress([one_pass.observers for one_pass in measurement.all_passes])
     if resume and measurement.path.exists():
         collected = read_progress(measurement.path, identity)
@@ -212,7 +218,7 @@ def _measure(
     saved_s = time.monotonic()
     try:
         for batch_histograms in _histograms(measurement, collected.batches, clock):
-            # One assignment: an interruption finds the batch in it whole or not at all.
+            # A single assignment, so that an interruption never leaves a batch half counted.
             collected = collected.plus(batch_histograms)
             if time.monotonic() - saved_s > SAVE_EVERY_S:
                 _save(measurement, identity, collected)
@@ -226,7 +232,7 @@ def _measure(
 
 
 def _save(measurement: _Measurement, identity: CalibrationIdentity, collected: CalibrationProgress) -> None:
-    """Keep what is counted; a full disk is told and does not end a calibration that can still be finished."""
+    """Save the progress; a failure such as a full disk is reported and does not end the calibration."""
     try:
         write_progress(measurement.path, identity, collected)
     except CalibrationError as exc:
@@ -234,7 +240,7 @@ def _save(measurement: _Measurement, identity: CalibrationIdentity, collected: C
 
 
 def _histograms(measurement: _Measurement, done: int, clock: ProgressClock) -> Iterator[dict[str, Histogram]]:
-    """Measure one batch after the other, run after run, from batch `done` on."""
+    """Measure batch after batch, pass after pass, skipping the first `done` batches."""
     for one_pass in measurement.all_passes:
         batches = one_pass.batches[done:]
         done = max(0, done - len(one_pass.batches))
@@ -246,7 +252,7 @@ def _histograms_of_pass(
     one_pass: _Pass, batches: Sequence[Sequence[CalibrationImage]], clock: ProgressClock
 ) -> Iterator[dict[str, Histogram]]:
     spec = one_pass.bundle.spec
-    # Before the other session is there: two would take half as much memory again.
+    # Run before the instrumented session exists: holding both would take half as much memory again.
     expected = None
     if one_pass.is_last:
         expected = runtime_detections(one_pass.bundle, _inputs(one_pass, batches[0]))
@@ -265,7 +271,7 @@ def _histograms_of_pass(
 
 
 def _output_names(one_pass: _Pass) -> list[str]:
-    """Name the values that a run hands out."""
+    """Name the values that the graph must output in a pass."""
     names = [observer.tensor for observer in one_pass.observers]
     if any(observer.rows is FirstAxis.PROPOSALS for observer in one_pass.observers):
         names.append(one_pass.present)
@@ -273,7 +279,10 @@ def _output_names(one_pass: _Pass) -> list[str]:
 
 
 def _inputs(one_pass: _Pass, batch: Sequence[CalibrationImage]) -> NDArray[np.uint8]:
-    """Read a batch and have the runtime prepare it; the last image fills what is missing of it."""
+    """Read a batch and have the runtime prepare it: `uint8[B, H, W, 3]`.
+
+    An incomplete batch is filled by repeating its last image.
+    """
     frames = [read_calibration_image(one_pass.folder, image, bit_depth=one_pass.bit_depth) for image in batch]
     spec = one_pass.bundle.spec
     (prepared,) = prepare_frames(frames + frames[-1:] * (spec.batch - len(frames)), [spec])

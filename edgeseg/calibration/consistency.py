@@ -1,7 +1,7 @@
-"""Check that the measured graph finds what the runtime finds; otherwise its ranges are of other numbers.
+"""Check that the measured graph finds what the runtime finds.
 
-They would look plausible and make a model that is a little worse, which nobody would notice; here it is an
-error.
+If it did not, its ranges would belong to other numbers. They would look plausible and make the model slightly
+worse, which would go unnoticed, so a difference is an error.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from edgeseg.runtime.contract import RawDetections
     from edgeseg.spec import ModelSpec
 
-# The graph with its inner values as outputs is fused otherwise, which rounds otherwise: about 0.01 px.
+# Inner values that are outputs prevent some fusions, which changes rounding: boxes differ by about 0.01 px.
 MAX_BOX_ERROR_PX = 0.5
 MAX_SCORE_ERROR = 0.005
 
 
 def runtime_detections(bundle: Bundle, images: NDArray[np.uint8]) -> RawDetections:
-    """Run the runtime's own FP32 backend on `uint8[B, H, W, 3]`; it is closed again afterwards."""
+    """Run the runtime's own FP32 backend on `uint8[B, H, W, 3]` and close it again."""
     backend = OnnxRuntimeBackend(bundle.graph_path(Lowering.PORTABLE), bundle.spec)
     try:
         return backend(images, bundle.spec.score_threshold)
@@ -38,10 +38,11 @@ def runtime_detections(bundle: Bundle, images: NDArray[np.uint8]) -> RawDetectio
 def check_detections(found: RawDetections, expected: RawDetections, spec: ModelSpec, where: str) -> None:
     """Check that the measured graph finds what the runtime finds.
 
-    Only detections that differ by rounding may lack a partner: those at the threshold, and at the cut.
+    A detection may lack a counterpart only where rounding decides whether it is kept: close to the score
+    threshold, or close to the lowest score where the number of detections is at its limit.
 
     Raises:
-        CalibrationError: It does not.
+        CalibrationError: Some detections differ by more than rounding.
     """
     for image in range(spec.batch):
         for one, other in ((found, expected), (expected, found)):
@@ -55,7 +56,7 @@ def check_detections(found: RawDetections, expected: RawDetections, spec: ModelS
 
 
 def _count_unmatched(raw: RawDetections, other_raw: RawDetections, image: int, spec: ModelSpec) -> int:
-    """Count detections of one that differ from all of the other by more than rounding does."""
+    """Count the detections in `raw` that match none in `other_raw` within the rounding tolerances."""
     found, other = _found(raw, image), _found(other_raw, image)
     floor = spec.score_threshold + MAX_SCORE_ERROR
     if max(len(found.scores), len(other.scores)) == spec.max_detections:

@@ -1,4 +1,4 @@
-"""From the values of one run to their histograms: which rows are real, and all cores at work."""
+"""Count the values of one run into histograms, in parallel and without the rows that are only padding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .observers import RangeObserver
 
-# Beyond this many, counting waits for memory.
+# Beyond this many threads, counting is limited by memory bandwidth.
 _MAX_THREADS = 8
 
 
@@ -36,10 +36,11 @@ def histograms_from_values(
 
     Args:
         observers: What to count.
-        values: Arrays by the name in the graph; emptied, so that each is freed once counted.
-        images: How many of the batch are real, the first of it; the others repeat the last.
-        present: `bool[B, max_proposals]`; None where no observer has proposals.
-        where: Which images these are, for the message.
+        values: Arrays by their name in the graph; emptied, so that each array is freed once it is counted.
+        images: Number of real images, which come first in the batch; the rest repeat the last one.
+        present: `bool[B, max_proposals]`, True where a row holds a proposal; None if no observer has
+            proposals.
+        where: Names of the images, for error messages.
 
     Returns:
         Key of the observer to its histogram.
@@ -56,10 +57,10 @@ def histograms_from_values(
 
 
 def check_rows(observers: Sequence[RangeObserver], values: dict[str, NDArray[Any]], spec: ModelSpec) -> None:
-    """Check that first axes are what the observers say.
+    """Check that the first axis of every value has the length that its observer says.
 
     Raises:
-        CalibrationError: One is not.
+        CalibrationError: A first axis has another length.
     """
     sizes = {FirstAxis.IMAGES: spec.batch, FirstAxis.PROPOSALS: spec.batch * spec.max_proposals}
     for observer in observers:
@@ -75,9 +76,9 @@ def check_rows(observers: Sequence[RangeObserver], values: dict[str, NDArray[Any
 def valid_rows(
     values: NDArray[Any], rows: FirstAxis, images: int, present: NDArray[np.bool_] | None
 ) -> NDArray[np.float32]:
-    """Leave out rows that repeat an image to fill a batch, and rows where no proposal is.
+    """Drop the rows that belong to repeated images of a batch, and the rows that hold no proposal.
 
-    Detections do not say which image they are of, so those of a repeated image are counted again.
+    Rows of detections do not state their image, so those of a repeated image are counted again.
     """
     if rows is FirstAxis.IMAGES:
         return values[:images]

@@ -1,4 +1,4 @@
-"""TensorRT's entropy calibration: where to clip so that 8 bits tell most about the value."""
+"""TensorRT's entropy calibration: find the clipping point at which 8 bits lose the least information."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Magnitudes that a signed 8-bit integer tells apart.
+# Number of magnitudes that a signed 8-bit integer distinguishes.
 LEVELS = 128
-# Candidates computed at once; more takes memory and no less time.
+# Candidates computed at once; more would take more memory without being faster.
 _CANDIDATES_PER_BLOCK = 512
 
 
 def best_bin_count(counts: NDArray[np.int64], min_bins: int = LEVELS) -> int:
-    """Find the number of bins to keep that loses least information.
+    """Find the number of bins to keep that loses the least information.
 
-    For each candidate: the reference is the distribution of the bins kept, with all that is beyond added to
-    the last of them; the candidate merges the bins kept into 128 levels, spread again over the bins that are
-    not empty. The one whose Kullback-Leibler divergence from its reference is least wins, of equals the last.
+    For each candidate, the reference is the distribution of the kept bins, with the counts of all clipped
+    bins added to the last one. The approximation merges the kept bins into 128 levels and spreads each level
+    evenly over its bins that are not empty. The candidate with the smallest Kullback-Leibler divergence of
+    the two is chosen; among equals, the one that keeps the most bins.
 
     Args:
-        counts: `int64[n]`, magnitudes in bins of equal width from zero on; `n >= 128`, the last not empty.
-        min_bins: Fewest bins to keep, `LEVELS` to `n`.
+        counts: `int64[n]`, counts of magnitudes in bins of equal width starting at zero; `n >= 128`, and the
+            last bin is not empty.
+        min_bins: Fewest bins to keep, from `LEVELS` to `n`.
 
     Returns:
-        `min_bins` to `n`.
+        The number of bins to keep, from `min_bins` to `n`.
 
     Source:
         Migacz, "8-bit inference with TensorRT", GTC 2017, as NVIDIA's `pytorch-quantization` 2.1 computes it
-        (`_compute_amax_entropy`); there bin by bin, here from running sums, which give the same numbers.
+        (`_compute_amax_entropy`). That goes bin by bin; this uses prefix sums, with the same results.
     """
     bins = counts.astype(np.float64)
-    # The zeros of a ReLU would outweigh all else, and 8 bits hold a zero exactly wherever the clip is.
+    # The zeros of a ReLU would outweigh everything else, and zero is exact in 8 bits for any clipping point.
     bins[0] = bins[1]
     candidates = np.arange(min_bins, len(bins) + 1)
     blocks = np.array_split(candidates, -(-len(candidates) // _CANDIDATES_PER_BLOCK))
@@ -43,10 +45,11 @@ def best_bin_count(counts: NDArray[np.int64], min_bins: int = LEVELS) -> int:
 
 
 def _divergences(bins: NDArray[np.float64], kept_bins: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Divergence of each candidate of `int64[M]`; infinite where the candidate misses what the reference has.
+    """Compute the divergence of each candidate in `int64[M]`: `float64[M]`.
 
-    With p the counts of the reference, q those of the candidate, P and Q their sums, it is
-    `(sum p log p - sum p log q) / P - log P + log Q`, and log q is one number a level.
+    With p the counts of the reference, q those of the approximation, and P and Q their sums, it is
+    `(sum p log p - sum p log q) / P - log P + log Q`, where log q is constant within a level. It is infinite
+    where the approximation is empty and the reference is not.
     """
     sums, nonempty_counts = _prefix_sums(bins), _prefix_sums(bins > 0)
     edges = -(-np.arange(LEVELS + 1) * kept_bins[:, None] // LEVELS)
@@ -63,12 +66,12 @@ def _divergences(bins: NDArray[np.float64], kept_bins: NDArray[np.int64]) -> NDA
 
 
 def _prefix_sums(values: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Sums of the first 0, 1, ... n values."""
+    """Return the sums of the first 0, 1, ... n values."""
     return np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
 
 
 def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithm, 0 of 0: it is only ever multiplied by that 0."""
+    """Compute the logarithm, with 0 for 0, as the result is then always multiplied by 0."""
     logs: NDArray[np.float64] = np.log(np.where(values > 0, values, 1.0))
     return logs
 

@@ -1,4 +1,4 @@
-"""How often a value is how large, in constant memory whatever the number of images."""
+"""Histograms of magnitudes, whose memory does not depend on the number of images."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from numpy.typing import NDArray
 from edgeseg.errors import CalibrationError
 
 BINS = 8192
-# Bins end at a power of two: they nest exactly when that doubles, so the order of the images does not matter.
-# What stays below 2^-20 counts as zero.
+# Bins end at a power of two, so that they merge exactly when it doubles and image order is irrelevant.
+# A value that stays below 2^-20 counts as zero.
 MIN_EXPONENT = -20
-# Fits a core's cache. Larger chunks are slower by a tenth, 2^16 by a quarter.
+# Fits a core's cache. Larger chunks are 10 % slower, chunks of 2^16 are 25 % slower.
 _CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Histogram:
-    """Magnitudes of a value, counted; two are added with `+`, in any order with the same result.
+    """Counts of a value's magnitudes; adding histograms with `+` gives the same result in any order.
 
     Attributes:
         low: Smallest value seen; positive infinity if none was.
         high: Largest value seen; negative infinity if none was.
-        exponent: The bins share `[0, 2 ** exponent)` evenly; the smallest that holds all, or `MIN_EXPONENT`.
-        counts: `int64[BINS]`, how many magnitudes fell into each bin; not to be changed.
+        exponent: The bins divide `[0, 2 ** exponent)` evenly. The smallest exponent that covers all values,
+            but at least `MIN_EXPONENT`.
+        counts: `int64[BINS]`, number of magnitudes in each bin; must not be changed.
     """
 
     low: float
@@ -37,7 +38,7 @@ class Histogram:
 
     @property
     def total(self) -> int:
-        """How many numbers were counted."""
+        """Number of values counted."""
         return int(self.counts.sum())
 
     @property
@@ -56,7 +57,7 @@ class Histogram:
 
 
 def empty_histogram() -> Histogram:
-    """Begin with nothing counted."""
+    """Return a histogram that has counted nothing."""
     return Histogram(low=math.inf, high=-math.inf, exponent=MIN_EXPONENT, counts=np.zeros(BINS, np.int64))
 
 
@@ -64,8 +65,8 @@ def histogram_of(values: NDArray[np.float32], name: str) -> Histogram:
     """Count the magnitudes of an array.
 
     Args:
-        values: `float32` of any shape, also with no element.
-        name: What it is and of which image, for the message.
+        values: `float32` array of any shape; may be empty.
+        name: Name of the value and the images, for error messages.
 
     Raises:
         CalibrationError: A number is NaN or infinite.
@@ -73,7 +74,7 @@ def histogram_of(values: NDArray[np.float32], name: str) -> Histogram:
     flat = values.reshape(-1)
     if not flat.size:
         return empty_histogram()
-    # NaN wins both, so these two find whatever is not finite.
+    # Both propagate NaN, so they find anything that is not finite.
     low, high = float(flat.min()), float(flat.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         what = "NaN" if math.isnan(low) else "infinity"
@@ -87,8 +88,9 @@ def histogram_of(values: NDArray[np.float32], name: str) -> Histogram:
 def _bin_counts(flat: NDArray[np.float32], exponent: int) -> NDArray[np.int64]:
     """Count into bins over `[0, 2 ** exponent)`.
 
-    OpenCV counts 16-bit integers through a table. Millions of numbers a second on one core of a Xeon: this
-    1040 (390 where all are equal), `numpy.bincount` of int64 in chunks 630, `cv2.calcHist` of floats 330.
+    OpenCV counts 16-bit integers with a lookup table, which is the fastest way. On one core of a Xeon, in
+    millions of values per second: this 1040 (390 if all values are equal), `numpy.bincount` of int64 in
+    chunks 630, `cv2.calcHist` of floats 330.
     """
     counts = np.zeros(BINS, np.int64)
     scaled = np.empty(min(_CHUNK, flat.size), np.float32)
@@ -100,7 +102,7 @@ def _bin_counts(flat: NDArray[np.float32], exponent: int) -> NDArray[np.int64]:
         np.abs(chunk, out=scaled[:size])
         np.multiply(scaled[:size], scale, out=scaled[:size])
         bin_indices[:size] = scaled[:size]
-        # Counts come as float32, exact as long as a chunk is below 2^24; OpenCV 4 gives a column, 5 a row.
+        # Counts are float32, exact for chunks below 2^24. OpenCV 4 returns a column, OpenCV 5 a row.
         chunk_counts = cv2.calcHist([bin_indices[:size].reshape(1, -1)], [0], None, [BINS], [0, BINS])
         counts += chunk_counts.ravel().astype(np.int64)
     return counts

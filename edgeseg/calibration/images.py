@@ -1,4 +1,4 @@
-"""Which images the ranges come from: chosen by seed, read strictly, one at a time."""
+"""Choose the calibration images by a random seed, and read them one at a time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CalibrationConfig:
         folder: Searched with all folders below it.
         images: How many to take, neither more nor fewer; None for those that are there, up to `max_images`.
         max_images: How many are enough.
-        seed: Of the choice, 0 or more.
+        seed: Random seed for choosing the images, 0 or more.
         method: How ranges are cut.
         bit_depth: As `ImageReader`.
         resume: Go on with an interrupted calibration.

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from .observers import RangeObserver, RangeObservers
 
-# What one pass may hand out. ONNX Runtime's arena takes up to 0.7 GB besides what is in use: the 2 GB of R50
-# at 800x1344 peak at 4.0 GB in one pass and at 2.3 GB in two, the first of which runs a third of the graph.
+# Bytes that one pass may output. ONNX Runtime's arena takes up to 0.7 GB beyond what is in use. The 2 GB of
+# R50 at 800x1344 peak at 4.0 GB in one pass and at 2.3 GB in two; the first runs only a third of the graph.
 MAX_PASS_BYTES = 1_100_000_000
 _PURPOSE = "measure the values of a graph"
 
@@ -57,14 +57,14 @@ def plan_passes(bundle: Bundle, observers: RangeObservers) -> list[tuple[RangeOb
 
 
 class InstrumentedGraph:
-    """The portable graph on ONNX Runtime's CPU provider, up to the values it is to hand out.
+    """The portable graph on ONNX Runtime's CPU provider, cut down to what the requested values need.
 
     Args:
-        bundle: Its graph is read again, so that no copy outlives this.
-        tensors: Names of the values; outputs of the graph may be among them.
+        bundle: Bundle whose graph is read again, so that no copy outlives this.
+        tensors: Names of the values to output; they may include outputs of the graph.
 
     Raises:
-        CalibrationError: ONNX Runtime does not take the graph.
+        CalibrationError: ONNX Runtime refuses the graph.
     """
 
     def __init__(self, bundle: Bundle, tensors: Iterable[str]) -> None:
@@ -73,7 +73,7 @@ class InstrumentedGraph:
         self._names = list(dict.fromkeys(tensors))
         model = _instrumented(bundle, self._names)
         options = ort.SessionOptions()
-        # Its own log would say on stderr what the exception says again.
+        # Its log on stderr would only repeat the exception.
         options.log_severity_level = 4
         # Planned memory lies beside what is handed out, not in its place: 2.9 GB instead of 2.4 GB for R50.
         options.enable_mem_pattern = False
@@ -82,7 +82,7 @@ class InstrumentedGraph:
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=[CPU])
 
     def __call__(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Compute `uint8[B, H, W, 3]`; gives the values by name.
+        """Run the graph on `uint8[B, H, W, 3]` and return the values by name.
 
         Raises:
             CalibrationError: The graph failed to compute.
@@ -136,7 +136,7 @@ def _check_types(types: dict[str, Any], observers: RangeObservers) -> None:
 
 
 def _estimated_bytes(value: Any, observer: RangeObserver, spec: ModelSpec) -> int:
-    """Estimate the size of a value; where the graph does not say, it is taken to be as large as may be."""
+    """Estimate the bytes of a value, with the largest possible size for axes that the graph leaves open."""
     first = {
         FirstAxis.IMAGES: spec.batch,
         FirstAxis.PROPOSALS: spec.batch * spec.max_proposals,

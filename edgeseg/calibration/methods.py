@@ -13,17 +13,18 @@ from .table import Method, Range
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Of the magnitudes above the first bin: how many zeros a ReLU leaves says nothing of the rest, and of a value
-# that is nearly always zero they would be all that is kept. 99.99 is what NVIDIA's tools take.
+# Taken of the magnitudes above the first bin. The number of zeros that a ReLU leaves says nothing about the
+# other values, and for a value that is nearly always zero the range would keep only zeros. NVIDIA's tools
+# use 99.99 as well.
 PERCENTILE = 99.99
 # TensorRT counts into 2048 bins up to the largest magnitude. Pairs of ours give 2049 to 4096 up to there.
 _BINS_PER_ENTROPY_BIN = 2
-# Share of the magnitudes above the first bin that entropy may clip. It clips at most 0.7 % of what networks
-# hold (normal, Laplace, ReLU, SiLU, hard swish), but where one magnitude is frequent it clips right there
-# and all above is lost.
+# Largest share of the magnitudes above the first bin that the entropy method may clip. For the distributions
+# found in networks (normal, Laplace, ReLU, SiLU, hard swish) it clips at most 0.7 %, but if one magnitude is
+# very frequent it would clip there and lose everything above.
 _MAX_CLIPPED = 0.02
-# Of a value that was zero throughout. Not next to nothing: the bias of a layer is counted in steps of its
-# input's scale times its weights', in 32 bits, and a bias of 100 must fit.
+# Range of a value that was always zero. Not tiny, because a bias is stored as int32 in steps of input scale
+# times weight scale, and a bias of 100 must fit.
 _ALWAYS_ZERO_HIGH = 0.1
 
 

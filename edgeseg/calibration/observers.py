@@ -1,4 +1,4 @@
-"""Which values of a graph are measured; the exporter names them, this part knows nothing of layers."""
+"""Describe the values of a graph that are measured, without any knowledge of layers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from edgeseg.errors import ConfigError
 
 
 class FirstAxis(str, Enum):
-    """What the first axis of a value counts, and so which of its rows are real.
+    """What the first axis of a value counts, which decides which rows are valid.
 
     Attributes:
-        IMAGES: The batch; every row is real.
-        PROPOSALS: `batch * max_proposals`; only rows where a proposal is present are.
-        DETECTIONS: As many rows as detections, maybe none; every row is real.
+        IMAGES: One row per image of the batch; all are valid.
+        PROPOSALS: `batch * max_proposals` rows; only those that hold a proposal are valid.
+        DETECTIONS: One row per detection, possibly none; all are valid.
     """
 
     IMAGES = "images"

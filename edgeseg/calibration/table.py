@@ -51,10 +51,10 @@ class CalibrationTable:
 
     Attributes:
         images: How many images the ranges come from.
-        images_sha256: Of the images, as `edgeseg.calibration.images.images_sha256` takes it.
-        graph_sha256: Of the `portable.onnx` that was measured.
-        seed: Of the choice of images.
-        ranges: Key of an observer to its range.
+        images_sha256: Hash of the images, as computed by `edgeseg.calibration.images.images_sha256`.
+        graph_sha256: SHA-256 of the `portable.onnx` that was measured.
+        seed: Random seed for choosing the images.
+        ranges: Ranges by the key of their observer.
         float_layers: Layers that stay in higher precision, as quantising them was measured to cost too much.
     """
 

@@ -1,1 +1,1 @@
-"""ONNX graphs: read, counted and rewritten, without running them and without torch."""
+"""Read, analyse and rewrite ONNX graphs, without running them and without torch."""

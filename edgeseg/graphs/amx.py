@@ -1,7 +1,7 @@
 """Rewrite the 8-bit graph of ONNX Runtime for processors with AMX: same results, less time.
 
-Where the zero point of the weights is 0, ONNX Runtime convolves by a kernel of its own, which knows no AMX;
-with any other zero point it lays the input out as a matrix and multiplies, for which it uses AMX.
+If the zero point of the weights is 0, ONNX Runtime uses a convolution kernel that does not support AMX. With
+any other zero point it lays the input out as a matrix (im2col) and multiplies, for which it uses AMX.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from .editor import GraphEditor, attribute
 from .layers import ACTIVATIONS
 
-# With fewer products for each result, laying out costs more than multiplying saves.
+# With fewer products per result, laying out the matrix costs more than AMX saves.
 MIN_PRODUCTS = 1024
-# Weights are within -127 to 127, so that stored one step lower they are int8 still; those of 7 bits are then
-# within -64 to 62, with which two products with uint8 still fit 16 bits.
+# Weights are within -127 to 127, so they still fit int8 when stored one lower. Weights of 7 bits are then
+# within -64 to 62, so that the sum of two products with uint8 still fits 16 bits.
 ZERO_POINT = -1
-# A larger matrix leaves the cache before it is multiplied.
+# A larger matrix would be evicted from the cache before it is multiplied.
 MATRIX_BYTES = 16 << 20
 ROW_AXIS = 2
 # Between the name of a node and the number of a strip of it.
@@ -27,7 +27,7 @@ STRIP_SUFFIX = ".strip_"
 
 
 def rewrite_for_amx(model: Any) -> Any:
-    """Have convolutions of many products computed as products of matrices, large ones strip by strip.
+    """Make convolutions with many products run as matrix products, large ones in strips of rows.
 
     Args:
         model: 8-bit graph for ONNX Runtime; not changed.

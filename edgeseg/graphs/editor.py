@@ -1,8 +1,8 @@
-"""Reading and editing ONNX graphs: who gives and takes each value, and other nodes in place of those there.
+"""Look up the producers and consumers of values in ONNX graphs, and replace nodes.
 
-It works on the messages of `onnx` itself. `onnx_ir` was tried on the rewriting for AMX: the same nodes in as
-many lines, but it needs sympy on the device that builds engines, takes a second to import, and writes a
-description of each value, constants included, into the graph.
+This works on the protobuf messages of `onnx`. `onnx_ir` was tried for the AMX rewrite: it took as many lines
+of code, but needs sympy on the device that builds engines, takes a second to import, and writes a description
+of every value, including constants, into the graph.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Of a value; 0 where a size is only known at run time.
+# Sizes of a value; 0 for a size that is only known at run time.
 Shape = tuple[int, ...]
 
 
@@ -32,11 +32,11 @@ class GraphIndex:
         model: ONNX model; not changed.
 
     Attributes:
-        model: The same.
-        output_names: Names of what the graph gives.
-        producers: Value name to the node that gives it.
-        consumers: Value name to the nodes that take it.
-        constants: Name to tensor.
+        model: The same model.
+        output_names: Names of the graph's outputs.
+        producers: Maps the name of a value to the node that computes it.
+        consumers: Maps the name of a value to the nodes that read it.
+        constants: Maps the name of a constant to its tensor.
     """
 
     def __init__(self, model: Any) -> None:
@@ -74,15 +74,15 @@ class GraphIndex:
 
 
 class GraphEditor(GraphIndex):
-    """A copy of a graph whose nodes are listed anew, in the order of computation.
+    """A copy of a graph that gets a new list of nodes, in the order of computation.
 
     Args:
         model: ONNX model; not changed.
 
     Attributes:
-        model: The copy; until it is finished, with the nodes that it had.
-        nodes: Those that it shall have; what nothing takes is left out in the end.
-        constants: Those that it had, and those that were added.
+        model: The copy; it keeps its original nodes until `finish`.
+        nodes: The new nodes; `finish` drops those whose results are not needed.
+        constants: The original constants and those that were added.
     """
 
     def __init__(self, model: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .editor import GraphIndex
 
-# Operators between layers that work on the same numbers; what they give is named after what they take.
+# Operators between layers; their outputs are named after their inputs.
 PASS_THROUGH_OPERATORS = (
     "Relu",
     "Clip",

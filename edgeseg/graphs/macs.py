@@ -17,8 +17,8 @@ class Macs(NamedTuple):
     """Multiply-adds of convolutions, dense layers and matrix products.
 
     Attributes:
-        fixed: Of every batch.
-        per_detection: Of every detection of the batch: the mask head runs on what was found.
+        fixed: Multiply-adds of a batch that do not depend on the number of detections.
+        per_detection: Multiply-adds of each detection, as the mask head runs once per detection.
     """
 
     fixed: int
@@ -30,7 +30,7 @@ class Macs(NamedTuple):
 
 
 def count_macs(graph: Path) -> Macs:
-    """Count what `portable.onnx` multiplies; nodes whose shapes it does not tell count as nothing.
+    """Count the multiply-adds of `portable.onnx`; nodes whose shapes are unknown are not counted.
 
     Raises:
         DependencyError: onnx is not installed.

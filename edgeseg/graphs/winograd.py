@@ -1,7 +1,8 @@
 """Rewrite the FP32 graph of ONNX Runtime to compute its largest convolutions with half the products.
 
-Winograd's F(4, 3) along the columns of the image: four rows of results are taken from six products of rows of
-the input, where twelve are usual. A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016.
+Uses Winograd's F(4, 3) along the columns of the image: six products of input rows give four rows of results,
+where a direct convolution needs twelve. A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks,
+2016.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 MIN_CHANNELS = 256
 MIN_PIXELS = 4000
 SUPPORTED_CONV = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "pads": [1, 1, 1, 1]}
-# Of results that are computed together.
+# Rows of results that are computed together.
 ROWS_PER_TILE = 4
 ROW_AXIS = 2
 # Between the name of a node and the part of it.
 WINOGRAD_SUFFIX = ".winograd_"
-# Six rows of the input, from one above the first result to one below the last, to what is multiplied.
+# Transforms six rows of the input, from one above the first result to one below the last.
 INPUT_TRANSFORM = np.array(
     [
         [4, 0, -5, 0, 1, 0],
@@ -40,7 +41,7 @@ INPUT_TRANSFORM = np.array(
     ],
     np.float32,
 )
-# Three rows of the kernel to what they are multiplied with.
+# Transforms the three rows of the kernel to the six factors of the products.
 KERNEL_TRANSFORM = (
     np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float64) / 24
 )

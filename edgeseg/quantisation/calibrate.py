@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # Points of AP below FP32 at which something must be wrong; docs/int8.md has what was measured.
 MAX_PLAUSIBLE_DROP = 30.0
-# A program that has just exported the bundle lets go of it.
+# Gives a program that has just exported the bundle time to release its lock.
 LOCK_TIMEOUT_S = 1.0
 
 
@@ -47,19 +47,19 @@ class CalibrateConfig:
     Attributes:
         calib: Folder of images like those that the model will see; no annotations needed.
         model: Bundle.
-        images: How many of them; None for those that are there, up to 100.
-        seed: Of the choice.
-        method: How ranges are cut.
-        bit_depth: How many bits of a sample are used, in images of more than 8; None to find it for each.
-        resume: Go on with an interrupted calibration.
-        weight_bits: Of the engine that INT8 is measured for; None for that of this machine.
+        images: Number of images to use; None for all usable ones, up to 100.
+        seed: Random seed for choosing the images.
+        method: How ranges are derived from histograms.
+        bit_depth: Bits used per sample in images of more than 8 bits; None to detect them for each image.
+        resume: Continue an interrupted calibration.
+        weight_bits: Weight bits of the engine that INT8 is measured for; None for this machine's default.
         check: Compare INT8 with FP32 before the table is kept.
         sensitivity: Rank the blocks by the accuracy lost when each alone is quantised.
         max_map_drop: Points of AP that may be lost on the annotated images; None for no budget.
         annotations: COCO annotations to measure AP on; None to measure agreement with FP32.
-        annotated_images: Their images; None for where `edgeseg evaluate` looks.
-        max_annotated: Take the first by image id; None for all.
-        force: Replace a table that is there.
+        annotated_images: Folder of the annotated images; None for where `edgeseg evaluate` looks.
+        max_annotated: Number of annotated images to use, the first by image id; None for all.
+        force: Replace an existing table.
     """
 
     calib: Path
@@ -85,7 +85,7 @@ class CalibrateConfig:
 
     @property
     def calibration_config(self) -> CalibrationConfig:
-        """What of this concerns the images and the ranges."""
+        """The settings for choosing images and deriving ranges."""
         return CalibrationConfig(
             folder=self.calib,
             images=self.images,
@@ -96,7 +96,7 @@ class CalibrateConfig:
         )
 
     def __post_init__(self) -> None:
-        # Refuses settings now and not after the images were looked at.
+        # Reject invalid settings now rather than after the images have been read.
         _ = self.calibration_config, EngineOptions(weight_bits=self.weight_bits)
         if self.max_annotated is not None and self.max_annotated < 1:
             msg = f"max_annotated must be at least 1, got {self.max_annotated}"
@@ -113,12 +113,12 @@ class CalibrateConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationReport:
-    """What a calibration gave.
+    """The result of a calibration.
 
     Attributes:
         table: Path of the file.
         measured_on: The annotation file, or `agreement with FP32`; empty if nothing was measured.
-        weight_bits: Of the network that INT8 was measured with.
+        weight_bits: Weight bits of the network that INT8 was measured with.
         fp32: Score of the FP32 graph.
         int8: Score of the network that the table stands for.
         costs: Costliest first; empty unless asked for or needed.

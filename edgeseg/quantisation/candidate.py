@@ -33,8 +33,8 @@ class QuantisedModels:
     """Makes models of one bundle that quantise more or fewer layers.
 
     Args:
-        bundle: Whose models.
-        weight_bits: Of the weights, as many as this processor computes exactly with at most.
+        bundle: Bundle to quantise.
+        weight_bits: Bits per weight; at most as many as this processor computes exactly with.
 
     Attributes:
         models: The FP32 portable graph of each input size.

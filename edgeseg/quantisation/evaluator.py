@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgeseg.spec import ModelSpec
     from edgeseg.vision.detections import Detections
 
-# More images make the verdict slower and hardly other.
+# More images take longer and hardly change the result.
 AGREEMENT_IMAGES = 8
 
 

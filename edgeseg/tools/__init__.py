@@ -1,1 +1,1 @@
-"""The command line: one module a verb, no arithmetic."""
+"""The command line, with one module per command and no computation of its own."""

@@ -1,4 +1,4 @@
-"""Secrets of a command line: what of it may be printed, and how they stay out of it."""
+"""Secrets on a command line: keep them out of what is printed, and read them from the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-# How the options end whose values are secrets.
+# Suffixes of the options whose values are secrets.
 SECRET_OPTIONS = ("token", "password")
 VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 MAX_TOKEN_CHARS = 4096

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_WIDTH = 160
-# What a terminal obeys instead of showing it, and what turns the order of letters: names come from files and
-# from other machines. Half a surrogate is no letter at all.
+# Control characters and characters that change the text direction, as names come from files and from other
+# machines, and lone surrogates, which cannot be printed.
 CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# What a remark or an error must not repeat, though a library may have put it into its own words.
+# Secrets that no remark or error may repeat, even if a library has put them into its own message.
 _secrets: set[str] = set()
 
 
@@ -33,11 +33,11 @@ def hide_secrets(secrets: Iterable[str]) -> None:
 
 
 def sanitised(text: str, *, lines: bool = False) -> str:
-    """Hide secrets, and write out what a terminal would obey.
+    """Hide secrets, and escape control characters.
 
     Args:
-        text: Of whatever origin.
-        lines: It may have several lines; else their ends are written out too.
+        text: Text of any origin.
+        lines: Whether the text may have several lines; otherwise line ends are escaped too.
     """
     return _escape_controls(without_secrets(text, _secrets), lines=lines)
 

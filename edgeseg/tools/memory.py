@@ -1,4 +1,4 @@
-"""Memory of a process that goes on for days, kept flat."""
+"""Keep the memory of a process constant that runs for days."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import ctypes
 import os
 import sys
 
-# Read by the oneDNN inside of OpenVINO when it starts, and there is no other door. By default it keeps 1024
-# compiled kernels, and the number of boxes, for which they are made, is another in every frame.
+# The oneDNN inside OpenVINO reads this when it starts; there is no other way to set it. By default it caches
+# 1024 compiled kernels, which depend on the number of boxes, and that changes with every frame.
 ONEDNN_CACHE_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
-# glibc's `malloc.h`. By default each thread allocates from an arena of its own, up to 8 a core; frames go
-# from thread to thread, and what one frees another cannot use.
+# From glibc's `malloc.h`. By default each thread allocates from its own arena, up to 8 per core. Frames pass
+# from thread to thread, and memory that is freed in one arena cannot be used by another.
 M_ARENA_MAX = -8
 MAX_ARENAS = 1
 
 
 def limit_library_memory() -> None:
-    """Bound what libraries keep; call it before they are loaded. What the user has set stays."""
+    """Limit what libraries cache, unless the user has set it; call this before they are loaded."""
     os.environ.setdefault(ONEDNN_CACHE_VARIABLE, "0")
     if sys.platform != "linux" or "MALLOC_ARENA_MAX" in os.environ:
         return

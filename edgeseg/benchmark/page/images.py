@@ -43,8 +43,8 @@ class RenderedImage:
 
     Attributes:
         uri: The JPEG itself, as `data:`.
-        size_hw: Of the JPEG, in pixels.
-        found: How many instances above a score of 0.5.
+        size_hw: Height and width of the JPEG, in pixels.
+        found: Number of instances with a score above 0.5.
         text: What they are, in words.
     """
 

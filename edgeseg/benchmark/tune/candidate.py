@@ -19,8 +19,8 @@ class Shape:
     """What an export fixes.
 
     Attributes:
-        size_hw: Of the network's input, in pixels.
-        max_proposals: Of an image.
+        size_hw: Height and width of the network's input, in pixels.
+        max_proposals: Largest number of proposals per image.
     """
 
     size_hw: tuple[int, int]
@@ -40,7 +40,7 @@ class Candidate:
     """A shape on an engine.
 
     Attributes:
-        threads: Of one call.
+        threads: Number of threads of one call.
     """
 
     shape: Shape

@@ -1,4 +1,4 @@
-"""What a user may say about a search."""
+"""The settings of a search."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TuneConfig:
         images: Those of the annotations, or to agree on; None for `images` beside the annotations.
         max_annotated: Images to score, the first by id; None for all.
         calib: Images to calibrate INT8 with; None to leave INT8 out.
-        calib_images: How many of them; None for those that are there, up to 50.
+        calib_images: Number of calibration images; None for all usable ones, up to 50.
         output: Where the chosen bundle is written; None to write none.
         force: Replace a bundle at `output`.
         size_hw: Full size, of which others are shares; None for that of training.

@@ -1,4 +1,4 @@
-"""What a search found, as a record."""
+"""The results of a search, as a record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WrittenBundle:
     """The chosen bundle, exported with the parity check, built and scored again.
 
     Attributes:
-        path: Of the bundle.
+        path: Path of the bundle.
         lost: Points against the reference.
         kept: It keeps to the limit on accuracy.
     """
@@ -44,8 +44,8 @@ class TuneReport:
 
     Attributes:
         measured_on: The annotation file, or what was agreed with.
-        images: How many images were scored.
-        frame_size_hw: Of the frames that were timed, in pixels.
+        images: Number of images that were scored.
+        frame_size_hw: Height and width of the timed frames, in pixels.
         reference: Full precision at full size.
         points: Of every candidate that was looked at.
         frontier: The points that nothing beats in latency and accuracy, the fastest first.

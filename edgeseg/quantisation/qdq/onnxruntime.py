@@ -177,7 +177,7 @@ class _OnnxRuntimeQdqWriter(QdqWriter):
         sums = self.add("MatMul", [dequantised_input, weights], f"{name}.sums")
         bias = self.bias(layer)
         if bias is not None:
-            # Of a bias of one axis ONNX Runtime would make a float Gemm before it sees the 8 bits.
+            # With a bias of one axis, ONNX Runtime would fuse a float Gemm before it recognises the 8 bits.
             sums = self.add(
                 "Add", [sums, self.constant(f"{name}.bias.last", bias[None, None, None])], f"{name}.biased"
             )

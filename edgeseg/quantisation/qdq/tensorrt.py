@@ -39,7 +39,7 @@ class _TensorRTQdqWriter(QdqWriter):
         self.layer_of = {layer.node.output[0]: layer for layer in self.plan.layers}
         self.shortcuts = self._find_shortcuts()
         quantised_values = self._values_to_quantise()
-        # Of the layers, all of one precision: scales have it too.
+        # Data type of all layers' weights, which their scales must share.
         self.dtype = self.array(self.graph.layers[0].node.input[1]).dtype.type
         for node in self.model.graph.node:
             result = node.output[0]

@@ -1,4 +1,4 @@
-"""Writing an 8-bit graph: QuantizeLinear and DequantizeLinear put where a plan says."""
+"""Write an 8-bit graph by inserting QuantizeLinear and DequantizeLinear as a plan says."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def quantise_weight(
     Args:
         weight: `float32[O, ...]`.
         bias: `float32[O]`, which bounds the step from below.
-        input_scale: Step of what the layer takes.
-        bits: Of a weight.
+        input_scale: Scale of the layer's input.
+        bits: Bits per weight.
 
     Returns:
         `int8[O, ...]` within -127 to 127, or with 7 bits -63 to 63, and the steps `float32[O]`.
@@ -95,7 +95,7 @@ def fitting_scales(weight: NDArray[np.float32], bits: int = FULL_WEIGHT_BITS) ->
 def quantise_with_scales(
     weight: NDArray[np.float32], scale: NDArray[np.float32], bits: int = FULL_WEIGHT_BITS
 ) -> NDArray[np.int8]:
-    """Count the steps `scale` (`float32[O]`) that `weight` (`float32[O, ...]`) is long: `int8[O, ...]`."""
+    """Quantise `weight` (`float32[O, ...]`) with one scale per channel (`float32[O]`): `int8[O, ...]`."""
     quantised = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
     most = max_quantised(bits)
     return quantised.clip(-most, most).astype(np.int8)
@@ -117,7 +117,7 @@ class QdqWriter(GraphEditor):
         model: FP32 ONNX model of a bundle; not changed.
         table: Ranges of its values.
         scheme: How activations are quantised.
-        weight_bits: Of a weight.
+        weight_bits: Bits per weight.
     """
 
     def __init__(
