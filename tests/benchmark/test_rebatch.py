@@ -297,11 +297,13 @@ def test_in_full_precision_it_is_built_where_the_user_has_built_it(
     if there:
         build_engine(BuildConfig(model=own, target=Target.ONNXRUNTIME, precision=Precision.FP32))
     row_run, context = row_run_of(own, tmp_path / "run", checkpoint, "onnxruntime-fp32")
-    monkeypatch.setattr(batch_module, "_ask_worker", lambda method, **arguments: asked.append(method))
+    monkeypatch.setattr(
+        batch_module, "_ask_worker", lambda request, *rest: asked.append(type(request).__name__)
+    )
 
     build_row_engine(row_run, context, lambda line: None)
 
-    assert asked == ["build"] * there
+    assert asked == ["BuildRebatchedEngine"] * there
 
 
 def test_a_table_that_lacks_a_range_is_not_passed_over(
