@@ -114,7 +114,8 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
         "edgeseg/py.typed",
         "edgeseg/demo/conveyor.safetensors",
         "edgeseg/benchmark/page/templates/page.html.jinja",
-        "edgeseg/runtime/web/files/page.html",
+        "edgeseg/streaming/web/files/page.html",
+        "edgeseg/vision/images/samples/coffee.jpg",
         "licenses/LICENSE",
         "licenses/NOTICE",
     ):
