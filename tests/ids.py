@@ -8,8 +8,12 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
+
 # Longer names would fill the terminal.
 MOST_CHARACTERS = 60
+# An array of more numbers is named by its type and shape.
+MOST_NUMBERS = 6
 
 
 def readable_id(value: object) -> str | None:
@@ -36,6 +40,13 @@ def _words(value: object) -> str | None:
         return " ".join(sorted(map(_part, value))) or "empty"
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return " ".join(map(_part, value)) or "empty"
+    if isinstance(value, np.ndarray):
+        return str(value.tolist()) if value.size <= MOST_NUMBERS else f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, slice):
+        ends = (value.start, value.stop) if value.step is None else (value.start, value.stop, value.step)
+        return ":".join("" if end is None else str(end) for end in ends)
+    if value is Ellipsis:
+        return "..."
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, BaseException):

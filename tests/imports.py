@@ -36,11 +36,14 @@ TORCH = ("torch", "torchvision")
 NOT_ON_THE_DEVICE = (*TORCH, "onnx", "onnxscript", "onnxsim", "safetensors")
 # What a device imports, with neither torch nor onnx installed.
 ON_THE_DEVICE = ("", "files", "bundle", "vision", "dataset", "runtime", "streaming", "doctor")
-# Beside the exporter, only what a benchmark compares with: torchvision's own model.
+# Beside the exporter, only what a benchmark compares with: torchvision's own model and torch's products.
 MAY_IMPORT_TORCH = (
     "edgeseg.exporter",
+    "edgeseg.benchmark.evaluate",
+    "edgeseg.benchmark.runners.opening",
     "edgeseg.benchmark.runners.pytorch",
     "edgeseg.benchmark.runners.whole_model",
+    "edgeseg.benchmark.statistics.roofline",
 )
 MOST_MODULES = 15
 
@@ -92,6 +95,14 @@ def imports(module: Module) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{stem}.{alias.name}") for alias in node.names)
 
 
+def required(module: Module) -> Iterator[tuple[int, str]]:
+    """List the line and name of every package that is imported through `optional.require`."""
+    for node in ast.walk(ast.parse(module.source)):
+        match node:
+            case ast.Call(func=ast.Name(id="require"), args=[ast.Constant(value=str(name)), *_]):
+                yield node.lineno, name
+
+
 def upward(module: Module) -> list[str]:
     """List the imports of parts that come later."""
     here = PARTS.index(module.part)
@@ -103,10 +114,10 @@ def upward(module: Module) -> list[str]:
 
 
 def forbidden(module: Module, packages: Iterable[str]) -> list[str]:
-    """List the imports of some packages."""
+    """List the imports of some packages, those through `optional.require` included."""
     return [
         f"{module.name}:{line} imports {name}"
-        for line, name in imports(module)
+        for line, name in (*imports(module), *required(module))
         if name.partition(".")[0] in packages
     ]
 

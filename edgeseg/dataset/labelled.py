@@ -108,12 +108,28 @@ def labelled_images(
         raise ConfigError(msg)
     classes = category_map(class_names, annotations.categories)
     found, skipped = _match_files(annotations, folder)
-    paths: dict[int, Path] = {}
     chosen = dict(islice(found.items(), max_images))
-    images = {image.image_id: image for image in annotations.images}
-    unread: list[Skipped] = []
     notes: list[str] = []
     reader = ImageReader(bit_depth=bit_depth, note=notes.append)
+    paths, unread = _readable_files(annotations, chosen, reader, progress)
+    return LabelledImages(
+        annotations=annotations,
+        paths=paths,
+        category_ids=classes.ids,
+        skipped=(*skipped, *unread),
+        remark=classes.remark,
+        notes=tuple(notes),
+        bit_depth=bit_depth,
+    )
+
+
+def _readable_files(
+    annotations: Annotations, chosen: dict[int, Path], reader: ImageReader, progress: Callable[[str], None]
+) -> tuple[dict[int, Path], list[Skipped]]:
+    """Read each image once; give the files that can be read, by image id, and why the others cannot."""
+    images = {image.image_id: image for image in annotations.images}
+    paths: dict[int, Path] = {}
+    unread: list[Skipped] = []
     for number, (image_id, path) in enumerate(chosen.items(), start=1):
         progress(f"trying image {number} of {len(chosen)}")
         try:
@@ -126,15 +142,7 @@ def labelled_images(
     if not paths:
         msg = f"none of the {len(chosen)} images can be read; the first: {unread[0].reason}"
         raise InputError(msg)
-    return LabelledImages(
-        annotations=annotations,
-        paths=paths,
-        category_ids=classes.ids,
-        skipped=(*skipped, *unread),
-        remark=classes.remark,
-        notes=tuple(notes),
-        bit_depth=bit_depth,
-    )
+    return paths, unread
 
 
 def _match_files(annotations: Annotations, folder: Path) -> tuple[dict[int, Path], list[Skipped]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,22 +64,22 @@ def openvino_profile() -> Iterator[None]:
         yield
 
 
-def times_from_onnxruntime(folder: Path, calls: int) -> Counter[str]:
+def times_from_onnxruntime(folder: Path, calls: int) -> dict[str, float]:
     """Read a profile: milliseconds of the last calls, by kind of operator."""
     (path,) = folder.glob("profile*.json")
     events = json.loads(path.read_text())
     runs = sorted((event for event in events if event["name"] == "model_run"), key=lambda event: event["ts"])
     begin = runs[-calls]["ts"]
-    spent_ms_by_kind: Counter[str] = Counter()
+    spent_ms_by_kind: defaultdict[str, float] = defaultdict(float)
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time") and event["ts"] >= begin:
             spent_ms_by_kind[event["args"]["op_name"]] += event["dur"] / US_PER_MS / calls
     return spent_ms_by_kind
 
 
-def times_from_openvino(backend: Any) -> Counter[str]:
+def times_from_openvino(backend: Any) -> dict[str, float]:
     """Read the compiled graph: milliseconds of a call in the mean, by kind of operator and type."""
-    spent_ms_by_kind: Counter[str] = Counter()
+    spent_ms_by_kind: defaultdict[str, float] = defaultdict(float)
     for node in backend.execution_graph().get_ops():
         rt_info = node.get_rt_info()
         time_us = str(rt_info["execTimeMcs"].value)
@@ -122,7 +122,8 @@ def main(path: Path, image: Path, name: str, precision: str, threads: int, boxes
         backend.close()
         if name == "onnxruntime":
             spent_ms_by_kind = times_from_onnxruntime(Path(folder), calls)
-    times = {kind: round(spent_ms, 2) for kind, spent_ms in spent_ms_by_kind.most_common() if spent_ms >= 0.1}
+    longest_first = sorted(spent_ms_by_kind.items(), key=lambda item: -item[1])
+    times = {kind: round(spent_ms, 2) for kind, spent_ms in longest_first if spent_ms >= 0.1}
     click.echo(
         json.dumps(
             {"boxes": boxes, "sum_ms": round(sum(spent_ms_by_kind.values()), 1), "ms": times}, indent=2

@@ -26,11 +26,14 @@ from edgeseg.runtime.choice import EngineChoice
 from edgeseg.streaming import runner
 from edgeseg.streaming.config import OutputConfig, RunConfig, SourceConfig
 from edgeseg.streaming.outputs.overlays import VideoOverlays
-from edgeseg.streaming.outputs.writers import CocoResults, JsonLines
+from edgeseg.streaming.outputs.writers import CocoResultsWriter, JsonLines
 from edgeseg.streaming.results import FrameResult, RenderedFrame, Status
 from edgeseg.streaming.sources.video.reader import VideoSource
+from edgeseg.vision.frames import Frame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -49,7 +52,7 @@ class StandIn:
     description = "stand-in for a GPU"
 
     def __init__(self, model: edgeseg.Model, frame: NDArray[np.uint8], seconds: float) -> None:
-        self._found = model.infer(model.prepare([frame] * model.spec.batch), 0.5)
+        (self._found,) = model.infer(model.prepare([frame] * model.spec.batch), 0.5)
         self._seconds = seconds
 
     def __call__(self, images: NDArray[np.uint8], score_threshold: float) -> RawDetections:
@@ -64,7 +67,7 @@ class StandIn:
 def network_alone(model: edgeseg.Model, source: Path, frames: int) -> float:
     """Frames a second of the inference stage by itself."""
     video = VideoSource(source)
-    batch = [frame.image for frame in islice(video, model.spec.batch)]
+    batch = [frame.image for frame in islice(frames_of(video), model.spec.batch)]
     video.close()
     prepared = model.prepare(batch)
     model.infer(prepared, 0.5)
@@ -73,6 +76,11 @@ def network_alone(model: edgeseg.Model, source: Path, frames: int) -> float:
     for _ in range(rounds):
         model.infer(prepared, 0.5)
     return rounds * len(batch) / (time.perf_counter() - start)
+
+
+def frames_of(video: VideoSource) -> Iterator[Frame]:
+    """Frames of a video, without what cannot be read."""
+    return (frame for frame in video if isinstance(frame, Frame))
 
 
 def no_status() -> Status:
@@ -85,11 +93,11 @@ def plain_loop(model: edgeseg.Model, source: Path, frames: int, output: Path) ->
     video = VideoSource(source)
     sinks = (
         VideoOverlays([output / "overlay.mp4"], [video.fps], live=False),
-        CocoResults(output / "results.json"),
+        CocoResultsWriter(output / "results.json"),
         JsonLines(output / "detections.jsonl", [source.name]),
     )
     moments = []
-    for frame in islice(video, frames):
+    for frame in islice(frames_of(video), frames):
         result = FrameResult(frame=frame, detections=model(frame.image), stages_ms={})
         shown = RenderedFrame(result, no_status, lambda shown: shown.detections.draw(shown.frame.image))
         for sink in sinks:
@@ -120,10 +128,10 @@ def main(
     ):
         if gpu_ms is not None:
             video = VideoSource(source)
-            stand_in = StandIn(model, next(iter(video)).image, gpu_ms / 1000)
+            stand_in = StandIn(model, next(frames_of(video)).image, gpu_ms / 1000)
             video.close()
             model = edgeseg.Model(model.spec, stand_in)
-            runner.open_model = lambda path, choice: edgeseg.Model(model.spec, stand_in)
+            vars(runner)["open_model"] = lambda path, choice: edgeseg.Model(model.spec, stand_in)
         config = RunConfig(
             source=SourceConfig(sources=(str(source),), max_frames=frames),
             model=bundle,

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,6 +28,10 @@ from edgeseg.streaming.web import WebAddress, WebPage
 from edgeseg.vision.detections import Detections
 from edgeseg.vision.frames import Frame
 from edgeseg.vision.masks import MaskCrop
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SIZE_HW = (720, 1280)
 FPS = 25
@@ -77,7 +82,7 @@ def read(port: int, viewers: int) -> None:
         selector.register(client, selectors.EVENT_READ)
     while selector.get_map():
         for key, _ in selector.select():
-            if not key.fileobj.recv_into(buffer):
+            if isinstance(key.fileobj, socket.socket) and not key.fileobj.recv_into(buffer):
                 selector.unregister(key.fileobj)
 
 
@@ -85,7 +90,7 @@ def measure(results: list[FrameResult], viewers: int) -> str:
     """Show the frames for some seconds; gives a line of figures."""
     drawn: list[int] = []
 
-    def draw(result: FrameResult):
+    def draw(result: FrameResult) -> NDArray[np.uint8]:
         drawn.append(1)
         return result.detections.draw(result.frame.image)
 

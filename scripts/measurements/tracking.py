@@ -141,8 +141,13 @@ def bytetrack(clip: Clip, every: int) -> Iterator[Tracked]:
         result = tracker.update(given, timestamp=index / FPS)
         ids = np.zeros(len(found), np.int64)
         if len(result):
-            ids[result.data["row"]] = result.tracker_id + 1
+            ids[result.data["row"]] = np.asarray(result.tracker_id) + 1
         yield counter.tracked(index, truth, found, ids)
+
+
+def ids_of(detections: Detections) -> NDArray[np.int64]:
+    """Track ids `int64[N]`; 0 for all where nothing was tracked."""
+    return np.zeros(len(detections), np.int64) if detections.track_ids is None else detections.track_ids
 
 
 class _TrackCounter:
@@ -197,11 +202,12 @@ def score(results: list[Tracked]) -> dict[str, Any]:
         for number, side in zip(truth.ids.tolist(), beyond.tolist(), strict=True):
             crossed += side and not side_of.get(number, side)
             side_of[number] = side
-        named = result.detections[result.detections.track_ids > 0]
-        similarity = np.zeros((len(truth.ids), 0))
+        named = result.detections[ids_of(result.detections) > 0]
+        similarity: NDArray[np.floating[Any]] = np.zeros((len(truth.ids), 0))
         if len(named):
             similarity = sv.box_iou_batch(truth.boxes_xyxy, named.boxes_xyxy)
         pairs.append((truth.ids, named.track_ids, similarity))
+    truth_ids, track_ids, similarities = (list(column) for column in zip(*pairs, strict=True))
     present = [number for number, frames in seen.items() if frames >= LEAST_FRAMES]
     by_class = Counter(PART_NAMES[label_of[number] - 1] for number in present)
     last = results[-1]
@@ -214,7 +220,7 @@ def score(results: list[Tracked]) -> dict[str, Any]:
         "crossings": crossed,
         "crossed": last.crossed,
         "off_crossings": abs(last.crossed - crossed),
-        "clear": compute_clear_metrics(*(list(column) for column in zip(*pairs, strict=True))),
+        "clear": compute_clear_metrics(truth_ids, track_ids, similarities),
     }
 
 
@@ -307,7 +313,7 @@ def classes(clips: list[Clip]) -> None:
 
 def _matched_rows(result: Tracked) -> Iterator[tuple[int, int]]:
     """Pair each numbered detection with the part that its mask overlaps most, by half or more."""
-    for row in np.flatnonzero(result.detections.track_ids > 0).tolist():
+    for row in np.flatnonzero(ids_of(result.detections) > 0).tolist():
         ious = [mask_iou(result.detections.masks[row], mask) for mask in result.truth.masks]
         if ious and max(ious) >= 0.5:
             yield row, int(np.argmax(ious))
@@ -323,8 +329,8 @@ def _steadiness(results: list[Tracked]) -> Iterator[float]:
     """Overlap of an object's masks in successive frames, moved by the belt's exact way, clear of edges."""
     for before, after in itertools.pairwise(results):
         way = round(SPEED_PX * after.index) - round(SPEED_PX * before.index)
-        known = dict(zip(before.detections.track_ids.tolist(), before.detections.masks, strict=True))
-        for number, mask in zip(after.detections.track_ids.tolist(), after.detections.masks, strict=True):
+        known = dict(zip(ids_of(before.detections).tolist(), before.detections.masks, strict=True))
+        for number, mask in zip(ids_of(after.detections).tolist(), after.detections.masks, strict=True):
             if (
                 number
                 and number in known
@@ -364,7 +370,8 @@ def _cached(cache: Path | None, model: Any, seed: int, spacing: int, frames: int
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(record(model, seed, spacing, frames)))
-    return pickle.loads(path.read_bytes())
+    clip: Clip = pickle.loads(path.read_bytes())
+    return clip
 
 
 if __name__ == "__main__":

@@ -84,9 +84,10 @@ def follow(path: Path, name: str, every: int) -> dict[str, Any]:
     tracker = SceneTracker(TrackConfig(), fps=fps)
     find, scene, spent_s, shown = None, None, 0.0, 0
     for index in count():
-        ok, image = capture.read()
+        ok, picture = capture.read()
         if not ok:
             break
+        image = np.asarray(picture, np.uint8)
         find = find or (blue_pixels if name == "bottle" else changed_pixels(image))
         if index % every:
             continue

@@ -20,7 +20,6 @@ from edgeseg.dataset.average_precision import (
 )
 from edgeseg.dataset.labelled import labelled_images
 from edgeseg.errors import ArtifactError, InputError
-from tests.runtime.case_ids import readable
 from tests.vision.found import NAMES, make_detections
 
 from .labels import category, coco, image, square, write
@@ -238,7 +237,7 @@ def labelled(tmp_path: Path) -> LabelledImages:
     return labelled_images(read_annotations(write(tmp_path / "a.json", truth)), tmp_path, NAMES)
 
 
-@pytest.mark.parametrize(("batch", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (8, [5])], ids=readable)
+@pytest.mark.parametrize(("batch", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (8, [5])])
 def test_a_detector_gets_batches_and_each_image_its_own_result(
     labelled: LabelledImages, batch: int, sizes: list[int]
 ) -> None:

@@ -8,7 +8,6 @@ import pytest
 from edgeseg.dataset.categories import Categories, category_map, ids_by_label, read_categories
 from edgeseg.errors import InputError
 from tests.data import shared
-from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -150,7 +149,6 @@ def test_the_label_layout_of_coco() -> None:
             NAMES, {key: f"kind{key}" for key in range(30)}, "'kind9' and 20 more, which", id="30 categories"
         ),
     ],
-    ids=readable,
 )
 def test_what_does_not_fit_lists_both_sides(
     names: tuple[str, ...], categories: dict[int, str], words: str
@@ -168,7 +166,6 @@ def test_what_does_not_fit_lists_both_sides(
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], (), "must differ, 1 is both 'a' and 'b'"),
         ([{"id": 1, "name": "a"}], (1, 3), "annotation 9 is of category 3, which the file does not describe"),
     ],
-    ids=readable,
 )
 def test_a_table_that_is_wrong(rows: list[dict[str, Any]], used: tuple[int, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):

@@ -9,7 +9,6 @@ from PIL import Image
 from edgeseg.dataset.annotations import read_annotations
 from edgeseg.dataset.labelled import LabelledImages, labelled_images
 from edgeseg.errors import ConfigError, InputError
-from tests.runtime.case_ids import readable
 from tests.vision.found import NAMES, make_detections
 
 from .labels import category, coco, image, square, write
@@ -140,7 +139,6 @@ def test_no_image_that_can_be_read(label: Label, tmp_path: Path) -> None:
         ((64, 64), r"is 64x64 \(height x width\), and .* has it as 64x96"),
         ((96, 64), "is 96x64 .*turned by its EXIF orientation"),
     ],
-    ids=readable,
 )
 def test_an_image_of_another_size(label: Label, tmp_path: Path, size_hw: tuple[int, int], words: str) -> None:
     picture(tmp_path / "photos" / "1.png")

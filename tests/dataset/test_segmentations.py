@@ -8,7 +8,6 @@ from pycocotools import mask as coco_mask
 
 from edgeseg.dataset.segmentations import rle_from_segmentation
 from edgeseg.errors import InputError
-from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,7 +28,7 @@ def runs_of(mask: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize("density", [0.0, 0.02, 0.5, 1.0])
-@pytest.mark.parametrize("size_hw", [(6, 8), (1, 1), (301, 77)], ids=readable)
+@pytest.mark.parametrize("size_hw", [(6, 8), (1, 1), (301, 77)])
 def test_rle_of_any_mask_passes_unchanged_and_its_runs_become_the_same(
     size_hw: tuple[int, int], density: float
 ) -> None:
@@ -72,7 +71,6 @@ def test_polygons_are_merged() -> None:
         ({"size": [6, 8], "counts": "P"}, "are truncated"),
         ({"size": [6, 8], "counts": "5"}, "add up to 48 pixels, got 5"),
     ],
-    ids=readable,
 )
 def test_a_broken_one_is_refused(segmentation: object, words: str) -> None:
     with pytest.raises(InputError, match=words):

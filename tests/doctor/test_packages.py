@@ -16,7 +16,6 @@ from edgeseg.runtime.backends.tensorrt import library
 from edgeseg.runtime.backends.tensorrt.library import TensorRTKind, is_installed
 from edgeseg.runtime.cuda.driver import BINDINGS, PYCUDA
 from edgeseg.runtime.host.machine import Component, ComponentState, Host
-from tests.runtime.case_ids import readable
 from tests.runtime.host.test_machine import ORIN, ORIN_GPU, MadeUpHost, write
 
 if TYPE_CHECKING:
@@ -140,7 +139,6 @@ def test_onnxruntime_that_does_not_import(monkeypatch: pytest.MonkeyPatch, tmp_p
         (("Azure", "CPU"), True, ComponentState.MISSING, "not in this build"),
         (("CPU",), False, ComponentState.NONE, "of no use without a GPU"),
     ],
-    ids=readable,
 )
 def test_what_onnxruntime_computes_on(
     monkeypatch: pytest.MonkeyPatch, providers: tuple[str, ...], gpu: bool, state: ComponentState, detail: str
@@ -194,7 +192,7 @@ def test_openvino_is_not_used_on_arm(monkeypatch: pytest.MonkeyPatch, machine: s
     assert (found.state, found.detail, found.mend) == (ComponentState.NONE, "used on x86 only", None)
 
 
-@pytest.mark.parametrize("there", [(), ("torch", "torchvision")], ids=readable)
+@pytest.mark.parametrize("there", [(), ("torch", "torchvision")])
 def test_export_packages_are_absent(monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...]) -> None:
     installed(monkeypatch, *there)
 
@@ -296,7 +294,7 @@ def test_cuda_that_does_not_start(
 
 
 @pytest.mark.parametrize(
-    ("wheels", "detail"), [(("cuda-bindings",), "cuda-bindings 1.0"), ((), "not installed")], ids=readable
+    ("wheels", "detail"), [(("cuda-bindings",), "cuda-bindings 1.0"), ((), "not installed")]
 )
 def test_cuda_without_a_gpu(monkeypatch: pytest.MonkeyPatch, wheels: tuple[str, ...], detail: str) -> None:
     reach(monkeypatch, BINDINGS, error=NO_DEVICE)

@@ -11,7 +11,6 @@ import pytest
 from edgeseg.bundle.manifest import open_bundle
 from edgeseg.errors import ArtifactError, InputError
 
-from .case_ids import readable
 from .fake_bundle import BOXES, LABELS, SCORES, SHIFT_PX, disc, make_bundle
 
 if TYPE_CHECKING:
@@ -127,7 +126,6 @@ class BackendContract:
     @pytest.mark.parametrize(
         "shape",
         [(64, 96, 3), (2, 64, 96, 3), (1, 96, 64, 3), (1, 3, 64, 96), (1, 64, 96, 4), (0, 64, 96, 3)],
-        ids=readable,
     )
     def test_wrong_shape(self, backend: Backend, shape: tuple[int, ...]) -> None:
         listed = str(list(shape)).replace("[", r"\[").replace("]", r"\]")

@@ -28,7 +28,6 @@ from edgeseg.runtime import selection
 from edgeseg.runtime.engine_report import KernelCount, engine_names, read_engine
 from edgeseg.runtime.selection import engine_refusal
 
-from .case_ids import readable
 from .fake_bundle import make_spec
 
 if TYPE_CHECKING:
@@ -143,9 +142,7 @@ def test_kernels_are_counted_by_kind_and_by_what_they_read(bundle: Bundle) -> No
     assert info.rounding == 2
 
 
-@pytest.mark.parametrize(
-    ("precision", "left"), [(Precision.INT8, ("first", "boxes")), (Precision.FP32, ())], ids=readable
-)
+@pytest.mark.parametrize(("precision", "left"), [(Precision.INT8, ("first", "boxes")), (Precision.FP32, ())])
 def test_layers_that_an_8_bit_engine_left_in_float(
     bundle: Bundle, precision: Precision, left: tuple[str, ...]
 ) -> None:
@@ -164,7 +161,6 @@ def test_layers_that_an_8_bit_engine_left_in_float(
         ({"machine": "s390x"}, "machine", "s390x"),
         pytest.param({"graph_sha256": "0" * 64}, "graph", "0" * 12, id="another graph"),
     ],
-    ids=readable,
 )
 def test_an_engine_that_does_not_fit_is_shown_with_the_reason(
     bundle: Bundle, spoil: dict[str, Any], subject: str, built: str

@@ -24,7 +24,6 @@ from edgeseg.runtime.model import load
 from edgeseg.vision.frames import Frame
 from tests.altered import sealed
 
-from .case_ids import readable
 from .fake_bundle import BOXES, SHIFT_PX, SIZE_HW, make_bundle
 
 if TYPE_CHECKING:
@@ -65,7 +64,6 @@ def test_a_frame_is_computed_where_it_is_largest(
         # 1344 / 1920 of torchvision's 0.7 is 800 / 1920.
         ((1920, 1080), [(800, 1344)], 800 / 1344),
     ],
-    ids=readable,
 )
 def test_scale_beside_torchvision_s(
     frame_hw: tuple[int, int], sizes_hw: list[tuple[int, int]], expected: float
@@ -107,9 +105,7 @@ def test_advice_on_sizes() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "frame_hw", [(520, 696), (256, 256), (1024, 1024), (347, 260), (333, 500)], ids=readable
-)
+@pytest.mark.parametrize("frame_hw", [(520, 696), (256, 256), (1024, 1024), (347, 260), (333, 500)])
 def test_advised_sizes_are_what_torchvision_pads_to(frame_hw: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     transform = pytest.importorskip("torchvision.models.detection.transform")

@@ -17,7 +17,6 @@ from edgeseg.runtime.model import Model, check_frame, load
 from edgeseg.vision.detections import Detections
 from tests.altered import sealed
 
-from .case_ids import readable
 from .fake_bundle import BOXES, LABELS, NAMES, SCORES, SHIFT_PX, SIZE_HW, make_bundle, make_spec
 
 pytest.importorskip("onnxruntime")
@@ -99,7 +98,7 @@ def test_the_same_frame_alone_and_in_a_batch(model: Model, model_of_4: Model) ->
 
 
 @pytest.mark.parametrize(
-    "size_hw", [(480, 640), (641, 333), (1, 1), (20, 3001), (5000, 1), (7, 13), (128, 192)], ids=readable
+    "size_hw", [(480, 640), (641, 333), (1, 1), (20, 3001), (5000, 1), (7, 13), (128, 192)]
 )
 def test_frames_of_any_size(model: Model, size_hw: tuple[int, int]) -> None:
     height, width = size_hw
@@ -173,7 +172,6 @@ def test_threshold_out_of_range(model: Model, threshold: float) -> None:
         pytest.param(Path("image.jpg"), r"got \w+Path; .*read_image", id="a path"),
         (7, "got int"),
     ],
-    ids=readable,
 )
 def test_what_is_not_a_frame_gets_advice(model: Model, frame: Any, named: str) -> None:
     for call in (check_frame, model, lambda frame: model([gray(0), frame])):
@@ -196,7 +194,6 @@ def test_load_is_at_the_top_and_takes_a_string(folder: Path) -> None:
         ({"threads": 0}, "threads .* got 0"),
         ({"threads": -2}, "threads .* got -2"),
     ],
-    ids=readable,
 )
 def test_settings_that_cannot_work(folder: Path, setting: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):

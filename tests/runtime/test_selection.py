@@ -25,7 +25,6 @@ from edgeseg.runtime.model import load
 from edgeseg.runtime.selection import available_engines, engine_candidates
 from edgeseg.spec import Lowering
 
-from .case_ids import readable
 from .fake_bundle import SCORES, make_bundle, write_graph
 from .simulated_gpu import SimulatedCuda, SimulatedTensorRT, simulated_library, write_simulated_engine
 from .test_engine_report import A5000, add_engine
@@ -147,7 +146,6 @@ def passed_over(model: Model) -> list[tuple[Target, Precision | None, RefusalKin
         ({"backend": "openvino", "provider": "cpu"}, "a choice of the backend onnxruntime, got .* openvino"),
         ({"backend": "tensorrt", "provider": "tensorrt"}, "a choice of the backend onnxruntime"),
     ],
-    ids=readable,
 )
 def test_what_cannot_be_asked_for(wanted: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
@@ -194,7 +192,6 @@ def test_a_precision_that_the_backend_does_not_have(
             "no engine of tensorrt-rtx int8; .*`edgeseg build-engine --int8 --target tensorrt-rtx --model ",
         ),
     ],
-    ids=readable,
 )
 def test_an_engine_that_was_not_built_names_the_command(
     plain: Path, wanted: dict[str, Any], words: str
@@ -370,7 +367,6 @@ def test_auto_says_why_the_engine_does_not_fit(folder: Path) -> None:
         ("stale", RefusalKind.DIFFERENT),
         ("broken", RefusalKind.BROKEN),
     ],
-    ids=readable,
 )
 def test_auto_passes_over_what_is_spoilt(folder: Path, spoil: str, kind: RefusalKind) -> None:
     path = engine_path(folder, Target.ONNXRUNTIME, Precision.INT8)
@@ -394,9 +390,7 @@ def test_auto_passes_over_what_is_spoilt(folder: Path, spoil: str, kind: Refusal
 # What is asked for by name is never replaced.
 
 
-@pytest.mark.parametrize(
-    "wanted", [{"precision": "int8"}, {"backend": "onnxruntime", "precision": "int8"}], ids=readable
-)
+@pytest.mark.parametrize("wanted", [{"precision": "int8"}, {"backend": "onnxruntime", "precision": "int8"}])
 def test_int8_by_name_is_not_replaced(folder: Path, wanted: dict[str, Any]) -> None:
     add_graph(folder, Target.ONNXRUNTIME, Precision.INT8, machine="s390x")
 

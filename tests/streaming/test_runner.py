@@ -32,7 +32,6 @@ from edgeseg.streaming.runner import run
 from edgeseg.tools.options import record_from_options
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from tests.data import shared
-from tests.runtime.case_ids import readable
 from tests.runtime.fake_bundle import make_bundle
 
 from .frame_readers import ListIntake
@@ -259,7 +258,6 @@ def test_what_is_skipped_is_counted_and_told(config: Configure, photos: Path, tm
         (("a.jpg", "b.jpg"), "none of the 2 inputs can be read; the first: .*a.jpg is not an image"),
         (("a.jpg",), "the only input cannot be read: .*a.jpg is not an image"),
     ],
-    ids=readable,
 )
 def test_when_nothing_can_be_read(
     config: Configure, tmp_path: Path, names: tuple[str, ...], words: str
@@ -542,7 +540,6 @@ def test_a_failed_start_leaves_earlier_results(config: Configure, tmp_path: Path
         ({"sources": ("x",), "max_frames": 0}, "max_frames must be at least 1, got 0"),
         ({"sources": ("x",), "give_up_after_s": 0}, "give_up_after_s must be more than 0, got 0"),
     ],
-    ids=readable,
 )
 def test_settings_that_cannot_work(config: Configure, facts: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):

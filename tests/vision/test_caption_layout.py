@@ -10,7 +10,6 @@ import pytest
 from edgeseg.vision.caption_layout import Occupied, place_captions
 from edgeseg.vision.captions import Caption, draw_captions
 from edgeseg.vision.palette import Color, color_from_number
-from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +40,6 @@ def placed(
         ((90, 2, 199, 99), [60, 2, 90, 12]),  # to the left
         ((0, 0, 200, 100), [0, 0, 30, 10]),  # inside, where there is room nowhere else
     ],
-    ids=readable,
 )
 def test_the_place_beside_a_box(box: tuple[int, ...], place: list[int]) -> None:
     assert placed([box]) == [place]

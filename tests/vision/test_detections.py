@@ -14,7 +14,6 @@ from edgeseg.errors import DependencyError, InputError
 from edgeseg.vision.detections import Detections
 from edgeseg.vision.masks import MaskCrop, crop_masks
 from tests.data import shared
-from tests.runtime.case_ids import readable
 from tests.runtime.fake_bundle import disc
 
 NAMES = ("__background__", "bolt", "nut", "Unterlegscheibe, groß")
@@ -52,7 +51,6 @@ def scores(found: Detections) -> list[float]:
         ("scores", np.ones((3, 1), np.float32), r"\(3,\) for 3 scores, got \(3, 1\)"),
         ("masks", (), r"\(3,\) for 3 scores, got \(0,\)"),
     ],
-    ids=readable,
 )
 def test_shapes_that_disagree(name: str, value: Any, shapes: str) -> None:
     with pytest.raises(InputError, match=f"{name} must have shape {shapes}"):
@@ -62,7 +60,6 @@ def test_shapes_that_disagree(name: str, value: Any, shapes: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "named"),
     [([1, 2, 0], "1 to 3, got 0 to 2"), ([4, 1, 1], "got 1 to 4"), ([1, -1, 3], "got -1")],
-    ids=readable,
 )
 def test_labels_out_of_range(labels: list[int], named: str) -> None:
     with pytest.raises(InputError, match=f"labels must be .*{named}"):
@@ -105,7 +102,6 @@ def test_names_are_those_of_the_labels() -> None:
         (2, [2]),
         (-1, [4]),
     ],
-    ids=readable,
 )
 def test_picking(rows: Any, wanted: list[int]) -> None:
     found = some(5)
@@ -117,7 +113,7 @@ def test_picking(rows: Any, wanted: list[int]) -> None:
     assert (picked.frame_size_hw, picked.class_names) == (SIZE_HW, NAMES)
 
 
-@pytest.mark.parametrize("rows", [[5], 5, [-6], np.array([True, False])], ids=readable)
+@pytest.mark.parametrize("rows", [[5], 5, [-6], np.array([True, False])], ids=str)
 def test_picking_what_is_not_there(rows: Any) -> None:
     with pytest.raises(IndexError, match=r"5|6|2"):
         some(5)[rows]

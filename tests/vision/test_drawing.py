@@ -17,7 +17,6 @@ from edgeseg.vision.drawing import ColorBy, DrawStyle, draw_detections
 from edgeseg.vision.masks import MaskCrop, crop_masks
 from edgeseg.vision.palette import COLORS_RGB, NEUTRAL, color_from_number
 from tests.data import shared
-from tests.runtime.case_ids import readable
 
 from .test_detections import NAMES, SIZE_HW, some
 
@@ -64,7 +63,6 @@ def tracks(*ids: int) -> np.ndarray:
         (np.zeros((120, 160, 4), np.uint8), r"uint8\[120, 160, 4\]"),
         (np.zeros((120, 160, 3), np.float32), r"float32\[120, 160, 3\]"),
     ],
-    ids=readable,
 )
 def test_a_frame_that_cannot_be_drawn_on(frame: np.ndarray, named: str) -> None:
     with pytest.raises(InputError, match=named):
@@ -176,7 +174,7 @@ def test_strips_of_trails_leave_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "size_hw", [(1, 1), (1, 50), (50, 1), (8, 8), (20, 2000), (1080, 1920), (4320, 7680)], ids=readable
+    "size_hw", [(1, 1), (1, 50), (50, 1), (8, 8), (20, 2000), (1080, 1920), (4320, 7680)]
 )
 def test_drawing_on_frames_of_any_size(size_hw: tuple[int, int]) -> None:
     drawn = some(12, size_hw).draw(black(size_hw))
@@ -193,7 +191,6 @@ def test_drawing_on_a_view() -> None:
 @pytest.mark.parametrize(
     ("size_hw", "named"),
     [((48, 48), False), ((480, 30), False), ((64, 64), True), ((480, 640), True), ((4320, 7680), True)],
-    ids=readable,
 )
 def test_a_name_is_left_out_where_it_would_hide_the_frame(size_hw: tuple[int, int], named: bool) -> None:
     middle = (size_hw[1] // 2, size_hw[0] // 2)
@@ -308,7 +305,6 @@ def test_trails_fade() -> None:
 @pytest.mark.parametrize(
     "trail",
     [[], [(5, 5)], [(5, 5), (5, 5)], [(-900, -900), (-800, -800)], [(-50, 60), (1e6, 60)]],
-    ids=readable,
 )
 def test_trails_that_hardly_are_or_leave_the_frame(trail: list[tuple[float, float]]) -> None:
     scene = Scene(trails={3: np.array(trail, np.float32).reshape(-1, 2)})

@@ -7,7 +7,6 @@ import pytest
 from edgeseg.errors import InputError
 from edgeseg.spec import Preprocess
 from edgeseg.vision.letterbox import Letterbox
-from tests.runtime.case_ids import readable
 
 PAD = Preprocess().pad_bgr
 SIZES_HW = [
@@ -48,8 +47,8 @@ def random_sizes(count: int) -> list[tuple[int, int]]:
     return [(int(h), int(w)) for h, w in np.exp(rng.uniform(0, np.log(9000), (count, 2))).astype(int) + 1]
 
 
-@pytest.mark.parametrize("input_hw", INPUTS_HW, ids=readable)
-@pytest.mark.parametrize("size_hw", SIZES_HW, ids=readable)
+@pytest.mark.parametrize("input_hw", INPUTS_HW)
+@pytest.mark.parametrize("size_hw", SIZES_HW)
 def test_the_frame_is_as_large_as_fits(size_hw: tuple[int, int], input_hw: tuple[int, int]) -> None:
     height, width = Letterbox(frame_size_hw=size_hw, input_size_hw=input_hw).resized_hw
     assert 1 <= height <= input_hw[0]
@@ -75,7 +74,7 @@ def test_known_sizes() -> None:
     assert found == known
 
 
-@pytest.mark.parametrize("size_hw", SIZES_HW, ids=readable)
+@pytest.mark.parametrize("size_hw", SIZES_HW)
 def test_every_pixel_is_frame_or_padding(size_hw: tuple[int, int]) -> None:
     input_hw = (320, 448)
     frame = np.full((*size_hw, 3), (250, 5, 200), np.uint8)
@@ -118,15 +117,13 @@ def test_only_its_slot_of_a_batch_is_written() -> None:
     assert not (batch[1] == 9).any()
 
 
-@pytest.mark.parametrize(
-    "flip", [np.s_[..., ::-1], np.s_[::-1], np.s_[:, ::-1], np.s_[::2, ::3]], ids=readable
-)
+@pytest.mark.parametrize("flip", [np.s_[..., ::-1], np.s_[::-1], np.s_[:, ::-1], np.s_[::2, ::3]])
 def test_a_frame_that_is_a_view(flip: tuple[slice, ...]) -> None:
     frame = np.random.default_rng(3).integers(0, 256, (120, 90, 3), np.uint8)[flip]
     assert np.array_equal(fitted(frame, (64, 96)), fitted(np.ascontiguousarray(frame), (64, 96)))
 
 
-@pytest.mark.parametrize("input_hw", INPUTS_HW, ids=readable)
+@pytest.mark.parametrize("input_hw", INPUTS_HW)
 def test_the_whole_frame_maps_to_the_whole_frame_exactly(input_hw: tuple[int, int]) -> None:
     for height, width in [*SIZES_HW, *random_sizes(300)]:
         letterbox = Letterbox(frame_size_hw=(height, width), input_size_hw=input_hw)
@@ -135,7 +132,7 @@ def test_the_whole_frame_maps_to_the_whole_frame_exactly(input_hw: tuple[int, in
         assert whole.tolist() == [[0, 0, width, height]], (height, width)
 
 
-@pytest.mark.parametrize("input_hw", INPUTS_HW, ids=readable)
+@pytest.mark.parametrize("input_hw", INPUTS_HW)
 def test_boxes_come_back(input_hw: tuple[int, int]) -> None:
     rng = np.random.default_rng(7)
     for height, width in [*SIZES_HW, *random_sizes(300)]:
@@ -176,7 +173,7 @@ def test_the_boxes_given_are_left_alone() -> None:
     assert boxes.tolist() == [[-5, -5, 500, 500]]
 
 
-@pytest.mark.parametrize("size_hw", [(0, 5), (5, 0), (0, 0)], ids=readable)
+@pytest.mark.parametrize("size_hw", [(0, 5), (5, 0), (0, 0)])
 def test_a_frame_without_pixels(size_hw: tuple[int, int]) -> None:
     with pytest.raises(InputError, match=f"at least one pixel, got {size_hw[0]}x{size_hw[1]}"):
         Letterbox(frame_size_hw=size_hw, input_size_hw=(64, 96))

@@ -5,7 +5,6 @@ import pytest
 
 from edgeseg.errors import InputError
 from edgeseg.vision.masks import MaskCrop, crop_masks, dense_masks, paste_masks
-from tests.runtime.case_ids import readable
 
 SIDE = 28
 
@@ -44,7 +43,7 @@ def ious(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(either, both / np.maximum(either, 1), 1.0)
 
 
-@pytest.mark.parametrize("size_hw", [(480, 640), (301, 217), (64, 64)], ids=readable)
+@pytest.mark.parametrize("size_hw", [(480, 640), (301, 217), (64, 64)])
 @pytest.mark.parametrize("spill", [0.0, 0.2])
 def test_agrees_with_torchvision(size_hw: tuple[int, int], spill: float) -> None:
     rng = np.random.default_rng(11)
@@ -117,7 +116,6 @@ def test_no_masks() -> None:
 @pytest.mark.parametrize(
     "box",
     [(-50, 10, -20, 40), (200, 10, 230, 40), (10, -50, 40, -20), (10, 200, 40, 230), (1e6, 1e6, 1e6, 1e6)],
-    ids=readable,
 )
 def test_a_box_outside_the_frame(box: tuple[float, ...]) -> None:
     masks = np.ones((1, SIDE, SIDE), np.float32)
@@ -126,7 +124,7 @@ def test_a_box_outside_the_frame(box: tuple[float, ...]) -> None:
     assert not dense_masks([crop], (64, 64)).any()
 
 
-@pytest.mark.parametrize("box", [(0, 0, 65500, 20), (0, 0, 20, 65500)], ids=readable)
+@pytest.mark.parametrize("box", [(0, 0, 65500, 20), (0, 0, 20, 65500)])
 def test_a_frame_of_65500_by_20(box: tuple[float, ...]) -> None:
     size_hw = (int(box[3]), int(box[2]))
     masks = np.ones((1, SIDE, SIDE), np.float32)

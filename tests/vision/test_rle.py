@@ -8,7 +8,6 @@ from pycocotools import mask as coco_mask
 
 from edgeseg.vision.masks import MaskCrop, dense_masks
 from edgeseg.vision.rle import rle_from_crops
-from tests.runtime.case_ids import readable
 
 SIZE_HW = (12, 17)
 # pycocotools' own code, where it decodes.
@@ -81,7 +80,7 @@ def test_a_run_ends_where_its_column_of_a_lower_crop_ends() -> None:
     check([MaskCrop(pixels=np.array([[0, 1], [1, 0]], np.uint8), left=0, top=1)], (3, 2))
 
 
-@pytest.mark.parametrize("size_hw", [(1, 1), (1, 40), (40, 1), (12, 17), (33, 65), (2, 2)], ids=readable)
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 40), (40, 1), (12, 17), (33, 65), (2, 2)])
 def test_random_crops(size_hw: tuple[int, int]) -> None:
     rng = np.random.default_rng(21)
     check([noise(rng, size_hw) for _ in range(200)], size_hw)

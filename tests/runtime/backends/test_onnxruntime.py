@@ -16,7 +16,6 @@ from edgeseg.runtime.host import processors
 from edgeseg.runtime.host.processors import Cpus
 from edgeseg.spec import Lowering
 from tests.runtime.backend_contract import BackendContract, plain, same
-from tests.runtime.case_ids import readable
 from tests.runtime.fake_bundle import make_bundle, make_spec, write_graph, write_tensorrt_graph
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -70,7 +69,6 @@ def test_a_truncated_graph(tmp_path: Path) -> None:
         ({"max_detections": 7}, r"boxes is .*\[1, 5, 4\], not .*\[1, 7, 4\]"),
         ({"mask_size": 14}, r"masks is .*\[1, 5, 28, 28\], not .*\[1, 5, 14, 14\]"),
     ],
-    ids=readable,
 )
 def test_a_graph_that_disagrees_with_its_spec(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
     graph = write_graph(tmp_path / "portable.onnx", make_spec())

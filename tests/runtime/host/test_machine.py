@@ -14,7 +14,6 @@ from edgeseg.errors import ArtifactError, DependencyError
 from edgeseg.runtime.cuda.driver import CudaDevice
 from edgeseg.runtime.host import machine
 from edgeseg.runtime.host.machine import Component, ComponentState, Host
-from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +143,6 @@ def test_processor_of_a_pc(tmp_path: Path) -> None:
         ("fp asimd", (), "aarch64", 8),
         ("fp asimddp", ("asimddp",), "arm64", 8),
     ],
-    ids=readable,
 )
 def test_weights_have_8_bits_where_their_products_are_added_exactly(
     tmp_path: Path,
@@ -258,7 +256,6 @@ def test_cuda_is_asked_for_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "error",
     [DependencyError("no GPU"), ArtifactError("refused"), OSError("libcuda.so.1 is too short")],
-    ids=readable,
 )
 def test_cuda_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def broken() -> None:
@@ -314,7 +311,7 @@ def test_command_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "detail"), [(ValueError("bad\nworse"), "ValueError: bad"), (OSError(), "OSError")], ids=readable
+    ("error", "detail"), [(ValueError("bad\nworse"), "ValueError: bad"), (OSError(), "OSError")]
 )
 def test_a_check_that_breaks_is_a_line_of_the_report(error: Exception, detail: str) -> None:
     def check() -> list[Component]:

@@ -13,7 +13,6 @@ from edgeseg.errors import ConfigError, DependencyError, EdgeSegError
 from edgeseg.streaming.controls import Controls
 from edgeseg.streaming.outputs import window
 from edgeseg.streaming.outputs.window import Window
-from tests.runtime.case_ids import readable
 from tests.streaming.web.viewing import make_shown
 
 if TYPE_CHECKING:
@@ -140,7 +139,6 @@ def test_closing_the_window_ends_the_run(screen: FakeScreen) -> None:
 @pytest.mark.parametrize(
     ("size_hw", "wanted_wh"),
     [((480, 640), (640, 480)), ((1080, 1920), (1280, 720)), ((4000, 400), (72, 720))],
-    ids=readable,
 )
 def test_a_window_fits_the_screen(
     screen: FakeScreen, size_hw: tuple[int, int], wanted_wh: tuple[int, int]

@@ -13,7 +13,6 @@ from edgeseg.streaming.rendering.redaction import Redaction, labels_from_names, 
 from edgeseg.vision.detections import Detections
 from edgeseg.vision.masks import MaskCrop
 from tests.data import shared
-from tests.runtime.case_ids import readable
 
 SIZE_HW = (240, 320)
 NOTHING = MaskCrop(pixels=np.zeros((0, 0), np.uint8), left=0, top=0)
@@ -67,7 +66,6 @@ def detail(frame: np.ndarray, where: np.ndarray) -> float:
 @pytest.mark.parametrize(
     "box",
     [(20, 30, 280, 220), (100, 100, 160, 130), (150, 20, 180, 220), (0, 0, 90, 90), (300, 200, 320, 240)],
-    ids=readable,
 )
 def test_detail_is_gone(box: tuple[float, float, float, float], mode: Redaction) -> None:
     found, frame = people(box), text()
@@ -159,7 +157,6 @@ def test_the_box_where_the_mask_is_empty_or_nearly_so(few: int) -> None:
 @pytest.mark.parametrize(
     "box",
     [(-50, -50, 30, 30), (310, 230, 400, 300), (-10, -10, 500, 500), (5, 5, 5, 5), (319.5, 239.5, 320, 240)],
-    ids=readable,
 )
 def test_boxes_at_the_borders_without_a_mask(box: tuple[float, float, float, float], mode: Redaction) -> None:
     frame = text()
@@ -180,7 +177,7 @@ def test_a_box_outside_the_frame_changes_nothing() -> None:
     assert np.array_equal(redact(frame, found), frame)
 
 
-@pytest.mark.parametrize("size_hw", [(1, 1), (1, 40), (40, 1), (5, 5), (1080, 1920)], ids=readable)
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 40), (40, 1), (5, 5), (1080, 1920)])
 @pytest.mark.parametrize("mode", MODES)
 def test_frames_of_any_size(size_hw: tuple[int, int], mode: Redaction) -> None:
     height, width = size_hw

@@ -14,7 +14,6 @@ from edgeseg.errors import InputError
 from edgeseg.streaming.sources.files import image_ids_from_paths, open_source
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
 from tests.data import shared
-from tests.runtime.case_ids import readable
 from tests.vision.found import all_frames, as_skipped
 
 if TYPE_CHECKING:
@@ -193,7 +192,6 @@ def test_what_cannot_be_a_source_is_refused(tmp_path: Path, text: str, words: st
         (["²7.jpg", "9.jpg"], [1, 2]),
         (["007.jpg", "7.png"], [1, 2]),
     ],
-    ids=readable,
 )
 def test_image_ids(names: list[str], ids: list[int]) -> None:
     assert image_ids_from_paths([Path(name) for name in names]) == ids

@@ -17,7 +17,6 @@ from edgeseg.streaming.sources.live.reader import LiveReader
 from edgeseg.streaming.sources.opening import open_frame_reader, unique_names
 from edgeseg.vision.frames import SourceKind
 from edgeseg.vision.opencv import has_ffmpeg
-from tests.runtime.case_ids import readable
 from tests.vision.found import all_frames, as_frame, capture_of, time_of
 
 from .fake_capture import FakeCapture, picture
@@ -242,7 +241,7 @@ def test_what_opencv_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not network.CAN_CHOOSE_THREADS, reason="this OpenCV cannot choose threads")
-@pytest.mark.parametrize(("width", "threads"), [(1920, [1]), (3840, [1, 4])], ids=readable)
+@pytest.mark.parametrize(("width", "threads"), [(1920, [1]), (3840, [1, 4])])
 def test_a_large_stream_gets_more_decoders(
     monkeypatch: pytest.MonkeyPatch, width: int, threads: list[int]
 ) -> None:

@@ -13,7 +13,6 @@ import pytest
 from edgeseg.errors import InputError
 from edgeseg.streaming.sources.prefetch import MAX_PREFETCHED, MIN_PREFETCHED, PrefetchReader
 from edgeseg.vision.frames import Frame, Skipped, Source, SourceKind
-from tests.runtime.case_ids import readable
 from tests.vision.found import all_frames
 
 from .mjpeg_server import until
@@ -150,7 +149,6 @@ def test_skipped_inputs_come_beside_the_frames() -> None:
         (OSError("no such device"), "film cannot be read further: no such device"),
         (cv2.error("no memory"), "film cannot be read further: no memory"),
     ],
-    ids=readable,
 )
 def test_a_failure_comes_after_the_frames_before_it(failure: Exception, words: str) -> None:
     frame_reader = PrefetchReader([Film(3, ends_with=failure)], ["film"])

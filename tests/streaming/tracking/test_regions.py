@@ -11,7 +11,6 @@ from edgeseg.errors import ConfigError
 from edgeseg.streaming.tracking import Line, TrackConfig, Zone, parse_line, parse_zone
 from edgeseg.streaming.tracking.lines import LineCounter
 from edgeseg.streaming.tracking.zones import ZoneCounter
-from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
     from typing import Any
@@ -203,7 +202,6 @@ def test_a_zone_made_by_hand_is_checked_too() -> None:
             id="two zones of one name",
         ),
     ],
-    ids=readable,
 )
 def test_settings_that_cannot_work(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):

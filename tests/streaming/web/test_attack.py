@@ -14,7 +14,6 @@ from starlette.requests import Request
 from edgeseg.streaming.web.attempts import WrongTokenDelay
 from edgeseg.streaming.web.connections import _network_from_client
 from edgeseg.streaming.web.limits import WebLimits
-from tests.runtime.case_ids import readable
 
 from .viewing import Viewer, ask, connect, make_shown, said, send, until
 
@@ -201,7 +200,6 @@ def test_one_machine_cannot_take_all(open_page: OpenPage) -> None:
         (("fe80::1%eth0", 5), str(0xFE80 << 48)),
         (None, ""),
     ],
-    ids=readable,
 )
 def test_where_a_client_is(client: tuple[str, int] | None, place: str) -> None:
     assert _network_from_client(client) == place

@@ -10,7 +10,6 @@ import pytest
 from edgeseg.errors import ConfigError
 from edgeseg.streaming.controls import Controls
 from edgeseg.streaming.web import WebAddress, WebPage
-from tests.runtime.case_ids import readable
 
 from .viewing import ask, make_shown
 
@@ -57,7 +56,6 @@ def test_without_a_token_other_names_are_not(page: WebPage, host: str, path: str
         {"Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "same-site", "Origin": "http://localhost"},
     ],
-    ids=readable,
 )
 def test_another_site_changes_nothing(page: WebPage, controls: Controls, headers: dict[str, str]) -> None:
     assert ask(page, "POST", "/threshold", WISH, Host="localhost", **headers)[0] == 403
@@ -71,7 +69,6 @@ def test_another_site_changes_nothing(page: WebPage, controls: Controls, headers
         {"Origin": "http://localhost"},
         {"Origin": "https://localhost", "Sec_Fetch_Site": "same-origin"},
     ],
-    ids=readable,
 )
 def test_the_page_itself_does(page: WebPage, controls: Controls, headers: dict[str, str]) -> None:
     assert ask(page, "POST", "/threshold", WISH, Host="localhost", **headers)[0] == 200
@@ -144,7 +141,6 @@ def test_programs_give_it_as_bearer_or_in_the_address(open_page: OpenPage) -> No
         {"Authorization": "Bearer"},
         {"Cookie": "edgeseg=12345678"},
     ],
-    ids=readable,
 )
 def test_wrong_tokens(open_page: OpenPage, headers: dict[str, str]) -> None:
     page = open_page(token="12345678")

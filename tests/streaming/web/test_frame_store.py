@@ -12,7 +12,6 @@ from edgeseg.errors import InputError
 from edgeseg.streaming.results import RenderedFrame
 from edgeseg.streaming.web import frame_store as module
 from edgeseg.streaming.web.frame_store import LIVE_SIDE_PX, FrameStore, encode_image, fit_image
-from tests.runtime.case_ids import readable
 
 from .viewing import decoded, make_shown, until
 
@@ -173,7 +172,6 @@ def test_the_last_frame_is_drawn_at_the_end() -> None:
         ((4000, 3000), (1280, 960)),
         ((1, 9000), (1, 1280)),
     ],
-    ids=readable,
 )
 def test_large_pictures_are_reduced(size_hw: tuple[int, int], wanted: tuple[int, int]) -> None:
     assert fit_image(np.zeros((*size_hw, 3), np.uint8), LIVE_SIDE_PX).shape[:2] == wanted

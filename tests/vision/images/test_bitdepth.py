@@ -11,7 +11,6 @@ from PIL import Image
 
 from edgeseg.errors import ConfigError, InputError
 from edgeseg.vision.images.reader import ImageReader, read_image
-from tests.runtime.case_ids import readable
 
 from .deep_images import ASCII, LONG, SHORT, deepened, scene, write_png, write_tiff
 
@@ -184,7 +183,6 @@ def test_a_dark_picture_is_dark_where_its_file_says_the_bits(
         (270, ASCII, b'SignificantBits="3"\0'),
         (270, ASCII, b'SignificantBits="16"\0'),
     ],
-    ids=readable,
 )
 def test_a_tag_that_says_nothing_is_not_believed(tmp_path: Path, tag: Any) -> None:
     path = write_tiff(tmp_path / "a.tif", deepened(GRAY, 12), tag)

@@ -13,7 +13,6 @@ from edgeseg.vision.images import pillow
 from edgeseg.vision.images.pillow import is_image
 from edgeseg.vision.images.reader import ImageReader, image_paths, read_image
 from tests.data import SHARED, shared
-from tests.runtime.case_ids import readable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,7 +137,6 @@ def test_16_bits_are_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None
         (np.array([[-5, 25600, 65535]], np.int32), [0, 100, 255]),
         (np.array([[-5, 25600, 131071]], np.int32), [0, 50, 255]),
     ],
-    ids=readable,
 )
 def test_gray_of_32_bits(tmp_path: Path, gray: np.ndarray, wanted: list[int]) -> None:
     image = read_image(save(tmp_path / "gray.tif", gray))

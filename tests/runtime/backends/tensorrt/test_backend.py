@@ -21,7 +21,6 @@ from edgeseg.runtime.backends.tensorrt.execution import Execution
 from edgeseg.runtime.backends.tensorrt.library import TensorRTKind, is_installed, load_library
 from edgeseg.runtime.cuda.opening import open_cuda
 from tests.runtime.backend_contract import FIELDS, BackendContract, expected_left, first_left, plain
-from tests.runtime.case_ids import readable
 from tests.runtime.fake_bundle import make_bundle, make_spec, write_tensorrt_graph
 from tests.runtime.simulated_gpu import (
     SimulatedCache,
@@ -298,7 +297,6 @@ def test_an_engine_that_is_none(
         ({"max_detections": 7}, r"scores is output float32\[1, 5\], not output float32\[1, 7\]"),
         ({"mask_size": 14}, r"masks is output float32\[1, 5, 28, 28\], not output float32\[1, 5, 14, 14\]"),
     ],
-    ids=readable,
 )
 def test_an_engine_that_disagrees_with_its_spec(
     simulated: Simulated, bundle: Bundle, changes: dict[str, Any], named: str

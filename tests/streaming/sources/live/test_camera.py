@@ -16,7 +16,6 @@ from edgeseg.errors import InputError
 from edgeseg.streaming.sources.live.camera import open_camera
 from edgeseg.streaming.sources.live.capture import MAX_FIRST_READS, CaptureSource
 from edgeseg.vision.frames import Frame, Skipped, SourceKind
-from tests.runtime.case_ids import readable
 from tests.streaming.sources.fake_capture import FakeCapture, picture
 from tests.vision.found import as_frame, capture_of
 
@@ -39,7 +38,6 @@ def test_no_camera_at_that_index() -> None:
         (["video3"], True, "/dev/video3 exists but gives no video: another program uses it"),
         (["video3"], False, "you may not read /dev/video3; run: sudo usermod -aG video $USER"),
     ],
-    ids=readable,
 )
 def test_advice_when_a_camera_does_not_open(
     monkeypatch: pytest.MonkeyPatch, plug_in: PlugIn, devices: list[str], readable: bool, advice: str

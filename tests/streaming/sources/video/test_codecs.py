@@ -16,7 +16,6 @@ from edgeseg.streaming.sources.video.codecs import (
 )
 from edgeseg.streaming.sources.video.packets import PacketReader
 from tests.data import shared
-from tests.runtime.case_ids import readable
 
 from .clips import write_clip
 
@@ -91,7 +90,6 @@ def test_a_codec_without_sizes_announces_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "size_hw"),
     [("bottle-detection.mp4", (360, 640)), ("car-detection.mp4", (432, 768))],
-    ids=readable,
 )
 def test_real_clips(name: str, size_hw: tuple[int, int]) -> None:
     packets = PacketReader(shared("data", "videos", name), Codec.H264)
