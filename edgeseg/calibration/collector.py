@@ -189,8 +189,8 @@ def _batches_by_size(
     for image in images:
         images_by_size[best_input(image.size_hw, sizes_hw)].append(image)
     return [
-        [tuple(size_observers[start : start + batch]) for start in range(0, len(size_observers), batch)]
-        for size_observers in images_by_size
+        [tuple(group[start : start + batch]) for start in range(0, len(group), batch)]
+        for group in images_by_size
     ]
 
 
